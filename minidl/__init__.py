@@ -1,0 +1,75 @@
+"""minidl: a small framework for learning how deep networks are trained.
+
+import minidl as dl
+
+train, test = dl.data.digits()
+model = dl.Sequential(dl.Dense(784, 128, init="he_normal"), dl.ReLU(), dl.Dense(128, 10), seed=0)
+dl.fit(model, train, validation=test, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.Adam(1e-3))
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from minidl import backend, data, diagnostics, emulator, initializers
+from minidl.history import History
+from minidl.layers import (
+    ACTIVATION_LAYERS,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Layer,
+    LeakyReLU,
+    Parameter,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    Softplus,
+    Tanh,
+    load,
+)
+from minidl.losses import BinaryCrossEntropy, Loss, MeanSquaredError, SoftmaxCrossEntropy, softmax
+from minidl.optimizers import SGD, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSProp
+from minidl.training import DivergenceError, Evaluation, evaluate, fit
+
+try:
+    __version__ = version("minidl")
+except PackageNotFoundError:  # a source tree that is not installed
+    __version__ = "0+source"
+
+globals().update(ACTIVATION_LAYERS)  # an entry in the activation table is all that a new one needs
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "BatchNorm",
+    "BinaryCrossEntropy",
+    "Dense",
+    "DivergenceError",
+    "Dropout",
+    "Evaluation",
+    "History",
+    "Layer",
+    "LeakyReLU",
+    "Loss",
+    "MeanSquaredError",
+    "Momentum",
+    "Nesterov",
+    "Optimizer",
+    "Parameter",
+    "RMSProp",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "SoftmaxCrossEntropy",
+    "Softplus",
+    "Tanh",
+    "backend",
+    "data",
+    "diagnostics",
+    "emulator",
+    "evaluate",
+    "fit",
+    "initializers",
+    "load",
+    "softmax",
+]

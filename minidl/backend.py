@@ -1,0 +1,132 @@
+"""Floor 3: the places where operations run.
+
+A `Backend` is a set of operations and the memory that they work on:
+
+    cpu        compiled loops on NumPy arrays
+    cuda       CUDA kernels on a GPU
+    emulator   the same CUDA kernels on NumPy arrays, one thread at a time
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+import minidl.cpu
+import minidl.cuda
+import minidl.emulator
+from minidl import checks
+from minidl.cuda import device
+
+
+class Backend:
+    """One place to run. `operations` has the functions that `minidl.cpu` lists, under the same names.
+
+    `readback_interval` is how many training steps pass between two looks at the loss: every step where memory is
+    shared with the host, seldom where a look means waiting for a GPU.
+    """
+
+    name: str
+    operations: Any
+    readback_interval = 1
+
+    def __repr__(self) -> str:
+        return f"<backend {self.name}>"
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """An uninitialized array."""
+        return np.empty(shape, dtype)
+
+    def array(self, values: Any, dtype: Any) -> Any:
+        """A new array with a copy of `values`."""
+        return np.array(values, dtype, order="C")
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        return self.array(np.zeros(shape, dtype), dtype)
+
+    def wrap(self, array: np.ndarray) -> Any:
+        """`array` as this backend's operations take it: itself where that is possible, else a copy."""
+        return np.require(array, requirements=["C", "A", "W"])
+
+    def copy_into(self, target: Any, values: np.ndarray) -> None:
+        """Overwrite an array of this backend with NumPy values of the same shape."""
+        target[...] = values
+
+    def to_numpy(self, array: Any) -> np.ndarray:
+        """A NumPy copy that the caller may keep."""
+        return np.array(array)
+
+    def owns(self, array: Any) -> bool:
+        """Whether `array` is already in this backend's memory."""
+        return isinstance(array, np.ndarray)
+
+
+class CPU(Backend):
+    name = "cpu"
+    operations = minidl.cpu
+
+
+class Emulator(Backend):
+    name = "emulator"
+
+    def __init__(self) -> None:
+        self.operations = _operations_with(minidl.emulator.launch)
+
+
+class CUDA(Backend):
+    name = "cuda"
+    readback_interval = 50
+
+    def __init__(self) -> None:
+        self.operations = _operations_with(device.launch)
+
+    def empty(self, shape, dtype):
+        return device.empty(shape, dtype)
+
+    def array(self, values, dtype):
+        return device.upload(np.array(values, dtype, order="C"))
+
+    def wrap(self, array):
+        return device.upload(np.ascontiguousarray(array))
+
+    def copy_into(self, target, values):
+        device.copy_into(target, np.ascontiguousarray(values, target.dtype).reshape(target.shape))
+
+    def to_numpy(self, array):
+        return device.download(array)
+
+    def owns(self, array):
+        return device.is_device_array(array)
+
+
+def _operations_with(launch: Any) -> SimpleNamespace:
+    """The operations of `minidl.cuda` with their launcher filled in."""
+    return SimpleNamespace(**{name: partial(getattr(minidl.cuda, name), launch) for name in minidl.cuda.__all__})
+
+
+_KINDS = {"cpu": CPU, "cuda": CUDA, "emulator": Emulator}
+_made: dict[str, Backend] = {}
+
+
+def available() -> dict[str, str | None]:
+    """Every backend, with None if it can be used here, else the reason why not and how to get it."""
+    return {"cpu": None, "emulator": None, "cuda": device.why_not()}
+
+
+def get(name: str = "auto") -> Backend:
+    """The backend of that name; "auto" is cuda where there is a GPU, else cpu.
+
+    Raises ValueError for an unknown name and RuntimeError for a backend that cannot be used here.
+    """
+    checks.one_of("backend", name, ["auto", *_KINDS])
+    if name == "auto":
+        name = "cuda" if available()["cuda"] is None else "cpu"
+    reason = available()[name]
+    if reason is not None:
+        raise RuntimeError(f"backend got {name!r}, which cannot be used here: {reason}")
+    if name not in _made:
+        _made[name] = _KINDS[name]()
+    return _made[name]

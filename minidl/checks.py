@@ -1,0 +1,126 @@
+"""Checks at the border: bad input gets one clear sentence before any kernel runs.
+
+Every message has the same three parts: the name of the argument, what it got, what it expects.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+
+def describe(value: Any) -> str:
+    """A short description of `value` for an error message: arrays by shape and dtype, the rest by repr."""
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def one_of(argument: str, value: Any, choices: Iterable[str]) -> str:
+    """Return `value` if it is one of `choices`; otherwise raise ValueError with the nearest match."""
+    choices = list(choices)
+    if isinstance(value, str) and value in choices:
+        return value
+    nearest = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    raise ValueError(f"{argument} got {describe(value)}; expected one of {', '.join(map(repr, choices))}{hint}")
+
+
+def integer(argument: str, value: Any, minimum: int = 1) -> int:
+    """Return `value` as an int of at least `minimum`. Booleans and floats are refused (TypeError)."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{argument} got {describe(value)}; expected an integer of at least {minimum}")
+    if value < minimum:
+        raise ValueError(f"{argument} got {value}; expected an integer of at least {minimum}")
+    return int(value)
+
+
+def real(
+    argument: str,
+    value: Any,
+    minimum: float = -math.inf,
+    maximum: float = math.inf,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+) -> float:
+    """Return `value` as a finite float in [minimum, maximum], strictly above `above` and below `below` if given."""
+    bounds = []
+    if above is not None:
+        bounds.append(f"greater than {above:g}")
+    elif minimum != -math.inf:
+        bounds.append(f"at least {minimum:g}")
+    if below is not None:
+        bounds.append(f"less than {below:g}")
+    elif maximum != math.inf:
+        bounds.append(f"at most {maximum:g}")
+    expected = " ".join(["a finite number", " and ".join(bounds)]).strip()
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{argument} got {describe(value)}; expected {expected}")
+    number = float(value)
+    in_range = minimum <= number <= maximum and (above is None or number > above) and (below is None or number < below)
+    if not (math.isfinite(number) and in_range):
+        raise ValueError(f"{argument} got {number:g}; expected {expected}")
+    return number
+
+
+def boolean(argument: str, value: Any) -> bool:
+    """Return `value` if it is True or False; a number or a string is refused (TypeError)."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{argument} got {describe(value)}; expected True or False")
+    return bool(value)
+
+
+def matrix(argument: str, value: Any, dtype: Any = None) -> np.ndarray:
+    """Return `value` as a C-contiguous (rows, features) array of floats, in `dtype` if it is given.
+
+    float32 and float64 are accepted and converted into each other; integers, booleans, complex numbers,
+    strings and objects are refused (TypeError), because guessing a scale for them hides mistakes.
+    A rank other than 2 and an empty array are refused too (ValueError).
+    """
+    try:
+        array = np.asarray(value)
+    except Exception as error:
+        raise TypeError(f"{argument} got {describe(value)}; expected a 2-D array of float32 or float64") from error
+    if array.dtype not in (np.float32, np.float64):
+        hint = " (for pixels: x.astype('float32') / 255)" if array.dtype.kind in "iu" else ""
+        raise TypeError(f"{argument} got dtype {array.dtype}; expected float32 or float64{hint}")
+    if array.ndim != 2:
+        hint = "; use x[None, :] for a single sample" if array.ndim == 1 else ""
+        raise ValueError(f"{argument} got shape {array.shape}; expected two dimensions (rows, features){hint}")
+    if array.size == 0:
+        raise ValueError(f"{argument} got shape {array.shape}; expected at least one row and one feature")
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def finite(argument: str, array: np.ndarray) -> np.ndarray:
+    """Return `array` if every entry is finite; otherwise raise ValueError that says where the first bad one is."""
+    good = np.isfinite(array)
+    if not good.all():
+        index = tuple(int(i) for i in np.unravel_index(int(np.argmin(good)), array.shape))
+        where = f"row {index[0]}, column {index[1]}" if array.ndim == 2 else f"index {index[0]}" if index else "it"
+        count = array.size - int(np.count_nonzero(good))
+        raise ValueError(f"{argument} got {array[index]} at {where} ({count} such in all); expected finite numbers")
+    return array
+
+
+def labels(argument: str, value: Any, rows: int, classes: int | None = None) -> np.ndarray:
+    """Return `value` as `rows` int64 class indices in [0, classes); compiled code never sees a bad index."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{argument} got dtype {array.dtype}; expected integer class labels")
+    if array.shape != (rows,):
+        raise ValueError(f"{argument} got shape {array.shape}; expected ({rows},), one label for each row of x")
+    limit = classes if classes is not None else 2**63
+    wrong = (array < 0) | (array > limit - 1)
+    if wrong.any():
+        index = int(np.argmax(wrong))
+        expected = f"labels from 0 to {classes - 1}" if classes is not None else "labels of at least 0"
+        raise ValueError(f"{argument} got {array[index]} at index {index}; expected {expected}")
+    return np.ascontiguousarray(array, dtype=np.int64)

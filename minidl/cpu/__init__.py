@@ -1,0 +1,56 @@
+"""Floor 2: the operations as compiled CPU loops.
+
+An operation writes into arrays that it is given and allocates nothing. `minidl.cuda` has the same operations
+under the same names; its functions take the launcher (a real device or the emulator) as one more first argument.
+"""
+
+from minidl.cpu.activations import activation_backward, activation_forward
+from minidl.cpu.batchnorm import batchnorm_backward, batchnorm_inference, batchnorm_training
+from minidl.cpu.dense import column_sums, dense_backward_input, dense_backward_weight, dense_forward
+from minidl.cpu.dropout import dropout, dropout_advance
+from minidl.cpu.losses import (
+    binary_cross_entropy_backward,
+    binary_cross_entropy_forward,
+    mean_loss,
+    mean_squared_error_backward,
+    mean_squared_error_forward,
+    softmax,
+    softmax_cross_entropy_backward,
+    softmax_cross_entropy_forward,
+)
+from minidl.cpu.optimizers import (
+    adam_advance,
+    adam_update,
+    momentum_update,
+    nesterov_update,
+    rmsprop_update,
+    sgd_update,
+)
+
+__all__ = [
+    "activation_backward",
+    "activation_forward",
+    "adam_advance",
+    "adam_update",
+    "batchnorm_backward",
+    "batchnorm_inference",
+    "batchnorm_training",
+    "binary_cross_entropy_backward",
+    "binary_cross_entropy_forward",
+    "column_sums",
+    "dense_backward_input",
+    "dense_backward_weight",
+    "dense_forward",
+    "dropout",
+    "dropout_advance",
+    "mean_loss",
+    "mean_squared_error_backward",
+    "mean_squared_error_forward",
+    "momentum_update",
+    "nesterov_update",
+    "rmsprop_update",
+    "sgd_update",
+    "softmax",
+    "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_forward",
+]

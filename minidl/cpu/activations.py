@@ -1,0 +1,38 @@
+"""Activation functions on the CPU: one loop for the value, one for the slope, compiled for each table entry."""
+
+from __future__ import annotations
+
+from minidl.cpu.jit import jit, scalar
+from minidl.scalar.activations import ACTIVATIONS
+
+
+def _forward_loop(value):
+    @jit
+    def forward(x, alpha, y):
+        for i in range(x.size):
+            y[i] = value(x[i], alpha)
+
+    return forward
+
+
+def _backward_loop(slope):
+    @jit
+    def backward(x, y, dy, alpha, dx):
+        for i in range(x.size):
+            dx[i] = dy[i] * slope(x[i], y[i], alpha)
+
+    return backward
+
+
+FORWARD = {name: _forward_loop(scalar(entry.value)) for name, entry in ACTIVATIONS.items()}
+BACKWARD = {name: _backward_loop(scalar(entry.slope)) for name, entry in ACTIVATIONS.items()}
+
+
+def activation_forward(name, x, alpha, y):
+    """y = φ(x), elementwise; `name` is a key of `ACTIVATIONS`, `alpha` its parameter."""
+    FORWARD[name](x.reshape(-1), alpha, y.reshape(-1))
+
+
+def activation_backward(name, x, y, dy, alpha, dx):
+    """dx = dy ⊙ φ'(x), with y = φ(x) from the forward pass."""
+    BACKWARD[name](x.reshape(-1), y.reshape(-1), dy.reshape(-1), alpha, dx.reshape(-1))

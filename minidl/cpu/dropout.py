@@ -1,0 +1,37 @@
+"""Dropout on the CPU: a mask that is computed again instead of stored."""
+
+from __future__ import annotations
+
+from numba import uint32, uint64
+
+from minidl.cpu.jit import jit, scalar
+from minidl.scalar.constants import ZERO
+from minidl.scalar.philox import philox
+
+_philox = scalar(philox)
+
+
+@jit
+def _dropout(x, key, step, threshold, scale, y):
+    for group in range((x.size + 3) // 4):
+        word_0, word_1, word_2, word_3 = _philox(uint32(group), step[0], uint32(0), uint32(0), key[0], key[1])
+        for lane in range(4):
+            i = 4 * group + lane
+            if i < x.size:
+                word = word_0 if lane == 0 else word_1 if lane == 1 else word_2 if lane == 2 else word_3
+                y[i] = x[i] * scale if uint64(word) >= threshold else ZERO
+
+
+def dropout(x, key, step, threshold, scale, y):
+    """y = x ⊙ mask · scale, where element i is dropped iff its random word is below `threshold`.
+
+    The word of element i is word i mod 4 of philox((i // 4, step, 0, 0), key). The backward pass is the same
+    call on dy: same key and step, same mask. key (2,) and step (1,) are uint32, threshold is uint64 in [0, 2³²].
+    """
+    _dropout(x.reshape(-1), key, step, threshold, scale, y.reshape(-1))
+
+
+@jit
+def dropout_advance(step):
+    """Move on to the next mask: step += 1."""
+    step[0] = uint32(step[0] + uint32(1))

@@ -1,0 +1,87 @@
+"""How the CPU loops are compiled, and the cache that keeps the compiled code between runs.
+
+Numba's own `cache=True` looks at the file of a function only: edit a helper in another file and the old helper
+stays in use. Here the stamp of every cached function is a digest of all the sources that can flow into it, so an
+edit anywhere below compiles everything again. Where nothing can be written, the loops are compiled every time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.extending import register_jitable
+
+from minidl.files import cache_folder
+
+PACKAGE = Path(__file__).parent.parent
+
+
+@functools.cache
+def source_digest() -> str:
+    """A digest of every source file that compiled CPU code is made from."""
+    digest = hashlib.sha256()
+    for floor in ("scalar", "cpu"):
+        for path in sorted((PACKAGE / floor).glob("*.py")):
+            digest.update(f"{floor}/{path.name}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class _SourceLocator(_CacheLocator):
+    """Tells Numba where compiled code is kept and which sources it was made from."""
+
+    def __init__(self, function: Callable, path: str):
+        self._name = f"{function.__module__}.{function.__qualname__}:{function.__code__.co_firstlineno}"
+
+    def get_cache_path(self) -> str:
+        # One folder for each installed copy, so that two versions side by side do not overwrite each other.
+        base = os.environ.get("NUMBA_CACHE_DIR") or cache_folder() / "compiled"
+        return str(Path(base) / hashlib.sha256(str(PACKAGE).encode()).hexdigest()[:16])
+
+    def get_source_stamp(self) -> str:
+        return source_digest()
+
+    def get_disambiguator(self) -> str:
+        return hashlib.sha256(self._name.encode()).hexdigest()[:16]  # part of a file name, so no '<' or ':'
+
+    @classmethod
+    def from_function(cls, function: Callable, path: str) -> _SourceLocator | None:
+        locator = cls(function, path)
+        try:
+            locator.ensure_cache_path()
+        except OSError:  # a read-only home: run without a cache
+            return None
+        return locator
+
+
+class _SourceCacheImpl(CompileResultCacheImpl):
+    _locator_classes: Any = (_SourceLocator,)
+
+
+class _SourceCache(FunctionCache):
+    _impl_class = _SourceCacheImpl
+
+
+def jit(function: Callable) -> Any:
+    """Compile `function` on its first call for each combination of argument types, through the cache above.
+
+    `contract` lets the compiler use fused multiply-add, which rounds once instead of twice. The other liberties
+    of fast-math stay off: they would reorder sums and assume that no NaN exists.
+    """
+    compiled: Any = numba.njit(nogil=True, error_model="numpy", fastmath={"contract"})(function)
+    with contextlib.suppress(RuntimeError):  # Numba raises it where it finds no place to write
+        compiled._cache = _SourceCache(function)
+    return compiled
+
+
+def scalar(function: Callable) -> Callable:
+    """Let compiled loops call `function`, a function of the scalar floor. It stays callable from Python."""
+    return register_jitable(function)

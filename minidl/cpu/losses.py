@@ -1,0 +1,146 @@
+"""Losses on the CPU: one loss per row, then the mean over the batch."""
+
+from __future__ import annotations
+
+import math
+
+from minidl.cpu.jit import jit, scalar
+from minidl.scalar.constants import HALF, ONE, ZERO
+from minidl.scalar.losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_slope,
+    squared_error,
+    squared_error_slope,
+)
+
+_binary_cross_entropy = scalar(binary_cross_entropy)
+_binary_cross_entropy_slope = scalar(binary_cross_entropy_slope)
+_squared_error = scalar(squared_error)
+_squared_error_slope = scalar(squared_error_slope)
+
+
+@jit
+def softmax(x, y):
+    """y[r] = exp(x[r] - max x[r]) / Σ: subtracting the maximum changes nothing and prevents overflow."""
+    for r in range(x.shape[0]):
+        largest = x[r, 0]
+        for j in range(1, x.shape[1]):
+            largest = max(largest, x[r, j])
+        total = ZERO
+        for j in range(x.shape[1]):
+            y[r, j] = math.exp(x[r, j] - largest)
+            total += y[r, j]
+        for j in range(x.shape[1]):
+            y[r, j] /= total
+
+
+@jit
+def _softmax_losses(logits, labels, row_losses, row_correct):
+    for r in range(logits.shape[0]):
+        best = 0
+        for j in range(1, logits.shape[1]):
+            if logits[r, j] > logits[r, best]:
+                best = j
+        total = ZERO
+        for j in range(logits.shape[1]):
+            total += math.exp(logits[r, j] - logits[r, best])
+        row_losses[r] = math.log(total) - (logits[r, labels[r]] - logits[r, best])
+        row_correct[r] = ONE if best == labels[r] else ZERO
+
+
+def softmax_cross_entropy_forward(logits, labels, probabilities, row_losses, row_correct):
+    """row_losses[r] = log Σⱼ exp zⱼ - z[label], row_correct[r] = 1 if the first largest logit is the label's.
+
+    logits and probabilities (rows, classes), labels (rows,) int64 in [0, classes).
+    """
+    softmax(logits, probabilities)
+    _softmax_losses(logits, labels, row_losses, row_correct)
+
+
+@jit
+def _softmax_cross_entropy_backward(probabilities, labels, one_over_rows, dlogits):
+    for r in range(probabilities.shape[0]):
+        for j in range(probabilities.shape[1]):
+            target = ONE if j == labels[r] else ZERO
+            dlogits[r, j] = (probabilities[r, j] - target) * one_over_rows
+
+
+def softmax_cross_entropy_backward(probabilities, labels, dlogits):
+    """dz = (softmax(z) - onehot(label)) / rows."""
+    _softmax_cross_entropy_backward(probabilities, labels, dlogits.dtype.type(1 / len(dlogits)), dlogits)
+
+
+@jit
+def _binary_cross_entropy_forward(logits, targets, one_over_columns, row_losses, row_correct):
+    for r in range(logits.shape[0]):
+        loss, correct = ZERO, ZERO
+        for j in range(logits.shape[1]):
+            loss += _binary_cross_entropy(logits[r, j], targets[r, j])
+            correct += ONE if (logits[r, j] > ZERO) == (targets[r, j] > HALF) else ZERO
+        row_losses[r] = loss * one_over_columns
+        row_correct[r] = correct * one_over_columns
+
+
+def binary_cross_entropy_forward(logits, targets, row_losses, row_correct):
+    """row_losses[r] = meanⱼ of the cross-entropy of σ(z) with t, row_correct[r] = share of outputs on t's side of ½.
+
+    logits and targets (rows, columns), targets in [0, 1].
+    """
+    one_over_columns = logits.dtype.type(1 / logits.shape[1])
+    _binary_cross_entropy_forward(logits, targets, one_over_columns, row_losses, row_correct)
+
+
+@jit
+def _binary_cross_entropy_backward(logits, targets, one_over_size, dlogits):
+    for r in range(logits.shape[0]):
+        for j in range(logits.shape[1]):
+            dlogits[r, j] = _binary_cross_entropy_slope(logits[r, j], targets[r, j]) * one_over_size
+
+
+def binary_cross_entropy_backward(logits, targets, dlogits):
+    """dz = (σ(z) - t) / (rows · columns)."""
+    _binary_cross_entropy_backward(logits, targets, dlogits.dtype.type(1 / dlogits.size), dlogits)
+
+
+@jit
+def _mean_squared_error_forward(predictions, targets, one_over_columns, row_losses, row_correct):
+    for r in range(predictions.shape[0]):
+        loss = ZERO
+        for j in range(predictions.shape[1]):
+            loss += _squared_error(predictions[r, j], targets[r, j])
+        row_losses[r] = loss * one_over_columns
+        row_correct[r] = ZERO
+
+
+def mean_squared_error_forward(predictions, targets, row_losses, row_correct):
+    """row_losses[r] = meanⱼ (y - t)². There is no accuracy: row_correct is set to zero."""
+    one_over_columns = predictions.dtype.type(1 / predictions.shape[1])
+    _mean_squared_error_forward(predictions, targets, one_over_columns, row_losses, row_correct)
+
+
+@jit
+def _mean_squared_error_backward(predictions, targets, one_over_size, dpredictions):
+    for r in range(predictions.shape[0]):
+        for j in range(predictions.shape[1]):
+            dpredictions[r, j] = _squared_error_slope(predictions[r, j], targets[r, j]) * one_over_size
+
+
+def mean_squared_error_backward(predictions, targets, dpredictions):
+    """dy = 2 (y - t) / (rows · columns)."""
+    _mean_squared_error_backward(predictions, targets, predictions.dtype.type(1 / predictions.size), dpredictions)
+
+
+@jit
+def _mean_loss(row_losses, row_correct, one_over_rows, mean, totals):
+    loss, correct = ZERO, ZERO
+    for r in range(row_losses.size):
+        loss += row_losses[r]
+        correct += row_correct[r]
+    mean[0] = loss * one_over_rows
+    totals[0] += loss
+    totals[1] += correct
+
+
+def mean_loss(row_losses, row_correct, mean, totals):
+    """mean[0] = mean of the row losses; totals[0] += their sum, totals[1] += the number of correct rows."""
+    _mean_loss(row_losses, row_correct, row_losses.dtype.type(1 / len(row_losses)), mean, totals)

@@ -1,0 +1,57 @@
+"""Floor 2: the operations as CUDA kernels, written in Python and compiled by Numba.
+
+Each operation is a kernel and a function that chooses the grid and launches it. The function takes the launcher as
+its first argument: `device.launch` runs the kernel on a GPU, `emulator.launch` runs the same kernel on the CPU, one
+thread at a time. Gradients use no atomics: every sum has a fixed order, so the same seed gives the same bits.
+"""
+
+from minidl.cuda.activations import activation_backward, activation_forward
+from minidl.cuda.batchnorm import batchnorm_backward, batchnorm_inference, batchnorm_training
+from minidl.cuda.dense import column_sums, dense_backward_input, dense_backward_weight, dense_forward
+from minidl.cuda.dropout import dropout, dropout_advance
+from minidl.cuda.losses import (
+    binary_cross_entropy_backward,
+    binary_cross_entropy_forward,
+    mean_loss,
+    mean_squared_error_backward,
+    mean_squared_error_forward,
+    softmax,
+    softmax_cross_entropy_backward,
+    softmax_cross_entropy_forward,
+)
+from minidl.cuda.optimizers import (
+    adam_advance,
+    adam_update,
+    momentum_update,
+    nesterov_update,
+    rmsprop_update,
+    sgd_update,
+)
+
+__all__ = [
+    "activation_backward",
+    "activation_forward",
+    "adam_advance",
+    "adam_update",
+    "batchnorm_backward",
+    "batchnorm_inference",
+    "batchnorm_training",
+    "binary_cross_entropy_backward",
+    "binary_cross_entropy_forward",
+    "column_sums",
+    "dense_backward_input",
+    "dense_backward_weight",
+    "dense_forward",
+    "dropout",
+    "dropout_advance",
+    "mean_loss",
+    "mean_squared_error_backward",
+    "mean_squared_error_forward",
+    "momentum_update",
+    "nesterov_update",
+    "rmsprop_update",
+    "sgd_update",
+    "softmax",
+    "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_forward",
+]

@@ -1,0 +1,128 @@
+"""Batch normalization as CUDA kernels. The equations stand in `layers/batchnorm.py`.
+
+A block owns 32 features: threadIdx.x runs along them, so reads are coalesced, and 8 rows of threads share the batch.
+"""
+
+from __future__ import annotations
+
+import math
+
+from numba import cuda
+
+from minidl.cuda.reduce import COLUMNS, ROWS, block_column_total
+from minidl.scalar.constants import ONE, ZERO
+
+
+@cuda.jit
+def statistics(
+    x, one_over_rows, unbiased, decay, epsilon, running_mean, running_variance, mean, variance, inverse_std
+):  # fmt: skip
+    """Mean, then variance in a second pass (E[x²] - E[x]² cancels), then the running estimates."""
+    partial = cuda.shared.array((ROWS, COLUMNS), x.dtype)
+    j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
+    inside = j < x.shape[1]
+    total = ZERO
+    if inside:
+        # Sums of x - x[0] stay small where the mean is large, so they lose no digits.
+        for r in range(cuda.threadIdx.y, x.shape[0], ROWS):
+            total += x[r, j] - x[0, j]
+    total = block_column_total(partial, total)
+    squares = ZERO
+    centre = ZERO
+    if inside:
+        centre = x[0, j] + total * one_over_rows
+        for r in range(cuda.threadIdx.y, x.shape[0], ROWS):
+            deviation = x[r, j] - centre
+            squares += deviation * deviation
+    squares = block_column_total(partial, squares)
+    if inside and cuda.threadIdx.y == 0:
+        spread = squares * one_over_rows
+        mean[j] = centre
+        variance[j] = spread
+        inverse_std[j] = ONE / math.sqrt(spread + epsilon)
+        running_mean[j] = decay * running_mean[j] + (ONE - decay) * centre
+        running_variance[j] = decay * running_variance[j] + (ONE - decay) * (unbiased * spread)
+
+
+@cuda.jit
+def normalize(x, gamma, beta, mean, inverse_std, y):
+    j, r = cuda.grid(2)
+    if r < x.shape[0] and j < x.shape[1]:
+        y[r, j] = gamma[j] * ((x[r, j] - mean[j]) * inverse_std[j]) + beta[j]
+
+
+@cuda.jit
+def inference(x, gamma, beta, running_mean, running_variance, epsilon, y):
+    j, r = cuda.grid(2)
+    if r < x.shape[0] and j < x.shape[1]:
+        y[r, j] = gamma[j] * ((x[r, j] - running_mean[j]) / math.sqrt(running_variance[j] + epsilon)) + beta[j]
+
+
+@cuda.jit
+def backward_parameters(x, dy, mean, inverse_std, dgamma, dbeta):
+    partial = cuda.shared.array((ROWS, COLUMNS), x.dtype)
+    j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
+    inside = j < x.shape[1]
+    sum_dy = ZERO
+    sum_dy_normalized = ZERO
+    if inside:
+        for r in range(cuda.threadIdx.y, x.shape[0], ROWS):
+            sum_dy += dy[r, j]
+            sum_dy_normalized += dy[r, j] * ((x[r, j] - mean[j]) * inverse_std[j])
+    sum_dy = block_column_total(partial, sum_dy)
+    sum_dy_normalized = block_column_total(partial, sum_dy_normalized)
+    if inside and cuda.threadIdx.y == 0:
+        dbeta[j] = sum_dy
+        dgamma[j] = sum_dy_normalized
+
+
+@cuda.jit
+def backward_input(x, dy, gamma, mean, inverse_std, dgamma, dbeta, one_over_rows, dx):
+    j, r = cuda.grid(2)
+    if r < x.shape[0] and j < x.shape[1]:
+        normalized = (x[r, j] - mean[j]) * inverse_std[j]
+        centred = dy[r, j] - one_over_rows * (dbeta[j] + normalized * dgamma[j])
+        dx[r, j] = gamma[j] * inverse_std[j] * centred
+
+
+def _one_thread_each(x):
+    rows, features = x.shape
+    return (-(-features // COLUMNS), -(-rows // ROWS))
+
+
+def _one_block_a_column(x):
+    return (-(-x.shape[1] // COLUMNS),)
+
+
+BLOCK = (COLUMNS, ROWS)
+
+
+def batchnorm_training(
+    launch, x, gamma, beta, running_mean, running_variance, decay, epsilon, mean, variance, inverse_std, y
+):  # fmt: skip
+    """Normalize by the statistics of the batch, kept in mean, variance (biased) and inverse_std (features,).
+
+    The running estimates move by 1 - decay towards the batch mean and the unbiased batch variance.
+    """
+    real, rows = x.dtype.type, x.shape[0]
+    launch(
+        statistics, _one_block_a_column(x), BLOCK,
+        x, real(1 / rows), real(rows / (rows - 1)), real(decay), real(epsilon),
+        running_mean, running_variance, mean, variance, inverse_std,
+    )  # fmt: skip
+    launch(normalize, _one_thread_each(x), BLOCK, x, gamma, beta, mean, inverse_std, y)
+
+
+def batchnorm_inference(launch, x, gamma, beta, running_mean, running_variance, epsilon, y):
+    """Normalize by the running estimates: a fixed affine map."""
+    epsilon = x.dtype.type(epsilon)
+    launch(inference, _one_thread_each(x), BLOCK, x, gamma, beta, running_mean, running_variance, epsilon, y)
+
+
+def batchnorm_backward(launch, x, dy, gamma, mean, inverse_std, dgamma, dbeta, dx):
+    """dβ = Σ dy, dγ = Σ dy x̂, dx = γ/σ (dy - (dβ + x̂ dγ)/rows)."""
+    launch(backward_parameters, _one_block_a_column(x), BLOCK, x, dy, mean, inverse_std, dgamma, dbeta)
+    one_over_rows = x.dtype.type(1 / x.shape[0])
+    launch(
+        backward_input, _one_thread_each(x), BLOCK, x, dy, gamma, mean, inverse_std, dgamma, dbeta, one_over_rows, dx
+    )

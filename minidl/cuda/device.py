@@ -1,0 +1,76 @@
+"""The only file that touches the CUDA runtime: arrays, copies and launches."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import sys
+import warnings
+from typing import Any
+
+import numpy as np
+from numba import cuda
+from numba.core.errors import NumbaPerformanceWarning
+
+
+@functools.cache
+def why_not() -> str | None:
+    """None where kernels can run on a GPU, else the reason and the way out in one sentence."""
+    if sys.platform == "darwin":
+        return "CUDA does not exist on macOS; the backends cpu and emulator do"
+    if importlib.util.find_spec("numba_cuda") is None:
+        return (
+            "the package numba-cuda is not installed; with an NVIDIA driver of version 580 or newer run "
+            "pip install 'minidl[cuda13]', with 525 to 579 pip install 'minidl[cuda12]'"
+        )
+    try:
+        if cuda.is_available():
+            return None
+        # The driver's own complaint is more useful than a bare False.
+        reason = cuda.cuda_error() if hasattr(cuda, "cuda_error") else None
+    except Exception as error:
+        reason = error
+    detail = f" ({' '.join(str(reason).split())})" if reason else ""
+    return f"no NVIDIA GPU and driver were found{detail}; nvidia-smi should list a GPU"
+
+
+def name() -> str:
+    """The name of the GPU in use."""
+    gpu = cuda.get_current_device().name
+    return gpu.decode() if isinstance(gpu, bytes) else gpu
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> Any:
+    """An uninitialized array on the device."""
+    return cuda.device_array(shape, dtype)
+
+
+def upload(array: np.ndarray) -> Any:
+    """A copy of `array` on the device."""
+    return cuda.to_device(array)
+
+
+def copy_into(target: Any, array: np.ndarray) -> None:
+    """Copy a host array into a device array of the same shape and dtype."""
+    target.copy_to_device(array)
+
+
+def download(array: Any) -> np.ndarray:
+    """A copy of a device array on the host."""
+    return array.copy_to_host()
+
+
+def is_device_array(array: Any) -> bool:
+    return cuda.is_cuda_array(array)
+
+
+@functools.cache
+def _configured(kernel: Any, grid: tuple[int, ...], block: tuple[int, ...]) -> Any:
+    with warnings.catch_warnings():  # Numba warns that a small grid leaves most of the GPU idle: so do small networks
+        warnings.simplefilter("ignore", NumbaPerformanceWarning)
+        return kernel[grid, block]
+
+
+def launch(kernel: Any, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any) -> None:
+    """Run `kernel` on `grid` blocks of `block` threads; returns before it has finished."""
+    _configured(kernel, grid, block)(*arguments)

@@ -1,0 +1,219 @@
+"""Losses as CUDA kernels: one warp for one row, then one block for the mean over the batch.
+
+The 32 lanes of a warp share a row: lane i takes columns i, i + 32, ...; the lanes exchange partial results through
+registers (`minidl.cuda.reduce`), without shared memory or barriers.
+"""
+
+from __future__ import annotations
+
+import math
+
+from numba import cuda
+
+from minidl.cuda.activations import THREADS
+from minidl.cuda.reduce import WARP, warp_max, warp_min, warp_sum
+from minidl.scalar.constants import HALF, ONE, ZERO
+from minidl.scalar.losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_slope,
+    squared_error,
+    squared_error_slope,
+)
+
+WARPS = 4  # rows for each block
+
+_binary_cross_entropy = cuda.jit(device=True)(binary_cross_entropy)
+_binary_cross_entropy_slope = cuda.jit(device=True)(binary_cross_entropy_slope)
+_squared_error = cuda.jit(device=True)(squared_error)
+_squared_error_slope = cuda.jit(device=True)(squared_error_slope)
+
+
+@cuda.jit
+def softmax_kernel(x, y):
+    row = cuda.blockIdx.x * WARPS + cuda.threadIdx.y
+    if row >= x.shape[0]:  # the whole warp leaves
+        return
+    largest = x[row, 0]
+    for j in range(cuda.threadIdx.x, x.shape[1], WARP):
+        largest = max(largest, x[row, j])
+    largest = warp_max(largest)
+    total = ZERO
+    for j in range(cuda.threadIdx.x, x.shape[1], WARP):
+        total += math.exp(x[row, j] - largest)
+    total = warp_sum(total)
+    for j in range(cuda.threadIdx.x, x.shape[1], WARP):
+        y[row, j] = math.exp(x[row, j] - largest) / total
+
+
+@cuda.jit
+def softmax_losses(logits, labels, row_losses, row_correct):
+    row = cuda.blockIdx.x * WARPS + cuda.threadIdx.y
+    if row >= logits.shape[0]:
+        return
+    lane = cuda.threadIdx.x
+    largest = logits[row, 0]
+    for j in range(lane, logits.shape[1], WARP):
+        largest = max(largest, logits[row, j])
+    largest = warp_max(largest)
+    best = logits.shape[1]
+    total = ZERO
+    for j in range(lane, logits.shape[1], WARP):
+        total += math.exp(logits[row, j] - largest)
+        if logits[row, j] == largest:
+            best = min(best, j)
+    total = warp_sum(total)
+    best = warp_min(best)
+    if lane == 0:
+        label = labels[row]
+        row_losses[row] = math.log(total) - (logits[row, label] - largest)
+        row_correct[row] = ONE if best == label else ZERO
+
+
+@cuda.jit
+def softmax_cross_entropy_backward_kernel(probabilities, labels, one_over_rows, dlogits):
+    row = cuda.blockIdx.x * WARPS + cuda.threadIdx.y
+    if row < probabilities.shape[0]:
+        for j in range(cuda.threadIdx.x, probabilities.shape[1], WARP):
+            target = ONE if j == labels[row] else ZERO
+            dlogits[row, j] = (probabilities[row, j] - target) * one_over_rows
+
+
+def _forward_kernel(row_loss, row_score):
+    """A kernel for losses that are a mean over outputs; `row_score` says when an output counts as correct."""
+
+    @cuda.jit
+    def mean_over_outputs(outputs, targets, one_over_columns, row_losses, row_correct):
+        row = cuda.blockIdx.x * WARPS + cuda.threadIdx.y
+        if row >= outputs.shape[0]:
+            return
+        loss, correct = ZERO, ZERO
+        for j in range(cuda.threadIdx.x, outputs.shape[1], WARP):
+            loss += row_loss(outputs[row, j], targets[row, j])
+            correct += row_score(outputs[row, j], targets[row, j])
+        loss = warp_sum(loss)
+        correct = warp_sum(correct)
+        if cuda.threadIdx.x == 0:
+            row_losses[row] = loss * one_over_columns
+            row_correct[row] = correct * one_over_columns
+
+    return mean_over_outputs
+
+
+def _backward_kernel(slope):
+    @cuda.jit
+    def mean_over_outputs_backward(outputs, targets, one_over_size, doutputs):
+        row = cuda.blockIdx.x * WARPS + cuda.threadIdx.y
+        if row < outputs.shape[0]:
+            for j in range(cuda.threadIdx.x, outputs.shape[1], WARP):
+                doutputs[row, j] = slope(outputs[row, j], targets[row, j]) * one_over_size
+
+    return mean_over_outputs_backward
+
+
+@cuda.jit(device=True)
+def _same_side(z, t):
+    return ONE if (z > ZERO) == (t > HALF) else ZERO
+
+
+@cuda.jit(device=True)
+def _never(y, t):
+    return ZERO
+
+
+binary_cross_entropy_forward_kernel = _forward_kernel(_binary_cross_entropy, _same_side)
+binary_cross_entropy_backward_kernel = _backward_kernel(_binary_cross_entropy_slope)
+mean_squared_error_forward_kernel = _forward_kernel(_squared_error, _never)
+mean_squared_error_backward_kernel = _backward_kernel(_squared_error_slope)
+
+
+@cuda.jit
+def mean_loss_kernel(row_losses, row_correct, one_over_rows, mean, totals):
+    """One block: each thread sums every 256th row, then a tree of additions halves the threads until one is left."""
+    loss_sums = cuda.shared.array(THREADS, row_losses.dtype)
+    correct_sums = cuda.shared.array(THREADS, row_losses.dtype)
+    t = cuda.threadIdx.x
+    loss, correct = ZERO, ZERO
+    for r in range(t, row_losses.size, THREADS):
+        loss += row_losses[r]
+        correct += row_correct[r]
+    loss_sums[t] = loss
+    correct_sums[t] = correct
+    half = THREADS // 2
+    while half > 0:
+        cuda.syncthreads()
+        if t < half:
+            loss_sums[t] += loss_sums[t + half]
+            correct_sums[t] += correct_sums[t + half]
+        half //= 2
+    if t == 0:
+        mean[0] = loss_sums[0] * one_over_rows
+        totals[0] += loss_sums[0]
+        totals[1] += correct_sums[0]
+
+
+def _one_warp_a_row(x):
+    return (-(-x.shape[0] // WARPS),)
+
+
+BLOCK = (WARP, WARPS)
+
+
+def softmax(launch, x, y):
+    """y[r] = exp(x[r] - max x[r]) / Σ: subtracting the maximum changes nothing and prevents overflow."""
+    launch(softmax_kernel, _one_warp_a_row(x), BLOCK, x, y)
+
+
+def softmax_cross_entropy_forward(launch, logits, labels, probabilities, row_losses, row_correct):
+    """row_losses[r] = log Σⱼ exp zⱼ - z[label], row_correct[r] = 1 if the first largest logit is the label's.
+
+    logits and probabilities (rows, classes), labels (rows,) int64 in [0, classes).
+    """
+    softmax(launch, logits, probabilities)
+    launch(softmax_losses, _one_warp_a_row(logits), BLOCK, logits, labels, row_losses, row_correct)
+
+
+def softmax_cross_entropy_backward(launch, probabilities, labels, dlogits):
+    """dz = (softmax(z) - onehot(label)) / rows."""
+    one_over_rows = dlogits.dtype.type(1 / dlogits.shape[0])
+    grid = _one_warp_a_row(dlogits)
+    launch(softmax_cross_entropy_backward_kernel, grid, BLOCK, probabilities, labels, one_over_rows, dlogits)
+
+
+def binary_cross_entropy_forward(launch, logits, targets, row_losses, row_correct):
+    """row_losses[r] = meanⱼ of the cross-entropy of σ(z) with t, row_correct[r] = share of outputs on t's side of ½.
+
+    logits and targets (rows, columns), targets in [0, 1].
+    """
+    one_over_columns = logits.dtype.type(1 / logits.shape[1])
+    grid = _one_warp_a_row(logits)
+    launch(binary_cross_entropy_forward_kernel, grid, BLOCK, logits, targets, one_over_columns, row_losses, row_correct)
+
+
+def binary_cross_entropy_backward(launch, logits, targets, dlogits):
+    """dz = (σ(z) - t) / (rows · columns)."""
+    one_over_size = dlogits.dtype.type(1 / dlogits.size)
+    launch(
+        binary_cross_entropy_backward_kernel, _one_warp_a_row(logits), BLOCK, logits, targets, one_over_size, dlogits
+    )
+
+
+def mean_squared_error_forward(launch, predictions, targets, row_losses, row_correct):
+    """row_losses[r] = meanⱼ (y - t)². There is no accuracy: row_correct is set to zero."""
+    one_over_columns = predictions.dtype.type(1 / predictions.shape[1])
+    grid = _one_warp_a_row(predictions)
+    launch(
+        mean_squared_error_forward_kernel, grid, BLOCK, predictions, targets, one_over_columns, row_losses, row_correct
+    )
+
+
+def mean_squared_error_backward(launch, predictions, targets, dpredictions):
+    """dy = 2 (y - t) / (rows · columns)."""
+    one_over_size = predictions.dtype.type(1 / predictions.size)
+    grid = _one_warp_a_row(predictions)
+    launch(mean_squared_error_backward_kernel, grid, BLOCK, predictions, targets, one_over_size, dpredictions)
+
+
+def mean_loss(launch, row_losses, row_correct, mean, totals):
+    """mean[0] = mean of the row losses; totals[0] += their sum, totals[1] += the number of correct rows."""
+    one_over_rows = row_losses.dtype.type(1 / row_losses.size)
+    launch(mean_loss_kernel, (1,), (THREADS,), row_losses, row_correct, one_over_rows, mean, totals)

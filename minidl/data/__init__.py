@@ -1,0 +1,18 @@
+"""Data: digits that ship with the package, MNIST and Fashion-MNIST, IDX files, two-dimensional toy problems."""
+
+from minidl.data.dataset import Dataset
+from minidl.data.idx import read_idx
+from minidl.data.mnist import digits, fashion_mnist, mnist
+from minidl.data.toy import circles, gaussians, spiral, xor
+
+__all__ = [
+    "Dataset",
+    "circles",
+    "digits",
+    "fashion_mnist",
+    "gaussians",
+    "mnist",
+    "read_idx",
+    "spiral",
+    "xor",
+]

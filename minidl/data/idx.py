@@ -1,0 +1,68 @@
+"""IDX, the file format of MNIST: a magic number, the dimensions, then the numbers, all big-endian.
+
+Source: the section "File formats" of http://yann.lecun.com/exdb/mnist/
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import os
+import struct
+import zlib
+
+import numpy as np
+
+# The third byte of the magic number names the type of the entries.
+DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+MAX_DIMENSIONS = 32  # as many as every supported NumPy can hold
+CHUNK = 1 << 20  # bytes
+
+
+def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read an IDX file, plain or compressed with gzip (told apart by its first bytes, not by its name).
+
+    Returns a writable C-contiguous array in native byte order, of dtype uint8, int8, int16, int32, float32 or
+    float64 and of the shape in the header. The header is not trusted: memory grows with the data that is there.
+
+    Raises OSError if the file cannot be read and ValueError, naming the path, if it is not exactly one whole
+    IDX array: a wrong magic number, an empty dimension, missing or surplus bytes, a damaged gzip stream.
+    """
+    with open(path, "rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        if not compressed:
+            return _read_array(file, path)
+        try:
+            with gzip.open(file) as stream:
+                return _read_array(stream, path)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(f"{path} is a damaged gzip file: {error}") from error
+
+
+def _read_array(stream: io.BufferedIOBase, path: str | os.PathLike[str]) -> np.ndarray:
+    zeros, code, dimensions = struct.unpack(">HBB", _read(stream, 4, path))
+    if zeros != 0 or code not in DTYPES or not 1 <= dimensions <= MAX_DIMENSIONS:
+        magic = f"{zeros:04x}{code:02x}{dimensions:02x}"
+        raise ValueError(f"{path} has the magic number 0x{magic}; expected an IDX file, such as 0x00000803 for images")
+    shape = struct.unpack(f">{dimensions}I", _read(stream, 4 * dimensions, path))
+    if 0 in shape:
+        raise ValueError(f"{path} has shape {shape}; expected at least one entry in each dimension")
+    dtype = np.dtype(DTYPES[code])
+    data = _read(stream, math.prod(shape) * dtype.itemsize, path)
+    # Reading to the very end also makes gzip compare its checksum.
+    if stream.read(1):
+        raise ValueError(f"{path} has bytes after the last entry of its shape {shape}")
+    return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+
+
+def _read(stream: io.BufferedIOBase, size: int, path: str | os.PathLike[str]) -> bytearray:
+    """Exactly `size` bytes, in chunks, so that a header with an absurd size cannot claim the memory for it."""
+    data = bytearray()
+    while len(data) < size:
+        chunk = stream.read(min(CHUNK, size - len(data)))
+        if not chunk:
+            raise ValueError(f"{path} is truncated: {len(data)} bytes where its header needs {size}")
+        data += chunk
+    return data

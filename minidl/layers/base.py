@@ -1,0 +1,218 @@
+"""What all layers share: parameters, state, buffers, and the checks at the entrance of both passes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minidl import backend as backends
+from minidl import checks
+from minidl.backend import Backend
+from minidl.buffers import Buffers
+from minidl.streams import Streams
+
+DTYPES = ("float32", "float64")
+
+
+class Parameter:
+    """An array that is learned, and its gradient. `decays` says whether weight decay applies: to weights only."""
+
+    def __init__(self, name: str, value: np.ndarray, backend: Backend, dtype: Any, decays: bool):
+        self.name = name
+        self.backend = backend
+        self.value = backend.array(value, dtype)
+        self.gradient = backend.zeros(value.shape, dtype)
+        self.decays = decays
+
+    def __repr__(self) -> str:
+        return f"<Parameter {self.name} {self.value.shape} {self.value.dtype}>"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape
+
+    @property
+    def size(self) -> int:
+        return int(self.value.size)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a layer lives: its backend and dtype, the random streams of its model, and its own name there."""
+
+    backend: Backend
+    dtype: np.dtype
+    streams: Streams
+    name: str
+
+    @classmethod
+    def of(cls, backend: str, seed: int, dtype: str, name: str = "") -> Place:
+        dtype = checks.one_of("dtype", getattr(dtype, "__name__", None) or str(dtype), DTYPES)
+        return cls(backends.get(backend), np.dtype(dtype), Streams(seed), name)
+
+
+class Layer:
+    """A step of a network, with its derivative written by hand.
+
+    A layer of your own stores the arguments of its constructor under their own names, makes its parameters in
+    `allocate`, and has the two passes:
+
+        forward(x, training=False) → y      x (batch, n_in), y (batch, n_out)
+        backward(dy) → dx                   given dy = dL/dy, sets the gradients of the parameters and returns dL/dx
+
+    `y` and `dx` are buffers of the layer: they hold until its next pass, and a copy is yours to keep. Gradients are
+    overwritten, not added up. Neither `x` nor `dy` is changed. `backward` needs a forward pass with training=True.
+    """
+
+    n_in: Any = None  # features that the layer takes and gives; None where it takes any number and keeps it
+    n_out: Any = None
+    smallest_batch = 1  # rows that a training pass needs
+
+    place: Place | None = None
+    x: Any = None  # the input of the last forward pass, if that was a training pass
+
+    # For subclasses to fill in ---------------------------------------------------------------------------------------
+
+    def allocate(self) -> None:
+        """Make parameters and state with `self.parameter` and `self.state`; called once, when the place is known."""
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        raise NotImplementedError
+
+    def backward(self, dy: Any) -> Any:
+        raise NotImplementedError
+
+    def backward_parameters(self, dy: Any) -> None:
+        """The backward pass of a network's first layer: nobody needs its dx, so layers with weights skip it."""
+        self.backward(dy)
+
+    # For subclasses to use -------------------------------------------------------------------------------------------
+
+    def parameter(self, name: str, value: np.ndarray, decays: bool = False) -> Parameter:
+        """A new parameter that starts at `value`. Parameters are listed in the order in which they are made."""
+        parameter = Parameter(f"{self.name}.{name}".lstrip("."), value, self.backend, self.dtype, decays)
+        self._parameters[name] = parameter
+        return parameter
+
+    def state(self, name: str, value: np.ndarray, dtype: Any = None) -> Any:
+        """A new array of the backend that is saved with the model but not learned."""
+        self._state[name] = self.backend.array(value, dtype or self.dtype)
+        return self._state[name]
+
+    def buffer(self, name: str, *shape: int) -> Any:
+        """An array of the backend for results; asking again gives the same memory."""
+        return self._buffers.get(name, shape, self.dtype)
+
+    def begin_forward(self, x: Any, training: bool) -> Any:
+        """Check `x` and return it as an array of the backend; remember it if this is a training pass."""
+        if self.place is None:
+            self.build()
+        x = self._accept("x", x)
+        if self.n_in is not None and x.shape[1] != self.n_in:
+            raise ValueError(f"x got {x.shape[1]} features; layer {self.label} expects {self.n_in}")
+        if training and x.shape[0] < self.smallest_batch:
+            raise ValueError(
+                f"x got a training batch of {x.shape[0]} row; layer {self.label} expects at least "
+                f"{self.smallest_batch}: choose another batch size, or leave the last row out"
+            )
+        self.x = x if training else None
+        return x
+
+    def begin_backward(self, dy: Any) -> tuple[Any, Any]:
+        """Check `dy`; return it with the input x of the training pass that it belongs to."""
+        if self.x is None:
+            raise RuntimeError(f"layer {self.label}: backward needs a forward pass with training=True before it")
+        dy = self._accept("dy", dy)
+        expected = (self.x.shape[0], self.n_out or self.x.shape[1])
+        if dy.shape != expected:
+            raise ValueError(f"dy got shape {dy.shape}; layer {self.label} expects {expected}, the shape of its output")
+        return self.x, dy
+
+    def _accept(self, argument: str, array: Any) -> Any:
+        if isinstance(array, np.ndarray):
+            if array.dtype == self.dtype and array.ndim == 2 and array.size and array.flags.carray:
+                return array if self.backend.owns(array) else self.backend.wrap(array)
+        elif self.backend.owns(array):
+            return array
+        return self.backend.wrap(checks.matrix(argument, array, self.dtype))
+
+    # For everybody ---------------------------------------------------------------------------------------------------
+
+    def build(self, backend: str = "auto", seed: int = 0, dtype: str = "float32") -> Layer:
+        """Give a layer that stands alone its backend, seed and dtype. A `Sequential` does this for its layers."""
+        self.settle(Place.of(backend, seed, dtype))
+        return self
+
+    def settle(self, place: Place) -> None:
+        """Take a place and make parameters and state there. A layer settles once, so two models never share one."""
+        if self.place is not None:
+            raise ValueError(f"layer {self.label} already belongs to a model; make a new layer for this one")
+        self.place = place
+        self._parameters: dict[str, Parameter] = {}
+        self._state: dict[str, Any] = {}
+        self._buffers = Buffers(place.backend)
+        self.allocate()
+
+    @property
+    def backend(self) -> Backend:
+        return self._settled.backend
+
+    @property
+    def ops(self) -> Any:
+        """The operations of the backend; every layer runs on any of them."""
+        return self._settled.backend.operations
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._settled.dtype
+
+    @property
+    def streams(self) -> Streams:
+        return self._settled.streams
+
+    @property
+    def name(self) -> str:
+        """The position and kind of the layer in its model, such as "0.Dense"; empty for one that stands alone."""
+        return self.place.name if self.place else ""
+
+    @property
+    def label(self) -> str:
+        """How messages call the layer."""
+        return f"{self.name.rpartition('.')[0]} {self!r}".strip()
+
+    @property
+    def _settled(self) -> Place:
+        if self.place is None:
+            raise RuntimeError(f"layer {self!r} has no backend yet: put it into a Sequential, or call build()")
+        return self.place
+
+    def parameters(self) -> list[Parameter]:
+        """The parameters of the layer, weight before bias, γ before β."""
+        if self.place is None:
+            self.build()
+        return list(self._parameters.values())
+
+    def arrays(self) -> Iterator[tuple[str, Any]]:
+        """(name, array) of everything that a saved layer consists of."""
+        for name, parameter in self._parameters.items():
+            yield name, parameter.value
+        yield from self._state.items()
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the constructor, by name."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def __repr__(self) -> str:
+        """The call that builds the layer again; optional arguments are left out where they have their default."""
+        parts, arguments = [], self.arguments()
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            value = arguments[name]
+            if parameter.default is inspect.Parameter.empty:
+                parts.append(repr(value))
+            elif value != parameter.default:
+                parts.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(parts)})"

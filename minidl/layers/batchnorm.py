@@ -1,0 +1,58 @@
+"""Batch normalization (Ioffe & Szegedy 2015)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl import checks
+from minidl.layers.base import Layer
+
+
+class BatchNorm(Layer):
+    """Give every feature mean β and standard deviation γ over the batch.
+
+    Training:   μ = mean of x over the batch,  σ² = biased variance + ε,  x̂ = (x - μ)/σ,  y = γ x̂ + β
+    Inference:  the same with running estimates of mean and variance, so that a row does not depend on its batch
+    Backward:   dβ = Σ dy,   dγ = Σ dy x̂,   dx = γ/σ (dy - (dβ + x̂ dγ)/batch)
+
+    features   number of features
+    decay      weight of the old value in the running estimates, in [0, 1]; the running variance takes the unbiased one
+    epsilon    added to the variance under the root; greater than 0
+    """
+
+    smallest_batch = 2  # one row has no variance
+
+    def __init__(self, features: int, decay: float = 0.9, epsilon: float = 1e-5):
+        self.n_in = self.n_out = self.features = checks.integer("features", features)
+        self.decay = checks.real("decay", decay, 0.0, 1.0)
+        self.epsilon = checks.real("epsilon", epsilon, above=0.0)
+
+    def allocate(self) -> None:
+        self.gamma = self.parameter("gamma", np.ones(self.features))
+        self.beta = self.parameter("beta", np.zeros(self.features))
+        self.running_mean = self.state("running_mean", np.zeros(self.features))
+        self.running_variance = self.state("running_variance", np.ones(self.features))
+        self.mean = self.buffer("mean", self.features)
+        self.variance = self.buffer("variance", self.features)
+        self.inverse_std = self.buffer("inverse_std", self.features)
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        x = self.begin_forward(x, training)
+        y = self.buffer("y", *x.shape)
+        gamma, beta = self.gamma.value, self.beta.value
+        running = self.running_mean, self.running_variance
+        if training:
+            statistics = self.mean, self.variance, self.inverse_std
+            self.ops.batchnorm_training(x, gamma, beta, *running, self.decay, self.epsilon, *statistics, y)
+        else:
+            self.ops.batchnorm_inference(x, gamma, beta, *running, self.epsilon, y)
+        return y
+
+    def backward(self, dy: Any) -> Any:
+        x, dy = self.begin_backward(dy)
+        dx = self.buffer("dx", *x.shape)
+        gradients = self.gamma.gradient, self.beta.gradient
+        self.ops.batchnorm_backward(x, dy, self.gamma.value, self.mean, self.inverse_std, *gradients, dx)
+        return dx

@@ -1,0 +1,59 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl import checks, initializers
+from minidl.initializers import Initializer
+from minidl.layers.base import Layer, Parameter
+
+
+class Dense(Layer):
+    """Affine map y = x W + b.
+
+    Backward, given dy = dL/dy:  dW = xᵀ dy,   db = Σ_batch dy,   dx = dy Wᵀ.
+
+    n_in, n_out   features in and out; W has shape (n_in, n_out), b has shape (n_out,)
+    init          how W starts: a name from `minidl.initializers` or an initializer; b starts at 0
+    bias          whether there is a b; a layer before a `BatchNorm` needs none
+    """
+
+    weight: Parameter
+    bias: Parameter | None = None
+
+    def __init__(self, n_in: int, n_out: int, init: str | Initializer = "glorot_uniform", bias: bool = True):
+        self.n_in = checks.integer("n_in", n_in)
+        self.n_out = checks.integer("n_out", n_out)
+        self.init = str(initializers.get(init))
+        self.has_bias = checks.boolean("bias", bias)
+
+    def arguments(self) -> dict[str, Any]:
+        return {**super().arguments(), "bias": self.has_bias}
+
+    def allocate(self) -> None:
+        rng = self.streams.generator(f"{self.name}.weight")
+        self.weight = self.parameter("weight", initializers.get(self.init)(rng, self.n_in, self.n_out), decays=True)
+        if self.has_bias:
+            self.bias = self.parameter("bias", np.zeros(self.n_out))
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        x = self.begin_forward(x, training)
+        y = self.buffer("y", x.shape[0], self.n_out)
+        self.ops.dense_forward(x, self.weight.value, self.bias.value if self.bias else None, y)
+        return y
+
+    def backward(self, dy: Any) -> Any:
+        self.backward_parameters(dy)
+        x, dy = self.begin_backward(dy)
+        dx = self.buffer("dx", *x.shape)
+        self.ops.dense_backward_input(dy, self.weight.value, dx)
+        return dx
+
+    def backward_parameters(self, dy: Any) -> None:
+        x, dy = self.begin_backward(dy)
+        self.ops.dense_backward_weight(x, dy, self.weight.gradient)
+        if self.bias:
+            self.ops.column_sums(dy, self.bias.gradient)

@@ -1,0 +1,194 @@
+"""Losses: means over the batch, computed from logits where there are probabilities.
+
+Each has a forward pass, which returns the loss, and a backward pass, which returns its gradient with respect to the
+outputs of the network.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minidl import backend as backends
+from minidl import checks
+from minidl.backend import Backend
+from minidl.buffers import Buffers
+
+
+class Loss:
+    """Measures outputs of shape (batch, n_out) against targets.
+
+    The two passes by hand:   value = loss.forward(outputs, targets);   doutputs = loss.backward()
+
+    A training loop that must not wait for the device calls `compute` instead of `forward` and reads `mean_so_far`
+    now and then. A loss runs on the CPU until `use` gives it another backend; `fit` does.
+    """
+
+    has_accuracy = True
+
+    def __init__(self) -> None:
+        self._backend: Any = None
+        self._outputs: Any = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    # For subclasses to fill in ---------------------------------------------------------------------------------------
+
+    def check_targets(self, argument: str, targets: Any, rows: int, n_out: int, dtype: np.dtype) -> np.ndarray:
+        """The targets as the kernels take them. Raises TypeError or ValueError: no kernel sees a bad label."""
+        targets = checks.finite(argument, checks.matrix(argument, targets, dtype))
+        if targets.shape != (rows, n_out):
+            raise ValueError(f"{argument} got shape {targets.shape}; expected {(rows, n_out)}, that of the outputs")
+        return targets
+
+    def _forward(self, outputs: Any, targets: Any, row_losses: Any, row_correct: Any) -> None:
+        raise NotImplementedError
+
+    def _backward(self, outputs: Any, targets: Any, doutputs: Any) -> None:
+        raise NotImplementedError
+
+    # For everybody ---------------------------------------------------------------------------------------------------
+
+    def forward(self, outputs: Any, targets: Any) -> float:
+        """The mean loss over the batch.
+
+        Raises TypeError or ValueError if the targets do not fit the outputs.
+        """
+        if isinstance(outputs, np.ndarray):
+            outputs = checks.matrix("outputs", outputs)
+        if self._backend is None or not self._backend.owns(outputs):
+            self.use(backends.get("cpu" if isinstance(outputs, np.ndarray) else "cuda"))
+        rows, n_out = outputs.shape
+        targets = self.check_targets("targets", targets, rows, n_out, outputs.dtype)
+        self.compute(outputs, self._backend.wrap(targets))
+        return self.value
+
+    def backward(self) -> Any:
+        """dL/doutputs of the last forward pass, of the shape of the outputs; a buffer that the next pass reuses."""
+        if self._outputs is None:
+            raise RuntimeError(f"{self!r}: backward needs a forward pass before it")
+        doutputs = self._buffers.get("doutputs", self._outputs.shape, self._outputs.dtype)
+        self._backward(self._outputs, self._targets, doutputs)
+        return doutputs
+
+    def use(self, backend: Backend) -> None:
+        """Run on `backend` from now on."""
+        if backend is not self._backend:
+            self._backend = backend
+            self._buffers = Buffers(backend)
+            self._mean = self._totals = self._outputs = None
+
+    def compute(self, outputs: Any, targets: Any) -> None:
+        """The forward pass without checks and without a look at the result."""
+        self._outputs, self._targets = outputs, targets
+        rows, dtype = outputs.shape[0], outputs.dtype
+        if self._mean is None or self._mean.dtype != dtype:
+            self._mean = self._backend.zeros((1,), dtype)
+            self._totals = self._backend.zeros((2,), dtype)
+            self._rows_so_far = 0
+        row_losses = self._buffers.get("row_losses", (rows,), dtype)
+        row_correct = self._buffers.get("row_correct", (rows,), dtype)
+        self._forward(outputs, targets, row_losses, row_correct)
+        self._ops.mean_loss(row_losses, row_correct, self._mean, self._totals)
+        self._rows_so_far += rows
+
+    @property
+    def _ops(self) -> Any:
+        return self._backend.operations
+
+    @property
+    def value(self) -> float:
+        """The mean loss of the last batch; reading it waits for the device."""
+        return float(self._backend.to_numpy(self._mean)[0])
+
+    def restart(self) -> None:
+        """Begin a new average for `mean_so_far`."""
+        self._rows_so_far = 0
+        if self._mean is not None:
+            self._backend.copy_into(self._totals, np.zeros(2, self._totals.dtype))
+
+    def mean_so_far(self) -> tuple[float, float | None]:
+        """Mean loss and accuracy over all rows since `restart`; None for the accuracy of a loss that has none."""
+        loss, correct = self._backend.to_numpy(self._totals).astype(float) / max(self._rows_so_far, 1)
+        return float(loss), float(correct) if self.has_accuracy else None
+
+    def loss_at_random(self, n_out: int) -> float | None:
+        """The loss of a network that knows nothing and says so, as a yardstick for the first step; None if unknown."""
+        return None
+
+
+class SoftmaxCrossEntropy(Loss):
+    """L = mean over the batch of -log softmax(z)[label], for logits z (batch, classes) and integer labels (batch,).
+
+    Backward:  dz = (softmax(z) - onehot(label)) / batch.
+    """
+
+    def check_targets(self, argument, targets, rows, n_out, dtype):
+        return checks.labels(argument, targets, rows, classes=n_out)
+
+    def _forward(self, outputs, targets, row_losses, row_correct):
+        self._probabilities = self._buffers.get("probabilities", outputs.shape, outputs.dtype)
+        self._ops.softmax_cross_entropy_forward(outputs, targets, self._probabilities, row_losses, row_correct)
+
+    def _backward(self, outputs, targets, doutputs):
+        self._ops.softmax_cross_entropy_backward(self._probabilities, targets, doutputs)
+
+    def loss_at_random(self, n_out):
+        return math.log(n_out)
+
+
+class BinaryCrossEntropy(Loss):
+    """L = mean over batch and outputs of -t log σ(z) - (1-t) log(1-σ(z)), for logits z and targets t in [0, 1].
+
+    Targets have the shape of the logits, (batch, n_out); for one output, integer labels 0 and 1 of shape (batch,) will
+    do. Accuracy counts outputs on the right side of 1/2.
+    Backward:  dz = (σ(z) - t) / (batch · n_out).
+    """
+
+    def check_targets(self, argument, targets, rows, n_out, dtype):
+        if n_out == 1 and np.asarray(targets).dtype.kind in "iu":
+            targets = checks.labels(argument, targets, rows, classes=2)[:, None].astype(dtype)
+        targets = super().check_targets(argument, targets, rows, n_out, dtype)
+        wrong = (targets < 0) | (targets > 1)
+        if wrong.any():
+            raise ValueError(f"{argument} got {targets[wrong][0]:g}; expected probabilities from 0 to 1")
+        return targets
+
+    def _forward(self, outputs, targets, row_losses, row_correct):
+        self._ops.binary_cross_entropy_forward(outputs, targets, row_losses, row_correct)
+
+    def _backward(self, outputs, targets, doutputs):
+        self._ops.binary_cross_entropy_backward(outputs, targets, doutputs)
+
+    def loss_at_random(self, n_out):
+        return math.log(2)
+
+
+class MeanSquaredError(Loss):
+    """L = mean over batch and outputs of (y - t)².
+
+    Backward:  dy = 2 (y - t) / (batch · n_out).
+    """
+
+    has_accuracy = False
+
+    def _forward(self, outputs, targets, row_losses, row_correct):
+        self._ops.mean_squared_error_forward(outputs, targets, row_losses, row_correct)
+
+    def _backward(self, outputs, targets, doutputs):
+        self._ops.mean_squared_error_backward(outputs, targets, doutputs)
+
+
+def softmax(logits: Any) -> np.ndarray:
+    """Probabilities from logits: eᶻ / Σ eᶻ over each row. NumPy in, NumPy out, shape (rows, classes).
+
+    Raises TypeError or ValueError if `logits` is not a finite (rows, classes) array of floats.
+    """
+    logits = checks.finite("logits", checks.matrix("logits", logits))
+    probabilities = np.empty_like(logits)
+    cpu = backends.get("cpu")
+    cpu.operations.softmax(cpu.wrap(logits), probabilities)
+    return probabilities

@@ -1,0 +1,28 @@
+"""Losses of one output against one target, and their slopes."""
+
+from __future__ import annotations
+
+import math
+
+from minidl.scalar.constants import ONE, TWO, ZERO
+
+
+def binary_cross_entropy(z, t):
+    """-t log σ(z) - (1-t) log(1-σ(z)) = max(z, 0) - z t + log(1 + e^-|z|), which cannot overflow."""
+    return max(z, ZERO) - z * t + math.log1p(math.exp(-abs(z)))
+
+
+def binary_cross_entropy_slope(z, t):
+    """σ(z) - t."""
+    e = math.exp(-abs(z))
+    return (ONE if z >= ZERO else e) / (ONE + e) - t
+
+
+def squared_error(y, t):
+    """(y - t)²."""
+    return (y - t) * (y - t)
+
+
+def squared_error_slope(y, t):
+    """2 (y - t)."""
+    return TWO * (y - t)

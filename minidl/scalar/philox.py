@@ -1,0 +1,30 @@
+"""Philox4x32-10: random bits from a counter instead of a state (Salmon et al., SC 2011).
+
+Four random words are a pure function of (counter, key). A dropout mask needs no memory: forward and backward
+compute the same bits from the same counter, on every backend, in any order and with any number of threads.
+Every integer operation is written with its width, because Numba would otherwise widen or sign it.
+"""
+
+from __future__ import annotations
+
+from numba import uint32, uint64
+
+MULTIPLIER_0 = 0xD2511F53
+MULTIPLIER_1 = 0xCD9E8D57
+WEYL_0 = 0x9E3779B9  # golden ratio
+WEYL_1 = 0xBB67AE85  # sqrt(3) - 1
+ROUNDS = 10
+
+
+def philox(c0, c1, c2, c3, k0, k1):
+    """Four uint32 random words from a counter of four words and a key of two, all uint32."""
+    for _ in range(ROUNDS):
+        product_0 = uint64(MULTIPLIER_0) * uint64(c0)
+        product_1 = uint64(MULTIPLIER_1) * uint64(c2)
+        c0 = uint32(uint32(product_1 >> uint64(32)) ^ c1 ^ k0)
+        c1 = uint32(product_1 & uint64(0xFFFFFFFF))
+        c2 = uint32(uint32(product_0 >> uint64(32)) ^ c3 ^ k1)
+        c3 = uint32(product_0 & uint64(0xFFFFFFFF))
+        k0 = uint32(k0 + uint32(WEYL_0))
+        k1 = uint32(k1 + uint32(WEYL_1))
+    return c0, c1, c2, c3

@@ -1,0 +1,42 @@
+"""Settings of every test: Hypothesis profiles, and the backends with the reason why one is skipped."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+from minidl import backend
+
+# deadline=None everywhere: the first example of a test compiles kernels, which is slow once and says nothing.
+settings.register_profile("dev", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, print_blob=True)
+settings.register_profile("thorough", settings.get_profile("dev"), max_examples=2000)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+def backend_or_skip(name: str) -> backend.Backend:
+    """The backend of that name; skips the test, with the reason, where it cannot be used."""
+    reason = backend.available()[name]
+    if reason:
+        pytest.skip(f"{name}: {reason}")
+    return backend.get(name)
+
+
+@pytest.fixture(params=["cpu", "emulator", "cuda"])
+def any_backend(request: pytest.FixtureRequest) -> backend.Backend:
+    """Each backend in turn."""
+    return backend_or_skip(request.param)
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> np.dtype:
+    """Both precisions in turn."""
+    return np.dtype(request.param)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20240607)

@@ -1,0 +1,184 @@
+"""Dataset: what it keeps, what it converts, what it refuses, and how it is sliced."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+
+import numpy as np
+import pytest
+
+from minidl.data import Dataset
+
+X = np.arange(12, dtype=np.float32).reshape(4, 3)
+Y = np.array([0, 2, 1, 0], dtype=np.int64)
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    return Dataset(X.copy(), Y.copy())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_arrays_of_the_right_form_are_not_copied(dtype):
+    x = X.astype(dtype)
+    for y in (Y.copy(), X[:, :2].astype(dtype)):
+        dataset = Dataset(x, y)
+        assert dataset.x is x
+        assert dataset.y is y
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int32, np.uint64, ">i4"])
+def test_integer_labels_become_int64(dtype):
+    dataset = Dataset(X, Y.astype(dtype))
+    assert dataset.y.dtype == np.int64
+    np.testing.assert_array_equal(dataset.y, Y)
+
+
+def test_lists_are_accepted_and_x_becomes_contiguous():
+    dataset = Dataset([[0.5, 1.5], [2.5, 3.5]], [1, 0])
+    assert dataset.x.dtype == np.float64
+    assert dataset.y.tolist() == [1, 0]
+    fortran = Dataset(np.asfortranarray(X), Y)
+    assert fortran.x.flags.c_contiguous
+    np.testing.assert_array_equal(fortran.x, X)
+
+
+def test_len_counts_rows_and_unpacking_gives_both_arrays(dataset):
+    assert len(dataset) == 4
+    x, y = dataset
+    assert x is dataset.x and y is dataset.y
+
+
+def test_classes(dataset):
+    assert dataset.classes == 3
+    assert type(dataset.classes) is int
+    assert Dataset(X, np.ones((4, 1))).classes is None
+
+
+def test_repr(dataset):
+    assert repr(dataset) == "Dataset(x (4, 3) float32, y (4,) int64, 3 classes)"
+    assert repr(Dataset(X, np.ones((4, 2)))) == "Dataset(x (4, 3) float32, y (4, 2) float64)"
+
+
+def test_attributes_cannot_be_replaced(dataset):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        dataset.x = X
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        del dataset.y
+
+
+def test_equal_means_the_same_object(dataset):
+    assert dataset == dataset  # arrays have no single answer to ==
+    assert dataset != dataset[:]
+    assert len({dataset, dataset[:]}) == 2
+
+
+def test_pickle_and_copy(dataset):
+    for other in (pickle.loads(pickle.dumps(dataset)), copy.copy(dataset), copy.deepcopy(dataset)):
+        np.testing.assert_array_equal(other.x, dataset.x)
+        np.testing.assert_array_equal(other.y, dataset.y)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        slice(None),
+        slice(1, 3),
+        slice(None, None, -1),
+        slice(-2, None),
+        [2, 0, 2],
+        [-1],
+        np.array([3, 1], np.uint8),
+        np.array([True, False, True, False]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("y", [Y, X[:, :2] / 7], ids=["labels", "floats"])
+def test_selecting_rows_keeps_x_and_y_together(index, y):
+    part = Dataset(X, y)[index]
+    assert isinstance(part, Dataset)
+    assert part.x.flags.c_contiguous
+    np.testing.assert_array_equal(part.x, X[index])
+    np.testing.assert_array_equal(part.y, y[index])
+
+
+def test_a_plain_slice_is_a_view(dataset):
+    assert np.shares_memory(dataset[1:3].x, dataset.x)
+    assert np.shares_memory(dataset[1:3].y, dataset.y)
+
+
+@pytest.mark.parametrize("index", [1, np.int64(1)])
+def test_a_single_row_number_names_the_way_out(dataset, index):
+    with pytest.raises(TypeError, match=r"^index got .*; use dataset\[i:i \+ 1\] for a single row$"):
+        dataset[index]
+
+
+@pytest.mark.parametrize("index", ["x", (0, 1), (slice(None), 0), [0.0, 1.0], [], np.zeros((2, 2), int), None, 1.5])
+def test_other_indices_are_refused(dataset, index):
+    with pytest.raises(TypeError, match=r"^index got .*; expected a slice or a 1-D array of row numbers$"):
+        dataset[index]
+
+
+@pytest.mark.parametrize("row", [4, -5, 10**12])
+def test_rows_that_do_not_exist_are_named(dataset, row):
+    with pytest.raises(IndexError, match=rf"^index got row {row}; expected rows from -4 to 3$"):
+        dataset[[0, row]]
+
+
+def test_a_mask_of_the_wrong_length_is_refused(dataset):
+    with pytest.raises(IndexError, match="^index got a mask of 3 entries; expected 4, one for each row$"):
+        dataset[np.ones(3, bool)]
+
+
+def test_an_empty_selection_is_refused(dataset):
+    for index in (slice(4, None), np.zeros(4, bool), np.array([], int)):
+        with pytest.raises(ValueError, match=r"^x got shape \(0, 3\); expected at least one row"):
+            dataset[index]
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "match"),
+    [
+        (X.astype(np.uint8), TypeError, r"^x got dtype uint8; expected float32 or float64 \(for pixels"),
+        (X.astype(np.float16), TypeError, "^x got dtype float16; expected float32 or float64$"),
+        (X[0], ValueError, r"^x got shape \(3,\); expected two dimensions"),
+        (X.reshape(4, 3, 1), ValueError, r"^x got shape \(4, 3, 1\); expected two dimensions"),
+        (X[:0], ValueError, r"^x got shape \(0, 3\); expected at least one row"),
+        ([[1.0], [1.0, 2.0]], TypeError, r"^x got \[\[1.0\], \[1.0, 2.0\]\]; expected a 2-D array"),
+    ],
+)
+def test_x_is_checked(x, error, match):
+    with pytest.raises(error, match=match):
+        Dataset(x, Y)
+
+
+@pytest.mark.parametrize(
+    ("y", "error", "match"),
+    [
+        ([0, 1, 2], ValueError, r"^y got shape \(3,\); expected \(4,\), one label for each row of x$"),
+        (np.int64(1), ValueError, r"^y got shape \(\); expected \(4,\)"),
+        (np.zeros((4, 1, 1), int), ValueError, r"^y got shape \(4, 1, 1\); expected \(4,\)"),
+        ([0, 1, -1, 0], ValueError, "^y got -1 at index 2; expected labels of at least 0$"),
+        ([True, False, True, True], TypeError, "^y got dtype bool; expected integer class labels$"),
+        (list("abca"), TypeError, "^y got dtype <U1; expected integer class labels$"),
+        (np.ones(4), TypeError, r"^y got an array of shape \(4,\) and dtype float64; .* y\[:, None\]$"),
+        (np.ones((4, 1), np.int64), TypeError, "^y got dtype int64; expected float32 or float64"),
+        (np.ones((3, 1)), ValueError, r"^y got shape \(3, 1\); expected 4 rows, one for each row of x$"),
+        ([[1.0], [1.0, 2.0]], TypeError, r"^y got \[\[1.0\], \[1.0, 2.0\]\]; expected class labels or"),
+    ],
+)
+def test_y_is_checked(y, error, match):
+    with pytest.raises(error, match=match):
+        Dataset(X, y)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_located(bad):
+    array = X.copy()
+    array[2, 1] = bad
+    with pytest.raises(ValueError, match=rf"^x got {bad} at row 2, column 1 \(1 such in all\)"):
+        Dataset(array, Y)
+    with pytest.raises(ValueError, match=rf"^y got {bad} at row 2, column 1 \(1 such in all\)"):
+        Dataset(X, array)
