@@ -60,10 +60,13 @@ def real(
         bounds.append(f"less than {below:g}")
     elif maximum != math.inf:
         bounds.append(f"at most {maximum:g}")
-    expected = " ".join(["a finite number", " and ".join(bounds)]).strip()
+    expected = "a finite number" + (", " + " and ".join(bounds) if bounds else "")
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(f"{argument} got {describe(value)}; expected {expected}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond the range of floats
+        number = math.copysign(math.inf, value // abs(value))
     in_range = minimum <= number <= maximum and (above is None or number > above) and (below is None or number < below)
     if not (math.isfinite(number) and in_range):
         raise ValueError(f"{argument} got {number:g}; expected {expected}")
@@ -77,6 +80,14 @@ def boolean(argument: str, value: Any) -> bool:
     return bool(value)
 
 
+def as_array(argument: str, value: Any, expected: str) -> np.ndarray:
+    """`value` as NumPy sees it; rows of unequal length are refused (TypeError)."""
+    try:
+        return np.asarray(value)
+    except Exception as error:
+        raise TypeError(f"{argument} got {describe(value)}; expected {expected}") from error
+
+
 def matrix(argument: str, value: Any, dtype: Any = None) -> np.ndarray:
     """Return `value` as a C-contiguous (rows, features) array of floats, in `dtype` if it is given.
 
@@ -84,10 +95,7 @@ def matrix(argument: str, value: Any, dtype: Any = None) -> np.ndarray:
     strings and objects are refused (TypeError), because guessing a scale for them hides mistakes.
     A rank other than 2 and an empty array are refused too (ValueError).
     """
-    try:
-        array = np.asarray(value)
-    except Exception as error:
-        raise TypeError(f"{argument} got {describe(value)}; expected a 2-D array of float32 or float64") from error
+    array = as_array(argument, value, "a 2-D array of float32 or float64")
     if array.dtype not in (np.float32, np.float64):
         hint = " (for pixels: x.astype('float32') / 255)" if array.dtype.kind in "iu" else ""
         raise TypeError(f"{argument} got dtype {array.dtype}; expected float32 or float64{hint}")
@@ -112,7 +120,7 @@ def finite(argument: str, array: np.ndarray) -> np.ndarray:
 
 def labels(argument: str, value: Any, rows: int, classes: int | None = None) -> np.ndarray:
     """Return `value` as `rows` int64 class indices in [0, classes); compiled code never sees a bad index."""
-    array = np.asarray(value)
+    array = as_array(argument, value, "integer class labels")
     if array.dtype.kind not in "iu":
         raise TypeError(f"{argument} got dtype {array.dtype}; expected integer class labels")
     if array.shape != (rows,):

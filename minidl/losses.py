@@ -31,6 +31,8 @@ class Loss:
     def __init__(self) -> None:
         self._backend: Any = None
         self._outputs: Any = None
+        self._mean: Any = None
+        self._totals: Any = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -57,7 +59,7 @@ class Loss:
 
         Raises TypeError or ValueError if the targets do not fit the outputs.
         """
-        if isinstance(outputs, np.ndarray):
+        if not hasattr(outputs, "__cuda_array_interface__"):
             outputs = checks.matrix("outputs", outputs)
         if self._backend is None or not self._backend.owns(outputs):
             self.use(backends.get("cpu" if isinstance(outputs, np.ndarray) else "cuda"))
@@ -102,7 +104,12 @@ class Loss:
     @property
     def value(self) -> float:
         """The mean loss of the last batch; reading it waits for the device."""
+        self._check_started("value")
         return float(self._backend.to_numpy(self._mean)[0])
+
+    def _check_started(self, what: str) -> None:
+        if self._mean is None:
+            raise RuntimeError(f"{self!r}: {what} needs a forward pass before it")
 
     def restart(self) -> None:
         """Begin a new average for `mean_so_far`."""
@@ -112,6 +119,7 @@ class Loss:
 
     def mean_so_far(self) -> tuple[float, float | None]:
         """Mean loss and accuracy over all rows since `restart`; None for the accuracy of a loss that has none."""
+        self._check_started("mean_so_far")
         loss, correct = self._backend.to_numpy(self._totals).astype(float) / max(self._rows_so_far, 1)
         return float(loss), float(correct) if self.has_accuracy else None
 
@@ -149,7 +157,7 @@ class BinaryCrossEntropy(Loss):
     """
 
     def check_targets(self, argument, targets, rows, n_out, dtype):
-        if n_out == 1 and np.asarray(targets).dtype.kind in "iu":
+        if n_out == 1 and checks.as_array(argument, targets, "probabilities from 0 to 1").dtype.kind in "iu":
             targets = checks.labels(argument, targets, rows, classes=2)[:, None].astype(dtype)
         targets = super().check_targets(argument, targets, rows, n_out, dtype)
         wrong = (targets < 0) | (targets > 1)

@@ -202,8 +202,8 @@ def _prepare(argument: str, model: Sequential, data: Dataset, loss: Loss) -> tup
         raise TypeError(f"{argument} got {checks.describe(data)}; expected a minidl.data.Dataset(x, y)")
     x = checks.finite(f"{argument}.x", np.ascontiguousarray(data.x, model.dtype))
     if model.n_in is not None and x.shape[1] != model.n_in:
-        first = next(layer for layer in model.layers if layer.n_in is not None)
-        raise ValueError(f"{argument}.x got {x.shape[1]} features; layer {first.label} expects {model.n_in}")
+        layer = model.demanding("n_in")
+        raise ValueError(f"{argument}.x got {x.shape[1]} features; layer {layer.label} expects {model.n_in}")
     n_out = model.n_out or x.shape[1]
     return x, loss.check_targets(f"{argument}.y", data.y, len(x), n_out, model.dtype)
 

@@ -35,6 +35,22 @@ def source_digest() -> str:
     return digest.hexdigest()
 
 
+def _cache_path() -> Path:
+    # One folder for each installed copy, so that two versions side by side do not overwrite each other.
+    base = os.environ.get("NUMBA_CACHE_DIR") or cache_folder() / "compiled"
+    return Path(base) / hashlib.sha256(str(PACKAGE).encode()).hexdigest()[:16]
+
+
+def cache_path() -> Path | None:
+    """The folder of the compiled code, or None where it cannot be written."""
+    path = _cache_path()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return path if os.access(path, os.W_OK) else None
+
+
 class _SourceLocator(_CacheLocator):
     """Tells Numba where compiled code is kept and which sources it was made from."""
 
@@ -42,9 +58,7 @@ class _SourceLocator(_CacheLocator):
         self._name = f"{function.__module__}.{function.__qualname__}:{function.__code__.co_firstlineno}"
 
     def get_cache_path(self) -> str:
-        # One folder for each installed copy, so that two versions side by side do not overwrite each other.
-        base = os.environ.get("NUMBA_CACHE_DIR") or cache_folder() / "compiled"
-        return str(Path(base) / hashlib.sha256(str(PACKAGE).encode()).hexdigest()[:16])
+        return str(_cache_path())
 
     def get_source_stamp(self) -> str:
         return source_digest()

@@ -9,8 +9,7 @@ import warnings
 from typing import Any
 
 import numpy as np
-from numba import cuda
-from numba.core.errors import NumbaPerformanceWarning
+from numba import config, cuda
 
 
 @functools.cache
@@ -22,6 +21,11 @@ def why_not() -> str | None:
         return (
             "the package numba-cuda is not installed; with an NVIDIA driver of version 580 or newer run "
             "pip install 'minidl[cuda13]', with 525 to 579 pip install 'minidl[cuda12]'"
+        )
+    if getattr(config, "ENABLE_CUDASIM", False):
+        return (
+            "NUMBA_ENABLE_CUDASIM is set, and Numba's simulator cannot run the kernels that exchange values inside a "
+            "warp; unset it, or take the backend emulator"
         )
     try:
         if cuda.is_available():
@@ -61,13 +65,15 @@ def download(array: Any) -> np.ndarray:
 
 
 def is_device_array(array: Any) -> bool:
-    return cuda.is_cuda_array(array)
+    return getattr(array, "__cuda_ndarray__", False)
 
 
 @functools.cache
 def _configured(kernel: Any, grid: tuple[int, ...], block: tuple[int, ...]) -> Any:
-    with warnings.catch_warnings():  # Numba warns that a small grid leaves most of the GPU idle: so do small networks
-        warnings.simplefilter("ignore", NumbaPerformanceWarning)
+    with warnings.catch_warnings():
+        # A small grid leaves most of the GPU idle, and so do small networks. (By its text, because numba and numba-cuda
+        # each have a class of their own for this warning.)
+        warnings.filterwarnings("ignore", message="Grid size")
         return kernel[grid, block]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,26 +16,47 @@ from minidl.files import write_whole
 if TYPE_CHECKING:
     from minidl.history import History
 
-# Okabe & Ito's palette: distinct for colour-blind readers; the line styles keep it readable in black and white.
-TRAINING = {"color": "#0072B2", "linestyle": "-", "marker": "o", "markersize": 3.5}
-VALIDATION = {"color": "#D55E00", "linestyle": "--", "marker": "s", "markersize": 3.5}
+# Okabe & Ito's palette: distinct for colour-blind readers; line styles and markers keep it readable in black and white.
+STYLES: dict[str, dict[str, Any]] = {
+    "training": {"color": "#0072B2", "linestyle": "-", "marker": "o", "markersize": 3.5},
+    "validation": {"color": "#D55E00", "linestyle": "--", "marker": "s", "markersize": 3.5},
+}
 
 
 def draw_curves(history: History, path: str | os.PathLike[str]) -> None:
     """Draw loss, and accuracy where there is one, of training and validation into the file `path`."""
-    columns = ["loss", "accuracy"] if history["accuracy"][0] is not None else ["loss"]
-    figure = Figure(figsize=(4.8 * len(columns), 3.6), layout="constrained")
-    for axes, column in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
-        _curve(axes, history["epoch"], history[column], "training", TRAINING)
-        if history[f"validation_{column}"][0] is not None:
-            _curve(axes, history["epoch"], history[f"validation_{column}"], "validation", VALIDATION)
-        axes.set(xlabel="epoch", ylabel=f"mean {column}" if column == "loss" else column, title=_title(history, column))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        if column == "accuracy":
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.grid(alpha=0.3)
-        axes.legend()
+    panels = [draw_loss, draw_accuracy] if history["accuracy"][0] is not None else [draw_loss]
+    figure = Figure(figsize=(4.8 * len(panels), 3.6), layout="constrained")
+    for axes, draw in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        draw(axes, history)
     save_figure(figure, path)
+
+
+def draw_loss(axes: Any, history: History) -> None:
+    """Mean loss over the epochs, on a logarithmic scale: it falls by factors."""
+    _draw(axes, history, "loss", "{:.3g}")
+    axes.set_yscale("log")
+    axes.set_ylabel("mean loss")
+
+
+def draw_accuracy(axes: Any, history: History) -> None:
+    """Accuracy over the epochs."""
+    _draw(axes, history, "accuracy", "{:.2%}")
+    axes.set_ylabel("accuracy")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+
+
+def _draw(axes: Any, history: History, column: str, form: str) -> None:
+    ends = []
+    for name, key in (("training", column), ("validation", f"validation_{column}")):
+        if history[key][0] is not None:
+            axes.plot(history["epoch"], history[key], label=name, **STYLES[name])
+            ends.append(f"{name} {form.format(history[key][-1])}")
+    axes.set_title(f"{column} at the end: {', '.join(ends)}", fontsize="medium")
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.grid(alpha=0.3)
+    axes.legend()
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
@@ -45,15 +65,3 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     checks.one_of("the suffix of path", suffix, FigureCanvasAgg(figure).get_supported_filetypes())
     with write_whole(path) as file:
         figure.savefig(file, format=suffix, dpi=150)
-
-
-def _curve(axes: Any, epochs: Sequence[int], values: Sequence[float], label: str, style: dict[str, Any]) -> None:
-    axes.plot(epochs, values, label=label, **style)
-
-
-def _title(history: History, column: str) -> str:
-    last = history.epochs[-1]
-    value, validation = getattr(last, column), getattr(last, f"validation_{column}")
-    shown = [f"{v:.4f}" if column == "loss" else f"{v:.2%}" for v in (value, validation) if v is not None]
-    names = ["training", "validation"]
-    return f"{column}: " + ", ".join(f"{name} {text}" for name, text in zip(names, shown, strict=False))

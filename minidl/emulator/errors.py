@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dis
 import sys
 from pathlib import Path
+from types import CodeType
 
 HERE = str(Path(__file__).parent)
 
 
 class EmulatorError(RuntimeError):
-    """A kernel did something that has no defined result on a GPU."""
+    """A kernel did something that has no defined result on a GPU, or that the emulator does not know."""
 
 
 class OutOfBoundsError(EmulatorError):
@@ -30,3 +32,17 @@ def source_line() -> str:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(HERE):
         frame = frame.f_back
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+
+
+def line_of(code: CodeType, instruction: int) -> str:
+    """ "file.py:12" of one instruction of a function."""
+    starts = [line for offset, line in dis.findlinestarts(code) if offset <= instruction and line]
+    return f"{Path(code.co_filename).name}:{starts[-1]}"
+
+
+def assigned_variable(code: CodeType, instruction: int) -> str:
+    """The variable that takes the result of the call at that instruction; empty if it is not simply assigned."""
+    store = next(found for found in dis.get_instructions(code) if found.offset > instruction)
+    if not store.opname.startswith(("STORE_FAST", "STORE_DEREF")):
+        return ""
+    return store.argval[0] if isinstance(store.argval, tuple) else store.argval  # 3.13 has STORE_FAST_LOAD_FAST too

@@ -7,20 +7,26 @@ all of it has arrived at the same one.
 
 from __future__ import annotations
 
+import contextvars
+import math
+import sys
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 import greenlet
 import numpy as np
 
 from minidl.emulator.arrays import BlockArray, GlobalArray, GlobalVector
-from minidl.emulator.errors import BarrierError, EmulatorError, source_line
+from minidl.emulator.errors import BarrierError, EmulatorError, line_of, source_line
 from minidl.emulator.program import Program
 
 WARP = 32
-MAX_THREADS = 1024  # for each block, on every GPU so far
+ALL_LANES = 0xFFFFFFFF
+# What every GPU since 2012 can do: threads of a block along x, y, z and in all, blocks along x, y, z, shared bytes.
+MAX_BLOCK, MAX_THREADS = (1024, 1024, 64), 1024
+MAX_GRID = (2**31 - 1, 65535, 65535)
+MAX_SHARED = 48 * 1024
 
 
 class Dim3:
@@ -28,36 +34,34 @@ class Dim3:
 
     __slots__ = ("x", "y", "z")
 
-    def __init__(self, x: int = 1, y: int = 1, z: int = 1):
+    def __init__(self, x: int, y: int, z: int):
         self.x, self.y, self.z = x, y, z
 
     def __str__(self) -> str:
         return f"({self.x}, {self.y}, {self.z})"
 
 
-@dataclass(frozen=True)
-class Arrival:
-    """A thread has stepped aside: at which kind of rendezvous, on which source line, and with what to exchange."""
-
-    kind: str  # "barrier" or the name of the warp primitive
-    line: str
-    value: Any = None
-    mask: int = 0xFFFFFFFF
-
-
 class Thread:
-    """One CUDA thread of the running block."""
+    """A greenlet that runs one CUDA thread of each block: to start a new one takes longer than most threads do."""
 
-    __slots__ = ("arrival", "greenlet", "index", "shared_arrays")
+    __slots__ = ("greenlet", "index", "place", "value")
 
-    def __init__(self, index: tuple[int, int, int], function: Any):
-        self.index = index
-        self.greenlet = greenlet.greenlet(function)
-        self.arrival: Any = None  # an Arrival while the thread waits
-        self.shared_arrays = 0
+    def __init__(self) -> None:
+        self.index = Dim3(0, 0, 0)
+        # Where it waits: the name of the rendezvous, the code and instruction of the call, the mask; None if nowhere.
+        self.place: Any = None
+        self.value: Any = None  # what it brings to a warp exchange
+        self.greenlet = greenlet.greenlet(_run_one_after_another)
+        # A new greenlet starts with an empty context, and np.errstate lives in the context.
+        self.greenlet.gr_context = contextvars.copy_context()
+        self.greenlet.switch()  # up to the first wait for work
 
-    def __str__(self) -> str:
-        return str(self.index)
+
+def _run_one_after_another() -> NoReturn:
+    while True:
+        function, arguments = greenlet.getcurrent().parent.switch()
+        function(*arguments)
+        del function, arguments  # a sleeping thread keeps no arrays alive
 
 
 class _Memory:
@@ -71,17 +75,19 @@ class Device:
     """What a kernel finds under the name `cuda`."""
 
     def __init__(self) -> None:
-        self.threadIdx, self.blockIdx = Dim3(0, 0, 0), Dim3(0, 0, 0)
-        self.blockDim, self.gridDim = Dim3(), Dim3()
+        self.threadIdx = self.blockIdx = Dim3(0, 0, 0)
+        self.blockDim = self.gridDim = Dim3(1, 1, 1)
         self.shared = _Memory(self._shared_array)
         self.local = _Memory(self._local_array)
         self.warpsize = WARP
         self._lock = threading.RLock()
         self._programs: dict[Any, Program] = {}
+        self._sleeping = threading.local()
         self._program: Program
         self._thread: Thread
         self._scheduler: greenlet.greenlet
-        self._shared: list[BlockArray] = []
+        self._exchanging = False  # whether some thread waits for an exchange in its warp
+        self._shared: dict[tuple[int, int], BlockArray] = {}
 
     def __getattr__(self, name: str) -> NoReturn:
         raise EmulatorError(f"the emulator does not know cuda.{name}")
@@ -90,66 +96,78 @@ class Device:
 
     def grid(self, ndim: int) -> Any:
         """The position of the thread in the whole grid: an integer for one dimension, else a tuple."""
-        position = (
-            self.blockIdx.x * self.blockDim.x + self.threadIdx.x,
-            self.blockIdx.y * self.blockDim.y + self.threadIdx.y,
-            self.blockIdx.z * self.blockDim.z + self.threadIdx.z,
-        )
-        return position[0] if ndim == 1 else position[:ndim]
+        thread, block, size = self.threadIdx, self.blockIdx, self.blockDim
+        if ndim == 1:
+            return block.x * size.x + thread.x
+        position = (block.x * size.x + thread.x, block.y * size.y + thread.y, block.z * size.z + thread.z)
+        return position[:ndim]
 
     def gridsize(self, ndim: int) -> Any:
         """The number of threads of the whole grid along each dimension."""
-        size = (
-            self.gridDim.x * self.blockDim.x,
-            self.gridDim.y * self.blockDim.y,
-            self.gridDim.z * self.blockDim.z,
-        )
+        grid, block = self.gridDim, self.blockDim
+        size = (grid.x * block.x, grid.y * block.y, grid.z * block.z)
         return size[0] if ndim == 1 else size[:ndim]
 
     @property
     def laneid(self) -> int:
-        linear = (self.threadIdx.z * self.blockDim.y + self.threadIdx.y) * self.blockDim.x + self.threadIdx.x
-        return linear % WARP
+        thread, size = self.threadIdx, self.blockDim
+        return ((thread.z * size.y + thread.y) * size.x + thread.x) % WARP
 
     def syncthreads(self) -> None:
-        self._scheduler.switch(Arrival("barrier", source_line()))
+        frame = sys._getframe(1)
+        self._thread.place = ("syncthreads", frame.f_code, frame.f_lasti)
+        self._scheduler.switch()
 
-    def syncwarp(self, mask: int = 0xFFFFFFFF) -> None:
-        self._scheduler.switch(Arrival("syncwarp", source_line(), mask=mask))
+    def syncwarp(self, mask: int = ALL_LANES) -> None:
+        self._exchange("syncwarp", mask, None)
 
     def shfl_sync(self, mask: int, value: Any, lane: int) -> Any:
-        return self._exchange("shfl_sync", mask, value)[lane % WARP]
+        return self._from_lane(lane % WARP, self._exchange("shfl_sync", mask, value))
 
     def shfl_xor_sync(self, mask: int, value: Any, lane_mask: int) -> Any:
-        lane = self.laneid
-        return self._exchange("shfl_xor_sync", mask, value)[lane ^ lane_mask]
+        return self._from_lane(self.laneid ^ lane_mask, self._exchange("shfl_xor_sync", mask, value))
 
     def shfl_up_sync(self, mask: int, value: Any, delta: int) -> Any:
         lane = self.laneid
-        return self._exchange("shfl_up_sync", mask, value)[lane - delta if lane >= delta else lane]
+        return self._from_lane(lane - delta if lane >= delta else lane, self._exchange("shfl_up_sync", mask, value))
 
     def shfl_down_sync(self, mask: int, value: Any, delta: int) -> Any:
         lane = self.laneid
-        return self._exchange("shfl_down_sync", mask, value)[lane + delta if lane + delta < WARP else lane]
+        source = lane + delta if lane + delta < WARP else lane
+        return self._from_lane(source, self._exchange("shfl_down_sync", mask, value))
 
     def _exchange(self, name: str, mask: int, value: Any) -> dict[int, Any]:
-        """Hand in a value; get back the values of all lanes of the warp."""
-        return self._scheduler.switch(Arrival(name, source_line(), value, mask))
+        """Hand in a value and wait; get back the values of all lanes that take part."""
+        frame = sys._getframe(2)
+        self._thread.place = (name, frame.f_code, frame.f_lasti, mask)
+        self._thread.value = value
+        self._exchanging = True
+        return self._scheduler.switch()
 
-    def _shared_array(self, shape: Any, dtype: Any) -> BlockArray:
-        # Every thread of a block asks for the same arrays in the same order; the first one to ask makes it.
-        number = self._thread.shared_arrays
-        self._thread.shared_arrays += 1
-        if number == len(self._shared):
-            self._shared.append(self._block_array(f"shared array {number}", shape, dtype))
-        return self._shared[number]
+    def _from_lane(self, lane: int, values: dict[int, Any]) -> Any:
+        if lane not in values:
+            raise EmulatorError(f"{self.where()}, {source_line()}: reads from lane {lane}, which takes no part")
+        return values[lane]
 
-    def _local_array(self, shape: Any, dtype: Any) -> BlockArray:
-        return self._block_array("local array", shape, dtype)
+    def _shared_array(self, shape: Any, dtype: Any, alignment: int | None = None) -> BlockArray:
+        # As in compiled code, each call in the source is one array for the whole block, whoever gets there first.
+        frame = sys._getframe(1)
+        key = (id(frame.f_code), frame.f_lasti)
+        if key not in self._shared:
+            self._shared[key] = self._block_array("shared", shape, dtype)
+            size = sum(array.size * array.dtype.itemsize for array in self._shared.values())
+            if size > MAX_SHARED:
+                raise EmulatorError(f"{self.where()}: {size} bytes of shared memory; a block has {MAX_SHARED}")
+        return self._shared[key]
 
-    def _block_array(self, name: str, shape: Any, dtype: Any) -> BlockArray:
+    def _local_array(self, shape: Any, dtype: Any, alignment: int | None = None) -> BlockArray:
+        return self._block_array("local", shape, dtype)
+
+    def _block_array(self, kind: str, shape: Any, dtype: Any) -> BlockArray:
+        frame = sys._getframe(2)
         shape = tuple(shape) if isinstance(shape, Sequence) else (int(shape),)
-        return BlockArray(name, shape, np.dtype(getattr(dtype, "name", dtype)), self.where)
+        dtype = np.dtype(getattr(dtype, "name", dtype))
+        return BlockArray(kind, shape, dtype, self.where, (frame.f_code, frame.f_lasti))
 
     # What runs them --------------------------------------------------------------------------------------------------
 
@@ -157,10 +175,21 @@ class Device:
         """The kernel, block and thread that are running, for messages."""
         return f"kernel {self._program.name}, block {self.blockIdx}, thread {self.threadIdx}"
 
+    def as_seen(self, name: str, argument: Any) -> Any:
+        """An argument of a kernel as the kernel sees it."""
+        if isinstance(argument, np.ndarray):
+            return (GlobalVector if argument.ndim == 1 else GlobalArray)(name, argument, self.where)
+        # Numba takes a Python float for a float64, NumPy for a number that adapts to the other operand.
+        return np.float64(argument) if type(argument) is float else argument
+
     def launch(self, kernel: Any, grid: Sequence[int], block: Sequence[int], *arguments: Any) -> None:
-        grid_shape, block_shape = _dimensions("grid", grid), _dimensions("block", block)
-        if np.prod(block_shape) > MAX_THREADS:
-            raise ValueError(f"block got {tuple(block)}; expected at most {MAX_THREADS} threads")
+        """Run `kernel` on `grid` blocks of `block` threads, each one to three numbers; back when it has finished.
+
+        Raises `EmulatorError` where the kernel does something that a GPU leaves undefined.
+        """
+        grid_shape, block_shape = _dimensions("grid", grid, MAX_GRID), _dimensions("block", block, MAX_BLOCK)
+        if math.prod(block_shape) > MAX_THREADS:
+            raise ValueError(f"block got {block!r}; expected at most {MAX_THREADS} threads")
         with self._lock, np.errstate(all="ignore"):  # a GPU does not warn either
             if kernel not in self._programs:
                 self._programs[kernel] = Program(kernel, self)
@@ -169,85 +198,101 @@ class Device:
                 raise TypeError(
                     f"kernel {program.name} got {len(arguments)} arguments; expected {', '.join(program.parameters)}"
                 )
-            seen = [self._as_seen(*pair) for pair in zip(program.parameters, arguments, strict=True)]
+            seen = [self.as_seen(*pair) for pair in zip(program.parameters, arguments, strict=True)]
             self.gridDim, self.blockDim = Dim3(*grid_shape), Dim3(*block_shape)
+            indices = _positions(block_shape)
             run_block = self._run_waiting_block if program.waits else self._run_simple_block
-            for self.blockIdx.z, self.blockIdx.y, self.blockIdx.x in np.ndindex(*reversed(grid_shape)):
-                self._shared = []
-                run_block(program, seen)
+            for self.blockIdx in _positions(grid_shape):
+                self._shared = {}
+                run_block(program.function, indices, seen)
 
-    def _as_seen(self, name: str, argument: Any) -> Any:
-        if not isinstance(argument, np.ndarray):
-            return argument
-        kind = GlobalVector if argument.ndim == 1 else GlobalArray
-        return kind(name, argument, self.where)
+    def _run_simple_block(self, function: Any, indices: list[Dim3], arguments: list[Any]) -> None:
+        for self.threadIdx in indices:
+            function(*arguments)
 
-    def _threads(self, function: Any) -> Iterator[Thread]:
-        for z, y, x in np.ndindex(self.blockDim.z, self.blockDim.y, self.blockDim.x):
-            yield Thread((x, y, z), function)
-
-    def _enter(self, thread: Thread) -> None:
-        self._thread = thread
-        self.threadIdx.x, self.threadIdx.y, self.threadIdx.z = thread.index
-
-    def _run_simple_block(self, program: Program, arguments: list[Any]) -> None:
-        for thread in self._threads(program.function):
-            self._enter(thread)
-            program.function(*arguments)
-
-    def _run_waiting_block(self, program: Program, arguments: list[Any]) -> None:
-        threads = list(self._threads(program.function))
+    def _run_waiting_block(self, function: Any, indices: list[Dim3], arguments: list[Any]) -> None:
+        threads = self._threads(len(indices))
         warps = [threads[i : i + WARP] for i in range(0, len(threads), WARP)]
+        try:
+            for thread, index in zip(threads, indices, strict=True):
+                thread.index = index
+            self._resume(threads, function, arguments)
+            while True:
+                while self._exchanging:
+                    self._exchanging = False
+                    for warp in warps:
+                        self._run_warp(warp)
+                first = next((thread for thread in threads if thread.place), None)
+                if first is None:
+                    return
+                self._check_meeting(first, threads, "block")
+                self._resume(threads)
+        except BaseException:
+            self._sleeping.threads, self._exchanging = [], False  # these stopped in the middle of a kernel
+            raise
+
+    def _threads(self, count: int) -> list[Thread]:
+        """Threads that sleep, for the OS thread that asks: a greenlet cannot move to another one."""
+        if not hasattr(self._sleeping, "threads"):
+            self._sleeping.threads = []
+        threads = self._sleeping.threads
+        threads.extend(Thread() for _ in range(count - len(threads)))
         self._scheduler = greenlet.getcurrent()
-        for thread in threads:
-            self._resume(thread, *arguments)
-        while True:
-            for warp in warps:
-                self._run_warp(warp)
-            waiting = [thread for thread in threads if thread.arrival]
-            if not waiting:
-                return
-            self._check_arrivals(waiting, threads, "block")
-            for thread in waiting:
-                self._resume(thread)
+        for thread in threads[:count]:
+            thread.greenlet.parent = self._scheduler  # where an exception in the kernel goes
+        return threads[:count]
 
     def _run_warp(self, warp: list[Thread]) -> None:
         """Carry out warp exchanges until every thread of the warp is at a barrier or has ended."""
-        while True:
-            exchanging = [thread for thread in warp if thread.arrival and thread.arrival.kind != "barrier"]
-            if not exchanging:
-                return
-            mask = exchanging[0].arrival.mask
-            lanes = [thread for lane, thread in enumerate(warp) if mask >> lane & 1]
-            self._check_arrivals(exchanging, lanes, "warp")
-            values = {lane: thread.arrival.value for lane, thread in enumerate(warp) if thread.arrival}
-            for thread in exchanging:
-                self._resume(thread, values)
+        while first := next((thread for thread in warp if thread.place and thread.place[0] != "syncthreads"), None):
+            mask = first.place[-1]
+            lanes = {lane: thread for lane, thread in enumerate(warp) if mask >> lane & 1}
+            if first not in lanes.values():
+                raise BarrierError(
+                    f"kernel {self._program.name}, block {self.blockIdx}: thread {first.index} waits at "
+                    f"{_spell(first.place)}, which leaves out its own lane"
+                )
+            self._check_meeting(first, lanes.values(), "warp")
+            values = {lane: thread.value for lane, thread in lanes.items()}
+            self._resume(lanes.values(), values)
 
-    def _resume(self, thread: Thread, *message: Any) -> None:
-        self._enter(thread)
-        result = thread.greenlet.switch(*message)
-        thread.arrival = None if thread.greenlet.dead else result
+    def _resume(self, threads: Iterable[Thread], *message: Any) -> None:
+        """Let each thread run until it waits again or has ended."""
+        for thread in threads:
+            self._thread, self.threadIdx = thread, thread.index
+            thread.place = None
+            thread.greenlet.switch(*message)
 
-    def _check_arrivals(self, waiting: list[Thread], expected: list[Thread], group: str) -> None:
-        """Every expected thread must wait at the same kind of rendezvous on the same line."""
-        first = waiting[0]
+    def _check_meeting(self, first: Thread, expected: Iterable[Thread], group: str) -> None:
+        """Every expected thread must wait at the same place as `first`."""
         for thread in expected:
-            arrival = thread.arrival
-            if arrival and (arrival.kind, arrival.line) == (first.arrival.kind, first.arrival.line):
-                continue
-            state = f"waits at {arrival.kind} on {arrival.line}" if arrival else "has ended"
-            raise BarrierError(
-                f"kernel {self._program.name}, block {self.blockIdx}: thread {first} waits at {first.arrival.kind} on "
-                f"{first.arrival.line}, but thread {thread} of the same {group} {state}; all of them must reach it"
-            )
+            if thread.place != first.place:
+                state = f"waits at {_spell(thread.place)}" if thread.place else "has ended"
+                raise BarrierError(
+                    f"kernel {self._program.name}, block {self.blockIdx}: thread {first.index} waits at "
+                    f"{_spell(first.place)}, but thread {thread.index} of the same {group} {state}; all of them must "
+                    f"reach it"
+                )
 
 
-def _dimensions(argument: str, value: Sequence[int]) -> tuple[int, int, int]:
+def _spell(place: Any) -> str:
+    """A place where a thread waits, in words: "syncthreads on dense.py:45"."""
+    name, code, instruction, *mask = place
+    return f"{name} on {line_of(code, instruction)}" + "".join(f" with mask {m:#x}" for m in mask)
+
+
+def _positions(shape: tuple[int, int, int]) -> list[Dim3]:
+    """All positions in a block or grid, x running fastest."""
+    return [Dim3(x, y, z) for z in range(shape[2]) for y in range(shape[1]) for x in range(shape[0])]
+
+
+def _dimensions(argument: str, value: Sequence[int], limits: tuple[int, int, int]) -> tuple[int, int, int]:
     sizes = tuple(value) if isinstance(value, Sequence) else (value,)
     if not 1 <= len(sizes) <= 3 or any(not isinstance(size, (int, np.integer)) or size < 1 for size in sizes):
         raise ValueError(f"{argument} got {value!r}; expected one to three integers of at least 1")
     x, y, z = (*sizes, 1, 1)[:3]
+    if x > limits[0] or y > limits[1] or z > limits[2]:
+        raise ValueError(f"{argument} got {value!r}; a GPU takes at most {limits}")
     return x, y, z
 
 

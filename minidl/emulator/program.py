@@ -16,26 +16,36 @@ from typing import Any
 import numba.cuda
 import numpy as np
 
+from minidl.emulator.errors import EmulatorError
+
 # What makes a thread wait for others; a kernel that names none of these runs as plain function calls.
 RENDEZVOUS = {"syncthreads", "syncwarp", "shfl_sync", "shfl_up_sync", "shfl_down_sync", "shfl_xor_sync"}
 
 
-class TypedMath:
+def _keeping_dtype(function: Callable[[float], float]) -> Callable[[Any], Any]:
+    return lambda x: x.dtype.type(function(float(x))) if isinstance(x, np.floating) else function(x)
+
+
+class _TypedMath:
     """The `math` module as a GPU has it: float32 in, float32 out, and infinities instead of exceptions."""
 
-    exp, log, log1p, expm1, sqrt, tanh = np.exp, np.log, np.log1p, np.expm1, np.sqrt, np.tanh
-    sin, cos, fabs, floor, ceil, pow, log2, exp2 = (
-        np.sin, np.cos, np.fabs, np.floor, np.ceil, np.power, np.log2, np.exp2,
-    )  # fmt: skip
-    isnan, isinf, inf, nan, pi = np.isnan, np.isinf, math.inf, math.nan, math.pi
+    def __init__(self) -> None:
+        vars(self).update({name: getattr(np, name) for name in dir(math) if hasattr(np, name)})
+        for function in (math.erf, math.erfc, math.gamma, math.lgamma):  # NumPy has all the others
+            setattr(self, function.__name__, _keeping_dtype(function))
 
-    @staticmethod
-    def erf(x: Any) -> Any:
-        return type(x)(math.erf(x))
+    def __getattr__(self, name: str) -> Any:
+        raise EmulatorError(f"the emulator does not know math.{name}")
+
+
+TYPED_MATH = _TypedMath()
 
 
 class Program:
-    """A kernel that is ready to run: its function, the names of its parameters, and whether its threads wait."""
+    """A kernel that is ready to run: its function, the names of its parameters, and whether its threads wait.
+
+    `device` takes the place of `numba.cuda`.
+    """
 
     def __init__(self, kernel: Any, device: Any):
         self.name: str = _python_function(kernel).__name__
@@ -56,16 +66,21 @@ class Program:
         self._rebuilt[function] = rebuilt  # before its callees, so that recursion ends
         for name in code.co_names:
             if name in function.__globals__:
-                namespace[name] = self._convert(function.__globals__[name])
-        for old, new in zip(function.__closure__ or (), cells, strict=True):
-            new.cell_contents = self._convert(old.cell_contents)
+                namespace[name] = self._convert(name, function.__globals__[name])
+        for name, old, new in zip(code.co_freevars, function.__closure__ or (), cells, strict=True):
+            new.cell_contents = self._convert(name, old.cell_contents)
         return rebuilt
 
-    def _convert(self, value: Any) -> Any:
+    def _convert(self, name: str, value: Any) -> Any:
+        """What the rebuilt function finds under `name`, where the kernel found `value`."""
         if value is numba.cuda:
             return self._device
         if value is math:
-            return TypedMath
+            return TYPED_MATH
+        if isinstance(value, np.ndarray):
+            return self._device.as_seen(name, value)
+        if isinstance(value, numba.types.Number):  # uint32(x) in a kernel; NumPy's is the same and ten times as fast
+            return getattr(np, value.name)
         if _is_cuda_function(value):
             return self._rebuild(_python_function(value))
         return value

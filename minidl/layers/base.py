@@ -113,11 +113,11 @@ class Layer:
             self.build()
         x = self._accept("x", x)
         if self.n_in is not None and x.shape[1] != self.n_in:
-            raise ValueError(f"x got {x.shape[1]} features; layer {self.label} expects {self.n_in}")
+            raise ValueError(f"x got {x.shape[1]} features; layer {self.demanding('n_in').label} expects {self.n_in}")
         if training and x.shape[0] < self.smallest_batch:
             raise ValueError(
-                f"x got a training batch of {x.shape[0]} row; layer {self.label} expects at least "
-                f"{self.smallest_batch}: choose another batch size, or leave the last row out"
+                f"x got a training batch of {x.shape[0]} row; layer {self.demanding('smallest_batch').label} expects "
+                f"at least {self.smallest_batch}: choose another batch size, or leave the last row out"
             )
         self.x = x if training else None
         return x
@@ -133,12 +133,16 @@ class Layer:
         return self.x, dy
 
     def _accept(self, argument: str, array: Any) -> Any:
-        if isinstance(array, np.ndarray):
+        if type(array) is np.ndarray:  # a subclass, such as np.matrix, becomes a plain array below
             if array.dtype == self.dtype and array.ndim == 2 and array.size and array.flags.carray:
                 return array if self.backend.owns(array) else self.backend.wrap(array)
-        elif self.backend.owns(array):
+        elif not isinstance(array, np.ndarray) and self.backend.owns(array):
             return array
         return self.backend.wrap(checks.matrix(argument, array, self.dtype))
+
+    def demanding(self, attribute: str) -> Layer:
+        """The layer that a message about `attribute` names: in a `Sequential`, the one inside that asks for it."""
+        return self
 
     # For everybody ---------------------------------------------------------------------------------------------------
 

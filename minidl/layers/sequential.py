@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl import backend as backends
 from minidl import checks, storage
 from minidl.layers.base import Layer, Parameter, Place
 
@@ -42,7 +43,11 @@ class Sequential(Layer):
         self.n_out = next((layer.n_out for layer in reversed(layers) if layer.n_out), None)
         self.smallest_batch = max(layer.smallest_batch for layer in layers)
         if not (backend is None and seed is None and dtype is None):
-            self.build(backend or "auto", 0 if seed is None else seed, dtype or "float32")
+            self.build(
+                "auto" if backend is None else backend,
+                0 if seed is None else seed,
+                "float32" if dtype is None else dtype,
+            )
 
     def _check_layers(self) -> None:
         if not self.layers:
@@ -66,8 +71,16 @@ class Sequential(Layer):
     def settle(self, place: Place) -> None:
         super().settle(place)
         prefix = f"{place.name}." if place.name else ""
-        for i, layer in enumerate(self.layers):
-            layer.settle(replace(place, name=f"{prefix}{i}.{type(layer).__name__}"))
+        try:
+            for i, layer in enumerate(self.layers):
+                layer.settle(replace(place, name=f"{prefix}{i}.{type(layer).__name__}"))
+        except Exception:
+            self.place = None  # a model with a layer of another one must not look settled the next time
+            raise
+
+    def demanding(self, attribute: str) -> Layer:
+        wanted = getattr(self, attribute)
+        return next(layer for layer in self.layers if getattr(layer, attribute) == wanted).demanding(attribute)
 
     # The two passes --------------------------------------------------------------------------------------------------
 
@@ -118,8 +131,9 @@ class Sequential(Layer):
     def first_not_finite(self) -> Layer | None:
         """The first layer whose output in the last forward pass has a NaN or an infinity, or None."""
         for layer, output in zip(self.layers, self.outputs, strict=False):
-            if not np.isfinite(self.backend.to_numpy(output)).all():
-                inner = layer.first_not_finite() if isinstance(layer, Sequential) else None
+            # Asked first: an infinity inside may be gone at the end, where a tanh makes it 1.
+            inner = layer.first_not_finite() if isinstance(layer, Sequential) else None
+            if inner or not np.isfinite(self.backend.to_numpy(output)).all():
                 return inner or layer
         return None
 
@@ -185,6 +199,7 @@ def load_model(
     path: str | os.PathLike[str], classes: dict[str, type[Layer]], backend: str = "auto"
 ) -> Sequential:  # fmt: skip
     """Read a model that `Sequential.save` wrote; `classes` are the layers that may occur in it."""
+    backends.get(backend)  # a name that is wrong is not the fault of the file
     description, arrays = storage.read(path)
     try:
         model = build_layer(description["model"], classes)
@@ -199,7 +214,7 @@ def load_model(
             if arrays[name].shape != target.shape or arrays[name].dtype != target.dtype:
                 raise ValueError(f"its array {name} is {checks.describe(arrays[name])}, not of shape {target.shape}")
             model.backend.copy_into(target, arrays[name])
-    except (KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # what a wrong description makes of constructors, sizes and nesting is not foreseeable
         raise ValueError(f"{path} does not describe a model that minidl can build ({error})") from error
     return model
 

@@ -1,0 +1,236 @@
+"""Floor 7: the command line.
+
+    minidl train      train a network and write curves.png, history.jsonl and model.npz
+    minidl doctor     what this machine offers, and how to get the rest
+
+Exit codes: 0 done, 1 the loss diverged, 2 wrong arguments or missing files, 130 interrupted by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import minidl as dl
+from minidl import checks
+from minidl.cpu.jit import cache_path
+from minidl.data import Dataset
+from minidl.initializers import INITIALIZERS
+from minidl.scalar.activations import ACTIVATIONS
+
+DATA: dict[str, Callable[[int], tuple[Dataset, Dataset]]] = {
+    "digits": lambda seed: dl.data.digits(),
+    "mnist": lambda seed: dl.data.mnist(),
+    "fashion_mnist": lambda seed: dl.data.fashion_mnist(),
+    "gaussians": lambda seed: (dl.data.gaussians(1000, seed=seed), dl.data.gaussians(1000, seed=seed + 1)),
+    "circles": lambda seed: (dl.data.circles(1000, seed=seed), dl.data.circles(1000, seed=seed + 1)),
+    "xor": lambda seed: (dl.data.xor(1000, seed=seed), dl.data.xor(1000, seed=seed + 1)),
+    "spiral": lambda seed: (dl.data.spiral(1000, seed=seed), dl.data.spiral(1000, seed=seed + 1)),
+}
+OPTIMIZERS: dict[str, type[dl.Optimizer]] = {
+    "sgd": dl.SGD,
+    "momentum": dl.Momentum,
+    "nesterov": dl.Nesterov,
+    "rmsprop": dl.RMSProp,
+    "adam": dl.Adam,
+    "adamw": dl.AdamW,
+}
+OUTPUTS = ("curves.png", "history.jsonl", "model.npz")
+DIVERGED, WRONG, INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except dl.DivergenceError as error:
+        print(f"minidl: {error}", file=sys.stderr)
+        return DIVERGED
+    except (ValueError, TypeError, RuntimeError, OSError) as error:
+        print(f"minidl: error: {error}", file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt:
+        print("minidl: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train a network as the options say, show the result and write it to a folder."""
+    folder = _output_folder(options)
+    train_data, test_data = DATA[options.data](options.seed)
+    model = build_model(options, train_data)
+    loss = dl.SoftmaxCrossEntropy()
+    optimizer = OPTIMIZERS[options.optimizer](options.learning_rate)
+    print(f"{options.data}: {len(train_data):,} training and {len(test_data):,} test samples")
+    print(model.summary(), flush=True)
+
+    history = dl.fit(
+        model,
+        train_data,
+        validation=test_data,
+        loss=loss,
+        optimizer=optimizer,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+    )
+    result = dl.evaluate(model, test_data, loss=loss)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save(folder / "model.npz")
+    history.save(folder / "history.jsonl")
+    if len(history):
+        history.plot(folder / "curves.png")
+    print(f"test accuracy {result.accuracy:.2%}, test loss {result.loss:.4f}")
+    print(f"wrote {', '.join(name for name in OUTPUTS if (folder / name).exists())} to {folder}")
+    return INTERRUPTED if history.interrupted else 0
+
+
+def build_model(options: argparse.Namespace, data: Dataset) -> dl.Sequential:
+    """The network that the options describe: dense, batch norm, activation, dropout for each hidden layer."""
+    activation = dl.ACTIVATION_LAYERS[ACTIVATIONS[options.activation].layer]
+    layers: list[dl.Layer] = []
+    features = data.x.shape[1]
+    for width in options.layers:
+        # Batch norm subtracts the mean, and with it any bias of the layer before.
+        layers.append(dl.Dense(features, width, init=options.init, bias=not options.batch_norm))
+        if options.batch_norm:
+            layers.append(dl.BatchNorm(width))
+        layers.append(activation())
+        if options.dropout:
+            layers.append(dl.Dropout(options.dropout))
+        features = width
+    layers.append(dl.Dense(features, data.classes or 1, init=options.init))
+    return dl.Sequential(*layers, backend=options.backend, seed=options.seed, dtype=options.dtype)
+
+
+def _output_folder(options: argparse.Namespace) -> Path:
+    """The folder to write to. Results of an earlier run are never overwritten unless the user says so."""
+    if options.out is None:
+        number = 1
+        while Path("runs", f"{options.data}-{number}").exists():
+            number += 1
+        return Path("runs", f"{options.data}-{number}")
+    folder = Path(options.out)
+    there = [name for name in OUTPUTS if (folder / name).exists()]
+    if there and not options.overwrite:
+        raise ValueError(f"--out got {folder}, which already has {', '.join(there)}; add --overwrite to replace them")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out got {folder}, which is a file; expected a folder")
+    return folder
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Say what this machine offers, and how to get the rest."""
+    print(f"minidl {dl.__version__} on Python {platform.python_version()}, {platform.platform()}")
+    print(f"  CPU cores   {os.cpu_count()}")
+    print(f"  packages    {', '.join(map(_version, ('numpy', 'numba', 'scipy', 'matplotlib', 'numba-cuda')))}")
+    print(f"  cache       {cache_path() or 'none: no folder can be written, so every run compiles again'}")
+    print("backends")
+    for name, reason in dl.backend.available().items():
+        print(f"  {name:<10}  {'ready' if reason is None else f'not here: {reason}'}")
+    print(f"  auto        means {dl.backend.get('auto').name}")
+    return 0
+
+
+def _version(package: str) -> str:
+    try:
+        return f"{package} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:
+        return f"{package} not installed"
+
+
+# Arguments -----------------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="minidl",
+        description="Train deep networks and see what happens inside.",
+        epilog="Exit codes: 0 done, 1 the loss diverged, 2 wrong arguments or missing files, 130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=f"minidl {dl.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("train", help="train a network and write curves.png, history.jsonl and model.npz")
+    command.set_defaults(command=train)
+
+    def add(option: str, *, help: str, **options: Any) -> None:
+        default = " (default: %(default)s)" if "default" in options else ""
+        command.add_argument(option, help=help + default, **options)
+
+    def choose(option: str, choices: Sequence[str] | dict, default: str) -> None:
+        add(option, type=_name_from(choices), default=default, metavar="NAME", help=f"one of {', '.join(choices)}")
+
+    choose("--data", DATA, "digits")
+    add("--layers", type=_integer(1), nargs="*", default=[512], metavar="WIDTH", help="widths of the hidden layers")
+    choose("--activation", ACTIVATIONS, "relu")
+    add("--init", type=_initializer, default="he_normal", metavar="NAME", help=f"one of {', '.join(INITIALIZERS)}")
+    add("--batch-norm", action=argparse.BooleanOptionalAction, default=True, help="normalize before each activation")
+    add("--dropout", type=_number(0.0, 1.0), default=0.5, metavar="RATE", help="probability to drop, 0 to 1")
+    choose("--optimizer", OPTIMIZERS, "adam")
+    add("--learning-rate", type=_number(0.0, None), default=1e-3, metavar="RATE", help="greater than 0")
+    add("--epochs", type=_integer(1), default=20, metavar="N", help="passes over the training data")
+    add("--batch-size", type=_integer(1), default=128, metavar="ROWS", help="samples for each step")
+    choose("--backend", ["auto", "cpu", "cuda", "emulator"], "auto")
+    choose("--dtype", ["float32", "float64"], "float32")
+    add("--seed", type=_integer(0), default=0, metavar="N", help="of weights, dropout and the order of the samples")
+    add("--out", metavar="FOLDER", help="where to write the results (default: the next free runs/DATA-N)")
+    add("--overwrite", action="store_true", help="replace results that --out already has")
+
+    command = commands.add_parser("doctor", help="what this machine offers, and how to get the rest")
+    command.set_defaults(command=doctor)
+    return parser
+
+
+def _argument(check: Callable[[str], object]) -> Callable[[str], object]:
+    """Turn a check that raises into a type that argparse reports with the option's name."""
+
+    def convert(text: str) -> object:
+        try:
+            return check(text)
+        except (TypeError, ValueError) as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+def _name_from(choices: Sequence[str] | dict) -> Callable[[str], object]:
+    return _argument(lambda text: checks.one_of("the option", text, choices))
+
+
+def _integer(minimum: int) -> Callable[[str], object]:
+    def check(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise ValueError(f"the option got {text!r}; expected an integer of at least {minimum}") from None
+        return checks.integer("the option", value, minimum)
+
+    return _argument(check)
+
+
+def _number(minimum: float, maximum: float | None) -> Callable[[str], object]:
+    def check(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise ValueError(f"the option got {text!r}; expected a number") from None
+        if maximum is None:
+            return checks.real("the option", value, above=minimum)
+        return checks.real("the option", value, minimum, maximum)
+
+    return _argument(check)
+
+
+_initializer = _argument(lambda text: str(dl.initializers.get(text)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""One call of every operation, with random arguments: what the other scripts compile, run and compare.
+
+The arguments have the names and the order of the operations in `minidl.cpu` and, after the launcher, `minidl.cuda`.
+An array that an operation overwrites without reading it starts full of NaN, so that an element which is never written
+shows in the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import minidl.cuda
+from minidl.scalar.activations import ACTIVATIONS
+
+N_IN = 19  # features before a dense layer
+
+
+class Example(NamedTuple):
+    """A call of one operation."""
+
+    operation: str
+    arguments: dict[str, Any]
+
+    def __str__(self) -> str:
+        variant = [value for value in self.arguments.values() if isinstance(value, str)]
+        return " ".join([self.operation, *variant])
+
+
+def examples(dtype: Any, rows: int = 5, columns: int = 37, seed: int = 0) -> list[Example]:
+    """At least one call of each operation, in `dtype`, for batches of (rows, columns); rows must be at least 2.
+
+    Raises LookupError if an operation has no example: write one below.
+    """
+    made = [Example(operation, arguments) for operation, arguments in _calls(np.dtype(dtype), rows, columns, seed)]
+    forgotten = set(minidl.cuda.__all__) - {example.operation for example in made}
+    if forgotten:
+        raise LookupError(f"scripts/kernel_examples.py has no example for {', '.join(sorted(forgotten))}")
+    return made
+
+
+def _calls(dtype: np.dtype, rows: int, columns: int, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    rng = np.random.default_rng(seed)
+    real = dtype.type
+    batch = (rows, columns)
+
+    def normal(*shape):
+        return rng.normal(size=shape).astype(dtype)
+
+    def positive(*shape):
+        return rng.uniform(0.5, 1.5, shape).astype(dtype)
+
+    def out(*shape):
+        return np.full(shape, np.nan, dtype)
+
+    def words(count):
+        return rng.integers(0, 2**32, count, np.uint32)
+
+    x, weight, dy = normal(rows, N_IN), normal(N_IN, columns), normal(*batch)
+    for bias in (None, normal(columns)):
+        yield "dense_forward", {"x": x, "weight": weight, "bias": bias, "y": out(*batch)}
+    yield "dense_backward_input", {"dy": dy, "weight": weight, "dx": out(rows, N_IN)}
+    yield "dense_backward_weight", {"x": x, "dy": dy, "dweight": out(N_IN, columns)}
+    yield "column_sums", {"x": dy, "sums": out(columns)}
+
+    x = normal(*batch)
+    for name, activation in ACTIVATIONS.items():
+        alpha = real(activation.default)
+        y = np.array([activation.value(float(z), float(alpha)) for z in x.flat], dtype).reshape(batch)
+        yield "activation_forward", {"name": name, "x": x, "alpha": alpha, "y": out(*batch)}
+        yield "activation_backward", {"name": name, "x": x, "y": y, "dy": dy, "alpha": alpha, "dx": out(*batch)}
+
+    gamma, beta, mean = normal(columns), normal(columns), normal(columns)
+    running = {"running_mean": normal(columns), "running_variance": positive(columns)}
+    affine = {"x": x, "gamma": gamma, "beta": beta}
+    statistics = {"mean": out(columns), "variance": out(columns), "inverse_std": out(columns)}
+    yield "batchnorm_training", {**affine, **running, "decay": 0.9, "epsilon": 1e-5, **statistics, "y": out(*batch)}
+    yield "batchnorm_inference", {**affine, **running, "epsilon": 1e-5, "y": out(*batch)}
+    inputs = {"x": x, "dy": dy, "gamma": gamma, "mean": mean, "inverse_std": positive(columns)}
+    yield "batchnorm_backward", {**inputs, "dgamma": out(columns), "dbeta": out(columns), "dx": out(*batch)}
+
+    mask = {"key": words(2), "step": words(1), "threshold": np.uint64(2**30), "scale": real(4 / 3)}
+    yield "dropout", {"x": x, **mask, "y": out(*batch)}
+    yield "dropout_advance", {"step": words(1)}
+
+    labels, targets = rng.integers(0, columns, rows), rng.uniform(size=batch).astype(dtype)
+    row_results = {"row_losses": out(rows), "row_correct": out(rows)}
+    yield "softmax", {"x": x, "y": out(*batch)}
+    yield "softmax_cross_entropy_forward", {"logits": x, "labels": labels, "probabilities": out(*batch), **row_results}
+    yield "softmax_cross_entropy_backward", {"probabilities": targets, "labels": labels, "dlogits": out(*batch)}
+    yield "binary_cross_entropy_forward", {"logits": x, "targets": targets, **row_results}
+    yield "binary_cross_entropy_backward", {"logits": x, "targets": targets, "dlogits": out(*batch)}
+    yield "mean_squared_error_forward", {"predictions": x, "targets": dy, **row_results}
+    yield "mean_squared_error_backward", {"predictions": x, "targets": dy, "dpredictions": out(*batch)}
+    yield "mean_loss", {"row_losses": normal(rows), "row_correct": normal(rows), "mean": out(1), "totals": normal(2)}
+
+    size = rows * columns
+    rate, epsilon = np.array([0.1], dtype), real(1e-8)
+    yield "sgd_update", {"value": normal(size), "gradient": normal(size), "learning_rate": rate}
+    for operation in ("momentum_update", "nesterov_update"):
+        moments = {"value": normal(size), "gradient": normal(size), "velocity": normal(size)}
+        yield operation, {**moments, "learning_rate": rate, "momentum": real(0.9)}
+    moments = {"value": normal(size), "gradient": normal(size), "mean_square": positive(size)}
+    yield "rmsprop_update", {**moments, "learning_rate": rate, "decay": real(0.9), "epsilon": epsilon}
+    yield "adam_advance", {"correction": positive(2), "beta1": real(0.9), "beta2": real(0.999)}
+    moments = {"value": normal(size), "gradient": normal(size), "first": normal(size), "second": positive(size)}
+    settings = {"beta1": real(0.9), "beta2": real(0.999), "epsilon": epsilon, "weight_decay": real(0.01)}
+    yield "adam_update", {**moments, "correction": positive(2), "learning_rate": rate, **settings}

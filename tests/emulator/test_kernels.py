@@ -1,0 +1,138 @@
+"""minidl's own kernels: as they are the emulator has nothing to say, and with a fault planted it does."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import minidl.cuda
+from minidl.cuda import activations, batchnorm, dense, losses, optimizers, reduce
+from minidl.emulator import BarrierError, OutOfBoundsError, UninitializedReadError, launch
+from scripts.kernel_examples import examples
+
+dropout = importlib.import_module("minidl.cuda.dropout")  # minidl.cuda has an operation of the same name
+OPERATIONS = sorted({example.operation for example in examples("float32")})
+WRONG = "a wrong result"
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("shape", [(2, 1), (5, 37), (67, 16)], ids=str)
+def test_no_kernel_of_minidl_is_refused_and_every_output_is_written(operation, shape, dtype):
+    for example in examples(dtype, *shape):
+        if example.operation == operation:
+            getattr(minidl.cuda, operation)(launch, *example.arguments.values())
+            for name, argument in example.arguments.items():
+                assert not isinstance(argument, np.ndarray) or np.isfinite(argument).all(), f"{example}: {name}"
+
+
+# Planted faults -------------------------------------------------------------------------------------------------------
+
+
+def altered(module, old, new):
+    """A copy of a module, compiled from its source with `old` replaced by `new`, which may be in any of its kernels."""
+    source = Path(module.__file__).read_text(encoding="utf-8")
+    assert old in source, f"{module.__name__} has no {old!r} any more: plant the fault elsewhere"
+    copy = ModuleType(f"altered {module.__name__}")
+    exec(compile(source.replace(old, new), module.__file__, "exec"), vars(copy))
+    return copy
+
+
+def call(module, operation):
+    """Call the first example of the operation; returns the example's arguments."""
+    example = next(example for example in examples("float64", 37, 21) if example.operation == operation)
+    getattr(module, operation)(launch, *example.arguments.values())
+    return example.arguments
+
+
+def expect(kind, module, operation, original):
+    """The faulty module must be refused with that kind of error, or give results that differ."""
+    if kind is not WRONG:
+        with pytest.raises(kind):
+            call(module, operation)
+        return
+    faulty, right = call(module, operation), call(original, operation)
+    arrays = [name for name, value in right.items() if isinstance(value, np.ndarray)]
+    assert any(not np.allclose(faulty[name], right[name], equal_nan=True) for name in arrays)
+
+
+WAIT = "            cuda.syncthreads()\n"
+AFTER_LOAD = "            load_b(b, k, column, tile_b)\n"
+AFTER_USE = "                total += tile_a[ty, i] * tile_b[i, tx]\n"
+LEAVE_EARLY = "        if row + ty >= c.shape[0] or column + tx >= c.shape[1]:\n            return\n"
+
+FAULTS = {
+    # The tiled product.
+    "no barrier before the tiles are used":
+        (dense, AFTER_LOAD + WAIT, AFTER_LOAD, "dense_forward", UninitializedReadError),
+    "no barrier before the tiles are overwritten":
+        (dense, AFTER_USE + WAIT, AFTER_USE, "dense_forward", WRONG),
+    "a tile reads one column too far":
+        (dense, "c < matrix.shape[1] else", "c <= matrix.shape[1] else", "dense_forward", OutOfBoundsError),
+    "a tile does not look at the last row":
+        (dense, "if r < matrix.shape[0] and c", "if c", "dense_forward", OutOfBoundsError),
+    "a tile begins one row too early":
+        (dense, "r, c = row + ty, column + tx", "r, c = row + ty - 1, column + tx", "dense_forward", OutOfBoundsError),
+    "a tile is one too wide":
+        (dense, "for i in range(TILE)", "for i in range(TILE + 1)", "dense_forward", UninitializedReadError),
+    "a tile is one too narrow":
+        (dense, "for i in range(TILE)", "for i in range(TILE - 1)", "dense_forward", WRONG),
+    "the result is stored outside":
+        (dense, "row + ty < c.shape[0] and ", "", "dense_forward", OutOfBoundsError),
+    "threads outside the result leave before the barriers":
+        (dense, "        for k in", LEAVE_EARLY + "        for k in", "dense_forward", BarrierError),
+    "the transposed tile is not transposed":
+        (dense, "tile[tx, ty] = matrix", "tile[ty, tx] = matrix", "dense_backward_weight", WRONG),
+    "the grid is rounded down":
+        (dense, "-(-columns // TILE)", "columns // TILE", "dense_forward", WRONG),
+    # Column sums.
+    "no barrier before the partial sums are added":
+        (reduce, "] = value\n    cuda.syncthreads()\n", "] = value\n", "batchnorm_training", UninitializedReadError),
+    "no barrier before the partial sums are overwritten":
+        (reduce, "    cuda.syncthreads()  # nobody", "    # nobody", "batchnorm_training", WRONG),
+    "one partial sum too many":
+        (reduce, "range(1, ROWS)", "range(1, ROWS + 1)", "batchnorm_training", OutOfBoundsError),
+    "one partial sum twice":
+        (reduce, "range(1, ROWS)", "range(ROWS)", "batchnorm_training", WRONG),
+    "only threads inside the matrix take part in the sum":
+        (batchnorm, "    total = block_column", "    if inside:\n        total = block_column", "batchnorm_training",
+         BarrierError),
+    "one feature too many":
+        (batchnorm, "j < x.shape[1]", "j <= x.shape[1]", "batchnorm_inference", OutOfBoundsError),
+    # Warps.
+    "lanes without a column leave before the exchange":
+        (losses, "if row >= x.shape[0]:", "if row >= x.shape[0] or cuda.threadIdx.x >= x.shape[1]:", "softmax",
+         BarrierError),
+    "one row too many":
+        (losses, "if row >= x.shape[0]:", "if row > x.shape[0]:", "softmax", OutOfBoundsError),
+    "the lanes do not add up":
+        (losses, "    total = warp_sum(total)\n    for", "    for", "softmax", WRONG),
+    "no barriers in the tree of additions":
+        (losses, "        cuda.syncthreads()\n", "", "mean_loss", UninitializedReadError),
+    "a barrier for one half of the tree":
+        (losses, "            loss_sums[t] +=", WAIT + "            loss_sums[t] +=", "mean_loss", BarrierError),
+    "the tree begins too high":
+        (losses, "half = THREADS // 2", "half = THREADS", "mean_loss", OutOfBoundsError),
+    # One thread for one element.
+    "one element too many":
+        (activations, "if i < x.size", "if i <= x.size", "activation_forward", OutOfBoundsError),
+    "no look at the size":
+        (optimizers, "if i < value.size:\n        value[i] = _sgd", "if True:\n        value[i] = _sgd", "sgd_update",
+         OutOfBoundsError),
+    "the last group is not cut":
+        (dropout, "            if i < x.size:\n", "            if i <= x.size:\n", "dropout", OutOfBoundsError),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_shows(fault):
+    module, old, new, operation, kind = FAULTS[fault]
+    if module is reduce:  # the faulty sum in the kernels that use it
+        faulty, module = altered(batchnorm, "", ""), batchnorm
+        faulty.block_column_total = altered(reduce, old, new).block_column_total
+    else:
+        faulty = altered(module, old, new)
+    expect(kind, faulty, operation, module)

@@ -1,0 +1,28 @@
+"""One example of every layer, for the contract that all of them keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+import minidl as dl
+
+FEATURES = 4  # that each example takes
+
+EXAMPLES: dict[str, Callable[[], dl.Layer]] = {
+    "Dense": lambda: dl.Dense(FEATURES, 3, init="he_normal"),
+    "Dense without bias": lambda: dl.Dense(FEATURES, 3, bias=False),
+    "BatchNorm": lambda: dl.BatchNorm(FEATURES),
+    "Dropout": lambda: dl.Dropout(0.4),
+    **dl.layers.ACTIVATION_LAYERS,
+    "Sequential": lambda: dl.Sequential(
+        dl.Dense(FEATURES, 5), dl.BatchNorm(5), dl.Sequential(dl.Tanh(), dl.Dropout(0.3)), dl.Dense(5, 3)
+    ),
+}
+
+
+@pytest.fixture(params=EXAMPLES)
+def new_layer(request: pytest.FixtureRequest) -> Callable[[], dl.Layer]:
+    """A function that makes the same layer again and again, for each example in turn."""
+    return EXAMPLES[request.param]

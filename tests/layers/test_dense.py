@@ -1,0 +1,93 @@
+"""The fully connected layer: y = x W + b."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minidl as dl
+from minidl.streams import Streams
+
+
+def test_forward_and_backward_are_the_three_products_and_a_sum(any_backend, rng):
+    layer = dl.Dense(5, 3).build(any_backend.name, 0, "float64")
+    get = any_backend.to_numpy
+    any_backend.copy_into(layer.bias.value, rng.normal(size=3))
+    x, dy = rng.normal(size=(7, 5)), rng.normal(size=(7, 3))
+    weight, bias = get(layer.weight.value), get(layer.bias.value)
+
+    np.testing.assert_allclose(get(layer.forward(x, training=True)), x @ weight + bias, atol=1e-13)
+    np.testing.assert_allclose(get(layer.backward(dy)), dy @ weight.T, atol=1e-13)
+    np.testing.assert_allclose(get(layer.weight.gradient), x.T @ dy, atol=1e-13)
+    np.testing.assert_allclose(get(layer.bias.gradient), dy.sum(axis=0), atol=1e-13)
+
+
+def test_inference_and_training_give_the_same_output(rng):
+    layer = dl.Dense(5, 3).build("cpu")
+    x = rng.normal(size=(7, 5)).astype(np.float32)
+    np.testing.assert_array_equal(layer.forward(x).copy(), layer.forward(x, training=True))
+
+
+def test_a_row_does_not_depend_on_its_batch(rng):
+    layer = dl.Dense(40, 30).build("cpu", 0, "float64")
+    x = rng.normal(size=(3000, 40))
+    whole = layer.forward(x).copy()
+    np.testing.assert_allclose(layer.forward(x[1234:1241]), whole[1234:1241], atol=1e-13)
+
+
+def test_without_bias_there_is_only_the_weight(rng):
+    layer = dl.Dense(5, 3, bias=False).build("cpu", 0, "float64")
+    x = rng.normal(size=(7, 5))
+    np.testing.assert_allclose(layer.forward(x), x @ layer.weight.value, atol=1e-13)
+    assert [p.name for p in layer.parameters()] == ["weight"]
+    assert layer.bias is None
+
+
+def test_the_weight_comes_before_the_bias_and_only_the_weight_decays():
+    layer = dl.Dense(5, 3).build("cpu")
+    assert [(p.name, p.shape, p.decays) for p in layer.parameters()] == [
+        ("weight", (5, 3), True),
+        ("bias", (3,), False),
+    ]
+
+
+@pytest.mark.parametrize("init", ["glorot_uniform", "he_normal", "he_normal(slope=0.1)", dl.initializers.lecun_normal])
+def test_the_weight_starts_as_the_initializer_draws_it_and_the_bias_at_zero(init):
+    layer = dl.Dense(50, 30, init=init).build("cpu", seed=3, dtype="float64")
+    drawn = dl.initializers.get(init)(Streams(3).generator(".weight"), 50, 30)
+    np.testing.assert_array_equal(layer.weight.value, drawn)
+    np.testing.assert_array_equal(layer.bias.value, np.zeros(30))
+
+
+def test_both_precisions_start_at_the_same_weights():
+    single, double = (dl.Dense(50, 30).build("cpu", 0, dtype) for dtype in ("float32", "float64"))
+    np.testing.assert_array_equal(single.weight.value, double.weight.value.astype(np.float32))
+
+
+def test_two_layers_of_a_model_never_share_weights():
+    first, second = dl.Dense(20, 20), dl.Dense(20, 20)
+    inner_first, inner_second = dl.Dense(20, 20), dl.Dense(20, 20)
+    dl.Sequential(first, second, dl.Sequential(inner_first, inner_second), backend="cpu", seed=0)
+    weights = [layer.weight.value for layer in (first, second, inner_first, inner_second)]
+    for i in range(4):
+        for j in range(i):
+            correlation = np.corrcoef(weights[i].ravel(), weights[j].ravel())[0, 1]
+            assert abs(correlation) < 0.3, "400 independent pairs correlate less than 6 standard deviations"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((0, 3), ValueError, "^n_in got 0; expected an integer of at least 1"),
+        ((3, -1), ValueError, "^n_out got -1; expected an integer of at least 1"),
+        ((3.0, 3), TypeError, "^n_in got 3.0; expected an integer"),
+        ((3, True), TypeError, "^n_out got True; expected an integer"),
+        ((3, 3, "he_norml"), ValueError, "^init got 'he_norml'; expected .*; did you mean 'he_normal'"),
+        ((3, 3, "he_normal(slop=1)"), TypeError, "unknown parameter 'slop'; expected slope"),
+        ((3, 3, None), TypeError, "^init got None; expected a name or an initializer"),
+        ((3, 3, "zeros", 1), TypeError, "^bias got 1; expected True or False"),
+    ],
+)
+def test_bad_arguments_are_refused_at_construction(arguments, error, message):
+    with pytest.raises(error, match=message):
+        dl.Dense(*arguments).build("cpu")

@@ -1,0 +1,158 @@
+"""What every operation should compute: plain NumPy in float64, written without a look at minidl's formulas.
+
+Arguments may have any dtype; they are widened first, so a float32 input is taken as the exact number that it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import special
+
+
+def _wide(*arrays: Any) -> tuple[np.ndarray, ...]:
+    return tuple(np.asarray(array, np.float64) for array in arrays)
+
+
+# Activations ---------------------------------------------------------------------------------------------------------
+
+
+class Activation(NamedTuple):
+    """Value and slope of a known activation, and how far a slope may be off.
+
+    `sensitivity(z)` is the size of a slope's error in units of the relative error of y = value(z), where the slope is
+    computed from y: |dslope/dy| |y|, but at least the slope itself.
+    """
+
+    value: Callable
+    slope: Callable
+    sensitivity: Callable
+
+
+KNOWN_ACTIVATIONS = {
+    "sigmoid": Activation(
+        lambda z, alpha: special.expit(z),
+        lambda z, alpha: special.expit(z) * special.expit(-z),
+        lambda z: special.expit(z),  # s = y - y²
+    ),
+    "tanh": Activation(
+        lambda z, alpha: np.tanh(z),
+        lambda z, alpha: 4 * special.expit(2 * z) * special.expit(-2 * z),
+        lambda z: np.ones_like(z),  # s = 1 - y²
+    ),
+    "relu": Activation(
+        lambda z, alpha: np.maximum(0.0, z),
+        lambda z, alpha: np.where(z > 0, 1.0, 0.0),
+        lambda z: np.zeros_like(z),  # a choice, not a computation
+    ),
+    "leaky_relu": Activation(
+        lambda z, alpha: np.where(z > 0, z, alpha * z),
+        lambda z, alpha: np.where(z > 0, 1.0, alpha),
+        lambda z: np.zeros_like(z),
+    ),
+    "softplus": Activation(
+        lambda z, alpha: np.logaddexp(0.0, z),
+        lambda z, alpha: special.expit(z),
+        lambda z: special.expit(z),  # s = 1 - exp(-y), and y exp(-y) <= s
+    ),
+}
+
+
+# Dense ---------------------------------------------------------------------------------------------------------------
+
+
+def product(a, b):
+    """A B, and |A| |B|: the scale of its rounding errors."""
+    a, b = _wide(a, b)
+    return a @ b, np.abs(a) @ np.abs(b)
+
+
+# Batch normalization -------------------------------------------------------------------------------------------------
+
+
+def column_sums(x):
+    """Without error: `math.fsum` rounds once, at the end."""
+    return np.array([math.fsum(column) for column in np.asarray(x, np.float64).T])
+
+
+def batch_statistics(x):
+    """Mean, biased variance and unbiased variance of each column; NumPy's mean would round once a row."""
+    rows = len(x)
+    mean = column_sums(x) / rows
+    squares = column_sums((x - mean) ** 2)
+    return mean, squares / rows, squares / (rows - 1)
+
+
+def batchnorm_backward(x, dy, gamma, epsilon):
+    """dx, dγ, dβ by walking back through the graph x → mean → d → d² → variance → std → x̂ → y one step at a time."""
+    x, dy, gamma = _wide(x, dy, gamma)
+    rows = len(x)
+    d = x - column_sums(x) / rows
+    std = np.sqrt(column_sums(d**2) / rows + epsilon)
+    normalized = d / std
+
+    dbeta = dy.sum(axis=0)  # y = γ x̂ + β
+    dgamma = (dy * normalized).sum(axis=0)
+    dnormalized = dy * gamma
+    dd = dnormalized / std  # x̂ = d / std
+    dstd = -(dnormalized * d).sum(axis=0) / std**2
+    dvariance = dstd / (2 * std)  # std = √(variance + ε)
+    dsquares = np.broadcast_to(dvariance / rows, x.shape)  # variance = Σ d² / rows
+    dd = dd + dsquares * 2 * d
+    dmean = -dd.sum(axis=0)  # d = x - mean
+    dx = dd + dmean / rows  # mean = Σ x / rows
+    return dx, dgamma, dbeta
+
+
+# Losses --------------------------------------------------------------------------------------------------------------
+
+
+def softmax(z):
+    return special.softmax(*_wide(z), axis=1)
+
+
+def softmax_cross_entropy(z, labels):
+    """The loss of each row."""
+    return -special.log_softmax(*_wide(z), axis=1)[np.arange(len(z)), labels]
+
+
+def onehot(labels, classes):
+    return np.eye(classes)[labels]
+
+
+def binary_cross_entropy(z, t):
+    """The loss of each output."""
+    z, t = _wide(z, t)
+    return -(special.xlogy(t, 1.0) + t * special.log_expit(z) + (1 - t) * special.log_expit(-z))
+
+
+# Optimizers ----------------------------------------------------------------------------------------------------------
+
+
+def adam_corrections(beta1, beta2, t):
+    """1 - β₁ᵗ and 1 - β₂ᵗ in exact arithmetic: in floating point the difference would cancel."""
+    return np.array([float(1 - Fraction(float(beta)) ** t) for beta in (beta1, beta2)])
+
+
+# Random bits ---------------------------------------------------------------------------------------------------------
+
+
+def philox(counter, key):
+    """Philox4x32-10 in Python's own integers, after section 3 of Salmon et al. (2011)."""
+    c, k, word = [int(x) for x in counter], [int(x) for x in key], 2**32
+    for _ in range(10):
+        high_0, low_0 = divmod(0xD2511F53 * c[0], word)
+        high_1, low_1 = divmod(0xCD9E8D57 * c[2], word)
+        c = [high_1 ^ c[1] ^ k[0], low_1, high_0 ^ c[3] ^ k[1], low_0]
+        k = [(k[0] + 0x9E3779B9) % word, (k[1] + 0xBB67AE85) % word]
+    return tuple(c)
+
+
+def dropout_words(size, key, step):
+    """The random word of each of `size` elements: four elements share a counter."""
+    words = [word for group in range(-(-size // 4)) for word in philox((group, step, 0, 0), key)]
+    return np.array(words[:size], np.uint64)

@@ -1,0 +1,191 @@
+"""The command line: what it prints, what it writes, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+import minidl as dl
+from minidl import cli
+
+QUICK = ["train", "--layers", "16", "--epochs", "2", "--data", "gaussians", "--dropout", "0"]
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_train_writes_a_picture_a_history_and_a_model(tmp_path, capsys):
+    assert cli.main([*QUICK, "--out", "result"]) == 0
+    folder = tmp_path / "result"
+    assert sorted(path.name for path in folder.iterdir()) == ["curves.png", "history.jsonl", "model.npz"]
+    assert imread(folder / "curves.png").shape[0] > 100
+    epochs = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    assert [epoch["epoch"] for epoch in epochs] == [1, 2]
+    _, test = dl.data.gaussians(1000, seed=0), dl.data.gaussians(1000, seed=1)
+    result = dl.evaluate(dl.load(folder / "model.npz"), test, loss=dl.SoftmaxCrossEntropy())
+    assert f"test accuracy {result.accuracy:.2%}, test loss {result.loss:.4f}" in capsys.readouterr().out
+
+
+def test_the_defaults_learn_the_digits(tmp_path, capsys):
+    """Fewer epochs than the default; the whole run is the first command of the README, which CI executes."""
+    assert cli.main(["train", "--epochs", "4"]) == 0
+    assert dl.load(tmp_path / "runs" / "digits-1" / "model.npz").n_in == 784
+    accuracy = float(capsys.readouterr().out.partition("test accuracy ")[2].partition("%")[0])
+    assert accuracy >= 94
+
+
+def test_a_second_run_takes_the_next_folder(tmp_path):
+    assert cli.main(QUICK) == 0
+    assert cli.main(QUICK) == 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["gaussians-1", "gaussians-2"]
+
+
+def test_earlier_results_are_kept_unless_the_user_says_otherwise(tmp_path, capsys):
+    assert cli.main([*QUICK, "--out", "result"]) == 0
+    before = (tmp_path / "result" / "model.npz").read_bytes()
+    assert cli.main([*QUICK, "--seed", "1", "--out", "result"]) == cli.WRONG
+    assert "add --overwrite" in capsys.readouterr().err
+    assert (tmp_path / "result" / "model.npz").read_bytes() == before
+    assert cli.main([*QUICK, "--seed", "1", "--out", "result", "--overwrite"]) == 0
+    assert (tmp_path / "result" / "model.npz").read_bytes() != before
+
+
+def test_out_may_not_be_a_file(tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    assert cli.main([*QUICK, "--out", "file"]) == cli.WRONG
+    assert "which is a file; expected a folder" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_the_same_seed_gives_the_same_model(tmp_path):
+    cli.main([*QUICK, "--out", "a"])
+    cli.main([*QUICK, "--out", "b"])
+    cli.main([*QUICK, "--out", "c", "--seed", "1"])
+    arrays = [np.load(tmp_path / name / "model.npz") for name in "abc"]
+    assert all(np.array_equal(arrays[0][key], arrays[1][key]) for key in arrays[0].files)
+    assert not np.array_equal(arrays[0]["0.weight"], arrays[2]["0.weight"])
+
+
+def test_the_options_describe_the_network(capsys):
+    options = "--layers 8 4 --activation leaky_relu --init glorot_uniform --no-batch-norm --dropout 0.25"
+    assert cli.main(["train", "--data", "xor", "--epochs", "1", "--dtype", "float64", *options.split()]) == 0
+    summary = capsys.readouterr().out
+    for layer in ("Dense(2, 8)", "LeakyReLU()", "Dropout(0.25)", "Dense(8, 4)", "Dense(4, 2)", "float64"):
+        assert layer in summary
+    assert "BatchNorm" not in summary
+
+
+def test_no_hidden_layer_gives_a_linear_classifier(capsys):
+    assert cli.main(["train", "--data", "gaussians", "--epochs", "1", "--layers"]) == 0
+    assert "0  Dense(2, 2, init='he_normal')" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("optimizer", cli.OPTIMIZERS)
+def test_every_optimizer_can_be_chosen(optimizer):
+    assert cli.main([*QUICK, "--optimizer", optimizer]) == 0
+
+
+@pytest.mark.parametrize("data", ["circles", "xor", "spiral"])
+def test_every_toy_problem_can_be_chosen(data):
+    assert cli.main([*QUICK, "--data", data]) == 0
+
+
+def test_the_emulator_can_be_chosen(capsys):
+    options = ["train", "--data", "gaussians", "--layers", "4", "--epochs", "1", "--batch-size", "500"]
+    assert cli.main([*options, "--backend", "emulator"]) == 0
+    assert "emulator, float32" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--data", "digit", "did you mean 'digits'?"),
+        ("--activation", "rellu", "did you mean 'relu'?"),
+        ("--init", "he_norm", "did you mean 'he_normal'?"),
+        ("--optimizer", "adan", "did you mean 'adam"),
+        ("--backend", "gpu", "expected one of 'auto', 'cpu', 'cuda', 'emulator'"),
+        ("--dropout", "1.5", "at most 1"),
+        ("--dropout", "nan", "expected a finite number"),
+        ("--learning-rate", "0", "greater than 0"),
+        ("--learning-rate", "fast", "expected a number"),
+        ("--layers", "0", "expected an integer of at least 1"),
+        ("--epochs", "2.5", "expected an integer of at least 1"),
+        ("--seed", "-1", "expected an integer of at least 0"),
+    ],
+)
+def test_a_wrong_option_is_named_with_what_it_expects(option, value, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", option, value])
+    assert stop.value.code == cli.WRONG
+    error = capsys.readouterr().err
+    assert f"argument {option}" in error
+    assert message in error
+
+
+def test_missing_data_files_are_an_error_and_not_a_traceback(monkeypatch, capsys):
+    def offline(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", "empty")
+    monkeypatch.setenv("LOCALAPPDATA", "empty")
+    monkeypatch.delenv("MINIDL_DATA", raising=False)
+    monkeypatch.setattr("pathlib.Path.home", classmethod(lambda cls: cls("empty")))
+    monkeypatch.setattr("urllib.request.urlopen", offline)
+    assert cli.main(["train", "--data", "mnist"]) == cli.WRONG
+    assert "train-images-idx3-ubyte.gz" in capsys.readouterr().err
+
+
+def test_a_diverging_run_has_its_own_exit_code(capsys):
+    # Without batch norm, steps of 1e12 overflow float32 within an epoch.
+    options = ["--no-batch-norm", "--optimizer", "sgd", "--learning-rate", "1e12", "--epochs", "50"]
+    assert cli.main([*QUICK, *options]) == cli.DIVERGED
+    error = capsys.readouterr().err
+    assert "the loss became" in error
+    assert "the first layer with a non-finite output is 2 Dense(16, 2" in error
+
+
+def test_ctrl_c_keeps_what_was_learned(tmp_path, monkeypatch):
+    real, calls = dl.Adam.step, []
+
+    def step(self, parameters):
+        real(self, parameters)
+        calls.append(1)
+        if len(calls) == 10:  # in the second epoch, which has 8 steps
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(dl.Adam, "step", step)
+    assert cli.main([*QUICK, "--epochs", "1000", "--out", "result"]) == cli.INTERRUPTED
+    assert len(calls) == 10
+    assert dl.load(tmp_path / "result" / "model.npz").predict(np.zeros((1, 2), np.float32)).shape == (1, 2)
+    assert len((tmp_path / "result" / "history.jsonl").read_text().splitlines()) == 1
+
+
+def test_doctor_says_what_there_is_and_why_the_rest_is_not(capsys):
+    assert cli.main(["doctor"]) == 0
+    report = capsys.readouterr().out
+    assert f"minidl {dl.__version__}" in report
+    for name, reason in dl.backend.available().items():
+        assert any(line.split()[0] == name and (reason or "ready") in line for line in report.splitlines() if line)
+    assert f"means {dl.backend.get('auto').name}" in report
+
+
+def test_the_module_is_the_command():
+    result = subprocess.run(
+        [sys.executable, "-m", "minidl", "--version"], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert result.stdout == f"minidl {dl.__version__}\n"
+
+
+def test_without_a_command_it_says_what_there_is(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([])
+    assert stop.value.code == cli.WRONG
+    assert "COMMAND" in capsys.readouterr().err

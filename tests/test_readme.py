@@ -1,0 +1,56 @@
+"""The README tells the truth: its programs run as they stand, and its map names files that exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROGRAMS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def run(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-X", "utf8", "-c", program],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+
+
+def test_the_program_and_the_four_lines_run(tmp_path):
+    same = "assert (again.predict(test.x) == model.predict(test.x)).all()"
+    result = run("\n".join([PROGRAMS[0], same, PROGRAMS[1], "print('value', value)"]), tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert float(re.search(r"accuracy ([\d.]+)%\n", result.stdout.replace(" s\n", "")).group(1)) > 90
+    assert float(re.search(r"value ([\d.]+)", result.stdout).group(1)) < 0.5
+    assert {path.name for path in tmp_path.iterdir()} == {"curves.png", "digits.npz"}
+
+
+def test_the_faulty_kernel_is_caught_with_the_message_shown(tmp_path):
+    (tmp_path / "kernel.py").write_text(PROGRAMS[2], encoding="utf-8")
+    result = run("import runpy; runpy.run_path('kernel.py')", tmp_path)
+    assert result.returncode == 1
+    shown = re.search(r"# (OutOfBoundsError: .*), \.\.\.: (.*)$", PROGRAMS[2], re.MULTILINE)
+    assert shown.group(1) in result.stderr
+    assert shown.group(2) in result.stderr
+
+
+@pytest.mark.parametrize(
+    "path", sorted(set(re.findall(r"`((?:minidl|tests|scripts|benchmarks|docs)/[\w/.]*)`", README)))
+)
+def test_the_paths_in_the_readme_exist(path):
+    assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)]+)\)", README))
+def test_the_links_in_the_readme_lead_somewhere(link):
+    assert (ROOT / link).exists()
