@@ -176,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--dropout", type=_number(0.0, 1.0), default=0.5, metavar="RATE", help="probability to drop, 0 to 1")
     choose("--optimizer", OPTIMIZERS, "adam")
     add("--learning-rate", type=_number(0.0, None), default=1e-3, metavar="RATE", help="greater than 0")
-    add("--epochs", type=_integer(1), default=20, metavar="N", help="passes over the training data")
+    add("--epochs", type=_integer(1), default=12, metavar="N", help="passes over the training data")
     add("--batch-size", type=_integer(1), default=128, metavar="ROWS", help="samples for each step")
     choose("--backend", ["auto", "cpu", "cuda", "emulator"], "auto")
     choose("--dtype", ["float32", "float64"], "float32")

@@ -344,6 +344,14 @@ def test_arrays_that_are_not_those_of_the_layers_are_refused(tmp_path, arrays, m
         dl.load(write(tmp_path / "model.npz", arrays=arrays), backend="cpu")
 
 
+def test_a_member_that_is_not_an_array_is_refused(tmp_path):
+    path = write(tmp_path / "model.npz", arrays={"0.bias": BIAS})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("0.weight", bytes(48))
+    with pytest.raises(ValueError, match="model.npz is not a minidl model file, .*members that are not arrays"):
+        dl.load(path, backend="cpu")
+
+
 def nest(depth):
     layer = DENSE
     for _ in range(depth):

@@ -599,7 +599,7 @@ def test_a_handler_of_the_users_own_is_left_alone(monkeypatch):
     assert (history.interrupted, len(history)) == (False, 3)
 
 
-def test_fit_works_in_a_thread():
+def test_fit_works_in_a_thread(python_handles_interrupts):
     in_thread, in_main, histories = make(), make(), []
     thread = threading.Thread(target=lambda: histories.append(fit(in_thread)))
     thread.start()

@@ -11,7 +11,7 @@ import contextvars
 import math
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 import greenlet
@@ -44,7 +44,7 @@ class Dim3:
 class Thread:
     """A greenlet that runs one CUDA thread of each block: to start a new one takes longer than most threads do."""
 
-    __slots__ = ("greenlet", "index", "place", "value")
+    __slots__ = ("greenlet", "index", "place", "resume", "value")
 
     def __init__(self) -> None:
         self.index = Dim3(0, 0, 0)
@@ -55,6 +55,7 @@ class Thread:
         # A new greenlet starts with an empty context, and np.errstate lives in the context.
         self.greenlet.gr_context = contextvars.copy_context()
         self.greenlet.switch()  # up to the first wait for work
+        self.resume = self.greenlet.switch
 
 
 def _run_one_after_another() -> NoReturn:
@@ -85,7 +86,7 @@ class Device:
         self._sleeping = threading.local()
         self._program: Program
         self._thread: Thread
-        self._scheduler: greenlet.greenlet
+        self._wait: Callable[[], Any]  # back to the scheduler, until it resumes the thread
         self._exchanging = False  # whether some thread waits for an exchange in its warp
         self._shared: dict[tuple[int, int], BlockArray] = {}
 
@@ -116,7 +117,7 @@ class Device:
     def syncthreads(self) -> None:
         frame = sys._getframe(1)
         self._thread.place = ("syncthreads", frame.f_code, frame.f_lasti)
-        self._scheduler.switch()
+        self._wait()
 
     def syncwarp(self, mask: int = ALL_LANES) -> None:
         self._exchange("syncwarp", mask, None)
@@ -142,7 +143,7 @@ class Device:
         self._thread.place = (name, frame.f_code, frame.f_lasti, mask)
         self._thread.value = value
         self._exchanging = True
-        return self._scheduler.switch()
+        return self._wait()
 
     def _from_lane(self, lane: int, values: dict[int, Any]) -> Any:
         if lane not in values:
@@ -237,9 +238,10 @@ class Device:
             self._sleeping.threads = []
         threads = self._sleeping.threads
         threads.extend(Thread() for _ in range(count - len(threads)))
-        self._scheduler = greenlet.getcurrent()
+        scheduler = greenlet.getcurrent()
+        self._wait = scheduler.switch
         for thread in threads[:count]:
-            thread.greenlet.parent = self._scheduler  # where an exception in the kernel goes
+            thread.greenlet.parent = scheduler  # where an exception in the kernel goes
         return threads[:count]
 
     def _run_warp(self, warp: list[Thread]) -> None:
@@ -261,16 +263,17 @@ class Device:
         for thread in threads:
             self._thread, self.threadIdx = thread, thread.index
             thread.place = None
-            thread.greenlet.switch(*message)
+            thread.resume(*message)
 
     def _check_meeting(self, first: Thread, expected: Iterable[Thread], group: str) -> None:
         """Every expected thread must wait at the same place as `first`."""
+        place = first.place
         for thread in expected:
-            if thread.place != first.place:
+            if thread.place != place:
                 state = f"waits at {_spell(thread.place)}" if thread.place else "has ended"
                 raise BarrierError(
                     f"kernel {self._program.name}, block {self.blockIdx}: thread {first.index} waits at "
-                    f"{_spell(first.place)}, but thread {thread.index} of the same {group} {state}; all of them must "
+                    f"{_spell(place)}, but thread {thread.index} of the same {group} {state}; all of them must "
                     f"reach it"
                 )
 

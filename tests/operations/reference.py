@@ -127,7 +127,7 @@ def onehot(labels, classes):
 def binary_cross_entropy(z, t):
     """The loss of each output."""
     z, t = _wide(z, t)
-    return -(special.xlogy(t, 1.0) + t * special.log_expit(z) + (1 - t) * special.log_expit(-z))
+    return -(t * special.log_expit(z) + (1 - t) * special.log_expit(-z))
 
 
 # Optimizers ----------------------------------------------------------------------------------------------------------
