@@ -13,12 +13,12 @@ _LIBRARIES = [library for library in ThreadpoolController().lib_controllers if l
 
 
 def product(a, b, c):
-    """C = A B. An overflow shows as an infinity in C, on every backend alike; NumPy need not warn of it as well."""
+    """C = A B. An overflow shows as an infinity in C, on every backend alike, and NumPy need not warn of it as well."""
     threads = [library.get_num_threads() for library in _LIBRARIES]
     for library in _LIBRARIES:
         library.set_num_threads(1)
     try:
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             np.matmul(a, b, out=c)
     finally:
         for library, count in zip(_LIBRARIES, threads, strict=True):
