@@ -137,6 +137,8 @@ class Contender:
 
 def measure(repetitions: int) -> dict[str, Any]:
     """Seconds of each step and how far the results are apart."""
+    # Programs that run beside the benchmark slow the emulator down more than the simulator, which mostly waits.
+    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
     contenders = {name: Contender(name) for name in CONTENDERS}
     try:
         for contender in contenders.values():  # the first step compiles; the second runs what the first one left
@@ -154,7 +156,7 @@ def measure(repetitions: int) -> dict[str, Any]:
     finally:
         for contender in contenders.values():
             contender.close()
-    return {"largest_difference_of_a_parameter": difference, "seconds": seconds}
+    return {"largest_difference_of_a_parameter": difference, "seconds": seconds, "load_average_before": load}
 
 
 def report(measured: dict[str, Any]) -> dict[str, Any]:
@@ -200,7 +202,9 @@ def markdown(result: dict[str, Any]) -> str:
             f"The simulator knows no warp shuffles: {' and '.join(result['kernels_left_out'])} are replaced by the CPU "
             "backend in both.",
             "",
-            f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; {used}; {result['date']}.",
+            f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, load average before "
+            f"{result['load_average_before']}; "
+            f"{used}; {result['date']}.",
             "",
         ]
     )

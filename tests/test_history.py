@@ -40,6 +40,8 @@ def test_it_prints_only_what_there_is():
     assert str(history_of(1, accuracy=False)) == "epoch   1   loss 1.0000   validation loss 1.2500   2.50 s"
     assert str(history_of(1, validation=False)) == "epoch   1   loss 1.0000   accuracy 50.00%   2.50 s"
     assert str(dl.History()) == "no epoch was finished"
+    nothing = "epoch   1   loss 0.0000   accuracy 0.00%   validation loss 0.0000   validation accuracy 0.00%   0.00 s"
+    assert str(Epoch(1, 0.0, 0.0, 0.0, 0.0, 0.1, 0.0)) == nothing, "zero is a number, not a missing one"
 
 
 def test_its_columns_are_lists():

@@ -148,6 +148,15 @@ def test_a_new_learning_rate_takes_effect_with_the_next_step(kind, any_backend):
     assert optimizer.learning_rate == 0.2
 
 
+def test_a_new_learning_rate_keeps_all_its_digits(any_backend):
+    model, optimizer = model_with_gradients(value=2.0, gradient=0.5, backend=any_backend.name), dl.SGD(0.5)
+    optimizer.step(model.parameters())
+    optimizer.learning_rate = 0.1
+    optimizer.step(model.parameters())
+    found = any_backend.to_numpy(model.parameters()[0].value)
+    np.testing.assert_allclose(found, 2.0 - 0.5 * 0.5 - 0.1 * 0.5, rtol=1e-15)
+
+
 def test_the_first_step_of_adam_has_the_length_of_the_learning_rate():
     for gradient in (1e-3, 1.0, 1e3):
         model = model_with_gradients(value=2.0, gradient=gradient)

@@ -260,6 +260,15 @@ def test_the_first_layer_with_an_output_that_is_not_finite_is_found(rng):
     assert model.first_not_finite().label == "1 BatchNorm(5)"
 
 
+def test_only_the_last_forward_pass_counts(rng):
+    model = make()
+    model.forward(np.full((8, 6), np.nan, np.float32))
+    assert model.first_not_finite() is model.layers[0]
+    model.forward(draw(rng, 3))  # the buffers still hold the other five rows
+    assert model.first_not_finite() is None
+    assert len(model.outputs) == len(model.layers)
+
+
 # What a model can do
 
 
