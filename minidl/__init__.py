@@ -9,17 +9,21 @@ dl.fit(model, train, validation=test, loss=dl.SoftmaxCrossEntropy(), optimizer=d
 
 from importlib.metadata import PackageNotFoundError, version
 
-from minidl import backend, data, diagnostics, emulator, initializers
+from minidl import backend, calibration, data, diagnostics, emulator, gains, initializers
+from minidl.diagnostics.contract import check_layer
+from minidl.diagnostics.gradients import check_gradients
 from minidl.history import History
 from minidl.layers import (
     ACTIVATION_LAYERS,
     BatchNorm,
+    CenteredDense,
     Dense,
     Dropout,
     Layer,
     LeakyReLU,
     Parameter,
     ReLU,
+    Residual,
     Sequential,
     Sigmoid,
     Softplus,
@@ -43,6 +47,7 @@ __all__ = [
     "AdamW",
     "BatchNorm",
     "BinaryCrossEntropy",
+    "CenteredDense",
     "Dense",
     "DivergenceError",
     "Dropout",
@@ -58,17 +63,22 @@ __all__ = [
     "Parameter",
     "RMSProp",
     "ReLU",
+    "Residual",
     "Sequential",
     "Sigmoid",
     "SoftmaxCrossEntropy",
     "Softplus",
     "Tanh",
     "backend",
+    "calibration",
+    "check_gradients",
+    "check_layer",
     "data",
     "diagnostics",
     "emulator",
     "evaluate",
     "fit",
+    "gains",
     "initializers",
     "load",
     "softmax",

@@ -5,6 +5,7 @@ Every message has the same three parts: the name of the argument, what it got, w
 
 from __future__ import annotations
 
+import ast
 import difflib
 import math
 import numbers
@@ -132,3 +133,23 @@ def labels(argument: str, value: Any, rows: int, classes: int | None = None) -> 
         expected = f"labels from 0 to {classes - 1}" if classes is not None else "labels of at least 0"
         raise ValueError(f"{argument} got {array[index]} at index {index}; expected {expected}")
     return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def named_call(argument: str, value: Any, example: str) -> tuple[str, dict[str, Any]]:
+    """The name and the parameters in a text such as "he_normal" or "leaky_relu(slope=0.1)".
+
+    Parameters are literals, given by name: nothing is evaluated. Raises TypeError if `value` is not a string and
+    ValueError if it is not of this form.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{argument} got {describe(value)}; expected a name, such as {example!r}")
+    name, bracket, rest = value.partition("(")
+    if not bracket:
+        return value, {}
+    try:
+        call = ast.parse(f"f({rest}", mode="eval").body
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+            raise ValueError
+        return name, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except (SyntaxError, ValueError):
+        raise ValueError(f"{argument} got {value!r}; expected parameters by name, as in {example!r}") from None

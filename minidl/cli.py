@@ -171,7 +171,11 @@ def _parser() -> argparse.ArgumentParser:
     choose("--data", DATA, "digits")
     add("--layers", type=_integer(1), nargs="*", default=[512], metavar="WIDTH", help="widths of the hidden layers")
     choose("--activation", ACTIVATIONS, "relu")
-    add("--init", type=_initializer, default="he_normal", metavar="NAME", help=f"one of {', '.join(INITIALIZERS)}")
+    add(
+        "--init", type=_initializer, default="auto", metavar="NAME",
+        help=f"auto, which chooses by the activation, or one of {', '.join(INITIALIZERS)}; with parameters if it has "
+        f"any: 'he_normal(slope=0.1)'",
+    )  # fmt: skip
     add("--batch-norm", action=argparse.BooleanOptionalAction, default=True, help="normalize before each activation")
     add("--dropout", type=_number(0.0, 1.0), default=0.5, metavar="RATE", help="probability to drop, 0 to 1")
     choose("--optimizer", OPTIMIZERS, "adam")
@@ -229,7 +233,7 @@ def _number(minimum: float, maximum: float | None) -> Callable[[str], object]:
     return _argument(check)
 
 
-_initializer = _argument(lambda text: str(dl.initializers.get(text)))
+_initializer = _argument(lambda text: text if text == "auto" else str(dl.initializers.get(text)))
 
 
 if __name__ == "__main__":

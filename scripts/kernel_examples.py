@@ -65,6 +65,15 @@ def _calls(dtype: np.dtype, rows: int, columns: int, seed: int) -> Iterator[tupl
     yield "dense_backward_weight", {"x": x, "dy": dy, "dweight": out(N_IN, columns)}
     yield "column_sums", {"x": dy, "sums": out(columns)}
 
+    columns_of_weight = {"norm": positive(columns), "sums": out(columns), "dv": out(*batch), "dgain": out(columns)}
+    direction = {"v": x, "gain": normal(N_IN), "unit": out(rows, N_IN), "norm": out(N_IN), "weight": out(rows, N_IN)}
+    yield "centered_weight", direction
+    yield (
+        "centered_weight_backward",
+        {"dweight": dy, "unit": normal(*batch), "gain": normal(columns), **columns_of_weight},
+    )
+    yield "add", {"a": dy, "b": normal(*batch), "c": out(*batch)}
+
     x = normal(*batch)
     for name, activation in ACTIVATIONS.items():
         alpha = real(activation.default)

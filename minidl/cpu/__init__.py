@@ -8,6 +8,7 @@ from minidl.cpu.activations import activation_backward, activation_forward
 from minidl.cpu.batchnorm import batchnorm_backward, batchnorm_inference, batchnorm_training
 from minidl.cpu.dense import column_sums, dense_backward_input, dense_backward_weight, dense_forward
 from minidl.cpu.dropout import dropout, dropout_advance
+from minidl.cpu.elementwise import add
 from minidl.cpu.losses import (
     binary_cross_entropy_backward,
     binary_cross_entropy_forward,
@@ -26,17 +27,21 @@ from minidl.cpu.optimizers import (
     rmsprop_update,
     sgd_update,
 )
+from minidl.cpu.weightnorm import centered_weight, centered_weight_backward
 
 __all__ = [
     "activation_backward",
     "activation_forward",
     "adam_advance",
     "adam_update",
+    "add",
     "batchnorm_backward",
     "batchnorm_inference",
     "batchnorm_training",
     "binary_cross_entropy_backward",
     "binary_cross_entropy_forward",
+    "centered_weight",
+    "centered_weight_backward",
     "column_sums",
     "dense_backward_input",
     "dense_backward_weight",

@@ -9,6 +9,7 @@ from minidl.cuda.activations import activation_backward, activation_forward
 from minidl.cuda.batchnorm import batchnorm_backward, batchnorm_inference, batchnorm_training
 from minidl.cuda.dense import column_sums, dense_backward_input, dense_backward_weight, dense_forward
 from minidl.cuda.dropout import dropout, dropout_advance
+from minidl.cuda.elementwise import add
 from minidl.cuda.losses import (
     binary_cross_entropy_backward,
     binary_cross_entropy_forward,
@@ -27,17 +28,21 @@ from minidl.cuda.optimizers import (
     rmsprop_update,
     sgd_update,
 )
+from minidl.cuda.weightnorm import centered_weight, centered_weight_backward
 
 __all__ = [
     "activation_backward",
     "activation_forward",
     "adam_advance",
     "adam_update",
+    "add",
     "batchnorm_backward",
     "batchnorm_inference",
     "batchnorm_training",
     "binary_cross_entropy_backward",
     "binary_cross_entropy_forward",
+    "centered_weight",
+    "centered_weight_backward",
     "column_sums",
     "dense_backward_input",
     "dense_backward_weight",

@@ -8,11 +8,15 @@ from collections.abc import Iterable
 from minidl.layers.activations import ACTIVATION_LAYERS, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
 from minidl.layers.base import Layer, Parameter
 from minidl.layers.batchnorm import BatchNorm
+from minidl.layers.centered_dense import CenteredDense
 from minidl.layers.dense import Dense
 from minidl.layers.dropout import Dropout
+from minidl.layers.residual import Residual
 from minidl.layers.sequential import Sequential, layer_classes, load_model
 
-LAYERS: dict[str, type[Layer]] = layer_classes([Dense, BatchNorm, Dropout, Sequential, *ACTIVATION_LAYERS.values()])
+LAYERS: dict[str, type[Layer]] = layer_classes(
+    [Dense, CenteredDense, BatchNorm, Dropout, Residual, Sequential, *ACTIVATION_LAYERS.values()]
+)
 
 
 def load(path: str | os.PathLike[str], backend: str = "auto", layers: Iterable[type[Layer]] = ()) -> Sequential:
@@ -31,12 +35,14 @@ __all__ = [
     "ACTIVATION_LAYERS",
     "LAYERS",
     "BatchNorm",
+    "CenteredDense",
     "Dense",
     "Dropout",
     "Layer",
     "LeakyReLU",
     "Parameter",
     "ReLU",
+    "Residual",
     "Sequential",
     "Sigmoid",
     "Softplus",

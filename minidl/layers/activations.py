@@ -29,6 +29,10 @@ class ActivationLayer(Layer):
         """The parameter of the function; 0 for a function without one."""
         return getattr(self, self.activation.parameter) if self.activation.parameter else 0.0
 
+    def leading_activation(self, beyond: str | None) -> str | None:
+        name, parameter = self.activation.name, self.activation.parameter
+        return f"{name}({parameter}={self.alpha!r})" if parameter else name
+
     def allocate(self) -> None:
         self._alpha = self.dtype.type(self.alpha)
 

@@ -48,6 +48,7 @@ class Place:
     dtype: np.dtype
     streams: Streams
     name: str
+    follows: str | None = None  # the activation that the output of the layer goes into, such as "leaky_relu(slope=0.1)"
 
     @classmethod
     def of(cls, backend: str, seed: int, dtype: str, name: str = "") -> Place:
@@ -140,6 +141,13 @@ class Layer:
             return array
         return self.backend.wrap(checks.matrix(argument, array, self.dtype))
 
+    def leading_activation(self, beyond: str | None) -> str | None:
+        """The activation that something going into this layer meets first; `beyond` is the one behind the layer.
+
+        Layers that only rescale pass `beyond` on. It decides what `Dense(init="auto")` is.
+        """
+        return None
+
     def demanding(self, attribute: str) -> Layer:
         """The layer that a message about `attribute` names: in a `Sequential`, the one inside that asks for it."""
         return self
@@ -199,6 +207,24 @@ class Layer:
         if self.place is None:
             self.build()
         return list(self._parameters.values())
+
+    def start(self) -> str:
+        """How the weights start, for a summary; empty for a layer without weights."""
+        return ""
+
+    def children(self) -> tuple[Layer, ...]:
+        """The layers inside this one, in the order of the forward pass."""
+        return ()
+
+    def walk(self) -> Iterator[Layer]:
+        """This layer and all layers inside it."""
+        yield self
+        for child in self.children():
+            yield from child.walk()
+
+    def state_arrays(self) -> list[Any]:
+        """The arrays made by `self.state`: running estimates, counters."""
+        return list(self._state.values())
 
     def arrays(self) -> Iterator[tuple[str, Any]]:
         """(name, array) of everything that a saved layer consists of."""

@@ -29,6 +29,9 @@ class BatchNorm(Layer):
         self.decay = checks.real("decay", decay, 0.0, 1.0)
         self.epsilon = checks.real("epsilon", epsilon, above=0.0)
 
+    def leading_activation(self, beyond: str | None) -> str | None:
+        return beyond
+
     def allocate(self) -> None:
         self.gamma = self.parameter("gamma", np.ones(self.features))
         self.beta = self.parameter("beta", np.zeros(self.features))

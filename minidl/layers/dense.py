@@ -17,25 +17,39 @@ class Dense(Layer):
     Backward, given dy = dL/dy:  dW = xᵀ dy,   db = Σ_batch dy,   dx = dy Wᵀ.
 
     n_in, n_out   features in and out; W has shape (n_in, n_out), b has shape (n_out,)
-    init          how W starts: a name from `minidl.initializers` or an initializer; b starts at 0
+    init          how W starts: a name from `minidl.initializers`, an initializer, or "auto", which chooses by the
+                  activation that follows: He for ReLUs, Glorot for tanh and sigmoid, LeCun; b starts at 0
     bias          whether there is a b; a layer before a `BatchNorm` needs none
     """
 
     weight: Parameter
     bias: Parameter | None = None
 
-    def __init__(self, n_in: int, n_out: int, init: str | Initializer = "glorot_uniform", bias: bool = True):
+    def __init__(self, n_in: int, n_out: int, init: str | Initializer = "auto", bias: bool = True):
         self.n_in = checks.integer("n_in", n_in)
         self.n_out = checks.integer("n_out", n_out)
-        self.init = str(initializers.get(init))
+        self.init = init if isinstance(init, str) and init == "auto" else str(initializers.get(init))
         self.has_bias = checks.boolean("bias", bias)
 
     def arguments(self) -> dict[str, Any]:
         return {**super().arguments(), "bias": self.has_bias}
 
     def allocate(self) -> None:
-        rng = self.streams.generator(f"{self.name}.weight")
-        self.weight = self.parameter("weight", initializers.get(self.init)(rng, self.n_in, self.n_out), decays=True)
+        self.weight = self.parameter("weight", self.initial_weights(), decays=True)
+        self.allocate_bias()
+
+    def initial_weights(self) -> np.ndarray:
+        """Draw W; `initializer` and `initial_std` say from what, and how wide it came out."""
+        follows = self.place.follows if self.place else None
+        self.initializer = initializers.automatic(follows) if self.init == "auto" else initializers.get(self.init)
+        weights = self.initializer(self.streams.generator(f"{self.name}.weight"), self.n_in, self.n_out)
+        self.initial_std = float(weights.std())
+        return weights
+
+    def start(self) -> str:
+        return f"{self.initializer}, std {self.initial_std:.4g}"
+
+    def allocate_bias(self) -> None:
         if self.has_bias:
             self.bias = self.parameter("bias", np.zeros(self.n_out))
 
@@ -57,3 +71,16 @@ class Dense(Layer):
         self.ops.dense_backward_weight(x, dy, self.weight.gradient)
         if self.bias:
             self.ops.column_sums(dy, self.bias.gradient)
+
+    def rescale(self, scale: Any, shift: Any = None) -> None:
+        """Make the output of each unit `scale` times what it was, plus `shift`: numbers, or arrays (n_out,)."""
+        self._change(self.weight, scale)
+        self._rescale_bias(scale, shift)
+
+    def _rescale_bias(self, scale: Any, shift: Any) -> None:
+        if self.bias:
+            self._change(self.bias, scale, 0.0 if shift is None else shift)
+
+    def _change(self, parameter: Parameter, scale: Any, shift: Any = 0.0) -> None:
+        value = self.backend.to_numpy(parameter.value).astype(np.float64) * scale + shift
+        self.backend.copy_into(parameter.value, value.astype(self.dtype))

@@ -25,6 +25,9 @@ class Dropout(Layer):
     def __init__(self, rate: float):
         self.rate = checks.real("rate", rate, 0.0, 1.0)
 
+    def leading_activation(self, beyond: str | None) -> str | None:
+        return beyond
+
     def allocate(self) -> None:
         self.key = self.backend.array(self.streams.key(f"{self.name}.mask"), np.uint32)
         self.step = self.state("step", np.zeros(1), np.uint32)

@@ -71,12 +71,23 @@ class Sequential(Layer):
     def settle(self, place: Place) -> None:
         super().settle(place)
         prefix = f"{place.name}." if place.name else ""
+        follows = [place.follows]  # of each layer, from the last one back
+        for layer in reversed(self.layers[1:]):
+            follows.append(layer.leading_activation(follows[-1]))
         try:
-            for i, layer in enumerate(self.layers):
-                layer.settle(replace(place, name=f"{prefix}{i}.{type(layer).__name__}"))
+            for i, (layer, activation) in enumerate(zip(self.layers, reversed(follows), strict=True)):
+                layer.settle(replace(place, name=f"{prefix}{i}.{type(layer).__name__}", follows=activation))
         except Exception:
             self.place = None  # a model with a layer of another one must not look settled the next time
             raise
+
+    def children(self) -> tuple[Layer, ...]:
+        return self.layers
+
+    def leading_activation(self, beyond: str | None) -> str | None:
+        for layer in reversed(self.layers):
+            beyond = layer.leading_activation(beyond)
+        return beyond
 
     def demanding(self, attribute: str) -> Layer:
         wanted = getattr(self, attribute)
@@ -138,23 +149,35 @@ class Sequential(Layer):
         return None
 
     def summary(self) -> str:
-        """A table of the layers: what each gives and how many parameters it has."""
-        rows = [("layer", "output", "parameters")]
-        features = self.n_in
-        for i, layer in enumerate(self.layers):
-            features = layer.n_out or features
-            count = sum(parameter.size for parameter in layer.parameters())
-            rows.append((f"{i}  {layer!r}", f"(batch, {features or '?'})", f"{count:,}" if count else ""))
-        total = sum(parameter.size for parameter in self.parameters())
-        rows.append((f"{self.backend.name}, {self.dtype}, seed {self.streams.seed}", "", f"{total:,}"))
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}".rstrip() for a, b, c in rows]
-        rule = "-" * (sum(widths) + 4)
+        """A table of the layers: what each gives, how many parameters it has, and how its weights start."""
+        rows = [("layer", "output", "parameters", "weights start as"), *self._summary_rows("", self.n_in)]
+        total = f"{sum(parameter.size for parameter in self.parameters()):,}"
+        rows.append((f"{self.backend.name}, {self.dtype}, seed {self.streams.seed}", "", total, ""))
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d}".rstrip() for a, b, c, d in rows]
+        rule = "-" * max(map(len, lines))
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+    def _summary_rows(self, prefix: str, features: Any) -> Iterator[tuple[str, str, str, str]]:
+        for i, layer in enumerate(self.layers):
+            number = f"{prefix}{i}"
+            features = layer.n_out or features
+            output = f"(batch, {features or '?'})"
+            if isinstance(layer, Sequential):
+                yield f"{number}  {layer.heading()}", output, "", ""
+                yield from layer._summary_rows(f"{number}.", layer.n_in or features)
+            else:
+                count = sum(parameter.size for parameter in layer.parameters())
+                yield f"{number}  {layer!r}", output, f"{count:,}" if count else "", layer.start()
+
+    def heading(self) -> str:
+        """What a summary shows in the line above the layers of an inner Sequential."""
+        options = ", ".join(f"{name}={value!r}" for name, value in self._options().items())
+        return f"{type(self).__name__}({options})"
 
     def __repr__(self) -> str:
         options = "".join(f", {name}={value!r}" for name, value in self._options().items())
-        return f"Sequential({', '.join(map(repr, self.layers))}{options})"
+        return f"{type(self).__name__}({', '.join(map(repr, self.layers))}{options})"
 
     def _options(self) -> dict[str, Any]:
         if self.place is None or self.place.name:  # an inner Sequential has those of the model around it
@@ -190,9 +213,8 @@ def build_layer(description: Any, classes: dict[str, type[Layer]]) -> Layer:
         raise ValueError(f"the description of a layer is {checks.describe(description)}")
     arguments = dict(description)
     name = checks.one_of("layer", arguments.pop("layer"), classes)
-    if name != "Sequential":
-        return classes[name](**arguments)
-    return Sequential(*(build_layer(inner, classes) for inner in arguments.get("layers", ())))
+    inner = [build_layer(layer, classes) for layer in arguments.pop("layers", ())]
+    return classes[name](*inner, **arguments)
 
 
 def load_model(

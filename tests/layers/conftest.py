@@ -14,7 +14,9 @@ EXAMPLES: dict[str, Callable[[], dl.Layer]] = {
     "Dense": lambda: dl.Dense(FEATURES, 3, init="he_normal"),
     "Dense without bias": lambda: dl.Dense(FEATURES, 3, bias=False),
     "BatchNorm": lambda: dl.BatchNorm(FEATURES),
+    "CenteredDense": lambda: dl.CenteredDense(FEATURES, 3),
     "Dropout": lambda: dl.Dropout(0.4),
+    "Residual": lambda: dl.Residual(dl.Dense(FEATURES, 6), dl.Tanh(), dl.Dense(6, FEATURES)),
     **dl.layers.ACTIVATION_LAYERS,
     "Sequential": lambda: dl.Sequential(
         dl.Dense(FEATURES, 5), dl.BatchNorm(5), dl.Sequential(dl.Tanh(), dl.Dropout(0.3)), dl.Dense(5, 3)

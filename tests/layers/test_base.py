@@ -316,7 +316,7 @@ def test_repr_builds_the_layer_again(new_layer):
 @pytest.mark.parametrize(
     ("text", "arguments"),
     [
-        ("Dense(2, 3)", {"n_in": 2, "n_out": 3, "init": "glorot_uniform", "bias": True}),
+        ("Dense(2, 3)", {"n_in": 2, "n_out": 3, "init": "auto", "bias": True}),
         ("Dense(2, 3, init='he_normal(slope=0.1)', bias=False)", {"init": "he_normal(slope=0.1)", "bias": False}),
         ("BatchNorm(3, decay=0.5, epsilon=0.001)", {"features": 3, "decay": 0.5, "epsilon": 0.001}),
         ("Dropout(0.25)", {"rate": 0.25}),

@@ -320,18 +320,24 @@ def test_predict_refuses_numbers_that_are_not_finite(rng):
         make().predict(x)
 
 
-def test_summary_lists_layers_outputs_and_parameters():
-    assert make(seed=3).summary().splitlines() == [
-        "layer                                                                 output      parameters",
-        "--------------------------------------------------------------------------------------------",
-        "0  Dense(6, 5, init='he_normal', bias=False)                          (batch, 5)          30",
-        "1  BatchNorm(5)                                                       (batch, 5)          10",
-        "2  ReLU()                                                             (batch, 5)",
-        "3  Dropout(0.3)                                                       (batch, 5)",
-        "4  Sequential(Dense(5, 4), LeakyReLU(slope=0.1), Sequential(Tanh()))  (batch, 4)          24",
-        "5  Dense(4, 3)                                                        (batch, 3)          15",
-        "--------------------------------------------------------------------------------------------",
-        "cpu, float32, seed 3                                                                      79",
+def test_summary_lists_layers_outputs_parameters_and_how_weights_start():
+    model = make(seed=3)
+    std = [layer.initial_std for layer in model.walk() if isinstance(layer, dl.Dense)]
+    assert model.summary().splitlines() == [
+        "layer                                         output      parameters  weights start as",
+        "-" * 102,
+        f"0  Dense(6, 5, init='he_normal', bias=False)  (batch, 5)          30  he_normal, std {std[0]:.4g}",
+        "1  BatchNorm(5)                               (batch, 5)          10",
+        "2  ReLU()                                     (batch, 5)",
+        "3  Dropout(0.3)                               (batch, 5)",
+        "4  Sequential()                               (batch, 4)",
+        f"4.0  Dense(5, 4)                              (batch, 4)          24  he_normal(slope=0.1), std {std[1]:.4g}",
+        "4.1  LeakyReLU(slope=0.1)                     (batch, 4)",
+        "4.2  Sequential()                             (batch, 4)",
+        "4.2.0  Tanh()                                 (batch, 4)",
+        f"5  Dense(4, 3)                                (batch, 3)          15  lecun_normal, std {std[2]:.4g}",
+        "-" * 102,
+        "cpu, float32, seed 3                                              79",
     ]
     assert "(batch, ?)" in dl.Sequential(dl.ReLU(), backend="cpu").summary()
 

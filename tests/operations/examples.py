@@ -68,6 +68,7 @@ EXAMPLES: dict[str, Callable[[Data], list[Any]]] = {
         inout(d.normal(600)), d.normal(600), inout(d.normal(600)), inout(d.positive(600)), d.positive(2), d.rate(),
         *d.scalars(0.9, 0.999, 1e-8, 0.01),
     ],
+    "add": lambda d: [d.normal(ROWS, COLUMNS), d.normal(ROWS, COLUMNS), d.out(ROWS, COLUMNS)],
     "batchnorm_backward": _batchnorm_backward,
     "batchnorm_inference": lambda d: [
         d.normal(ROWS, COLUMNS), *(d.normal(COLUMNS) for _ in range(3)), d.positive(COLUMNS), 1e-5, d.out(ROWS, COLUMNS)
@@ -75,6 +76,13 @@ EXAMPLES: dict[str, Callable[[Data], list[Any]]] = {
     "batchnorm_training": _batchnorm_training,
     "binary_cross_entropy_backward": _loss_backward,
     "binary_cross_entropy_forward": _loss_forward,
+    "centered_weight": lambda d: [
+        d.normal(N_IN, COLUMNS), d.normal(COLUMNS), d.out(N_IN, COLUMNS), d.out(COLUMNS), d.out(N_IN, COLUMNS)
+    ],
+    "centered_weight_backward": lambda d: [
+        *(d.normal(N_IN, COLUMNS) for _ in range(2)), d.normal(COLUMNS), d.positive(COLUMNS), d.out(COLUMNS),
+        d.out(N_IN, COLUMNS), d.out(COLUMNS),
+    ],
     "column_sums": lambda d: [d.normal(ROWS, COLUMNS), d.out(COLUMNS)],
     "dense_backward_input": lambda d: [d.normal(ROWS, COLUMNS), d.normal(N_IN, COLUMNS), d.out(ROWS, N_IN)],
     "dense_backward_weight": lambda d: [d.normal(ROWS, N_IN), d.normal(ROWS, COLUMNS), d.out(N_IN, COLUMNS)],

@@ -156,3 +156,24 @@ def dropout_words(size, key, step):
     """The random word of each of `size` elements: four elements share a counter."""
     words = [word for group in range(-(-size // 4)) for word in philox((group, step, 0, 0), key)]
     return np.array(words[:size], np.uint64)
+
+
+def centered_weight(v, gain):
+    """unit, norm and weight of centered weight normalization."""
+    centred = np.asarray(v, np.float64) - np.mean(v, axis=0, dtype=np.float64)
+    norm = np.linalg.norm(centred, axis=0)
+    unit = centred / norm
+    return unit, norm, unit * gain
+
+
+def centered_weight_backward(v, gain, dweight):
+    """dv and dgain, one step of weight = gain · (v - mean) / norm after the other."""
+    unit, norm, _ = centered_weight(v, gain)
+    dweight = np.asarray(dweight, np.float64)
+    dgain = np.sum(dweight * unit, axis=0)
+    dunit = dweight * gain
+    # unit = centred / norm, and norm = √Σ centred²: the quotient rule for each column.
+    centred = unit * norm
+    dnorm = -np.sum(dunit * centred, axis=0) / norm**2
+    dcentred = dunit / norm + dnorm * centred / norm
+    return dcentred - dcentred.mean(axis=0), dgain

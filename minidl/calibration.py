@@ -1,0 +1,141 @@
+"""Floor 5: initialization from data. A batch goes through the network, and each layer is scaled to what it measures.
+
+These run after the ordinary initialization of a model and before training:
+
+    dl.calibration.lsuv(model, train.x[:1000])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minidl import checks, initializers
+from minidl.layers.base import Layer
+from minidl.layers.dense import Dense
+from minidl.layers.sequential import Sequential
+
+SMALLEST_STD = 1e-6  # an output that varies less is taken for constant: no factor makes it vary
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was done to one layer. Standard deviations are over the batch and all units.
+
+    layer         its name and arguments
+    std_before    of its output before
+    std_after     and after
+    iterations    how often it was scaled
+    note          "" if the layer is as asked, else why not
+    """
+
+    layer: str
+    std_before: float
+    std_after: float
+    iterations: int
+    note: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.layer}: std {self.std_before:.4g} → {self.std_after:.4g} in {self.iterations}"
+        return f"{text} ({self.note})" if self.note else text
+
+
+def lsuv(
+    model: Sequential,
+    x: Any,
+    tolerance: float = 0.01,
+    max_iterations: int = 10,
+    orthogonal: bool = True,
+) -> list[Calibration]:
+    """Layer-sequential unit-variance initialization (Mishkin & Matas 2015): every dense output gets variance 1.
+
+    Layer by layer, from the input: draw orthogonal weights, pass the batch, divide the weights by the standard
+    deviation of the output, until its variance is within `tolerance` of 1.
+
+    x                a batch, (rows, n_in), at least two rows
+    tolerance        how far the variance may stay from 1, greater than 0
+    max_iterations   tries for each layer
+    orthogonal       whether to draw orthogonal weights first, in plain dense layers; False keeps those there are
+
+    Returns a report for each dense layer. A layer whose output hardly varies (a standard deviation below 1e-6, as
+    behind dead units) is left alone, and its report says so. Raises TypeError or ValueError for bad arguments, among
+    them numbers so large that an output overflows.
+    """
+    tolerance = checks.real("tolerance", tolerance, above=0.0)
+    max_iterations = checks.integer("max_iterations", max_iterations)
+    checks.boolean("orthogonal", orthogonal)
+
+    def calibrate(layer: Dense, x: Any) -> Calibration:
+        if orthogonal and type(layer) is Dense:
+            rng = layer.streams.generator(f"{layer.name}.lsuv")
+            weights = initializers.orthogonal(rng, layer.n_in, layer.n_out)
+            layer.backend.copy_into(layer.weight.value, weights.astype(layer.dtype))
+        before = std = float(np.std(_output(layer, x)))
+        iterations = 0
+        while std >= SMALLEST_STD and abs(std**2 - 1.0) > tolerance and iterations < max_iterations:
+            layer.rescale(1.0 / std)
+            std = float(np.std(_output(layer, x)))
+            iterations += 1
+        note = ""
+        if std < SMALLEST_STD:
+            note = "its output does not vary"
+        elif abs(std**2 - 1.0) > tolerance:
+            note = f"variance {std**2:.4g} after {max_iterations} iterations"
+        return Calibration(layer.label, before, std, iterations, note)
+
+    return _calibrate_model(model, x, calibrate)
+
+
+def within_layer(model: Sequential, x: Any) -> list[Calibration]:
+    """Within-layer normalization of Krähenbühl et al. (2015, §3.1): every dense unit gets mean 0 and variance 1 on `x`.
+
+    Units whose output hardly varies keep their scale; layers without bias keep their means. Both are in the report.
+    Raises TypeError or ValueError if `x` is not a finite (rows, n_in) array with at least two rows, or if an output
+    overflows.
+    """
+
+    def calibrate(layer: Dense, x: Any) -> Calibration:
+        z = _output(layer, x)
+        mean, std = z.mean(axis=0), z.std(axis=0)
+        varies = std >= SMALLEST_STD
+        scale = np.where(varies, 1.0 / np.where(varies, std, 1.0), 1.0)
+        layer.rescale(scale, shift=-mean * scale if layer.has_bias else None)
+        notes = []
+        if not varies.all():
+            notes.append(f"{np.count_nonzero(~varies)} units do not vary")
+        if not layer.has_bias:
+            notes.append("no bias, so the means stay")
+        return Calibration(layer.label, float(np.std(z)), float(np.std(_output(layer, x))), 1, "; ".join(notes))
+
+    return _calibrate_model(model, x, calibrate)
+
+
+def _calibrate_model(
+    model: Sequential, x: Any, calibrate: Callable[[Dense, Any], Calibration]
+) -> list[Calibration]:  # fmt: skip
+    if not isinstance(model, Sequential):
+        raise TypeError(f"model got {checks.describe(model)}; expected a minidl.Sequential")
+    model.parameters()  # settles a model that has no backend yet
+    x = checks.finite("x", checks.matrix("x", x, model.dtype))
+    if len(x) < 2:
+        raise ValueError(f"x got {len(x)} row; expected at least 2, because one has no variance")
+    reports: list[Calibration] = []
+    _walk(model, x, calibrate, reports)
+    return reports
+
+
+def _walk(layer: Layer, x: Any, calibrate: Callable[[Dense, Any], Calibration], reports: list[Calibration]) -> Any:
+    """Calibrate the dense layers inside `layer` in the order of the forward pass; return its output for `x`."""
+    inner = x
+    for child in layer.children():
+        inner = _walk(child, inner, calibrate, reports)
+    if isinstance(layer, Dense):
+        reports.append(calibrate(layer, x))
+    return layer.forward(x)
+
+
+def _output(layer: Layer, x: Any) -> np.ndarray:
+    return checks.finite(f"the output of layer {layer.label}", layer.backend.to_numpy(layer.forward(x))).astype(float)

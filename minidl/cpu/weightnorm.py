@@ -1,0 +1,57 @@
+"""Centered weight normalization on the CPU. The equations stand in `layers/centered_dense.py`."""
+
+from __future__ import annotations
+
+import math
+
+from minidl.cpu.dense import column_sums
+from minidl.cpu.jit import jit
+from minidl.scalar.constants import ONE, ZERO
+
+
+@jit
+def _center_and_scale(v, gain, one_over_rows, unit, norm, weight):
+    # norm holds the column sums of v at first.
+    for i in range(v.shape[0]):
+        for j in range(v.shape[1]):
+            unit[i, j] = v[i, j] - norm[j] * one_over_rows
+    norm[:] = ZERO
+    for i in range(v.shape[0]):
+        for j in range(v.shape[1]):
+            norm[j] += unit[i, j] * unit[i, j]
+    for j in range(v.shape[1]):
+        norm[j] = math.sqrt(norm[j])
+    for i in range(v.shape[0]):
+        for j in range(v.shape[1]):
+            unit[i, j] *= ONE / norm[j] if norm[j] > ZERO else ZERO
+            weight[i, j] = gain[j] * unit[i, j]
+
+
+def centered_weight(v, gain, unit, norm, weight):
+    """unit = (v - mean of each column) / norm, with norm the length of the centred columns; weight = gain · unit.
+
+    v, unit and weight (n_in, n_out); gain and norm (n_out,). A column of equal entries has unit 0.
+    """
+    column_sums(v, norm)
+    _center_and_scale(v, gain, v.dtype.type(1 / len(v)), unit, norm, weight)
+
+
+@jit
+def _backward(dweight, unit, gain, norm, one_over_rows, sums, dv, dgain):
+    dgain[:] = ZERO
+    for i in range(unit.shape[0]):
+        for j in range(unit.shape[1]):
+            dgain[j] += dweight[i, j] * unit[i, j]
+    for i in range(unit.shape[0]):
+        for j in range(unit.shape[1]):
+            scale = gain[j] / norm[j] if norm[j] > ZERO else ZERO
+            dv[i, j] = scale * (dweight[i, j] - sums[j] * one_over_rows - unit[i, j] * dgain[j])
+
+
+def centered_weight_backward(dweight, unit, gain, norm, sums, dv, dgain):
+    """dgain = Σ dW unit over each column;  dv = gain/norm (dW - mean of dW - unit dgain), column by column.
+
+    `sums` (n_out,) is working memory: the column sums of dW.
+    """
+    column_sums(dweight, sums)
+    _backward(dweight, unit, gain, norm, unit.dtype.type(1 / len(unit)), sums, dv, dgain)

@@ -1,0 +1,85 @@
+"""Centered weight normalization as CUDA kernels. The equations stand in `layers/centered_dense.py`.
+
+A block owns 32 columns of the weight matrix: threadIdx.x runs along them, 8 rows of threads share the rows.
+"""
+
+from __future__ import annotations
+
+import math
+
+from numba import cuda
+
+from minidl.cuda.reduce import COLUMNS, ROWS, block_column_total
+from minidl.scalar.constants import ONE, ZERO
+
+BLOCK = (COLUMNS, ROWS)
+
+
+@cuda.jit
+def center_and_scale(v, gain, one_over_rows, unit, norm, weight):
+    partial = cuda.shared.array((ROWS, COLUMNS), v.dtype)
+    j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
+    inside = j < v.shape[1]
+    total = ZERO
+    if inside:
+        for i in range(cuda.threadIdx.y, v.shape[0], ROWS):
+            total += v[i, j]
+    mean = block_column_total(partial, total) * one_over_rows
+    squares = ZERO
+    if inside:
+        for i in range(cuda.threadIdx.y, v.shape[0], ROWS):
+            squares += (v[i, j] - mean) * (v[i, j] - mean)
+    length = math.sqrt(block_column_total(partial, squares))
+    if inside:
+        inverse = ONE / length if length > ZERO else ZERO
+        for i in range(cuda.threadIdx.y, v.shape[0], ROWS):
+            unit[i, j] = (v[i, j] - mean) * inverse
+            weight[i, j] = gain[j] * unit[i, j]
+        if cuda.threadIdx.y == 0:
+            norm[j] = length
+
+
+@cuda.jit
+def center_and_scale_backward(dweight, unit, gain, norm, one_over_rows, sums, dv, dgain):
+    partial = cuda.shared.array((ROWS, COLUMNS), unit.dtype)
+    j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
+    inside = j < unit.shape[1]
+    sum_dw = ZERO
+    sum_dw_unit = ZERO
+    if inside:
+        for i in range(cuda.threadIdx.y, unit.shape[0], ROWS):
+            sum_dw += dweight[i, j]
+            sum_dw_unit += dweight[i, j] * unit[i, j]
+    sum_dw = block_column_total(partial, sum_dw)
+    sum_dw_unit = block_column_total(partial, sum_dw_unit)
+    if inside:
+        scale = gain[j] / norm[j] if norm[j] > ZERO else ZERO
+        for i in range(cuda.threadIdx.y, unit.shape[0], ROWS):
+            dv[i, j] = scale * (dweight[i, j] - sum_dw * one_over_rows - unit[i, j] * sum_dw_unit)
+        if cuda.threadIdx.y == 0:
+            sums[j] = sum_dw
+            dgain[j] = sum_dw_unit
+
+
+def _one_block_for_32_columns(matrix):
+    return (-(-matrix.shape[1] // COLUMNS),)
+
+
+def centered_weight(launch, v, gain, unit, norm, weight):
+    """unit = (v - mean of each column) / norm, with norm the length of the centred columns; weight = gain · unit.
+
+    v, unit and weight (n_in, n_out); gain and norm (n_out,). A column of equal entries has unit 0.
+    """
+    one_over_rows = v.dtype.type(1 / v.shape[0])
+    launch(center_and_scale, _one_block_for_32_columns(v), BLOCK, v, gain, one_over_rows, unit, norm, weight)
+
+
+def centered_weight_backward(launch, dweight, unit, gain, norm, sums, dv, dgain):
+    """dgain = Σ dW unit over each column;  dv = gain/norm (dW - mean of dW - unit dgain), column by column.
+
+    `sums` (n_out,) is working memory: the column sums of dW.
+    """
+    launch(
+        center_and_scale_backward, _one_block_for_32_columns(unit), BLOCK,
+        dweight, unit, gain, norm, unit.dtype.type(1 / unit.shape[0]), sums, dv, dgain,
+    )  # fmt: skip

@@ -1,0 +1,237 @@
+"""Gradient checks: the backward pass that somebody wrote against differences of the forward pass.
+
+A check is only as good as its questions. Here the output is weighed with random numbers c, L = Σ c y: all ones would
+ask nothing of batch norm or softmax, whose input gradients are then zero. Everything is float64. The state of the model
+is put back before every forward pass, so a dropout mask stays the same. Where a step crosses a kink of an activation,
+the difference is no derivative; such a step is made smaller, and left out if that does not help.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minidl import checks
+from minidl.layers.activations import ActivationLayer
+from minidl.layers.base import Layer
+from minidl.losses import Loss
+
+STEP = 1e-5  # of the central difference, relative to entries larger than 1: truncation and rounding are both near 1e-10
+SHRINK = 8.0  # how much smaller a step becomes when it crosses a kink
+TRIES = 4
+ELEMENTS = (
+    256  # entries that are checked one by one; larger arrays are sampled, and checked as a whole along a direction
+)
+
+
+class GradientError(AssertionError):
+    """A gradient is wrong; the message is the report."""
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """The worst entry of one array.
+
+    name       of the parameter, or "x" for the input
+    index      where the worst entry is; None if the derivative along a random direction is worst
+    analytic   what backward says
+    numeric    what differences of forward say
+    error      |analytic - numeric| relative to the larger of them (or to what rounding allows, where that is more)
+    checked    entries compared, skipped: entries at a kink
+    ok         error ≤ tolerance
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    index: tuple[int, ...] | None
+    analytic: float
+    numeric: float
+    error: float
+    checked: int
+    skipped: int
+    ok: bool
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """What `check_gradients` found, one entry for the input and for each parameter. `print(report)` is a table."""
+
+    checks: list[GradientCheck]
+    tolerance: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether every gradient is right."""
+        return all(check.ok for check in self.checks)
+
+    def __str__(self) -> str:
+        rows = [("gradient of", "shape", "worst at", "backward", "differences", "error", "")]
+        for check in self.checks:
+            where = "a direction" if check.index is None else str(list(check.index))
+            verdict = "ok" if check.ok else "WRONG"
+            if check.skipped:
+                verdict += f", {check.skipped} at a kink left out"
+            figures = (f"{check.analytic:.6g}", f"{check.numeric:.6g}", f"{check.error:.1e}")
+            rows.append((check.name, str(check.shape), where, *figures, verdict))
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
+        return "\n".join(line.rstrip() for line in lines)
+
+    def raise_if_wrong(self) -> None:
+        """Raise GradientError, with the table as its message, if a gradient is wrong."""
+        if not self.ok:
+            wrong = ", ".join(check.name for check in self.checks if not check.ok)
+            raise GradientError(f"the gradient of {wrong} is wrong (tolerance {self.tolerance:g})\n{self}")
+
+
+def check_gradients(
+    layer: Layer,
+    x: Any,
+    loss: Loss | None = None,
+    targets: Any = None,
+    *,
+    tolerance: float = 1e-6,
+    seed: int = 0,
+    raises: bool = False,
+) -> GradientReport:
+    """Compare the backward pass of a layer or a whole model with central differences of its forward pass.
+
+    layer       a layer or model in float64; one that has no backend yet is built with dtype "float64" on the CPU
+    x           a batch (rows, n_in)
+    loss        without one, L = Σ c y with random c; with one, L = loss(y, targets)
+    tolerance   largest relative error that counts as right
+    seed        of the random weights c, and of which entries of a large array are checked
+    raises      whether to raise GradientError instead of only reporting it
+
+    The model's parameters and state are as before afterwards. Raises TypeError or ValueError for bad arguments; float32
+    is refused, because a difference of two float32 numbers has only three digits left.
+    """
+    if not isinstance(layer, Layer):
+        raise TypeError(f"layer got {checks.describe(layer)}; expected a layer or a model")
+    if loss is not None and not isinstance(loss, Loss):
+        raise TypeError(f"loss got {checks.describe(loss)}; expected a minidl.Loss or None")
+    if (loss is None) != (targets is None):
+        raise ValueError("loss and targets belong together; got only one of them")
+    tolerance = checks.real("tolerance", tolerance, above=0.0)
+    if layer.place is None:
+        layer.build("cpu", seed, "float64")
+    if layer.dtype != np.float64:
+        raise ValueError(
+            f"layer got dtype {layer.dtype}; expected float64, because a difference of two float32 numbers has three "
+            f"digits left: build the model with dtype='float64'"
+        )
+    x = checks.finite("x", checks.matrix("x", x, np.float64)).copy()
+    return _Comparison(layer, x, loss, targets, tolerance, np.random.default_rng(seed)).report(raises)
+
+
+class _Comparison:
+    """One model at one point: L, its gradient by backward, and its differences."""
+
+    def __init__(self, layer, x, loss, targets, tolerance, rng):
+        self.layer, self.x, self.loss, self.targets = layer, x, loss, targets
+        self.tolerance, self.rng = tolerance, rng
+        self.kinked = [inner for inner in layer.walk() if isinstance(inner, ActivationLayer) and inner.activation.kinks]
+        self.state = [
+            (array, layer.backend.to_numpy(array)) for inner in layer.walk() for array in inner.state_arrays()
+        ]
+        self.weights: np.ndarray | None = None
+        self.scale = 0.0
+
+    def report(self, raises: bool) -> GradientReport:
+        backend = self.layer.backend
+        self.value()
+        doutputs = self.loss.backward() if self.loss else backend.array(self.weights, np.float64)
+        dx = backend.to_numpy(self.layer.backward(doutputs))
+        gradients = [(p, backend.to_numpy(p.gradient)) for p in self.layer.parameters()]
+
+        def set_x(values: np.ndarray) -> None:
+            self.x[...] = values
+
+        found = [self.compare("x", self.x.copy(), dx, set_x)]
+        for parameter, gradient in gradients:
+            before = backend.to_numpy(parameter.value)
+
+            def set_parameter(values: np.ndarray, parameter: Any = parameter) -> None:
+                backend.copy_into(parameter.value, values)
+
+            found.append(self.compare(parameter.name or "parameter", before, gradient, set_parameter))
+        self.restore()
+        report = GradientReport(found, self.tolerance)
+        if raises:
+            report.raise_if_wrong()
+        return report
+
+    def restore(self) -> None:
+        for array, values in self.state:
+            self.layer.backend.copy_into(array, values)
+
+    def value(self) -> float:
+        """L at the present x and parameters."""
+        self.restore()
+        outputs = self.layer.forward(self.layer.backend.wrap(self.x), training=True)
+        if self.loss is not None:
+            value = self.loss.forward(outputs, self.targets)
+            self.scale = abs(value) + 1.0
+            return value
+        y = self.layer.backend.to_numpy(outputs)
+        if self.weights is None:
+            self.weights = self.rng.standard_normal(y.shape)
+        self.scale = float(np.abs(self.weights * y).sum())
+        return math.fsum((self.weights * y).ravel())
+
+    def sides(self) -> list[np.ndarray]:
+        """On which side of its kinks every activation was, in the last forward pass."""
+        numpy = self.layer.backend.to_numpy
+        return [numpy(inner.x) > kink for inner in self.kinked for kink in inner.activation.kinks]
+
+    def compare(
+        self, name: str, point: np.ndarray, gradient: np.ndarray, assign: Callable[[np.ndarray], None]
+    ) -> GradientCheck:
+        worst = GradientCheck(name, point.shape, (0,) * point.ndim, 0.0, 0.0, -1.0, 0, 0, True)
+        checked = skipped = 0
+        for index, direction in self.directions(point):
+            analytic = float(np.vdot(gradient, direction))
+            difference = self.difference(point, direction, assign)
+            if difference is None:
+                skipped += 1
+                continue
+            checked += 1
+            numeric, noise = difference
+            error = abs(analytic - numeric) / max(abs(analytic), abs(numeric), noise / self.tolerance)
+            if not error <= worst.error:  # a NaN is worst of all
+                worst = GradientCheck(name, point.shape, index, analytic, numeric, error, 0, 0, error <= self.tolerance)
+        assign(point)
+        return GradientCheck(
+            name, point.shape, worst.index, worst.analytic, worst.numeric, worst.error if checked else math.nan,
+            checked, skipped, worst.ok and checked > 0,
+        )  # fmt: skip
+
+    def directions(self, point: np.ndarray) -> Iterator[tuple[tuple[int, ...] | None, np.ndarray]]:
+        """Unit vectors along single entries, and for an array with more of them than we check, one random direction."""
+        chosen = np.arange(point.size)
+        if point.size > ELEMENTS:
+            chosen = self.rng.choice(point.size, ELEMENTS, replace=False)
+            direction = self.rng.standard_normal(point.shape)
+            yield None, direction / np.linalg.norm(direction)
+        for flat in chosen:
+            index = tuple(int(i) for i in np.unravel_index(flat, point.shape))
+            direction = np.zeros(point.shape)
+            direction[index] = 1.0
+            yield index, direction
+
+    def difference(self, point, direction, assign) -> tuple[float, float] | None:
+        """(L(point + h·direction) - L(point - h·direction)) / 2h and what rounding may add to it, or None at a kink."""
+        step = STEP * max(1.0, float(np.abs(point * direction).max()))
+        for _ in range(TRIES):
+            assign(point + step * direction)
+            above, sides_above = self.value(), self.sides()
+            assign(point - step * direction)
+            below, sides_below = self.value(), self.sides()
+            if all(np.array_equal(a, b) for a, b in zip(sides_above, sides_below, strict=True)):
+                return (above - below) / (2.0 * step), 8.0 * np.finfo(np.float64).eps * self.scale / step
+            step /= SHRINK
+        return None

@@ -1,0 +1,97 @@
+"""Residual blocks (He et al. 2016)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minidl import checks
+from minidl.layers.activations import ActivationLayer
+from minidl.layers.base import Layer, Place
+from minidl.layers.batchnorm import BatchNorm
+from minidl.layers.centered_dense import CenteredDense
+from minidl.layers.dense import Dense
+from minidl.layers.sequential import Sequential
+
+
+class Residual(Sequential):
+    """y = x + F(x), where F is a chain of layers that gives as many features as it takes.
+
+    Backward:  dx = dy + F.backward(dy).
+
+    layers      F
+    zero_init   whether F starts as zero, by its last weight matrix or by the γ of a batch norm behind it. Then the
+                block starts as the identity and Var(y) = Var(x), instead of a variance that grows with each block.
+                An activation behind that layer must keep 0 at 0 and let a gradient through there, unlike the ReLU
+    """
+
+    def __init__(self, *layers: Layer, zero_init: bool = False):
+        super().__init__(*layers)
+        self.zero_init = checks.boolean("zero_init", zero_init)
+        if self.n_in != self.n_out:
+            raise ValueError(
+                f"layers got a chain from {self.n_in} to {self.n_out} features; expected as many out as in, to add them"
+            )
+        if self.zero_init:
+            self._check_zero_init()
+
+    def _check_zero_init(self) -> None:
+        if self._last_scale() is None:
+            raise ValueError("zero_init got True; expected a Dense or BatchNorm layer in the block that can start at 0")
+        for layer in self._behind_last_scale():
+            if isinstance(layer, ActivationLayer):
+                y = layer.activation.value(0.0, layer.alpha)
+                if y != 0.0 or layer.activation.slope(0.0, y, layer.alpha) == 0.0:
+                    problem = "is not 0 at 0" if y != 0.0 else "lets no gradient through at 0, so it would stay there"
+                    raise ValueError(
+                        f"zero_init got True; expected a block that ends before {layer!r}, which {problem}"
+                    )
+
+    def settle(self, place: Place) -> None:
+        super().settle(place)
+        layer = self._last_scale()
+        if self.zero_init and layer is not None:
+            # The weight matrix or γ. Centered weights need a direction even at length 0, or they would never leave it.
+            scale = layer.gain if isinstance(layer, CenteredDense) else layer.parameters()[0]
+            self.backend.copy_into(scale.value, np.zeros(scale.shape, self.dtype))
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        x = self.begin_forward(x, training)
+        y = self.buffer("y", *x.shape)
+        self.ops.add(x, super().forward(x, training), y)
+        return y
+
+    def backward(self, dy: Any) -> Any:
+        _, dy = self.begin_backward(dy)
+        dx = self.buffer("dx", *dy.shape)
+        self.ops.add(dy, super().backward(dy), dx)
+        return dx
+
+    def leading_activation(self, beyond: str | None) -> str | None:
+        return None  # what goes into a block also goes past it, unchanged
+
+    def arguments(self) -> dict[str, Any]:
+        return {**super().arguments(), "zero_init": self.zero_init}
+
+    def _options(self) -> dict[str, Any]:
+        return {"zero_init": True} if self.zero_init else {}
+
+    def _last_scale(self) -> Layer | None:
+        """The last layer of F that multiplies: at 0 it makes F zero, if what stands behind it maps 0 to 0."""
+        return next((layer for layer in _backwards(self) if isinstance(layer, (Dense, BatchNorm))), None)
+
+    def _behind_last_scale(self) -> Iterator[Layer]:
+        last = self._last_scale()
+        return itertools.takewhile(lambda layer: layer is not last, _backwards(self))
+
+
+def _backwards(chain: Sequential) -> Iterator[Layer]:
+    """The layers of a chain from the last to the first, with those of chains inside it, but not of blocks inside it."""
+    for layer in reversed(chain.layers):
+        if isinstance(layer, Sequential) and not isinstance(layer, Residual):
+            yield from _backwards(layer)
+        else:
+            yield layer

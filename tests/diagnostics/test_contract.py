@@ -1,0 +1,191 @@
+"""dl.check_layer: our own layers keep the contract, and each way to break it is found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minidl as dl
+from minidl.diagnostics.contract import ContractError
+from tests.layers.conftest import EXAMPLES
+
+
+class Scale(dl.Layer):
+    """A layer as a reader would write it: y = s x with a learned s for each feature. On NumPy arrays only."""
+
+    def __init__(self, features: int, start: float = 1.0):
+        self.n_in = self.n_out = self.features = features
+        self.start = start
+
+    def allocate(self):
+        self.s = self.parameter("s", np.full(self.features, self.start))
+
+    def forward(self, x, training=False):
+        x = self.begin_forward(x, training)
+        y = self.buffer("y", *x.shape)
+        np.multiply(x, self.s.value, out=y)
+        return y
+
+    def backward(self, dy):
+        x, dy = self.begin_backward(dy)
+        self.s.gradient[...] = (dy * x).sum(axis=0)
+        dx = self.buffer("dx", *x.shape)
+        np.multiply(dy, self.s.value, out=dx)
+        return dx
+
+
+class ForgetsAnArgument(Scale):
+    def __init__(self, features: int, start: float = 1.0):
+        super().__init__(features, start)
+        self.start = 2 * start
+
+
+class WrongShape(Scale):
+    def forward(self, x, training=False):
+        return super().forward(x, training)[:, :-1]
+
+
+class WrongGradient(Scale):
+    def backward(self, dy):
+        dx = super().backward(dy)
+        self.s.gradient[...] /= len(dy)
+        return dx
+
+
+class EditsItsInput(Scale):
+    def forward(self, x, training=False):
+        y = super().forward(x, training)
+        x *= 0.5
+        return y
+
+
+class EditsDy(Scale):
+    def backward(self, dy):
+        dx = super().backward(dy)
+        dy *= 0.5
+        return dx
+
+
+class AddsUpGradients(Scale):
+    def backward(self, dy):
+        before = self.s.gradient.copy()
+        dx = super().backward(dy)
+        self.s.gradient[...] += before
+        return dx
+
+
+class NewOutputEachTime(Scale):
+    def forward(self, x, training=False):
+        return super().forward(x, training).copy()
+
+
+SHARED = np.zeros((100, 4))
+
+
+class SharesItsBuffer(Scale):
+    def forward(self, x, training=False):
+        y = SHARED[: len(x)]
+        y[...] = super().forward(x, training)
+        return y
+
+
+class MixesRows(Scale):
+    def forward(self, x, training=False):
+        y = super().forward(x, training)
+        y -= y.mean()
+        return y
+
+
+class RandomAtInference(Scale):
+    def forward(self, x, training=False):
+        y = super().forward(x, training)
+        if not training:
+            y += np.random.default_rng().normal(size=y.shape)
+        return y
+
+
+class RandomStart(Scale):
+    def allocate(self):
+        self.s = self.parameter("s", np.random.default_rng().normal(size=self.features))
+
+
+class AlwaysDouble(Scale):
+    def forward(self, x, training=False):
+        return super().forward(x, training).astype(np.float64)
+
+
+class TakesEmptyBatches(Scale):
+    def forward(self, x, training=False):
+        return x if len(x) == 0 else super().forward(x, training)
+
+
+class BackwardWithoutForward(Scale):
+    def backward(self, dy):
+        return dy * self.s.value if self.x is None else super().backward(dy)
+
+
+class HiddenState(Scale):
+    """Changes in training, but is not among the arrays that are saved."""
+
+    offset = 0.0
+
+    def forward(self, x, training=False):
+        y = super().forward(x, training)
+        y += self.offset
+        self.offset += 0.5 * training
+        return y
+
+
+BROKEN = {
+    ForgetsAnArgument: "arguments build the layer again",
+    WrongShape: "shapes of y and dx",
+    WrongGradient: "gradients agree with differences",
+    EditsItsInput: "x and dy stay unchanged",
+    EditsDy: "x and dy stay unchanged",
+    AddsUpGradients: "gradients are overwritten, not added up",
+    NewOutputEachTime: "buffers are reused, and not shared with another layer",
+    SharesItsBuffer: "buffers are reused, and not shared with another layer",
+    MixesRows: "a shorter batch gives the same rows",
+    RandomAtInference: "inference is repeatable and changes no state",
+    RandomStart: "the same seed gives the same numbers",
+    AlwaysDouble: "float32 agrees with float64",
+    TakesEmptyBatches: "an empty batch is an error",
+    BackwardWithoutForward: "backward without a training pass is an error",
+    HiddenState: "save and load give the same predictions",
+}
+
+
+@pytest.mark.parametrize("backend", ["cpu", "emulator"])
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_our_own_layers_keep_the_contract(name, backend):
+    dl.check_layer(EXAMPLES[name](), backend=backend, raises=True)
+
+
+def test_a_layer_of_the_readers_own_keeps_it():
+    report = dl.check_layer(Scale(4, start=0.5))
+    assert report.ok, str(report)
+    assert str(report).splitlines()[0] == "Scale(4, start=0.5)"
+    assert len(report.clauses) == 13
+
+
+@pytest.mark.parametrize(("layer", "clause"), BROKEN.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_each_broken_clause_is_found(layer, clause):
+    report = dl.check_layer(layer(4))
+    assert report.clauses[clause], str(report)
+    assert f"BROKEN  {clause}: " in str(report)
+    with pytest.raises(ContractError, match=clause):
+        report.raise_if_broken()
+    with pytest.raises(ContractError, match=clause):
+        dl.check_layer(layer(4), raises=True)
+
+
+def test_every_clause_has_a_layer_that_breaks_it():
+    assert set(BROKEN.values()) == set(dl.check_layer(Scale(4)).clauses)
+
+
+def test_a_layer_in_use_is_refused():
+    model = dl.Sequential(dl.Dense(4, 3), backend="cpu")
+    with pytest.raises(ValueError, match=r"already belongs to a model; expected a new one"):
+        dl.check_layer(model.layers[0])
+    with pytest.raises(TypeError, match=r"layer got 3; expected a layer"):
+        dl.check_layer(3)
