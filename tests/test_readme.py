@@ -44,6 +44,14 @@ def test_the_faulty_kernel_is_caught_with_the_message_shown(tmp_path):
     assert shown.group(2) in result.stderr
 
 
+def test_the_wrong_layer_is_found_out(tmp_path):
+    result = run("import numpy as np\nimport minidl as dl\n" + PROGRAMS[3], tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"^s +\(3,\).*WRONG$", result.stdout, re.MULTILINE)
+    assert re.search(r"^x +\(5, 3\).*ok$", result.stdout, re.MULTILINE)
+    assert result.stdout.count("BROKEN") == 1
+
+
 @pytest.mark.parametrize(
     "path", sorted(set(re.findall(r"`((?:minidl|tests|scripts|benchmarks|docs)/[\w/.]*)`", README)))
 )
