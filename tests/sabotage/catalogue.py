@@ -1,0 +1,567 @@
+"""Wrong implementations, each one small change of the real code, with what a teacher would say about it.
+
+`old` must occur exactly once in the file (`tests/sabotage/test_sabotage.py` checks it), so that a change of the code
+cannot quietly disarm its sabotage. `tests` are the tests that should notice; the runner goes through them until one
+fails, and through all tests if none does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sabotage:
+    """One wrong implementation."""
+
+    name: str
+    file: str  # below minidl/
+    old: str
+    new: str
+    lesson: str
+    tests: tuple[str, ...]  # below tests/
+
+    @property
+    def module(self) -> str:
+        return "minidl." + self.file.removesuffix(".py").replace("/", ".")
+
+    @property
+    def compiled(self) -> bool:
+        """Whether compiled CPU code contains the change, so that the cache of compiled code must not be used."""
+        return self.file.startswith(("scalar/", "cpu/"))
+
+    def applied_to(self, text: str) -> str:
+        count = text.count(self.old)
+        assert count == 1, f"sabotage {self.name}: {self.file} has {self.old!r} {count} times; expected once"
+        return text.replace(self.old, self.new)
+
+
+WEIGHTS = "properties/test_weights.py"
+
+CATALOGUE = [
+    # Initializers ----------------------------------------------------------------------------------------------------
+    Sabotage(
+        "he-factor-1", "initializers.py", "2.0 / (1.0 + slope**2)", "1.0 / (1.0 + slope**2)",
+        "A ReLU drops half of the second moment; without the 2 the signal halves in every layer.",
+        (WEIGHTS,),
+    ),
+    Sabotage(
+        "he-factor-4", "initializers.py", "2.0 / (1.0 + slope**2)", "4.0 / (1.0 + slope**2)",
+        "Twice too much variance doubles the signal in every layer: 2⁵⁰ after fifty.",
+        (WEIGHTS,),
+    ),
+    Sabotage(
+        "he-slope-ignored", "initializers.py", "2.0 / (1.0 + slope**2)", "2.0",
+        "A leaky ReLU lets some of the negative side through, so it needs less than the 2.",
+        (WEIGHTS,),
+    ),
+    Sabotage(
+        "fans-swapped", "initializers.py", '{"fan_in": fan_in, "fan_out": fan_out,',
+        '{"fan_in": fan_out, "fan_out": fan_in,',
+        "Each output is a sum over the inputs; for a square matrix nobody would notice.",
+        (WEIGHTS,),
+    ),
+    Sabotage(
+        "glorot-fan-in-only", "initializers.py", 'gain**2, "fan_avg"', 'gain**2, "fan_in"',
+        "Glorot's variance is the compromise of both directions, not the forward one.",
+        (WEIGHTS,),
+    ),
+    Sabotage(
+        "uniform-without-sqrt-3", "initializers.py", "limit = math.sqrt(3.0) * std", "limit = std",
+        "U(-r, r) has variance r²/3: with r = σ it has a third of what was asked.",
+        (WEIGHTS,),
+    ),
+    Sabotage(
+        "truncation-not-corrected", "initializers.py", "z * (std / truncated_normal_std(cut))", "z * std",
+        "Cutting the tails takes 23 % of the variance away; somebody has to give it back.",
+        (WEIGHTS,),
+    ),
+    Sabotage(
+        "variance-for-std", "initializers.py", "std, shape = math.sqrt(variance),", "std, shape = variance,",
+        "A generator wants the standard deviation; the variance is its square.",
+        (WEIGHTS,),
+    ),
+    Sabotage(
+        "gain-not-squared", "initializers.py", 'gain**2, "fan_in", distribution', 'gain, "fan_in", distribution',
+        "A gain multiplies weights, so it enters the variance squared.",
+        (WEIGHTS,),
+    ),
+    Sabotage(
+        "all-weights-zero", "initializers.py", "return rng.normal(0.0, std, shape)", "return np.zeros(shape)",
+        "With equal weights all units stay equal: the layer has one unit, many times.",
+        (WEIGHTS,),
+    ),
+    Sabotage(
+        "orthogonal-without-signs", "initializers.py", "    q *= np.where(np.diag(r) < 0.0, -1.0, 1.0)\n", "",
+        "QR fixes the signs of R, so Q alone is not drawn evenly from all orthogonal matrices.",
+        (WEIGHTS,),
+    ),
+    Sabotage(
+        "sparse-too-strong", "initializers.py", "gain / math.sqrt(connections)", "gain",
+        "Fifteen unit weights add up to a standard deviation of √15.",
+        (WEIGHTS,),
+    ),
+    Sabotage(
+        "dropout-adjusted-inverse", "initializers.py", "gains.second_moment(activation) / keep",
+        "gains.second_moment(activation) * keep",
+        "Inverted dropout raises the second moment by 1/p; dividing the wrong way doubles the damage.",
+        (WEIGHTS, "properties/test_depth.py"),
+    ),
+    Sabotage(
+        "auto-glorot-for-relu", "initializers.py", '    if name == "relu":\n        return he_normal\n',
+        '    if name == "relu":\n        return glorot_normal\n',
+        "Glorot assumes an activation that is linear around 0; a ReLU is not.",
+        ("properties/test_depth.py",),
+    ),
+    Sabotage(
+        "gain-from-mean", "gains.py", "math.fsum(weights * y**2)", "math.fsum(weights * y) ** 2",
+        "It is the mean of the square that a layer passes on, not the square of the mean.",
+        ("properties/test_activations.py",),
+    ),
+    Sabotage(
+        "residual-not-zeroed", "layers/residual.py", "if self.zero_init and layer is not None:",
+        "if False:",
+        "Without the zero each block adds its own variance to the stream.",
+        ("properties/test_depth.py",),
+    ),
+    Sabotage(
+        "lsuv-variance-for-std", "calibration.py", "layer.rescale(1.0 / std)", "layer.rescale(1.0 / std**2)",
+        "Dividing by the variance overshoots: the output then has standard deviation 1/σ.",
+        ("properties/test_calibration.py",),
+    ),
+    # Activations -----------------------------------------------------------------------------------------------------
+    Sabotage(
+        "leaky-slope-on-the-wrong-side", "scalar/activations.py", "return z if z > ZERO else alpha * z",
+        "return alpha * z if z > ZERO else z",
+        "The leak belongs to the negative side.",
+        ("operations/test_activations.py",),
+    ),
+    Sabotage(
+        "leaky-slope-one-everywhere", "scalar/activations.py", "return ONE if z > ZERO else alpha",
+        "return ONE",
+        "The backward pass must use the slope of the side that z is on.",
+        ("operations/test_activations.py",),
+    ),
+    Sabotage(
+        "tanh-slope-from-input", "scalar/activations.py", "return ONE - y * y", "return ONE - z * z",
+        "1 - y² is the slope in terms of the output y = tanh(z), not of z.",
+        ("operations/test_activations.py",),
+    ),
+    Sabotage(
+        "sigmoid-slope-from-input", "scalar/activations.py", "return y * (ONE - y)", "return z * (ONE - z)",
+        "σ' = σ (1 - σ): of the output again.",
+        ("operations/test_activations.py",),
+    ),
+    Sabotage(
+        "sigmoid-overflows", "scalar/activations.py",
+        "    e = math.exp(-abs(z))\n    return (ONE if z >= ZERO else e) / (ONE + e)",
+        "    e = math.exp(z)\n    return e / (ONE + e)",
+        "e^z overflows at 89 in float32, and ∞/∞ is NaN.",
+        ("operations/test_activations.py",),
+    ),
+    Sabotage(
+        "relu-slope-at-zero", "scalar/activations.py", "return ONE if z > ZERO else ZERO", "return ONE",
+        "A unit that is off must not pass a gradient.",
+        ("operations/test_activations.py",),
+    ),
+    Sabotage(
+        "relu-hides-nan", "scalar/activations.py", "return ZERO if z <= ZERO else z", "return z if z > ZERO else ZERO",
+        "A NaN that becomes 0 is a bug that nobody will find.",
+        ("operations/test_activations.py",),
+    ),
+    # Dense -----------------------------------------------------------------------------------------------------------
+    Sabotage(
+        "bias-forgotten", "cpu/dense.py", "    if bias is not None:\n        _add_row(y, bias)\n", "",
+        "Without its bias a unit's boundary goes through the origin.",
+        ("operations/test_dense.py",),
+    ),
+    Sabotage(
+        "bias-gradient-as-mean", "layers/dense.py", "self.ops.column_sums(dy, self.bias.gradient)",
+        "self.ops.column_sums(dy * self.dtype.type(1 / len(dy)), self.bias.gradient)",
+        "The loss is a mean already; dividing by the batch again makes the bias learn too slowly.",
+        ("layers/test_dense.py",),
+    ),
+    Sabotage(
+        "weight-gradient-added-up", "layers/dense.py",
+        "self.ops.dense_backward_weight(x, dy, self.weight.gradient)",
+        "before = self.backend.to_numpy(self.weight.gradient)\n"
+        "        self.ops.dense_backward_weight(x, dy, self.weight.gradient)\n"
+        "        self.backend.copy_into(self.weight.gradient, before + self.backend.to_numpy(self.weight.gradient))",
+        "Gradients are overwritten here: a second backward pass must not double them.",
+        ("layers/test_dense.py",),
+    ),
+    Sabotage(
+        "input-gradient-without-transpose", "cpu/dense.py", "product(dy, weight.T, dx)",
+        "product(dy, weight.reshape(weight.shape[1], weight.shape[0]), dx)",
+        "dx = dy Wᵀ: reshaping a matrix is not transposing it.",
+        ("operations/test_dense.py",),
+    ),
+    Sabotage(
+        "column-sums-skip-the-last-row", "cpu/dense.py",
+        "for r in range(1, x.shape[0]):", "for r in range(1, x.shape[0] - 1):",
+        "An off-by-one that only a test with known sums sees.",
+        ("operations/test_dense.py",),
+    ),
+    # CUDA kernels in the emulator ------------------------------------------------------------------------------------
+    Sabotage(
+        "missing-first-barrier", "cuda/dense.py",
+        "            load_b(b, k, column, tile_b)\n            cuda.syncthreads()\n",
+        "            load_b(b, k, column, tile_b)\n",
+        "A thread multiplies numbers that its neighbours have not loaded yet.",
+        ("operations/test_dense.py",),
+    ),
+    Sabotage(
+        "missing-second-barrier", "cuda/dense.py",
+        "                total += tile_a[ty, i] * tile_b[i, tx]\n            cuda.syncthreads()\n",
+        "                total += tile_a[ty, i] * tile_b[i, tx]\n",
+        "A fast thread overwrites the tile while a slow one still reads it.",
+        ("operations/test_dense.py",),
+    ),
+    Sabotage(
+        "barrier-inside-a-branch", "cuda/reduce.py",
+        "    partial[cuda.threadIdx.y, tx] = value\n    cuda.syncthreads()\n",
+        "    partial[cuda.threadIdx.y, tx] = value\n    if cuda.threadIdx.y > 0:\n        cuda.syncthreads()\n",
+        "All threads of a block must reach a barrier, or none.",
+        ("operations/test_dense.py",),
+    ),
+    Sabotage(
+        "tile-edge-off-by-one", "cuda/dense.py",
+        "    tile[ty, tx] = matrix[r, c] if r < matrix.shape[0] and c < matrix.shape[1] else ZERO",
+        "    tile[ty, tx] = matrix[r, c] if r <= matrix.shape[0] and c < matrix.shape[1] else ZERO",
+        "One row past the end is somebody else's memory.",
+        ("operations/test_dense.py",),
+    ),
+    Sabotage(
+        "tile-edge-cut-short", "cuda/dense.py", "if row + ty < c.shape[0] and column + tx < c.shape[1]:",
+        "if row + ty < c.shape[0] - 1 and column + tx < c.shape[1]:",
+        "The last row is never written; what was there before stays.",
+        ("operations/test_dense.py",),
+    ),
+    Sabotage(
+        "inner-dimension-rounded-down", "cuda/dense.py", "for k in range(0, inner, TILE):",
+        "for k in range(0, inner // TILE * TILE, TILE):",
+        "Right for multiples of 16, and for nothing else.",
+        ("operations/test_dense.py",),
+    ),
+    Sabotage(
+        "warp-sum-of-16-lanes", "cuda/reduce.py",
+        '    """Σ over the 32 lanes of a warp, by a butterfly of exchanges; every lane gets the sum."""\n'
+        "    shift = WARP // 2\n",
+        '    """Σ over the 32 lanes of a warp, by a butterfly of exchanges; every lane gets the sum."""\n'
+        "    shift = WARP // 4\n",
+        "Five steps halve 32 lanes to one; with four, half of the row is missing.",
+        ("operations/test_losses.py",),
+    ),
+    Sabotage(
+        "softmax-kernel-without-maximum", "cuda/losses.py",
+        "        total += math.exp(x[row, j] - largest)\n    total = warp_sum(total)\n"
+        "    for j in range(cuda.threadIdx.x, x.shape[1], WARP):\n"
+        "        y[row, j] = math.exp(x[row, j] - largest) / total",
+        "        total += math.exp(x[row, j])\n    total = warp_sum(total)\n"
+        "    for j in range(cuda.threadIdx.x, x.shape[1], WARP):\n        y[row, j] = math.exp(x[row, j]) / total",
+        "e^z overflows for logits that a network reaches in a bad epoch.",
+        ("operations/test_losses.py",),
+    ),
+    Sabotage(
+        "dropout-kernel-skips-the-tail", "cuda/dropout.py", "groups = -(-x.size // 4)", "groups = x.size // 4",
+        "Rounding down forgets the last elements when the size is no multiple of 4.",
+        ("operations/test_dropout.py",),
+    ),
+    # Batch normalization ---------------------------------------------------------------------------------------------
+    Sabotage(
+        "batchnorm-unbiased-variance", "cpu/batchnorm.py",
+        "        variance[j] *= one_over_rows\n", "        variance[j] *= ONE / (ONE / one_over_rows - ONE)\n",
+        "To normalize, the paper divides by the batch size; only the running estimate is unbiased.",
+        ("operations/test_batchnorm.py",),
+    ),
+    Sabotage(
+        "batchnorm-running-biased", "cpu/batchnorm.py", "(ONE - decay) * (unbiased * variance[j])",
+        "(ONE - decay) * variance[j]",
+        "The running variance stands in for the population's, so it takes the unbiased one.",
+        ("operations/test_batchnorm.py",),
+    ),
+    Sabotage(
+        "batchnorm-running-never-updated", "cpu/batchnorm.py",
+        "        running_mean[j] = decay * running_mean[j] + (ONE - decay) * mean[j]\n",
+        "        running_mean[j] = running_mean[j]\n",
+        "Training looks fine; inference is wrong.",
+        ("operations/test_batchnorm.py",),
+    ),
+    Sabotage(
+        "batchnorm-decay-reversed", "cpu/batchnorm.py",
+        "running_mean[j] = decay * running_mean[j] + (ONE - decay) * mean[j]",
+        "running_mean[j] = (ONE - decay) * running_mean[j] + decay * mean[j]",
+        "Frameworks disagree on what momentum 0.9 means; here it is the weight of the old value.",
+        ("operations/test_batchnorm.py",),
+    ),
+    Sabotage(
+        "batchnorm-epsilon-outside-the-root", "cpu/batchnorm.py", "ONE / math.sqrt(variance[j] + epsilon)",
+        "ONE / (math.sqrt(variance[j]) + epsilon)",
+        "ε is added to the variance; outside the root it is a different number, and the gradient blows up at 0.",
+        ("operations/test_batchnorm.py",),
+    ),
+    Sabotage(
+        "batchnorm-one-pass-variance", "cpu/batchnorm.py",
+        "            deviation = x[r, j] - mean[j]\n            variance[j] += deviation * deviation\n"
+        "    for j in range(features):\n        variance[j] *= one_over_rows\n",
+        "            variance[j] += x[r, j] * x[r, j]\n"
+        "    for j in range(features):\n        variance[j] = variance[j] * one_over_rows - mean[j] * mean[j]\n",
+        "E[x²] - E[x]² subtracts two large numbers; with mean 1000 little is left in float32.",
+        ("operations/test_batchnorm.py",),
+    ),
+    Sabotage(
+        "batchnorm-backward-without-variance", "cpu/batchnorm.py",
+        "one_over_rows * (dbeta[j] + normalized * dgamma[j])", "one_over_rows * dbeta[j]",
+        "The variance depends on x too; this is the term that is forgotten.",
+        ("operations/test_batchnorm.py", "layers/test_batchnorm.py"),
+    ),
+    Sabotage(
+        "batchnorm-backward-zero", "layers/batchnorm.py", "        return dx\n", "        return dx * 0.0\n",
+        "A gradient check with a cotangent of ones would not notice: it expects zeros.",
+        ("layers/test_base.py", "diagnostics/test_contract.py"),
+    ),
+    Sabotage(
+        "batchnorm-random-gamma", "layers/batchnorm.py", 'self.parameter("gamma", np.ones(self.features))',
+        'self.parameter("gamma", np.random.default_rng(0).normal(1.0, 0.02, self.features))',
+        "γ starts at 1, so that the layer starts as plain normalization.",
+        ("layers/test_batchnorm.py",),
+    ),
+    Sabotage(
+        "batchnorm-batch-statistics-at-inference", "layers/batchnorm.py",
+        "        if training:\n", "        if True:\n",
+        "At inference a prediction must not depend on the other rows of the batch.",
+        ("layers/test_batchnorm.py",),
+    ),
+    # Dropout ---------------------------------------------------------------------------------------------------------
+    Sabotage(
+        "dropout-backward-without-mask", "layers/dropout.py",
+        "self.ops.dropout(dy, self.key, self.step, self.threshold, self.scale, dx)",
+        "self.ops.dropout(dy, self.key, self.step, np.uint64(0), self.scale, dx)",
+        "A dropped unit took no part in the forward pass, so it gets no gradient.",
+        ("layers/test_dropout.py",),
+    ),
+    Sabotage(
+        "dropout-backward-fresh-mask", "layers/dropout.py",
+        '        dx = self.buffer("dx", *x.shape)\n',
+        '        dx = self.buffer("dx", *x.shape)\n        self.ops.dropout_advance(self.step)\n',
+        "The backward pass belongs to the mask of its forward pass.",
+        ("layers/test_dropout.py",),
+    ),
+    Sabotage(
+        "dropout-same-mask-every-step", "layers/dropout.py",
+        "        self.ops.dropout_advance(self.step)\n", "",
+        "One mask for ever is a smaller network, not an ensemble.",
+        ("layers/test_dropout.py",),
+    ),
+    Sabotage(
+        "dropout-not-scaled", "layers/dropout.py", "1 / (1 - self.rate) if self.rate < 1 else 0", "1",
+        "Inverted dropout divides by the keep probability, so that inference needs no change.",
+        ("layers/test_dropout.py",),
+    ),
+    Sabotage(
+        "dropout-at-inference", "layers/dropout.py", "        if not training:\n            return x\n", "",
+        "Inference uses all units.",
+        ("layers/test_dropout.py",),
+    ),
+    Sabotage(
+        "dropout-scaled-at-test-time-too", "layers/dropout.py", "            return x\n",
+        "            return x * (1 - self.rate)\n",
+        "Scaling belongs to training or to test time; doing both shrinks the output twice.",
+        ("layers/test_dropout.py",),
+    ),
+    Sabotage(
+        "dropout-rate-as-keep-probability", "layers/dropout.py", "round(self.rate * 2**32)",
+        "round((1 - self.rate) * 2**32)",
+        "`rate` is the probability to drop; with 0.5 nobody notices.",
+        ("layers/test_dropout.py",),
+    ),
+    Sabotage(
+        "one-random-stream-for-all-layers", "streams.py", "spawn_key=tuple(name.encode())", "spawn_key=()",
+        "Two dropout layers with one stream drop the same units.",
+        ("test_streams.py", "layers/test_dropout.py"),
+    ),
+    # Losses ----------------------------------------------------------------------------------------------------------
+    Sabotage(
+        "softmax-without-maximum", "cpu/losses.py",
+        "            y[r, j] = math.exp(x[r, j] - largest)\n", "            y[r, j] = math.exp(x[r, j])\n",
+        "e^z overflows for logits that a network reaches in a bad epoch.",
+        ("operations/test_losses.py",),
+    ),
+    Sabotage(
+        "cross-entropy-gradient-summed", "cpu/losses.py", "(probabilities[r, j] - target) * one_over_rows",
+        "(probabilities[r, j] - target)",
+        "The loss is a mean over the batch, so the gradient is divided by the batch.",
+        ("operations/test_losses.py",),
+    ),
+    Sabotage(
+        "loss-summed-over-the-batch", "cpu/losses.py", "    mean[0] = loss * one_over_rows\n", "    mean[0] = loss\n",
+        "A sum makes the learning rate depend on the batch size.",
+        ("operations/test_losses.py",),
+    ),
+    Sabotage(
+        "cross-entropy-of-the-wrong-class", "cpu/losses.py", "(logits[r, labels[r]] - logits[r, best])",
+        "(logits[r, 0] - logits[r, best])",
+        "The loss asks for the probability of the label.",
+        ("operations/test_losses.py",),
+    ),
+    Sabotage(
+        "squared-error-slope-without-2", "scalar/losses.py", "return TWO * (y - t)", "return y - t",
+        "The derivative of a square has a 2; leave it out only together with a ½ in the loss.",
+        ("operations/test_losses.py",),
+    ),
+    # Optimizers ------------------------------------------------------------------------------------------------------
+    Sabotage(
+        "gradient-ascent", "scalar/optimizers.py", "    return w - rate * g\n", "    return w + rate * g\n",
+        "Downhill is against the gradient.",
+        ("operations/test_optimizers.py",),
+    ),
+    Sabotage(
+        "momentum-with-1-minus-mu", "scalar/optimizers.py",
+        "    velocity = mu * velocity + g\n    return w - rate * velocity, velocity\n",
+        "    velocity = mu * velocity + (ONE - mu) * g\n    return w - rate * velocity, velocity\n",
+        "An average of gradients is ten times slower than the heavy ball of the formula.",
+        ("operations/test_optimizers.py",),
+    ),
+    Sabotage(
+        "nesterov-is-plain-momentum", "scalar/optimizers.py", "w - rate * (g + mu * velocity), velocity",
+        "w - rate * velocity, velocity",
+        "Nesterov looks ahead: it adds the coming step to the gradient.",
+        ("operations/test_optimizers.py",),
+    ),
+    Sabotage(
+        "rmsprop-without-root", "scalar/optimizers.py", "rate * g / (math.sqrt(mean_square) + epsilon), mean_square",
+        "rate * g / (mean_square + epsilon), mean_square",
+        "It is the root of the mean square that has the unit of a gradient.",
+        ("operations/test_optimizers.py",),
+    ),
+    Sabotage(
+        "adam-without-bias-correction", "scalar/optimizers.py",
+        "(first / correction1) / (math.sqrt(second / correction2) + epsilon)", "first / (math.sqrt(second) + epsilon)",
+        "Both averages start at 0; without the correction the first steps are three times too long.",
+        ("operations/test_optimizers.py",),
+    ),
+    Sabotage(
+        "adam-epsilon-inside-the-root", "scalar/optimizers.py", "(math.sqrt(second / correction2) + epsilon)",
+        "math.sqrt(second / correction2 + epsilon)",
+        "1e-8 inside the root acts like 1e-4 outside.",
+        ("operations/test_optimizers.py",),
+    ),
+    Sabotage(
+        "adamw-decay-in-the-gradient", "scalar/optimizers.py",
+        "    first = beta1 * first + (ONE - beta1) * g\n",
+        "    g = g + weight_decay * w\n    weight_decay = weight_decay * ZERO\n"
+        "    first = beta1 * first + (ONE - beta1) * g\n",
+        "Decoupled means: the decay does not pass through the moments.",
+        ("operations/test_optimizers.py",),
+    ),
+    Sabotage(
+        "weight-decay-on-biases", "layers/base.py", "        self.decays = decays\n", "        self.decays = True\n",
+        "A bias does not make a function wiggle; decaying γ and β fights batch norm.",
+        ("test_optimizers.py", "layers"),
+    ),
+    Sabotage(
+        "adam-counts-parameters-as-steps", "optimizers.py", "        self._advance()\n        for arrays, parameter in",
+        "        for arrays, parameter in zip(self._arrays, self._parameters or (), strict=True):\n"
+        "            self._advance()\n        for arrays, parameter in",
+        "t counts steps of the optimizer, not updates of single parameters.",
+        ("test_optimizers.py",),
+    ),
+    Sabotage(
+        "learning-rate-change-ignored", "optimizers.py", "if self._rate_on_device != self._learning_rate:", "if False:",
+        "A schedule that does not reach the device schedules nothing.",
+        ("test_optimizers.py",),
+    ),
+    # Layers and models -----------------------------------------------------------------------------------------------
+    Sabotage(
+        "backward-edits-dy", "layers/activations.py",
+        '        dx = self.buffer("dx", *x.shape)\n', "        dx = dy\n",
+        "dy belongs to the layer above, which may need it again.",
+        ("layers/test_activations.py",),
+    ),
+    Sabotage(
+        "backward-in-forward-order", "layers/sequential.py",
+        "        for layer in reversed(self.layers):\n            dy = layer.backward(dy)\n        return dy\n",
+        "        for layer in self.layers:\n            dy = layer.backward(dy)\n        return dy\n",
+        "The chain rule starts at the loss.",
+        ("layers/test_sequential.py",),
+    ),
+    Sabotage(
+        "first-layer-never-learns", "layers/sequential.py", "        self.layers[0].backward_parameters(dy)\n", "",
+        "The loss still falls, a little.",
+        ("layers/test_sequential.py", "test_training.py"),
+    ),
+    Sabotage(
+        "layer-shared-by-two-models", "layers/base.py",
+        "        if self.place is not None:\n            raise ValueError(",
+        "        if False:\n            raise ValueError(",
+        "Two models with one layer train each other.",
+        ("layers",),
+    ),
+    Sabotage(
+        "predict-in-training-mode", "layers/sequential.py", "self.backend.to_numpy(self.forward(batch))",
+        "self.backend.to_numpy(self.forward(batch, training=True))",
+        "A prediction that changes from call to call.",
+        ("layers/test_sequential.py",),
+    ),
+    # Training and data -----------------------------------------------------------------------------------------------
+    Sabotage(
+        "shuffle-batch-starts-only", "training.py",
+        ".permutation(rows)", ".permutation(rows)[0] + np.arange(rows) - rows",
+        "Samples that always meet in one batch are not a random sample.",
+        ("test_training.py",),
+    ),
+    Sabotage(
+        "same-order-every-epoch", "training.py", '.order.{model.epochs_trained}"', '.order"',
+        "The noise of the gradient repeats itself.",
+        ("test_training.py",),
+    ),
+    Sabotage(
+        "last-partial-batch-dropped", "training.py", "for start in range(0, len(order), self.size):",
+        "for start in range(0, len(order) - self.size + 1, self.size):",
+        "In an evaluation some samples would never be counted.",
+        ("test_training.py",),
+    ),
+    Sabotage(
+        "labels-in-another-order", "training.py",
+        'np.take(self.targets, rows, axis=0, out=targets, mode="clip")',
+        'np.take(self.targets, np.sort(rows), axis=0, out=targets, mode="clip")',
+        "x and y must be shuffled together.",
+        ("test_training.py",),
+    ),
+    Sabotage(
+        "averages-ignore-the-batch-size", "losses.py", "        self._rows_so_far += rows\n",
+        "        self._rows_so_far += max(rows, self._rows_so_far and self._largest)\n"
+        "        self._largest = max(rows, getattr(self, '_largest', 0))\n",
+        "A small last batch counts for its rows, not for a whole batch.",
+        ("test_losses.py", "test_training.py"),
+    ),
+    Sabotage(
+        "evaluate-in-training-mode", "training.py", "loss.compute(model.forward(batch), batch_targets)",
+        "loss.compute(model.forward(batch, training=True), batch_targets)",
+        "Dropout during evaluation makes every network look worse than it is.",
+        ("test_training.py",),
+    ),
+    Sabotage(
+        "pixels-divided-twice", "data/mnist.py", "    x /= 255\n", "    x /= 255\n    x /= 255\n",
+        "Inputs near zero look like a bad initialization.",
+        ("data/test_mnist.py",),
+    ),
+    Sabotage(
+        "idx-in-native-byte-order", "data/idx.py", 'struct.unpack(f">{dimensions}I"', 'struct.unpack(f"<{dimensions}I"',
+        "IDX is big-endian.",
+        ("data/test_idx.py",),
+    ),
+    Sabotage(
+        "xor-with-wrong-labels", "data/toy.py", "np.where(y == 0, sign, -sign)", "np.where(y == 1, sign, sign)",
+        "Both classes in the same quadrants: nothing to learn.",
+        ("data/test_toy.py",),
+    ),
+    Sabotage(
+        "bad-labels-reach-the-kernel", "checks.py", "    if wrong.any():\n        index = int(np.argmax(wrong))\n",
+        "    if False:\n        index = int(np.argmax(wrong))\n",
+        "A label out of range reads somebody else's memory in compiled code.",
+        ("test_checks.py", "test_bad_input.py"),
+    ),
+]  # fmt: skip
+
+BY_NAME = {sabotage.name: sabotage for sabotage in CATALOGUE}
