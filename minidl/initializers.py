@@ -88,6 +88,10 @@ def get(init: str | Initializer) -> Initializer:
     Raises ValueError for an unknown name and TypeError for anything else.
     """
     if isinstance(init, Initializer):
+        if init.name not in INITIALIZERS or INITIALIZERS[init.name].function is not init.function:
+            raise ValueError(
+                f"init got {init!r}, which is not in the table; enter it with @minidl.initializers.initializer"
+            )
         return init
     if not isinstance(init, str):
         raise TypeError(f"init got {checks.describe(init)}; expected a name or an initializer")

@@ -87,6 +87,7 @@ def fit(
     checks.integer("epochs", epochs)
     checks.integer("batch_size", batch_size)
     checks.boolean("shuffle", shuffle)
+    checks.boolean("progress", progress)
     model.parameters()  # settles a model that has no backend yet
     x, targets = _prepare("train", model, train, loss)
     if validation is not None:
@@ -111,6 +112,8 @@ def fit(
             model.epochs_trained += 1
             mean_loss, accuracy = loss.mean_so_far()
             held_out: Any = evaluate(model, validation, loss=loss) if validation is not None else (None, None)
+            if held_out[0] is not None and not math.isfinite(held_out[0]):
+                raise _divergence(model, "validation loss", held_out[0], f"after epoch {epoch}", history)
             seconds = time.perf_counter() - start
             history.epochs.append(
                 Epoch(
@@ -125,10 +128,12 @@ def fit(
             )
             if progress:
                 print(history.epochs[-1], flush=True)
+            if interrupted:
+                break
     if interrupted:
         history.interrupted = True
         if progress:
-            print(f"interrupted in epoch {len(history) + 1}: the model keeps what it has learned", flush=True)
+            print(f"interrupted; whole epochs: {len(history)}. The model keeps what it has learned", flush=True)
     return history
 
 
@@ -146,7 +151,7 @@ def _train_one_epoch(model, loss, optimizer, batches, order, epoch, epochs, prog
             if step % interval == 0 or step == steps:
                 value = loss.value
                 if not math.isfinite(value):
-                    raise _divergence(model, value, epoch, step, history)
+                    raise _divergence(model, "loss", value, f"in epoch {epoch}, step {step}", history)
                 if not bar.disable:
                     mean, accuracy = loss.mean_so_far()
                     bar.set_postfix_str(str(Evaluation(mean, accuracy)), refresh=False)
@@ -214,11 +219,11 @@ def _check(argument: str, value: Any, kind: type) -> None:
         raise TypeError(f"{argument} got {checks.describe(value)}; expected a minidl.{kind.__name__}{hint}")
 
 
-def _divergence(model: Sequential, value: float, epoch: int, step: int, history: History) -> DivergenceError:
+def _divergence(model: Sequential, what: str, value: float, when: str, history: History) -> DivergenceError:
     layer = model.first_not_finite()
     where = f"the first layer with a non-finite output is {layer.label}" if layer else "all layer outputs are finite"
     error = DivergenceError(
-        f"the loss became {value} in epoch {epoch}, step {step}; {where}. "
+        f"the {what} became {value} {when}; {where}. "
         f"Try a smaller learning rate, another initializer, or batch normalization"
     )
     error.layer, error.history = layer, history

@@ -550,7 +550,7 @@ def test_an_interrupt_ends_the_run_after_the_step_and_keeps_what_was_learned(
     assert_same_arrays(copies(model), kept)
     assert model.epochs_trained == 1
     out = capsys.readouterr().out.splitlines()
-    assert out[1:] == ["interrupted in epoch 2: the model keeps what it has learned"]
+    assert out[1:] == ["interrupted; whole epochs: 1. The model keeps what it has learned"]
     assert np.isfinite(model.predict(data().x)).all()
     assert len(fit(model, optimizer=optimizer)) == 3, "training goes on"
 
@@ -629,7 +629,7 @@ def test_ctrl_c_in_a_terminal_ends_the_program_cleanly(tmp_path):
             process.kill()  # nobody else ends a million epochs
     assert process.returncode == 0, err
     *_, message, last = out.splitlines()
-    assert re.fullmatch(r"interrupted in epoch \d+: the model keeps what it has learned", message)
+    assert re.fullmatch(r"interrupted; whole epochs: \d+. The model keeps what it has learned", message)
     assert last == "True True (2000, 3)"
     assert (tmp_path / "model.npz").exists()
     assert err == ""
@@ -712,3 +712,31 @@ def test_a_batch_normalization_deep_inside_counts():
 def test_evaluate_checks_its_arguments(wrong, message):
     with pytest.raises(TypeError, match=message):
         dl.evaluate(**{"model": make(), "data": data(), "loss": dl.SoftmaxCrossEntropy(), **wrong})
+
+
+def test_a_validation_loss_that_is_not_finite_ends_the_run(monkeypatch, rng):
+    model, optimizer = make(), dl.SGD(0.1)
+
+    def overflow(step):
+        if step == 2:  # the last step of the first epoch: only the validation can notice
+            model.parameters()[0].value[...] = np.inf
+
+    AfterStep(monkeypatch, optimizer, overflow)
+    with pytest.raises(
+        dl.DivergenceError, match=r"^the validation loss became nan after epoch 1; the first layer .* 0 "
+    ):
+        fit(model, data(20), validation=data(10), optimizer=optimizer, epochs=3, batch_size=10)
+
+
+def test_ctrl_c_during_validation_ends_the_run_after_the_epoch(monkeypatch, capsys):
+    real = dl.training.evaluate
+
+    def interrupted(*args, **kwargs):
+        signal.raise_signal(signal.SIGINT)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(dl.training, "evaluate", interrupted)
+    history = fit(make(), data(20), validation=data(10), epochs=3, batch_size=10, progress=True)
+    assert history.interrupted
+    assert len(history) == 1
+    assert "interrupted; whole epochs: 1." in capsys.readouterr().out

@@ -91,3 +91,17 @@ def test_two_layers_of_a_model_never_share_weights():
 def test_bad_arguments_are_refused_at_construction(arguments, error, message):
     with pytest.raises(error, match=message):
         dl.Dense(*arguments).build("cpu")
+
+
+def test_an_initializer_of_ones_own_is_entered_in_the_table_first(monkeypatch):
+    monkeypatch.setattr(dl.initializers, "INITIALIZERS", dict(dl.initializers.INITIALIZERS))
+
+    def ones(rng, fan_in, fan_out, value=1.0):
+        return np.full((fan_in, fan_out), value)
+
+    with pytest.raises(ValueError, match=r"^init got ones, which is not in the table; enter it with @minidl"):
+        dl.Dense(3, 2, init=dl.initializers.Initializer(ones))
+    entered = dl.initializers.initializer(ones)
+    layer = dl.Dense(3, 2, init=entered(value=2.0)).build("cpu")
+    np.testing.assert_array_equal(layer.weight.value, np.full((3, 2), 2.0))
+    assert repr(layer) == "Dense(3, 2, init='ones(value=2.0)')"
