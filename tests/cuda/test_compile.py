@@ -42,10 +42,13 @@ def test_the_types_are_those_of_the_dtype():
             assert not [found for found in types if other in str(found)]
 
 
-def test_an_operation_without_an_example_is_an_error(monkeypatch):
+def test_an_operation_without_an_example_is_an_error(monkeypatch, capsys):
     monkeypatch.setattr(minidl.cuda, "__all__", [*minidl.cuda.__all__, "brand_new"])
     with pytest.raises(LookupError, match="no example for brand_new"):
         kernel_examples.examples("float32")
+    monkeypatch.setattr(compile_kernels, "compiler_missing", lambda: None)
+    assert compile_kernels.main([]) == 1
+    assert "no example for brand_new" in capsys.readouterr().err
 
 
 def test_without_numba_cuda_it_says_what_to_install(monkeypatch, capsys):
