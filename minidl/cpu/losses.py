@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 
 from minidl.cpu.jit import jit, scalar
-from minidl.scalar.constants import HALF, ONE, ZERO
+from minidl.scalar.constants import ONE, ZERO
 from minidl.scalar.losses import (
     binary_cross_entropy,
     binary_cross_entropy_slope,
+    never_correct,
+    same_side,
     squared_error,
     squared_error_slope,
 )
-
-_binary_cross_entropy = scalar(binary_cross_entropy)
-_binary_cross_entropy_slope = scalar(binary_cross_entropy_slope)
-_squared_error = scalar(squared_error)
-_squared_error_slope = scalar(squared_error_slope)
 
 
 @jit
@@ -70,15 +67,39 @@ def softmax_cross_entropy_backward(probabilities, labels, dlogits):
     _softmax_cross_entropy_backward(probabilities, labels, dlogits.dtype.type(1 / len(dlogits)), dlogits)
 
 
-@jit
-def _binary_cross_entropy_forward(logits, targets, one_over_columns, row_losses, row_correct):
-    for r in range(logits.shape[0]):
-        loss, correct = ZERO, ZERO
-        for j in range(logits.shape[1]):
-            loss += _binary_cross_entropy(logits[r, j], targets[r, j])
-            correct += ONE if (logits[r, j] > ZERO) == (targets[r, j] > HALF) else ZERO
-        row_losses[r] = loss * one_over_columns
-        row_correct[r] = correct * one_over_columns
+def _forward_loop(row_loss, row_score):
+    """A loop for losses that are a mean over outputs; `row_score` says when an output counts as correct."""
+    row_loss, row_score = scalar(row_loss), scalar(row_score)
+
+    @jit
+    def mean_over_outputs(outputs, targets, one_over_columns, row_losses, row_correct):
+        for r in range(outputs.shape[0]):
+            loss, correct = ZERO, ZERO
+            for j in range(outputs.shape[1]):
+                loss += row_loss(outputs[r, j], targets[r, j])
+                correct += row_score(outputs[r, j], targets[r, j])
+            row_losses[r] = loss * one_over_columns
+            row_correct[r] = correct * one_over_columns
+
+    return mean_over_outputs
+
+
+def _backward_loop(slope):
+    slope = scalar(slope)
+
+    @jit
+    def mean_over_outputs_backward(outputs, targets, one_over_size, doutputs):
+        for r in range(outputs.shape[0]):
+            for j in range(outputs.shape[1]):
+                doutputs[r, j] = slope(outputs[r, j], targets[r, j]) * one_over_size
+
+    return mean_over_outputs_backward
+
+
+_binary_cross_entropy_forward = _forward_loop(binary_cross_entropy, same_side)
+_binary_cross_entropy_backward = _backward_loop(binary_cross_entropy_slope)
+_mean_squared_error_forward = _forward_loop(squared_error, never_correct)
+_mean_squared_error_backward = _backward_loop(squared_error_slope)
 
 
 def binary_cross_entropy_forward(logits, targets, row_losses, row_correct):
@@ -90,39 +111,15 @@ def binary_cross_entropy_forward(logits, targets, row_losses, row_correct):
     _binary_cross_entropy_forward(logits, targets, one_over_columns, row_losses, row_correct)
 
 
-@jit
-def _binary_cross_entropy_backward(logits, targets, one_over_size, dlogits):
-    for r in range(logits.shape[0]):
-        for j in range(logits.shape[1]):
-            dlogits[r, j] = _binary_cross_entropy_slope(logits[r, j], targets[r, j]) * one_over_size
-
-
 def binary_cross_entropy_backward(logits, targets, dlogits):
     """dz = (σ(z) - t) / (rows · columns)."""
     _binary_cross_entropy_backward(logits, targets, dlogits.dtype.type(1 / dlogits.size), dlogits)
-
-
-@jit
-def _mean_squared_error_forward(predictions, targets, one_over_columns, row_losses, row_correct):
-    for r in range(predictions.shape[0]):
-        loss = ZERO
-        for j in range(predictions.shape[1]):
-            loss += _squared_error(predictions[r, j], targets[r, j])
-        row_losses[r] = loss * one_over_columns
-        row_correct[r] = ZERO
 
 
 def mean_squared_error_forward(predictions, targets, row_losses, row_correct):
     """row_losses[r] = meanⱼ (y - t)². There is no accuracy: row_correct is set to zero."""
     one_over_columns = predictions.dtype.type(1 / predictions.shape[1])
     _mean_squared_error_forward(predictions, targets, one_over_columns, row_losses, row_correct)
-
-
-@jit
-def _mean_squared_error_backward(predictions, targets, one_over_size, dpredictions):
-    for r in range(predictions.shape[0]):
-        for j in range(predictions.shape[1]):
-            dpredictions[r, j] = _squared_error_slope(predictions[r, j], targets[r, j]) * one_over_size
 
 
 def mean_squared_error_backward(predictions, targets, dpredictions):

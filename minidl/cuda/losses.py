@@ -12,20 +12,17 @@ from numba import cuda
 
 from minidl.cuda.activations import THREADS
 from minidl.cuda.reduce import WARP, warp_max, warp_min, warp_sum
-from minidl.scalar.constants import HALF, ONE, ZERO
+from minidl.scalar.constants import ONE, ZERO
 from minidl.scalar.losses import (
     binary_cross_entropy,
     binary_cross_entropy_slope,
+    never_correct,
+    same_side,
     squared_error,
     squared_error_slope,
 )
 
 WARPS = 4  # rows for each block
-
-_binary_cross_entropy = cuda.jit(device=True)(binary_cross_entropy)
-_binary_cross_entropy_slope = cuda.jit(device=True)(binary_cross_entropy_slope)
-_squared_error = cuda.jit(device=True)(squared_error)
-_squared_error_slope = cuda.jit(device=True)(squared_error_slope)
 
 
 @cuda.jit
@@ -80,6 +77,7 @@ def softmax_cross_entropy_backward_kernel(probabilities, labels, one_over_rows, 
 
 def _forward_kernel(row_loss, row_score):
     """A kernel for losses that are a mean over outputs; `row_score` says when an output counts as correct."""
+    row_loss, row_score = cuda.jit(device=True)(row_loss), cuda.jit(device=True)(row_score)
 
     @cuda.jit
     def mean_over_outputs(outputs, targets, one_over_columns, row_losses, row_correct):
@@ -100,6 +98,8 @@ def _forward_kernel(row_loss, row_score):
 
 
 def _backward_kernel(slope):
+    slope = cuda.jit(device=True)(slope)
+
     @cuda.jit
     def mean_over_outputs_backward(outputs, targets, one_over_size, doutputs):
         row = cuda.blockIdx.x * WARPS + cuda.threadIdx.y
@@ -110,20 +110,10 @@ def _backward_kernel(slope):
     return mean_over_outputs_backward
 
 
-@cuda.jit(device=True)
-def _same_side(z, t):
-    return ONE if (z > ZERO) == (t > HALF) else ZERO
-
-
-@cuda.jit(device=True)
-def _never(y, t):
-    return ZERO
-
-
-binary_cross_entropy_forward_kernel = _forward_kernel(_binary_cross_entropy, _same_side)
-binary_cross_entropy_backward_kernel = _backward_kernel(_binary_cross_entropy_slope)
-mean_squared_error_forward_kernel = _forward_kernel(_squared_error, _never)
-mean_squared_error_backward_kernel = _backward_kernel(_squared_error_slope)
+binary_cross_entropy_forward_kernel = _forward_kernel(binary_cross_entropy, same_side)
+binary_cross_entropy_backward_kernel = _backward_kernel(binary_cross_entropy_slope)
+mean_squared_error_forward_kernel = _forward_kernel(squared_error, never_correct)
+mean_squared_error_backward_kernel = _backward_kernel(squared_error_slope)
 
 
 @cuda.jit

@@ -1,10 +1,10 @@
-"""Losses of one output against one target, and their slopes."""
+"""Losses of one output against one target, their slopes, and when an output counts as correct."""
 
 from __future__ import annotations
 
 import math
 
-from minidl.scalar.constants import ONE, TWO, ZERO
+from minidl.scalar.constants import HALF, ONE, TWO, ZERO
 
 
 def binary_cross_entropy(z, t):
@@ -26,3 +26,13 @@ def squared_error(y, t):
 def squared_error_slope(y, t):
     """2 (y - t)."""
     return TWO * (y - t)
+
+
+def same_side(z, t):
+    """1 if the logit z and the probability t are on the same side of "as likely as not", else 0."""
+    return ONE if (z > ZERO) == (t > HALF) else ZERO
+
+
+def never_correct(y, t):
+    """0: a regression has no accuracy."""
+    return ZERO
