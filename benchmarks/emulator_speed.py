@@ -184,6 +184,10 @@ def markdown(result: dict[str, Any]) -> str:
         f"| {name} | {result['median_seconds'][name]:.3f} | {min(times):.3f} to {max(times):.3f} |"
         for name, times in result["seconds"].items()
     ]
+    difference = result["largest_difference_of_a_parameter"]
+    agreement = (
+        f"parameters differ by at most {difference:.1e}" if difference else "all parameters are equal bit for bit"
+    )
     machine, used = result["machine"], ", ".join(f"{name} {number}" for name, number in result["versions"].items())
     return "\n".join(
         [
@@ -197,14 +201,13 @@ def markdown(result: dict[str, Any]) -> str:
             "",
             f"The emulator is **{result['ratio']:.0f} times** as fast (target: {result['target']}). "
             f"{len(result['seconds']['emulator'])} repetitions, taking turns. "
-            f"After two steps no parameter differs by more than {result['largest_difference_of_a_parameter']:.1e}.",
+            f"After two training steps {agreement}.",
             "",
             f"The simulator knows no warp shuffles: {' and '.join(result['kernels_left_out'])} are replaced by the CPU "
             "backend in both.",
             "",
-            f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, load average before "
-            f"{result['load_average_before']}; "
-            f"{used}; {result['date']}.",
+            f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, "
+            f"load average {result['load_average_before']} before the start; {used}; {result['date']}.",
             "",
         ]
     )

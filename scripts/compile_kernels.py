@@ -175,13 +175,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if missing:
         print(missing, file=sys.stderr)
         return 2
+    try:
+        launches = {dtype: launched_kernels(dtype) for dtype in options.dtype or DTYPES}
+    except LookupError as error:  # an operation without an example
+        print(error.args[0], file=sys.stderr)
+        return 1
 
     start = time.perf_counter()
     names = {kernel: name for name, kernel in all_kernels().items()}
     problems, launched, count = [], set(), 0
     print(f"{'kernel':<45} {'dtype':<8} {'cc':<4} {'PTX lines':>10} {'float64':>8} {'registers':>10}")
-    for dtype in options.dtype or DTYPES:
-        for kernel, types in launched_kernels(dtype):
+    for dtype, kernels in launches.items():
+        for kernel, types in kernels:
             launched.add(kernel)
             name = names.get(kernel, kernel.py_func.__qualname__)
             for capability in (options.cc or CAPABILITIES) if options.kernel in name else ():
