@@ -304,7 +304,7 @@ def test_names_and_factories_are_the_same_thing():
         ),
         ("dropout_adjusted(activation='rely')", ValueError, "^activation got 'rely'; .* did you mean 'relu'[?]$"),
         ("dropout_adjusted(backward=1)", TypeError, "^backward got 1; expected True or False$"),
-        (None, TypeError, "^init got None; expected a name, such as 'he_normal"),
+        (None, TypeError, "^init got None; expected a name or an initializer"),
         (np.zeros((3, 3)), TypeError, "^init got an array of shape"),
     ],
 )
