@@ -29,8 +29,10 @@ class CenteredDense(Dense):
 
     def allocate(self) -> None:
         v = self.initial_weights()
+        centered = v - v.mean(axis=0)
+        self.initial_std = float(centered.std())
         self.direction = self.parameter("direction", v, decays=True)
-        self.gain = self.parameter("gain", np.linalg.norm(v - v.mean(axis=0), axis=0))
+        self.gain = self.parameter("gain", np.linalg.norm(centered, axis=0))
         self.allocate_bias()
         # Where `Dense` looks for its weights and puts their gradient: here neither is a parameter.
         self.weight: Any = SimpleNamespace(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl import checks
+from minidl import checks, initializers
 from minidl.layers.activations import ActivationLayer
 from minidl.layers.base import Layer, Place
 from minidl.layers.batchnorm import BatchNorm
@@ -57,6 +57,8 @@ class Residual(Sequential):
             # The weight matrix or γ. Centered weights need a direction even at length 0, or they would never leave it.
             scale = layer.gain if isinstance(layer, CenteredDense) else layer.parameters()[0]
             self.backend.copy_into(scale.value, np.zeros(scale.shape, self.dtype))
+            if isinstance(layer, Dense):
+                layer.initializer, layer.initial_std = initializers.zeros, 0.0
 
     def forward(self, x: Any, training: bool = False) -> Any:
         x = self.begin_forward(x, training)

@@ -295,3 +295,12 @@ def test_the_summary_shows_the_initializer_that_was_asked_for():
     assert lines[2].endswith(f"glorot_truncated_normal(gain=2.0), std {np.std(model.layers[0].weight.value):.4g}")
     assert "weights start as" in lines[0]
     assert lines[3].split() == ["1", "ReLU()", "(batch,", "200)"]
+
+
+def test_the_summary_shows_the_weights_that_are_used():
+    centered, last = dl.CenteredDense(2, 300), dl.Dense(300, 300)
+    model = network([centered, dl.Residual(dl.ReLU(), last, zero_init=True)], 0)
+    model.forward(np.ones((2, 2)))
+    lines = model.summary().splitlines()
+    assert lines[2].endswith(f"lecun_normal, std {np.std(centered.weight.value):.4g}")
+    assert lines[5].endswith("zeros, std 0") and not last.weight.value.any()
