@@ -188,7 +188,7 @@ CATALOGUE = [
         "        self.ops.dense_backward_weight(x, dy, self.weight.gradient)\n"
         "        self.backend.copy_into(self.weight.gradient, before + self.backend.to_numpy(self.weight.gradient))",
         "Gradients are overwritten here: a second backward pass must not double them.",
-        ("layers/test_dense.py",),
+        ("layers/test_base.py",),
     ),
     Sabotage(
         "input-gradient-without-transpose", "cpu/dense.py", "product(dy, weight.T, dx)",
