@@ -476,7 +476,7 @@ CATALOGUE = [
         "backward-edits-dy", "layers/activations.py",
         '        dx = self.buffer("dx", *x.shape)\n', "        dx = dy\n",
         "dy belongs to the layer above, which may need it again.",
-        ("layers/test_activations.py",),
+        ("layers/test_base.py",),
     ),
     Sabotage(
         "backward-in-forward-order", "layers/sequential.py",
