@@ -131,7 +131,9 @@ def check_gradients(
 class _Comparison:
     """One model at one point: L, its gradient by backward, and its differences."""
 
-    def __init__(self, layer, x, loss, targets, tolerance, rng):
+    def __init__(
+        self, layer: Layer, x: np.ndarray, loss: Loss | None, targets: Any, tolerance: float, rng: np.random.Generator
+    ):
         self.layer, self.x, self.loss, self.targets = layer, x, loss, targets
         self.tolerance, self.rng = tolerance, rng
         self.kinked = [inner for inner in layer.walk() if isinstance(inner, ActivationLayer) and inner.activation.kinks]
