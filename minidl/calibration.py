@@ -69,7 +69,9 @@ def lsuv(
     checks.boolean("orthogonal", orthogonal)
 
     def calibrate(layer: Dense, x: Any) -> Calibration:
-        if orthogonal and type(layer) is Dense:
+        # What a residual block has set to zero stays zero; it is in the report as a layer that does not vary.
+        zeroed = layer.initializer is initializers.zeros and layer.init != "zeros"
+        if orthogonal and type(layer) is Dense and not zeroed:
             rng = layer.streams.generator(f"{layer.name}.lsuv")
             weights = initializers.orthogonal(rng, layer.n_in, layer.n_out)
             layer.backend.copy_into(layer.weight.value, weights.astype(layer.dtype))

@@ -339,3 +339,11 @@ def test_centered_weights_do_not_depend_on_mean_and_length_of_their_direction(n_
 def test_one_input_cannot_be_centered():
     with pytest.raises(ValueError, match="^n_in got 1; expected an integer of at least 2$"):
         dl.CenteredDense(1, 3)
+
+
+def test_lsuv_leaves_a_block_that_starts_at_zero_as_it_is():
+    block = dl.Residual(dl.Dense(8, 8), dl.ReLU(), dl.Dense(8, 8), zero_init=True)
+    model = dl.Sequential(dl.Dense(8, 8), block, backend="cpu", dtype="float64")
+    reports = dl.calibration.lsuv(model, np.random.default_rng(0).normal(size=(50, 8)))
+    assert not block.layers[2].weight.value.any()
+    assert [report.note for report in reports] == ["", "", "its output does not vary"]
