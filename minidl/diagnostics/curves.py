@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
 
 from minidl import checks
 from minidl.files import write_whole
@@ -36,6 +36,10 @@ def draw_loss(axes: Any, history: History) -> None:
     """Mean loss over the epochs, on a logarithmic scale: it falls by factors."""
     _draw(axes, history, "loss", "{:.3g}")
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    low, high = axes.get_ylim()
+    # Between powers of ten there is room for labels as long as there are few of them.
+    axes.yaxis.set_minor_formatter("{x:g}" if high < 30 * low else NullFormatter())
     axes.set_ylabel("mean loss")
 
 
@@ -43,6 +47,7 @@ def draw_accuracy(axes: Any, history: History) -> None:
     """Accuracy over the epochs."""
     _draw(axes, history, "accuracy", "{:.2%}")
     axes.set_ylabel("accuracy")
+    axes.legend(loc="lower right")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
