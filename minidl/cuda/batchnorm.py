@@ -9,7 +9,7 @@ import math
 
 from numba import cuda
 
-from minidl.cuda.reduce import COLUMNS, ROWS, block_column_total
+from minidl.cuda.reduce import BLOCK, COLUMNS, ROWS, block_column_total, one_block_for_32_columns
 from minidl.scalar.constants import ONE, ZERO
 
 
@@ -90,13 +90,6 @@ def _one_thread_each(x):
     return (-(-features // COLUMNS), -(-rows // ROWS))
 
 
-def _one_block_a_column(x):
-    return (-(-x.shape[1] // COLUMNS),)
-
-
-BLOCK = (COLUMNS, ROWS)
-
-
 def batchnorm_training(
     launch, x, gamma, beta, running_mean, running_variance, decay, epsilon, mean, variance, inverse_std, y
 ):  # fmt: skip
@@ -106,7 +99,7 @@ def batchnorm_training(
     """
     real, rows = x.dtype.type, x.shape[0]
     launch(
-        statistics, _one_block_a_column(x), BLOCK,
+        statistics, one_block_for_32_columns(x), BLOCK,
         x, real(1 / rows), real(rows / (rows - 1)), real(decay), real(epsilon),
         running_mean, running_variance, mean, variance, inverse_std,
     )  # fmt: skip
@@ -121,7 +114,7 @@ def batchnorm_inference(launch, x, gamma, beta, running_mean, running_variance, 
 
 def batchnorm_backward(launch, x, dy, gamma, mean, inverse_std, dgamma, dbeta, dx):
     """dβ = Σ dy, dγ = Σ dy x̂, dx = γ/σ (dy - (dβ + x̂ dγ)/rows)."""
-    launch(backward_parameters, _one_block_a_column(x), BLOCK, x, dy, mean, inverse_std, dgamma, dbeta)
+    launch(backward_parameters, one_block_for_32_columns(x), BLOCK, x, dy, mean, inverse_std, dgamma, dbeta)
     one_over_rows = x.dtype.type(1 / x.shape[0])
     launch(
         backward_input, _one_thread_each(x), BLOCK, x, dy, gamma, mean, inverse_std, dgamma, dbeta, one_over_rows, dx

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from numba import cuda
 
-from minidl.cuda.reduce import COLUMNS, ROWS, block_column_total
+from minidl.cuda.reduce import BLOCK, COLUMNS, ROWS, block_column_total, one_block_for_32_columns
 from minidl.scalar.constants import ZERO
 
 TILE = 16
@@ -105,4 +105,4 @@ def dense_backward_weight(launch, x, dy, dweight):
 
 def column_sums(launch, x, sums):
     """sums[j] = Σᵣ x[r, j]: the gradient of a bias."""
-    launch(column_sums_kernel, (-(-x.shape[1] // COLUMNS),), (COLUMNS, ROWS), x, sums)
+    launch(column_sums_kernel, one_block_for_32_columns(x), BLOCK, x, sums)

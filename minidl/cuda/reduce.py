@@ -5,8 +5,14 @@ from __future__ import annotations
 from numba import cuda
 
 COLUMNS, ROWS = 32, 8  # a block of column sums: x along the features (coalesced reads), y along the rows
+BLOCK = (COLUMNS, ROWS)
 WARP = 32
 ALL_LANES = 0xFFFFFFFF
+
+
+def one_block_for_32_columns(matrix):
+    """The grid in which each block owns 32 columns of `matrix`, all rows of them."""
+    return (-(-matrix.shape[1] // COLUMNS),)
 
 
 @cuda.jit(device=True)

@@ -9,10 +9,8 @@ import math
 
 from numba import cuda
 
-from minidl.cuda.reduce import COLUMNS, ROWS, block_column_total
+from minidl.cuda.reduce import BLOCK, COLUMNS, ROWS, block_column_total, one_block_for_32_columns
 from minidl.scalar.constants import ONE, ZERO
-
-BLOCK = (COLUMNS, ROWS)
 
 
 @cuda.jit
@@ -61,17 +59,13 @@ def center_and_scale_backward(dweight, unit, gain, norm, one_over_rows, sums, dv
             dgain[j] = sum_dw_unit
 
 
-def _one_block_for_32_columns(matrix):
-    return (-(-matrix.shape[1] // COLUMNS),)
-
-
 def centered_weight(launch, v, gain, unit, norm, weight):
     """unit = (v - mean of each column) / norm, with norm the length of the centred columns; weight = gain · unit.
 
     v, unit and weight (n_in, n_out); gain and norm (n_out,). A column of equal entries has unit 0.
     """
     one_over_rows = v.dtype.type(1 / v.shape[0])
-    launch(center_and_scale, _one_block_for_32_columns(v), BLOCK, v, gain, one_over_rows, unit, norm, weight)
+    launch(center_and_scale, one_block_for_32_columns(v), BLOCK, v, gain, one_over_rows, unit, norm, weight)
 
 
 def centered_weight_backward(launch, dweight, unit, gain, norm, sums, dv, dgain):
@@ -80,6 +74,6 @@ def centered_weight_backward(launch, dweight, unit, gain, norm, sums, dv, dgain)
     `sums` (n_out,) is working memory: the column sums of dW.
     """
     launch(
-        center_and_scale_backward, _one_block_for_32_columns(unit), BLOCK,
+        center_and_scale_backward, one_block_for_32_columns(unit), BLOCK,
         dweight, unit, gain, norm, unit.dtype.type(1 / unit.shape[0]), sums, dv, dgain,
     )  # fmt: skip
