@@ -15,23 +15,31 @@ from minidl.diagnostics.gradients import check_gradients
 from minidl.history import History
 from minidl.layers import (
     ACTIVATION_LAYERS,
+    ActivityPenalty,
     BatchNorm,
     CenteredDense,
     Dense,
+    DropConnect,
     Dropout,
+    GaussianNoise,
+    Heads,
     Layer,
     LeakyReLU,
+    NoisyDense,
     Parameter,
     ReLU,
     Residual,
     Sequential,
     Sigmoid,
     Softplus,
+    Stochastic,
+    StochasticDepth,
     Tanh,
     load,
 )
 from minidl.losses import BinaryCrossEntropy, Loss, MeanSquaredError, SoftmaxCrossEntropy, softmax
 from minidl.optimizers import SGD, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSProp
+from minidl.penalties import L1, L2, ElasticNet, Penalty
 from minidl.training import DivergenceError, Evaluation, evaluate, fit
 
 try:
@@ -42,7 +50,10 @@ except PackageNotFoundError:  # a source tree that is not installed
 globals().update(ACTIVATION_LAYERS)  # an entry in the activation table is all that a new one needs
 
 __all__ = [
+    "L1",
+    "L2",
     "SGD",
+    "ActivityPenalty",
     "Adam",
     "AdamW",
     "BatchNorm",
@@ -50,8 +61,12 @@ __all__ = [
     "CenteredDense",
     "Dense",
     "DivergenceError",
+    "DropConnect",
     "Dropout",
+    "ElasticNet",
     "Evaluation",
+    "GaussianNoise",
+    "Heads",
     "History",
     "Layer",
     "LeakyReLU",
@@ -59,8 +74,10 @@ __all__ = [
     "MeanSquaredError",
     "Momentum",
     "Nesterov",
+    "NoisyDense",
     "Optimizer",
     "Parameter",
+    "Penalty",
     "RMSProp",
     "ReLU",
     "Residual",
@@ -68,6 +85,8 @@ __all__ = [
     "Sigmoid",
     "SoftmaxCrossEntropy",
     "Softplus",
+    "Stochastic",
+    "StochasticDepth",
     "Tanh",
     "backend",
     "calibration",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from minidl import checks, initializers
-from minidl.layers.base import Layer
+from minidl.layers.base import Layer, links
 from minidl.layers.dense import Dense
 from minidl.layers.sequential import Sequential
 
@@ -132,8 +132,8 @@ def _calibrate_model(
 def _walk(layer: Layer, x: Any, calibrate: Callable[[Dense, Any], Calibration], reports: list[Calibration]) -> Any:
     """Calibrate the dense layers inside `layer` in the order of the forward pass; return its output for `x`."""
     inner = x
-    for child in layer.children():
-        inner = _walk(child, inner, calibrate, reports)
+    for name, child in layer.named_children().items():
+        inner = _walk(child, inner if links(name) else x, calibrate, reports)
     if isinstance(layer, Dense):
         reports.append(calibrate(layer, x))
     return layer.forward(x)

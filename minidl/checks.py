@@ -136,6 +136,25 @@ def labels(argument: str, value: Any, rows: int, classes: int | None = None) -> 
     return np.ascontiguousarray(array, dtype=np.int64)
 
 
+def probabilities(argument: str, value: Any, rows: int, classes: int, dtype: Any = None) -> np.ndarray:
+    """Return `value` as (rows, classes) probabilities: from 0 to 1, and 1 in the sum over each row."""
+    array = finite(argument, matrix(argument, value, dtype))
+    if array.shape != (rows, classes):
+        raise ValueError(
+            f"{argument} got shape {array.shape}; expected {(rows, classes)}, a probability for each class"
+        )
+    if array.min() < 0 or array.max() > 1:
+        wrong = array.min() if array.min() < 0 else array.max()
+        raise ValueError(f"{argument} got {wrong:g}; expected probabilities from 0 to 1")
+    sums = array.sum(axis=1, dtype=np.float64)
+    worst = int(np.argmax(np.abs(sums - 1)))
+    if abs(sums[worst] - 1) > 1e-3:
+        raise ValueError(
+            f"{argument} got a sum of {sums[worst]:g} in row {worst}; expected probabilities that sum to 1"
+        )
+    return array
+
+
 def named_call(argument: str, value: Any, example: str) -> tuple[str, dict[str, Any]]:
     """The name and the parameters in a text such as "he_normal" or "leaky_relu(slope=0.1)".
 

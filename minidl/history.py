@@ -12,7 +12,10 @@ from minidl.files import write_whole
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch. Training figures are averages over the epoch, while the weights moved; seconds are wall time."""
+    """One epoch. Training figures are averages over the epoch, while the weights moved; seconds are wall time.
+
+    `penalty` is what the penalties of the model added to the cost, and `cost` is loss + penalty.
+    """
 
     epoch: int
     loss: float
@@ -21,9 +24,16 @@ class Epoch:
     validation_accuracy: float | None
     learning_rate: float
     seconds: float
+    penalty: float = 0.0
+
+    @property
+    def cost(self) -> float:
+        return self.loss + self.penalty
 
     def __str__(self) -> str:
         parts = [f"epoch {self.epoch:>3}", f"loss {self.loss:.4f}"]
+        if self.penalty:
+            parts.append(f"cost {self.cost:.4f}")
         if self.accuracy is not None:
             parts.append(f"accuracy {self.accuracy:.2%}")
         if self.validation_loss is not None:
@@ -31,6 +41,9 @@ class Epoch:
         if self.validation_accuracy is not None:
             parts.append(f"validation accuracy {self.validation_accuracy:.2%}")
         return "   ".join([*parts, f"{self.seconds:.2f} s"])
+
+
+COLUMNS = (*(field.name for field in fields(Epoch)), "cost")
 
 
 class History:
@@ -50,8 +63,8 @@ class History:
         return iter(self.epochs)
 
     def __getitem__(self, column: str) -> list:
-        if column not in (field.name for field in fields(Epoch)):
-            raise KeyError(f"{column!r} is not a column; there are {', '.join(field.name for field in fields(Epoch))}")
+        if column not in COLUMNS:
+            raise KeyError(f"{column!r} is not a column; there are {', '.join(COLUMNS)}")
         return [getattr(epoch, column) for epoch in self.epochs]
 
     def __str__(self) -> str:

@@ -6,7 +6,9 @@ outputs of the network.
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from minidl import backend as backends
 from minidl import checks
 from minidl.backend import Backend
 from minidl.buffers import Buffers
+from minidl.layers.heads import Heads
 
 
 class Loss:
@@ -35,7 +38,8 @@ class Loss:
         self._totals: Any = None
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
+        names = inspect.signature(type(self)).parameters
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
     # For subclasses to fill in ---------------------------------------------------------------------------------------
 
@@ -65,7 +69,7 @@ class Loss:
             self.use(backends.get("cpu" if isinstance(outputs, np.ndarray) else "cuda"))
         rows, n_out = outputs.shape
         targets = self.check_targets("targets", targets, rows, n_out, outputs.dtype)
-        self.compute(outputs, self._backend.wrap(targets))
+        self.compute(outputs, map_targets(self._backend.wrap, targets))
         return self.value
 
     def backward(self) -> Any:
@@ -129,20 +133,40 @@ class Loss:
 
 
 class SoftmaxCrossEntropy(Loss):
-    """L = mean over the batch of -log softmax(z)[label], for logits z (batch, classes) and integer labels (batch,).
+    """L = mean over the batch of -Σⱼ tⱼ log softmax(z)ⱼ, for logits z (batch, classes).
 
-    Backward:  dz = (softmax(z) - onehot(label)) / batch.
+    Targets are integer labels (batch,), with t = 1 for the label and 0 elsewhere, or probabilities t (batch, classes).
+    Accuracy counts rows whose largest logit is at the (largest) target.
+    Backward:  dz = (softmax(z) - t) / batch.
+
+    label_smoothing   ε in [0, 1): t becomes (1-ε) t + ε/classes (Szegedy et al. 2016), at evaluation too
     """
 
+    def __init__(self, label_smoothing: float = 0.0):
+        super().__init__()
+        self.label_smoothing = checks.real("label_smoothing", label_smoothing, 0.0, below=1.0)
+
     def check_targets(self, argument, targets, rows, n_out, dtype):
-        return checks.labels(argument, targets, rows, classes=n_out)
+        if checks.as_array(argument, targets, "class labels or probabilities").ndim == 2:
+            probabilities = checks.probabilities(argument, targets, rows, n_out, dtype)
+        else:
+            targets = checks.labels(argument, targets, rows, classes=n_out)
+            if not self.label_smoothing:
+                return targets
+            probabilities = one_hot(targets, n_out, dtype)
+        if not self.label_smoothing:
+            return probabilities
+        return (1 - self.label_smoothing) * probabilities + np.asarray(self.label_smoothing / n_out, dtype)
 
     def _forward(self, outputs, targets, row_losses, row_correct):
         self._probabilities = self._buffers.get("probabilities", outputs.shape, outputs.dtype)
-        self._ops.softmax_cross_entropy_forward(outputs, targets, self._probabilities, row_losses, row_correct)
+        forward = self._ops.softmax_cross_entropy_forward if targets.ndim == 1 else self._ops.soft_cross_entropy_forward
+        forward(outputs, targets, self._probabilities, row_losses, row_correct)
 
     def _backward(self, outputs, targets, doutputs):
-        self._ops.softmax_cross_entropy_backward(self._probabilities, targets, doutputs)
+        hard = targets.ndim == 1
+        backward = self._ops.softmax_cross_entropy_backward if hard else self._ops.soft_cross_entropy_backward
+        backward(self._probabilities, targets, doutputs)
 
     def loss_at_random(self, n_out):
         return math.log(n_out)
@@ -188,6 +212,121 @@ class MeanSquaredError(Loss):
 
     def _backward(self, outputs, targets, doutputs):
         self._ops.mean_squared_error_backward(outputs, targets, doutputs)
+
+
+class MultiTask(Loss):
+    """Several tasks on shared layers: L = Σ wᵢ Lᵢ, with a loss Lᵢ and a weight wᵢ for each head of a `Heads` layer.
+
+    heads     the `Heads` layer at the end of the model
+    weights   wᵢ by name of the head, greater than 0; 1 where it is left out
+    losses    a loss for each head, by name
+
+    Targets are a dict with those of each head, as in `Dataset(x, {"digit": labels, "parity": odd})`. The accuracy is
+    the mean over the heads that have one; `by_head` tells them apart.
+    """
+
+    def __init__(self, heads: Heads, weights: dict[str, float] | None = None, **losses: Loss):
+        super().__init__()
+        if not isinstance(heads, Heads):
+            raise TypeError(f"heads got {checks.describe(heads)}; expected the minidl.Heads layer of the model")
+        weights = weights or {}
+        for argument, names in (("losses", losses), ("weights", weights)):
+            for name in names:
+                checks.one_of(f"a name in {argument}", name, heads.heads)
+        for name in heads.heads:
+            if not isinstance(losses.get(name), Loss):
+                raise TypeError(f"{name} got {checks.describe(losses.get(name))}; expected a loss for that head")
+        if len({id(loss) for loss in losses.values()}) < len(losses):
+            raise ValueError("losses got one loss for two heads; make a new loss for each")
+        self.heads = heads
+        self.losses = {name: losses[name] for name in heads.heads}
+        self.weights = {name: checks.real(name, weights.get(name, 1.0), above=0.0) for name in heads.heads}
+        self.has_accuracy = any(loss.has_accuracy for loss in losses.values())
+
+    def __repr__(self) -> str:
+        losses = ", ".join(f"{name}={loss!r}" for name, loss in self.losses.items())
+        return f"MultiTask({self.heads!r}, weights={self.weights!r}, {losses})"
+
+    def check_targets(self, argument, targets, rows, n_out, dtype):
+        if not isinstance(targets, dict) or targets.keys() != self.losses.keys():
+            got = f"targets for {', '.join(map(repr, targets))}" if isinstance(targets, dict) else "no dict"
+            raise ValueError(f"{argument} got {got}; expected a dict with targets for {', '.join(self.losses)}")
+        if n_out != self.heads.n_out:
+            raise ValueError(f"the model gives {n_out} outputs; the heads of the loss have {self.heads.n_out}")
+        widths = {name: columns.stop - columns.start for name, columns in self.heads.columns.items()}
+        return {
+            name: loss.check_targets(f"{argument}[{name!r}]", targets[name], rows, widths[name], dtype)
+            for name, loss in self.losses.items()
+        }
+
+    def use(self, backend):
+        if backend is not self._backend:
+            super().use(backend)
+            for loss in self.losses.values():
+                loss.use(backend)
+
+    def compute(self, outputs, targets):
+        self._outputs = outputs
+        rows, one = outputs.shape[0], outputs.dtype.type(1)
+        for name, loss in self.losses.items():
+            columns = self.heads.columns[name]
+            part = self._buffers.get(name, (rows, columns.stop - columns.start), outputs.dtype)
+            self._ops.copy_columns(outputs, columns.start, one, part, 0, part.shape[1])
+            loss.compute(part, targets[name])
+
+    def backward(self):
+        outputs = self._outputs
+        if outputs is None:
+            raise RuntimeError(f"{type(self).__name__}: backward needs a forward pass before it")
+        doutputs = self._buffers.get("doutputs", outputs.shape, outputs.dtype)
+        for name, loss in self.losses.items():
+            dpart, weight = loss.backward(), outputs.dtype.type(self.weights[name])
+            start = self.heads.columns[name].start
+            self._ops.copy_columns(dpart, 0, weight, doutputs, start, dpart.shape[1])
+        return doutputs
+
+    @property
+    def value(self):
+        return sum(self.weights[name] * loss.value for name, loss in self.losses.items())
+
+    def restart(self):
+        for loss in self.losses.values():
+            loss.restart()
+
+    def mean_so_far(self):
+        means = self.by_head()
+        accuracies = [accuracy for _, accuracy in means.values() if accuracy is not None]
+        loss = sum(self.weights[name] * mean for name, (mean, _) in means.items())
+        return loss, sum(accuracies) / len(accuracies) if accuracies else None
+
+    def by_head(self) -> dict[str, tuple[float, float | None]]:
+        """Mean loss and accuracy of each head over all rows since `restart`."""
+        return {name: loss.mean_so_far() for name, loss in self.losses.items()}
+
+    def loss_at_random(self, n_out):
+        widths = {name: columns.stop - columns.start for name, columns in self.heads.columns.items()}
+        parts = {name: loss.loss_at_random(widths[name]) for name, loss in self.losses.items()}
+        if None in parts.values():
+            return None
+        return sum(self.weights[name] * part for name, part in parts.items())
+
+
+def map_targets(function: Callable, targets: Any, *others: Any) -> Any:
+    """`function` of the targets, or of those of each head where there are several; so with further arguments."""
+    if isinstance(targets, dict):
+        return {name: function(part, *(other[name] for other in others)) for name, part in targets.items()}
+    return function(targets, *others)
+
+
+def one_hot(labels: np.ndarray, classes: int, dtype: Any = np.float32) -> np.ndarray:
+    """Labels (rows,) as probabilities (rows, classes): 1 for the label, 0 elsewhere.
+
+    Raises TypeError or ValueError for labels that are not integers from 0 to classes - 1.
+    """
+    labels = checks.labels("labels", labels, len(labels), checks.integer("classes", classes))
+    rows = np.zeros((len(labels), classes), dtype)
+    rows[np.arange(len(labels)), labels] = 1
+    return rows
 
 
 def softmax(logits: Any) -> np.ndarray:

@@ -6,44 +6,85 @@ The rules for one weight stand in `scalar/optimizers.py`. Weight decay touches w
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from minidl import checks
+from minidl import checks, schedules
 from minidl.layers.base import Parameter
+from minidl.schedules import Schedule
+
+
+class Hyperparameter:
+    """An attribute of an optimizer: a number in the given bounds, or a schedule that gives one for each step."""
+
+    def __init__(self, minimum: float = -math.inf, **bounds: float):
+        self.minimum, self.bounds = minimum, bounds
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, optimizer: Any, owner: Any = None) -> Any:
+        return self if optimizer is None else optimizer.values[self.name]
+
+    def __set__(self, optimizer: Any, value: float | Schedule) -> None:
+        optimizer.schedules.pop(self.name, None)
+        if callable(value):
+            optimizer.schedules[self.name] = value
+            self.follow(optimizer, value)
+        else:
+            optimizer.values[self.name] = checks.real(self.name, value, self.minimum, **self.bounds)
+
+    def follow(self, optimizer: Any, schedule: Schedule) -> None:
+        """Take the value for the next step. A rate that may not be 0 may still decay to 0."""
+        bounds = {name: bound for name, bound in self.bounds.items() if name != "above"}
+        lowest = self.bounds.get("above", self.minimum)
+        argument = f"{self.name} at step {optimizer.steps}"
+        optimizer.values[self.name] = checks.real(argument, schedule(optimizer.steps), lowest, **bounds)
 
 
 class Optimizer:
     """Steps the parameters of one model.
 
-    An optimizer keeps moments for each parameter, so it belongs to the first list of parameters that it steps.
-    `learning_rate` may be changed between two steps.
+    An optimizer keeps moments for each parameter, so it belongs to the first list of parameters that it steps. Each of
+    its hyperparameters is a number or a schedule (`minidl.schedules`), and may be changed between two steps.
+
+    steps   how many steps were made
     """
 
     moments = 0  # how many arrays of the parameter's shape the rule keeps
 
-    def __init__(self, learning_rate: float):
+    learning_rate = Hyperparameter(above=0.0)
+
+    def __init__(self, learning_rate: float | Schedule):
+        self.steps = 0
+        self.values: dict[str, float] = {}
+        self.schedules: dict[str, Schedule] = {}
         self.learning_rate = learning_rate
         self._parameters: list[Parameter] | None = None
         self._rate_on_device: float
         self._arrays: list[list[Any]]
 
-    @property
-    def learning_rate(self) -> float:
-        return self._learning_rate
-
-    @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
-        self._learning_rate = checks.real("learning_rate", value, above=0.0)
-
     def __repr__(self) -> str:
-        names = inspect.signature(type(self)).parameters
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+        """The call that builds it again, with the present values and the schedules."""
+        shown = {**{name: repr(value) for name, value in self.values.items()}, **self._schedule_texts()}
+        return f"{type(self).__name__}({', '.join(f'{name}={shown[name]}' for name in self._arguments())})"
+
+    def _schedule_texts(self) -> dict[str, str]:
+        return {name: schedules.text(schedule) for name, schedule in self.schedules.items()}
+
+    def _arguments(self) -> list[str]:
+        return list(inspect.signature(type(self)).parameters)
+
+    def new(self) -> Optimizer:
+        """An optimizer with the same hyperparameters that has not made a step."""
+        settings: dict[str, Any] = {**self.values, **self.schedules}
+        return type(self)(**{name: settings[name] for name in self._arguments()})
 
     def step(self, parameters: Sequence[Parameter]) -> None:
-        """Change each `parameter.value` by the rule, from its `parameter.gradient`.
+        """Change each `parameter.value` by the rule, from its `parameter.gradient`; then enforce `max_norm`.
 
         Raises ValueError if an earlier step was for other parameters.
         """
@@ -51,12 +92,17 @@ class Optimizer:
             self._attach(list(parameters))
         elif len(parameters) != len(self._parameters) or any(map(_is_not, parameters, self._parameters)):
             raise ValueError(f"parameters got another list than before; {self!r} already belongs to a model")
-        if self._rate_on_device != self._learning_rate:
-            self._backend.copy_into(self._rate, np.array([self._learning_rate], self._dtype))
-            self._rate_on_device = self._learning_rate
+        for name, schedule in self.schedules.items():
+            getattr(type(self), name).follow(self, schedule)
+        if self._rate_on_device != self.learning_rate:
+            self._backend.copy_into(self._rate, np.array([self.learning_rate], self._dtype))
+            self._rate_on_device = self.learning_rate
+        self.steps += 1
         self._advance()
         for arrays, parameter in zip(self._arrays, self._parameters or (), strict=True):
             self._update(parameter, *arrays)
+            if parameter.max_norm is not None:
+                self._ops.max_norm(parameter.value, self._real(parameter.max_norm))
 
     def _attach(self, parameters: list[Parameter]) -> None:
         if not parameters:
@@ -66,8 +112,8 @@ class Optimizer:
         self._ops = self._backend.operations
         self._dtype = parameters[0].value.dtype
         self._real = self._dtype.type
-        self._rate = self._backend.array([self._learning_rate], self._dtype)
-        self._rate_on_device = self._learning_rate
+        self._rate = self._backend.array([self.learning_rate], self._dtype)
+        self._rate_on_device = self.learning_rate
         # The kernels walk over flat arrays: value, gradient, then the moments, which start at zero.
         self._arrays = [
             [
@@ -77,6 +123,39 @@ class Optimizer:
             ]
             for parameter in parameters
         ]
+
+    def snapshot(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What a checkpoint needs to go on from here: a description in JSON, and arrays by name."""
+        description = {
+            "optimizer": type(self).__name__,
+            "steps": self.steps,
+            "values": self.values,
+            "schedules": self._schedule_texts(),
+        }
+        return description, {name: self._backend.to_numpy(array) for name, array in self._state().items()}
+
+    def restore(
+        self, description: dict[str, Any], arrays: dict[str, np.ndarray], parameters: Sequence[Parameter]
+    ) -> None:  # fmt: skip
+        """Go on from a snapshot, for `parameters`. Raises ValueError if it is one of another optimizer or model."""
+        if description["optimizer"] != type(self).__name__ or description["schedules"] != self._schedule_texts():
+            was = f"{description['optimizer']} with schedules {description['schedules']}"
+            raise ValueError(f"optimizer got {self!r}; the checkpoint is of {was}")
+        self._attach(list(parameters))
+        state = self._state()
+        if {name: array.shape for name, array in state.items()} != {name: a.shape for name, a in arrays.items()}:
+            raise ValueError("the moments in the checkpoint are not those of the model's parameters")
+        for name, array in state.items():
+            self._backend.copy_into(array, arrays[name])
+        self.steps = checks.integer("steps", description["steps"], minimum=0)
+        if description["values"].keys() != self.values.keys():
+            raise ValueError(f"the checkpoint has the hyperparameters {sorted(description['values'])}")
+        for name in self.values.keys() - self.schedules.keys():
+            setattr(self, name, description["values"][name])
+
+    def _state(self) -> dict[str, Any]:
+        """The arrays that the next step depends on, beside the parameters."""
+        return {f"{i}.{k}": moment for i, arrays in enumerate(self._arrays) for k, moment in enumerate(arrays[2:])}
 
     def _advance(self) -> None:
         """What happens once for each step, before the parameters are updated."""
@@ -92,7 +171,7 @@ def _is_not(a: Any, b: Any) -> bool:
 class SGD(Optimizer):
     """Stochastic gradient descent:  w ← w - η g."""
 
-    def __init__(self, learning_rate: float = 0.01):
+    def __init__(self, learning_rate: float | Schedule = 0.01):
         super().__init__(learning_rate)
 
     def _update(self, parameter, value, gradient):
@@ -107,9 +186,11 @@ class Momentum(Optimizer):
 
     moments = 1
 
-    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.9):
+    momentum = Hyperparameter(0.0, below=1.0)
+
+    def __init__(self, learning_rate: float | Schedule = 0.01, momentum: float | Schedule = 0.9):
         super().__init__(learning_rate)
-        self.momentum = checks.real("momentum", momentum, 0.0, below=1.0)
+        self.momentum = momentum
 
     def _update(self, parameter, value, gradient, velocity):
         self._ops.momentum_update(value, gradient, velocity, self._rate, self._real(self.momentum))
@@ -127,10 +208,15 @@ class RMSProp(Optimizer):
 
     moments = 1
 
-    def __init__(self, learning_rate: float = 1e-3, decay: float = 0.9, epsilon: float = 1e-8):
+    decay = Hyperparameter(0.0, below=1.0)
+    epsilon = Hyperparameter(above=0.0)
+
+    def __init__(
+        self, learning_rate: float | Schedule = 1e-3, decay: float | Schedule = 0.9, epsilon: float | Schedule = 1e-8
+    ):
         super().__init__(learning_rate)
-        self.decay = checks.real("decay", decay, 0.0, below=1.0)
-        self.epsilon = checks.real("epsilon", epsilon, above=0.0)
+        self.decay = decay
+        self.epsilon = epsilon
 
     def _update(self, parameter, value, gradient, mean_square):
         real = self._real
@@ -147,23 +233,31 @@ class AdamW(Optimizer):
 
     moments = 2
 
+    beta1 = Hyperparameter(0.0, below=1.0)
+    beta2 = Hyperparameter(0.0, below=1.0)
+    epsilon = Hyperparameter(above=0.0)
+    weight_decay = Hyperparameter(0.0)
+
     def __init__(
         self,
-        learning_rate: float = 1e-3,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        epsilon: float = 1e-8,
-        weight_decay: float = 0.01,
+        learning_rate: float | Schedule = 1e-3,
+        beta1: float | Schedule = 0.9,
+        beta2: float | Schedule = 0.999,
+        epsilon: float | Schedule = 1e-8,
+        weight_decay: float | Schedule = 0.01,
     ):
         super().__init__(learning_rate)
-        self.beta1 = checks.real("beta1", beta1, 0.0, below=1.0)
-        self.beta2 = checks.real("beta2", beta2, 0.0, below=1.0)
-        self.epsilon = checks.real("epsilon", epsilon, above=0.0)
-        self.weight_decay = checks.real("weight_decay", weight_decay, 0.0)
+        self.beta1 = beta1
+        self.beta2 = beta2
+        self.epsilon = epsilon
+        self.weight_decay = weight_decay
 
     def _attach(self, parameters):
         super()._attach(parameters)
         self._correction = self._backend.zeros((2,), self._dtype)
+
+    def _state(self):
+        return {**super()._state(), "correction": self._correction}
 
     def _advance(self):
         self._ops.adam_advance(self._correction, self._real(self.beta1), self._real(self.beta2))
@@ -179,5 +273,11 @@ class AdamW(Optimizer):
 class Adam(AdamW):
     """Adam (Kingma & Ba 2015): `AdamW` without weight decay."""
 
-    def __init__(self, learning_rate: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8):
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 1e-3,
+        beta1: float | Schedule = 0.9,
+        beta2: float | Schedule = 0.999,
+        epsilon: float | Schedule = 1e-8,
+    ):
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay=0.0)

@@ -1,4 +1,4 @@
-"""Model files: a plain npz of arrays and one description in JSON. No pickle, so loading runs no code."""
+"""Files of models and runs: a plain npz of arrays and one description in JSON. No pickle: loading runs no code."""
 
 from __future__ import annotations
 
@@ -9,23 +9,27 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from minidl import checks
 from minidl.files import write_whole
 
-FORMAT = "minidl model"
+MODEL = "minidl model"
+CHECKPOINT = "minidl checkpoint"
 VERSION = 1
 ZIP_MAGIC = b"PK\x03\x04"
 
 
-def write(path: str | os.PathLike[str], description: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Write a model file, whole or not at all."""
-    text = json.dumps({"format": FORMAT, "version": VERSION, **description}, ensure_ascii=False)
+def write(
+    path: str | os.PathLike[str], kind: str, description: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> None:  # fmt: skip
+    """Write a file of that kind, whole or not at all."""
+    text = json.dumps({"format": kind, "version": VERSION, **description}, ensure_ascii=False)
     members: Any = {"description": np.array(text), **arrays}
     with write_whole(path) as file:
         np.savez(file, **members)
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The description and the arrays of a model file.
+def read(path: str | os.PathLike[str], *kinds: str) -> tuple[str, dict[str, Any], dict[str, np.ndarray]]:
+    """The kind, the description and the arrays of a file that is one of `kinds`.
 
     Raises FileNotFoundError where there is no file, ValueError where the file is truncated, corrupt or another kind.
     """
@@ -34,11 +38,25 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nda
         try:
             description, arrays = _parse(file)
         except Exception as error:  # damaged bytes make zipfile, NumPy and json raise a dozen kinds of exceptions
-            raise ValueError(f"{path} is not a minidl model file, or it is damaged ({error})") from error
+            raise ValueError(f"{path} is not a {kinds[0]} file, or it is damaged ({error})") from error
+    kind = description.get("format")
+    if kind not in kinds:
+        raise ValueError(f"{path} is not a {kinds[0]} file, but {checks.describe(kind)}")
     if description.get("version") != VERSION:
         version = description.get("version")
         raise ValueError(f"{path} has version {version} of the format; this minidl reads {VERSION}")
-    return description, arrays
+    return kind, description, arrays
+
+
+def grouped(groups: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Several groups of arrays as one, under names such as "model/0.weight"."""
+    return {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
+
+
+def group(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """One of the groups again."""
+    prefix = f"{name}/"
+    return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
 
 
 def _parse(file: BinaryIO) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -48,9 +66,9 @@ def _parse(file: BinaryIO) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     with np.load(file, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     if "description" not in arrays:
-        raise ValueError("it has no description of a model")
+        raise ValueError("it has no description")
     description = json.loads(str(arrays.pop("description")))
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
+    if not isinstance(description, dict):
         raise ValueError("its description is not one of minidl")
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):
         raise ValueError("it has members that are not arrays")

@@ -7,37 +7,42 @@ One step is the four lines that every lecture shows:
     model.backward(loss.backward())
     optimizer.step(model.parameters())
 
-`fit` puts around them the order of the samples, validation, the display, and the two ways in which a run ends early.
+`fit` puts around them the order of the samples, augmentation, clipping, validation, the display, callbacks, and the
+ways in which a run ends early and goes on later.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from minidl import checks
+from minidl import callbacks as events
+from minidl import checkpoints, checks
 from minidl.backend import Backend
+from minidl.callbacks import Callback
 from minidl.data.dataset import Dataset
 from minidl.history import Epoch, History
 from minidl.layers.base import Layer
 from minidl.layers.sequential import Sequential
-from minidl.losses import Loss
+from minidl.losses import Loss, map_targets, one_hot
 from minidl.optimizers import Optimizer
 
 EVALUATION_BATCH = 1024
 
 
 class DivergenceError(ArithmeticError):
-    """The loss became NaN or infinite. `layer` is the first layer whose output was not finite, or None;
+    """The loss or the weights became NaN or infinite. `layer` is the first layer whose output was not finite, or None;
     `history` has the epochs before."""
 
     layer: Layer | None = None
@@ -64,15 +69,27 @@ def fit(
     epochs: int = 10,
     batch_size: int = 128,
     shuffle: bool = True,
+    augmentation: Callable | None = None,
+    clip: Callable | None = None,
+    callbacks: Sequence[Callback] = (),
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    log: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> History:
     """Train `model` on `train` and return what happened in each epoch.
 
-    loss, optimizer   what is made small, and how
+    loss, optimizer   what is made small, and how; penalties of the model are added to the loss
     validation        a data set to evaluate after each epoch
-    epochs            passes over the data
+    epochs            passes over the data, those before a `resume` included
     batch_size        rows for each step; a last, smaller batch is used too
     shuffle           whether each epoch takes the rows in a new random order, drawn from the model's seed
+    augmentation      a `minidl.data.Augmentation`, or any f(x, targets, rng) → (x, targets), for each training batch
+    clip              a `minidl.ClipNorm` or `minidl.ClipValue`, or any f(parameters), between backward pass and step
+    callbacks         see `minidl.callbacks`: early stopping, schedules, checkpoints, your own
+    checkpoint        a file to write after each epoch, whole or not at all
+    resume            such a file: go on as if the run had never stopped, with the same arguments and data
+    log               a .csv or .jsonl file that gets a line after each epoch
     progress          whether to show a bar (on stderr, if that is a terminal) and print a line for each epoch
 
     Ctrl-C ends the run after the current step: the model keeps what it has learned, and `history.interrupted` is true.
@@ -81,85 +98,210 @@ def fit(
     Raises TypeError or ValueError for arguments that do not fit together, before the first step; `DivergenceError`
     when the loss becomes NaN or infinite.
     """
-    _check("model", model, Sequential)
-    _check("loss", loss, Loss)
-    _check("optimizer", optimizer, Optimizer)
-    checks.integer("epochs", epochs)
-    checks.integer("batch_size", batch_size)
-    checks.boolean("shuffle", shuffle)
     checks.boolean("progress", progress)
-    model.parameters()  # settles a model that has no backend yet
-    x, targets = _prepare("train", model, train, loss)
-    if validation is not None:
-        _prepare("validation", model, validation, loss)
-    last = len(x) % batch_size or batch_size
-    if last < model.smallest_batch:
-        raise ValueError(
-            f"batch_size got {batch_size}, which leaves a last batch of {last} row out of {len(x)}; batch "
-            f"normalization expects at least {model.smallest_batch}: choose another batch_size"
-        )
+    listeners = list(_checked_callbacks(callbacks))
+    if log is not None:
+        listeners.append(events.Log(log))
+    if checkpoint is not None:
+        listeners.append(events.Checkpoint(checkpoint))
+    run = Run(
+        model, train, loss, optimizer, validation, epochs, batch_size, shuffle, augmentation, clip, listeners, progress
+    )
+    if resume is not None:
+        checkpoints.restore(run, resume)
+    run.go()
+    return run.history
 
-    history = History()
-    loss.use(model.backend)
-    batches = _Batches(model.backend, x, targets, batch_size)
-    with _interrupt_between_steps() as interrupted:
-        for epoch in range(1, epochs + 1):
-            start = time.perf_counter()
-            order = _order(model, len(x)) if shuffle else np.arange(len(x))
-            _train_one_epoch(model, loss, optimizer, batches, order, epoch, epochs, progress, interrupted, history)
-            if interrupted:
-                break
-            model.epochs_trained += 1
-            mean_loss, accuracy = loss.mean_so_far()
-            held_out: Any = evaluate(model, validation, loss=loss) if validation is not None else (None, None)
-            if held_out[0] is not None and not math.isfinite(held_out[0]):
-                raise _divergence(model, "validation loss", held_out[0], f"after epoch {epoch}", history)
-            seconds = time.perf_counter() - start
-            history.epochs.append(
-                Epoch(
-                    epoch,
-                    mean_loss,
-                    accuracy,
-                    held_out[0],
-                    held_out[1],
-                    learning_rate=optimizer.learning_rate,
-                    seconds=seconds,
-                )
+
+class Run:
+    """A training run, as callbacks see it: the arguments of `fit` under their names, and
+
+    history   the epochs so far
+    epoch     the number of the present epoch, from 1
+    step      how many steps the run has made
+    stopped   why the run ends after this epoch, or None
+    """
+
+    def __init__(
+        self, model, train, loss, optimizer, validation, epochs, batch_size, shuffle, augmentation, clip, callbacks,
+        progress,
+    ):  # fmt: skip
+        _check("model", model, Sequential)
+        _check("loss", loss, Loss)
+        _check("optimizer", optimizer, Optimizer)
+        for argument, value in (("augmentation", augmentation), ("clip", clip)):
+            if value is not None and not callable(value):
+                raise TypeError(f"{argument} got {checks.describe(value)}; expected something that can be called")
+        self.model, self.loss, self.optimizer, self.validation = model, loss, optimizer, validation
+        self.epochs = checks.integer("epochs", epochs)
+        self.batch_size = checks.integer("batch_size", batch_size)
+        self.shuffle = checks.boolean("shuffle", shuffle)
+        self.clip, self.callbacks, self.progress = clip, callbacks, progress
+        self.augmentation = augmentation
+        self.history = History()
+        self.step = 0
+        self.stopped: str | None = None
+        self.parameters = model.parameters()  # settles a model that has no backend yet
+        x, targets = _prepare("train", model, train, loss)
+        if getattr(augmentation, "mixes_targets", False):
+            targets = _mixable(targets, model.n_out or x.shape[1], model.dtype)
+        if validation is not None:
+            _prepare("validation", model, validation, loss)
+        last = len(x) % batch_size or batch_size
+        if last < model.smallest_batch:
+            raise ValueError(
+                f"batch_size got {batch_size}, which leaves a last batch of {last} row out of {len(x)}; batch "
+                f"normalization expects at least {model.smallest_batch}: choose another batch_size"
             )
-            if progress:
-                print(history.epochs[-1], flush=True)
-            if interrupted:
-                break
-    if interrupted:
-        history.interrupted = True
-        if progress:
-            print(f"interrupted; whole epochs: {len(history)}. The model keeps what it has learned", flush=True)
-    return history
+        self.batches = _Batches(model.backend, x, targets, batch_size)
+        self.optimizer_at_start = repr(optimizer)
+
+    @property
+    def epoch(self) -> int:
+        return len(self.history) + 1
+
+    def stop(self, reason: str) -> None:
+        """End the run after this epoch."""
+        self.stopped = reason
+
+    def settings(self) -> dict[str, Any]:
+        """What a resumed run must share with the one before it, to be the same run."""
+        return {
+            "loss": repr(self.loss),
+            "optimizer": self.optimizer_at_start,
+            "batch_size": self.batch_size,
+            "shuffle": self.shuffle,
+            "augmentation": repr(self.augmentation),
+            "clip": repr(self.clip),
+            "callbacks": [type(callback).__name__ for callback in self.callbacks if not callback.writes],
+            "train": self.batches.digest(),
+        }
+
+    def go(self) -> None:
+        """Train to the last epoch, or until somebody stops the run."""
+        self.loss.use(self.model.backend)
+        self._tell("on_start")
+        with _interrupt_between_steps() as interrupted:
+            while self.epoch <= self.epochs and not self.stopped and not interrupted:
+                self._train_one_epoch(interrupted)
+        self.history.interrupted = bool(interrupted)
+        self._tell("on_end")
+        if self.progress and self.stopped:
+            print(f"stopped: {self.stopped}", flush=True)
+        if self.progress and interrupted:
+            print(
+                f"interrupted; whole epochs: {len(self.history)}. The model keeps what it has learned", flush=True
+            )  # fmt: skip
+
+    def _tell(self, event: str) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(self)
+
+    def _train_one_epoch(self, interrupted: _Flag) -> None:
+        start = time.perf_counter()
+        model = self.model
+        stream = f"{model.name}.{{}}.{model.epochs_trained}"
+        rows = len(self.batches.x)
+        order = model.streams.generator(stream.format("order")).permutation(rows) if self.shuffle else np.arange(rows)
+        augment = None
+        if self.augmentation is not None:
+            rng = model.streams.generator(stream.format("augmentation"))
+            augment = lambda x, targets: self.augmentation(x, targets, rng)  # noqa: E731
+        self._tell("on_epoch_start")
+        steps = self._steps(self.batches.in_order(order, augment), -(-rows // self.batches.size), interrupted)
+        if steps is None:
+            return
+        model.epochs_trained += 1
+        mean_loss, accuracy = self.loss.mean_so_far()
+        penalty = sum(float(model.backend.to_numpy(cost)[1]) for cost in self._costs()) / steps
+        held_out: Any = (None, None)
+        if self.validation is not None:
+            held_out = evaluate(model, self.validation, loss=self.loss)
+            if not math.isfinite(held_out.loss):
+                raise self._divergence("validation loss", held_out.loss, f"after epoch {self.epoch}")
+        self._check_weights()
+        self.history.epochs.append(
+            Epoch(
+                self.epoch,
+                mean_loss,
+                accuracy,
+                held_out[0],
+                held_out[1],
+                learning_rate=self.optimizer.learning_rate,
+                seconds=time.perf_counter() - start,
+                penalty=penalty,
+            )
+        )
+        if self.progress:
+            print(self.history.epochs[-1], flush=True)
+        self._tell("on_epoch_end")
+        self._tell("write")
+
+    def _steps(self, batches: Iterator[tuple[Any, Any]], steps: int, interrupted: _Flag) -> int | None:
+        """One pass over the data; the number of steps, or None if it was interrupted before its end."""
+        model, loss, interval = self.model, self.loss, self.model.backend.readback_interval
+        before = [callback.on_step_start for callback in self.callbacks if callback.follows_steps]
+        after = [callback.on_step_end for callback in self.callbacks if callback.follows_steps]
+        loss.restart()
+        for cost in self._costs():
+            model.backend.copy_into(cost, np.zeros(2))
+        description = f"epoch {self.epoch}/{self.epochs}"
+        hidden = None if self.progress else True  # None: only where stderr is a terminal
+        with tqdm(total=steps, desc=description, leave=False, disable=hidden, file=sys.stderr) as bar:
+            for step, (x, targets) in enumerate(batches, start=1):
+                for tell in before:
+                    tell(self)
+                outputs = model.forward(x, training=True)
+                loss.compute(outputs, targets)
+                if step % interval == 0 or step == steps:
+                    self._look(f"in epoch {self.epoch}, step {step}", bar)
+                model.backward_parameters(loss.backward())
+                if self.clip is not None:
+                    self.clip(self.parameters)
+                self.optimizer.step(self.parameters)
+                self.step += 1
+                for tell in after:
+                    tell(self)
+                bar.update()
+                if interrupted and step < steps:
+                    return None
+        return steps
+
+    def _look(self, when: str, bar: tqdm) -> None:
+        if not math.isfinite(self.loss.value):
+            raise self._divergence("loss", self.loss.value, when)
+        if not bar.disable:
+            bar.set_postfix_str(str(Evaluation(*self.loss.mean_so_far())), refresh=False)
+
+    def _costs(self) -> list[Any]:
+        return [layer.cost for layer in self.model.walk() if layer.cost is not None]
+
+    def _check_weights(self) -> None:
+        for parameter in self.parameters:
+            values = self.model.backend.to_numpy(parameter.value)
+            if not np.isfinite(values).all():
+                wrong = values[~np.isfinite(values)][0]
+                raise self._divergence(parameter.name, wrong, f"in the last step of epoch {self.epoch}")
+
+    def _divergence(self, what: str, value: float, when: str) -> DivergenceError:
+        layer = self.model.first_not_finite()
+        where = (
+            f"the first layer with a non-finite output is {layer.label}" if layer else "all layer outputs are finite"
+        )
+        error = DivergenceError(
+            f"the {what} became {value} {when}; {where}. "
+            f"Try a smaller learning rate, another initializer, or batch normalization"
+        )
+        error.layer, error.history = layer, self.history
+        return error
 
 
-def _train_one_epoch(model, loss, optimizer, batches, order, epoch, epochs, progress, interrupted, history):
-    parameters = model.parameters()
-    interval = model.backend.readback_interval
-    steps = -(-len(order) // batches.size)
-    loss.restart()
-    with tqdm(
-        total=steps, desc=f"epoch {epoch}/{epochs}", leave=False, disable=None if progress else True, file=sys.stderr
-    ) as bar:
-        for step, (x, targets) in enumerate(batches.in_order(order), start=1):
-            outputs = model.forward(x, training=True)
-            loss.compute(outputs, targets)
-            if step % interval == 0 or step == steps:
-                value = loss.value
-                if not math.isfinite(value):
-                    raise _divergence(model, "loss", value, f"in epoch {epoch}, step {step}", history)
-                if not bar.disable:
-                    mean, accuracy = loss.mean_so_far()
-                    bar.set_postfix_str(str(Evaluation(mean, accuracy)), refresh=False)
-            model.backward_parameters(loss.backward())
-            optimizer.step(parameters)
-            bar.update()
-            if interrupted:
-                return
+def _checked_callbacks(callbacks: Any) -> Sequence[Callback]:
+    if not isinstance(callbacks, (list, tuple)):
+        raise TypeError(f"callbacks got {checks.describe(callbacks)}; expected a list of minidl.callbacks.Callback")
+    for callback in callbacks:
+        _check("a callback", callback, Callback)
+    return callbacks
 
 
 def evaluate(model: Sequential, data: Dataset, *, loss: Loss) -> Evaluation:
@@ -181,24 +323,42 @@ def evaluate(model: Sequential, data: Dataset, *, loss: Loss) -> Evaluation:
 class _Batches:
     """The rows of a data set in any order, batch by batch, as arrays of the backend."""
 
-    def __init__(self, backend: Backend, x: np.ndarray, targets: np.ndarray, size: int):
+    def __init__(self, backend: Backend, x: np.ndarray, targets: Any, size: int):
         self.backend, self.x, self.targets = backend, x, targets
         self.size = min(size, len(x))
-        self._x = np.empty((self.size, *x.shape[1:]), x.dtype)
-        self._targets = np.empty((self.size, *targets.shape[1:]), targets.dtype)
+        self._x = self._room(x)
+        self._targets = map_targets(self._room, targets)
 
-    def in_order(self, order: np.ndarray) -> Iterator[tuple[Any, Any]]:
+    def _room(self, array: np.ndarray) -> np.ndarray:
+        return np.empty((self.size, *array.shape[1:]), array.dtype)
+
+    def in_order(self, order: np.ndarray, augment: Callable | None = None) -> Iterator[tuple[Any, Any]]:
         for start in range(0, len(order), self.size):
             rows = order[start : start + self.size]
-            x, targets = self._x[: len(rows)], self._targets[: len(rows)]
-            np.take(self.x, rows, axis=0, out=x, mode="clip")  # `clip` writes straight into `out`; rows are in range
-            np.take(self.targets, rows, axis=0, out=targets, mode="clip")
-            yield self.backend.wrap(x), self.backend.wrap(targets)
+
+            def take(source: np.ndarray, room: np.ndarray, rows: np.ndarray = rows) -> np.ndarray:
+                # `clip` writes straight into `out`; the rows are in range.
+                return np.take(source, rows, axis=0, out=room[: len(rows)], mode="clip")
+
+            x, targets = take(self.x, self._x), map_targets(take, self.targets, self._targets)
+            if augment is not None:
+                x, targets = augment(x, targets)
+            yield self.backend.wrap(x), map_targets(self.backend.wrap, targets)
+
+    def digest(self) -> int:
+        """A checksum of the data, by which a resumed run sees that they are the same."""
+        parts = self.targets.values() if isinstance(self.targets, dict) else [self.targets]
+        checksum = zlib.crc32(self.x.data)
+        for part in parts:
+            checksum = zlib.crc32(part.data, checksum)
+        return checksum
 
 
-def _order(model: Sequential, rows: int) -> np.ndarray:
-    """A random order of the rows, a function of the model's seed and of the number of epochs it has seen."""
-    return model.streams.generator(f"{model.name}.order.{model.epochs_trained}").permutation(rows)
+def _mixable(targets: Any, classes: int, dtype: np.dtype) -> np.ndarray:
+    """Targets as an array of which weighted means make sense."""
+    if isinstance(targets, dict):
+        raise ValueError("augmentation mixes targets, which works for one task only; the loss has several heads")
+    return one_hot(targets, classes, dtype) if targets.ndim == 1 else targets
 
 
 def _prepare(argument: str, model: Sequential, data: Dataset, loss: Loss) -> tuple[np.ndarray, np.ndarray]:
@@ -217,17 +377,6 @@ def _check(argument: str, value: Any, kind: type) -> None:
     if not isinstance(value, kind):
         hint = f"; did you mean {value.__name__}()?" if isinstance(value, type) and issubclass(value, kind) else ""
         raise TypeError(f"{argument} got {checks.describe(value)}; expected a minidl.{kind.__name__}{hint}")
-
-
-def _divergence(model: Sequential, what: str, value: float, when: str, history: History) -> DivergenceError:
-    layer = model.first_not_finite()
-    where = f"the first layer with a non-finite output is {layer.label}" if layer else "all layer outputs are finite"
-    error = DivergenceError(
-        f"the {what} became {value} {when}; {where}. "
-        f"Try a smaller learning rate, another initializer, or batch normalization"
-    )
-    error.layer, error.history = layer, history
-    return error
 
 
 class _Flag:

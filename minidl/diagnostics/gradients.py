@@ -1,9 +1,10 @@
 """Gradient checks: the backward pass that somebody wrote against differences of the forward pass.
 
-A check is only as good as its questions. Here the output is weighed with random numbers c, L = Σ c y: all ones would
-ask nothing of batch norm or softmax, whose input gradients are then zero. Everything is float64. The state of the model
-is put back before every forward pass, so a dropout mask stays the same. Where a step crosses a kink of an activation,
-the difference is no derivative; such a step is made smaller, and left out if that does not help.
+A check is only as good as its questions. Here the output is weighed with random numbers c, L = Σ c y, plus the penalties
+of layers: all ones would ask nothing of batch norm or softmax, whose input gradients are then zero.
+Everything is float64. The state of the model is put back before every forward pass, so a dropout mask stays the same.
+Where a step crosses a kink of an activation, the difference is no derivative; such a step is made smaller, and left out
+if that does not help.
 """
 
 from __future__ import annotations
@@ -176,14 +177,15 @@ class _Comparison:
         self.restore()
         outputs = self.layer.forward(self.layer.backend.wrap(self.x), training=True)
         if self.loss is not None:
-            value = self.loss.forward(outputs, self.targets)
+            value = self.loss.forward(outputs, self.targets) + self.layer.penalty_cost()
             self.scale = abs(value) + 1.0
             return value
         y = self.layer.backend.to_numpy(outputs)
         if self.weights is None:
             self.weights = self.rng.standard_normal(y.shape)
-        self.scale = float(np.abs(self.weights * y).sum())
-        return math.fsum((self.weights * y).ravel())
+        penalty = self.layer.penalty_cost()
+        self.scale = float(np.abs(self.weights * y).sum()) + penalty
+        return math.fsum((self.weights * y).ravel()) + penalty
 
     def sides(self) -> list[np.ndarray]:
         """On which side of its kinks every activation was, in the last forward pass."""

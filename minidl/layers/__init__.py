@@ -6,16 +6,35 @@ import os
 from collections.abc import Iterable
 
 from minidl.layers.activations import ACTIVATION_LAYERS, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
+from minidl.layers.activity_penalty import ActivityPenalty
 from minidl.layers.base import Layer, Parameter
 from minidl.layers.batchnorm import BatchNorm
 from minidl.layers.centered_dense import CenteredDense
 from minidl.layers.dense import Dense
-from minidl.layers.dropout import Dropout
+from minidl.layers.dropout import Dropout, StochasticDepth
+from minidl.layers.heads import Heads
+from minidl.layers.noise import GaussianNoise
+from minidl.layers.noisy_dense import DropConnect, NoisyDense
 from minidl.layers.residual import Residual
 from minidl.layers.sequential import Sequential, layer_classes, load_model
+from minidl.layers.stochastic import Stochastic
 
 LAYERS: dict[str, type[Layer]] = layer_classes(
-    [Dense, CenteredDense, BatchNorm, Dropout, Residual, Sequential, *ACTIVATION_LAYERS.values()]
+    [
+        ActivityPenalty,
+        BatchNorm,
+        CenteredDense,
+        Dense,
+        DropConnect,
+        Dropout,
+        GaussianNoise,
+        Heads,
+        NoisyDense,
+        Residual,
+        Sequential,
+        StochasticDepth,
+        *ACTIVATION_LAYERS.values(),
+    ]
 )
 
 
@@ -34,18 +53,25 @@ def load(path: str | os.PathLike[str], backend: str = "auto", layers: Iterable[t
 __all__ = [
     "ACTIVATION_LAYERS",
     "LAYERS",
+    "ActivityPenalty",
     "BatchNorm",
     "CenteredDense",
     "Dense",
+    "DropConnect",
     "Dropout",
+    "GaussianNoise",
+    "Heads",
     "Layer",
     "LeakyReLU",
+    "NoisyDense",
     "Parameter",
     "ReLU",
     "Residual",
     "Sequential",
     "Sigmoid",
     "Softplus",
+    "Stochastic",
+    "StochasticDepth",
     "Tanh",
     "load",
 ]

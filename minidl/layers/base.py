@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,18 @@ from minidl import backend as backends
 from minidl import checks
 from minidl.backend import Backend
 from minidl.buffers import Buffers
+from minidl.penalties import Penalty
 from minidl.streams import Streams
 
 DTYPES = ("float32", "float64")
 
 
 class Parameter:
-    """An array that is learned, and its gradient. `decays` says whether weight decay applies: to weights only."""
+    """An array that is learned, and its gradient.
+
+    decays     whether weight decay applies: to weights only
+    max_norm   what no column of the value may exceed in length after a step, or None
+    """
 
     def __init__(self, name: str, value: np.ndarray, backend: Backend, dtype: Any, decays: bool):
         self.name = name
@@ -27,6 +33,7 @@ class Parameter:
         self.value = backend.array(value, dtype)
         self.gradient = backend.zeros(value.shape, dtype)
         self.decays = decays
+        self.max_norm: float | None = None
 
     def __repr__(self) -> str:
         return f"<Parameter {self.name} {self.value.shape} {self.value.dtype}>"
@@ -42,13 +49,18 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a layer lives: its backend and dtype, the random streams of its model, and its own name there."""
+    """Where a layer lives: its backend and dtype, the random streams of its model, and its own name there.
+
+    follows   the activation that the output of the layer goes into, such as "leaky_relu(slope=0.1)"
+    penalty   on weights whose layer has none of its own
+    """
 
     backend: Backend
     dtype: np.dtype
     streams: Streams
     name: str
-    follows: str | None = None  # the activation that the output of the layer goes into, such as "leaky_relu(slope=0.1)"
+    follows: str | None = None
+    penalty: Penalty | None = None
 
     @classmethod
     def of(cls, backend: str, seed: int, dtype: str, name: str = "") -> Place:
@@ -75,6 +87,7 @@ class Layer:
 
     place: Place | None = None
     x: Any = None  # the input of the last forward pass, if that was a training pass
+    cost: Any = None  # (2,) array of the backend, if the layer has a penalty: that of the last training pass, and a sum
 
     # For subclasses to fill in ---------------------------------------------------------------------------------------
 
@@ -169,6 +182,17 @@ class Layer:
         self._buffers = Buffers(place.backend)
         self.allocate()
 
+    def settle_children(self, follows: Iterable[str | None]) -> None:
+        """Give the layers inside their places; `follows` has the activation behind each, as far as there is one."""
+        place = self._settled
+        prefix = f"{place.name}." if place.name else ""
+        try:
+            for (name, child), activation in zip_longest(self.named_children().items(), follows):
+                child.settle(replace(place, name=f"{prefix}{name}.{type(child).__name__}", follows=activation))
+        except Exception:
+            self.place = None  # a model with a layer of another one must not look settled the next time
+            raise
+
     @property
     def backend(self) -> Backend:
         return self._settled.backend
@@ -203,18 +227,36 @@ class Layer:
         return self.place
 
     def parameters(self) -> list[Parameter]:
-        """The parameters of the layer, weight before bias, γ before β."""
+        """The parameters of the layer, weight before bias, γ before β, and those of the layers inside, in order."""
         if self.place is None:
             self.build()
-        return list(self._parameters.values())
+        inner = (parameter for child in self.children() for parameter in child.parameters())
+        return [*self._parameters.values(), *inner]
+
+    def penalty_cost(self) -> float:
+        """What the penalties of this layer and of those inside it add to the cost, as of the last training pass."""
+        costs = (layer.cost for layer in self.walk() if layer.cost is not None)
+        return float(sum(self.backend.to_numpy(cost)[0] for cost in costs))
 
     def start(self) -> str:
         """How the weights start, for a summary; empty for a layer without weights."""
         return ""
 
-    def children(self) -> tuple[Layer, ...]:
+    def multiply_adds(self) -> int:
+        """Multiplications with an addition in the matrix products of one forward pass, for each row of x."""
+        return sum(child.multiply_adds() for child in self.children())
+
+    def named_children(self) -> dict[str, Layer]:
+        """The layers inside this one by name, in the order of the forward pass."""
+        return {}
+
+    def children(self) -> list[Layer]:
         """The layers inside this one, in the order of the forward pass."""
-        return ()
+        return list(self.named_children().values())
+
+    def heading(self) -> str:
+        """What a summary shows in the line above the layers inside this one."""
+        return type(self).__name__
 
     def walk(self) -> Iterator[Layer]:
         """This layer and all layers inside it."""
@@ -231,10 +273,17 @@ class Layer:
         for name, parameter in self._parameters.items():
             yield name, parameter.value
         yield from self._state.items()
+        for child_name, child in self.named_children().items():
+            for name, array in child.arrays():
+                yield f"{child_name}.{name}", array
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of the constructor, by name."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def description(self) -> dict[str, Any]:
+        """The layer as JSON: its class and the arguments of its constructor."""
+        return {"layer": type(self).__name__, **self.arguments()}
 
     def __repr__(self) -> str:
         """The call that builds the layer again; optional arguments are left out where they have their default."""
@@ -246,3 +295,8 @@ class Layer:
             elif value != parameter.default:
                 parts.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(parts)})"
+
+
+def links(name: str) -> bool:
+    """Whether the child of that name takes what the child before it gives; else it takes what the parent takes."""
+    return name.isdigit()

@@ -10,6 +10,7 @@ import numpy as np
 from minidl import checks
 from minidl.initializers import Initializer
 from minidl.layers.dense import Dense
+from minidl.penalties import Penalty
 
 
 class CenteredDense(Dense):
@@ -22,10 +23,18 @@ class CenteredDense(Dense):
     n_in, n_out   features in and out; at least two in, because one weight alone has nothing to be centred against
     init          how v starts; g starts as ‖u‖, so that W starts as v with its means taken out
     bias          whether there is a b; it starts at 0
+    penalty       on W, as for `Dense`
     """
 
-    def __init__(self, n_in: int, n_out: int, init: str | Initializer = "auto", bias: bool = True):
-        super().__init__(checks.integer("n_in", n_in, minimum=2), n_out, init, bias)
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        init: str | Initializer = "auto",
+        bias: bool = True,
+        penalty: str | Penalty | None = None,
+    ):
+        super().__init__(checks.integer("n_in", n_in, minimum=2), n_out, init, bias, penalty)
 
     def allocate(self) -> None:
         v = self.initial_weights()
@@ -38,14 +47,13 @@ class CenteredDense(Dense):
         self.weight: Any = SimpleNamespace(
             value=self.buffer("weight", self.n_in, self.n_out), gradient=self.buffer("dweight", self.n_in, self.n_out)
         )
+        self.used = self.weight
         self.unit = self.buffer("unit", self.n_in, self.n_out)
         self.norm = self.buffer("norm", self.n_out)
         self.sums = self.buffer("sums", self.n_out)
 
-    def forward(self, x: Any, training: bool = False) -> Any:
-        x = self.begin_forward(x, training)
+    def prepare_weight(self, training: bool) -> None:
         self.ops.centered_weight(self.direction.value, self.gain.value, self.unit, self.norm, self.weight.value)
-        return super().forward(x, training)
 
     def backward_parameters(self, dy: Any) -> None:
         super().backward_parameters(dy)

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from minidl import checks, initializers
+from minidl import checks, initializers, penalties
 from minidl.initializers import Initializer
-from minidl.layers.base import Layer, Parameter
+from minidl.layers.base import Parameter
+from minidl.layers.penalized import Penalized
+from minidl.penalties import Penalty
 
 
-class Dense(Layer):
+class Dense(Penalized):
     """Affine map y = x W + b.
 
     Backward, given dy = dL/dy:  dW = xᵀ dy,   db = Σ_batch dy,   dx = dy Wᵀ.
@@ -20,22 +22,36 @@ class Dense(Layer):
     init          how W starts: a name from `minidl.initializers`, an initializer, or "auto", which chooses by the
                   activation that follows: He for ReLUs, Glorot for tanh and sigmoid, LeCun; b starts at 0
     bias          whether there is a b; a layer before a `BatchNorm` needs none
+    penalty       on W, such as `minidl.L2(1e-4)`, which adds its gradient to dW; None takes that of the model
+    max_norm      after each step, columns of W longer than this are scaled down to it (Srivastava et al. 2014), or None
     """
 
     weight: Parameter
     bias: Parameter | None = None
+    used: Any  # what multiplies x, with value and gradient: the weight itself, or something made from it
 
-    def __init__(self, n_in: int, n_out: int, init: str | Initializer = "auto", bias: bool = True):
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        init: str | Initializer = "auto",
+        bias: bool = True,
+        penalty: str | Penalty | None = None,
+        max_norm: float | None = None,
+    ):
         self.n_in = checks.integer("n_in", n_in)
         self.n_out = checks.integer("n_out", n_out)
         self.init = init if isinstance(init, str) and init == "auto" else str(initializers.get(init))
         self.has_bias = checks.boolean("bias", bias)
+        self.penalty = penalties.text(penalty)
+        self.max_norm = None if max_norm is None else checks.real("max_norm", max_norm, above=0.0)
 
     def arguments(self) -> dict[str, Any]:
         return {**super().arguments(), "bias": self.has_bias}
 
     def allocate(self) -> None:
-        self.weight = self.parameter("weight", self.initial_weights(), decays=True)
+        self.weight = self.used = self.parameter("weight", self.initial_weights(), decays=True)
+        self.weight.max_norm = self.max_norm
         self.allocate_bias()
 
     def initial_weights(self) -> np.ndarray:
@@ -49,28 +65,47 @@ class Dense(Layer):
     def start(self) -> str:
         return f"{self.initializer}, std {self.initial_std:.4g}"
 
+    def multiply_adds(self) -> int:
+        return self.n_in * self.n_out
+
     def allocate_bias(self) -> None:
         if self.has_bias:
             self.bias = self.parameter("bias", np.zeros(self.n_out))
+        self.allocate_penalty(penalties.get(self.penalty) if self.penalty else self._settled.penalty)
 
     def forward(self, x: Any, training: bool = False) -> Any:
         x = self.begin_forward(x, training)
         y = self.buffer("y", x.shape[0], self.n_out)
-        self.ops.dense_forward(x, self.weight.value, self.bias.value if self.bias else None, y)
+        self.prepare_weight(training)
+        self.ops.dense_forward(x, self.used.value, self.bias.value if self.bias else None, y)
+        if training:
+            self.penalize(self.weight.value)
         return y
 
     def backward(self, dy: Any) -> Any:
         self.backward_parameters(dy)
         x, dy = self.begin_backward(dy)
         dx = self.buffer("dx", *x.shape)
-        self.ops.dense_backward_input(dy, self.weight.value, dx)
+        self.ops.dense_backward_input(dy, self.used.value, dx)
         return dx
 
     def backward_parameters(self, dy: Any) -> None:
         x, dy = self.begin_backward(dy)
-        self.ops.dense_backward_weight(x, dy, self.weight.gradient)
+        self.ops.dense_backward_weight(x, dy, self.used.gradient)
         if self.bias:
             self.ops.column_sums(dy, self.bias.gradient)
+        self.pass_weight_gradient_on()
+        self.penalize_gradient(self.weight.value, self.weight.gradient, self.weight.gradient)
+
+    # For layers that make `self.used` from W --------------------------------------------------------------------------
+
+    def prepare_weight(self, training: bool) -> None:
+        """Make `self.used.value`."""
+
+    def pass_weight_gradient_on(self) -> None:
+        """Turn `self.used.gradient` into that of the weight."""
+
+    # For initialization from data ------------------------------------------------------------------------------------
 
     def rescale(self, scale: Any, shift: Any = None) -> None:
         """Make the output of each unit `scale` times what it was, plus `shift`: numbers, or arrays (n_out,)."""

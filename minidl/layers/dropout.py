@@ -7,44 +7,79 @@ from typing import Any
 import numpy as np
 
 from minidl import checks
-from minidl.layers.base import Layer
+from minidl.layers.stochastic import Dropping
+
+KEEP_ALL = np.uint64(0)  # the threshold that no random word is below
 
 
-class Dropout(Layer):
-    """Set each element to 0 with probability `rate`, and divide the others by 1 - rate (inverted dropout).
+class Dropout(Dropping):
+    """Set each element to 0 with probability `rate`; the mask is new for each training pass.
 
-    Training:   y = x ⊙ mask / (1 - rate),   so the expectation of y is x
-    Inference:  y = x
-    Backward:   dx = dy ⊙ mask / (1 - rate), with the same mask
+    Inverted (the default), so that the expectation of y in training is x and inference costs nothing:
+        training:  y = x ⊙ mask / (1 - rate)     inference:  y = x
+    Classic, as it was first published: the units learn at their full size and are scaled at inference:
+        training:  y = x ⊙ mask                  inference:  y = (1 - rate) x
 
-    The mask is not stored: it is a function of the layer's key and of the number of the training pass.
+    Backward:  dx = dy ⊙ mask, with the factor and the mask of the forward pass.
 
-    rate   probability to drop, in [0, 1]; with 1 output and gradient are zero
+    rate       probability to drop, in [0, 1]; with 1 output and gradient are zero
+    inverted   whether the scaling happens in training
     """
 
-    def __init__(self, rate: float):
-        self.rate = checks.real("rate", rate, 0.0, 1.0)
+    def __init__(self, rate: float, inverted: bool = True):
+        self.rate = rate
+        self.inverted = checks.boolean("inverted", inverted)
 
     def leading_activation(self, beyond: str | None) -> str | None:
         return beyond
 
-    def allocate(self) -> None:
-        self.key = self.backend.array(self.streams.key(f"{self.name}.mask"), np.uint32)
-        self.step = self.state("step", np.zeros(1), np.uint32)
-        self.threshold = np.uint64(round(self.rate * 2**32))  # drop where a random 32-bit word is below this
-        self.scale = self.dtype.type(1 / (1 - self.rate) if self.rate < 1 else 0)
-
     def forward(self, x: Any, training: bool = False) -> Any:
         x = self.begin_forward(x, training)
-        if not training:
+        drawing = self.draw(training)
+        if self.inverted and not drawing:
             return x
         y = self.buffer("y", *x.shape)
-        self.ops.dropout_advance(self.step)
-        self.ops.dropout(x, self.key, self.step, self.threshold, self.scale, y)
+        if drawing:
+            self.ops.dropout(x, *self.mask, self._scale(), y)
+        else:
+            self.ops.dropout(x, self.key, self.step, KEEP_ALL, self.dtype.type(1 - self.rate), y)
         return y
 
     def backward(self, dy: Any) -> Any:
         x, dy = self.begin_backward(dy)
         dx = self.buffer("dx", *x.shape)
-        self.ops.dropout(dy, self.key, self.step, self.threshold, self.scale, dx)
+        self.ops.dropout(dy, *self.mask, self._scale(), dx)
+        return dx
+
+    def _scale(self) -> Any:
+        return self.inverse_keep if self.inverted else self.dtype.type(1)
+
+
+class StochasticDepth(Dropping):
+    """Drop whole rows: put as the last layer of a `Residual` block, it skips the block (Huang et al. 2016).
+
+    Training:   each row of x is set to 0 with probability `rate`, else divided by 1 - rate
+    Inference:  y = x
+    Backward:   dx = dy, with the rows of the forward pass
+
+    Huang et al. skip a block for the whole mini-batch; here each sample has a depth of its own.
+
+    rate   probability to skip, in [0, 1]; their rule is a rate that grows linearly with the depth of the block
+    """
+
+    def __init__(self, rate: float):
+        self.rate = rate
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        x = self.begin_forward(x, training)
+        if not self.draw(training):
+            return x
+        y = self.buffer("y", *x.shape)
+        self.ops.row_dropout(x, *self.mask, self.inverse_keep, y)
+        return y
+
+    def backward(self, dy: Any) -> Any:
+        x, dy = self.begin_backward(dy)
+        dx = self.buffer("dx", *x.shape)
+        self.ops.row_dropout(dy, *self.mask, self.inverse_keep, dx)
         return dx

@@ -18,11 +18,11 @@ from minidl.layers.sequential import Sequential
 
 
 class Residual(Sequential):
-    """y = x + F(x), where F is a chain of layers that gives as many features as it takes.
+    """y = x + F(x), where F is a chain of layers; y = x P + F(x), with learned weights P, where F changes the size.
 
-    Backward:  dx = dy + F.backward(dy).
+    Backward:  dx = dy + F.backward(dy), with dy Pᵀ in the place of dy for the way past F.
 
-    layers      F
+    layers      F; end it with a `StochasticDepth` layer to skip it now and then
     zero_init   whether F starts as zero, by its last weight matrix or by the γ of a batch norm behind it. Then the
                 block starts as the identity and Var(y) = Var(x), instead of a variance that grows with each block.
                 An activation behind that layer must keep 0 at 0 and let a gradient through there, unlike the ReLU
@@ -31,12 +31,14 @@ class Residual(Sequential):
     def __init__(self, *layers: Layer, zero_init: bool = False):
         super().__init__(*layers)
         self.zero_init = checks.boolean("zero_init", zero_init)
-        if self.n_in != self.n_out:
-            raise ValueError(
-                f"layers got a chain from {self.n_in} to {self.n_out} features; expected as many out as in, to add them"
-            )
+        # He et al. (2016), equation 2: a linear map without bias, only where the sizes differ.
+        self.projection = Dense(self.n_in, self.n_out, bias=False) if self.n_in != self.n_out else None
         if self.zero_init:
             self._check_zero_init()
+
+    def named_children(self) -> dict[str, Layer]:
+        inner = super().named_children()
+        return inner if self.projection is None else {**inner, "projection": self.projection}
 
     def _check_zero_init(self) -> None:
         if self._last_scale() is None:
@@ -62,15 +64,22 @@ class Residual(Sequential):
 
     def forward(self, x: Any, training: bool = False) -> Any:
         x = self.begin_forward(x, training)
-        y = self.buffer("y", *x.shape)
-        self.ops.add(x, super().forward(x, training), y)
+        past = self.projection.forward(x, training) if self.projection else x
+        y = self.buffer("y", *past.shape)
+        self.ops.add(past, super().forward(x, training), y)
         return y
 
     def backward(self, dy: Any) -> Any:
-        _, dy = self.begin_backward(dy)
-        dx = self.buffer("dx", *dy.shape)
-        self.ops.add(dy, super().backward(dy), dx)
+        x, dy = self.begin_backward(dy)
+        past = self.projection.backward(dy) if self.projection else dy
+        dx = self.buffer("dx", *x.shape)
+        self.ops.add(past, super().backward(dy), dx)
         return dx
+
+    def backward_parameters(self, dy: Any) -> None:
+        if self.projection:
+            self.projection.backward_parameters(dy)
+        super().backward_parameters(dy)
 
     def leading_activation(self, beyond: str | None) -> str | None:
         return None  # what goes into a block also goes past it, unchanged

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from minidl import backend as backends
-from minidl import checks, storage
-from minidl.layers.base import Layer, Parameter, Place
+from minidl import checks, penalties, storage
+from minidl.layers.base import Layer, Place, links
+from minidl.penalties import Penalty
 
 PREDICT_BATCH = 1024
 
@@ -24,7 +25,9 @@ class Sequential(Layer):
     seed      of everything random in the model: initial weights, dropout masks, the order of the training samples
     dtype     "float32" or "float64"
 
-    With none of the three the model takes them from the model it is put into, or the defaults "auto", 0 and
+    penalty   on the weights of all layers inside that have none of their own, such as `minidl.L2(1e-4)`
+
+    With none of the first three the model takes them from the model it is put into, or the defaults "auto", 0 and
     "float32" when it is first used.
     """
 
@@ -34,8 +37,10 @@ class Sequential(Layer):
         backend: str | None = None,
         seed: int | None = None,
         dtype: str | None = None,
+        penalty: str | Penalty | None = None,
     ):
         self.layers = tuple(layers)
+        self.penalty = penalties.text(penalty)
         self.outputs: list[Any] = []  # of each layer, in the last forward pass
         self.epochs_trained = 0  # numbers the random order of each epoch, so that a second fit draws new ones
         self._check_layers()
@@ -69,20 +74,16 @@ class Sequential(Layer):
                 previous = layer
 
     def settle(self, place: Place) -> None:
+        if self.penalty is not None:
+            place = replace(place, penalty=penalties.get(self.penalty))
         super().settle(place)
-        prefix = f"{place.name}." if place.name else ""
         follows = [place.follows]  # of each layer, from the last one back
         for layer in reversed(self.layers[1:]):
             follows.append(layer.leading_activation(follows[-1]))
-        try:
-            for i, (layer, activation) in enumerate(zip(self.layers, reversed(follows), strict=True)):
-                layer.settle(replace(place, name=f"{prefix}{i}.{type(layer).__name__}", follows=activation))
-        except Exception:
-            self.place = None  # a model with a layer of another one must not look settled the next time
-            raise
+        self.settle_children(reversed(follows))
 
-    def children(self) -> tuple[Layer, ...]:
-        return self.layers
+    def named_children(self) -> dict[str, Layer]:
+        return {str(i): layer for i, layer in enumerate(self.layers)}
 
     def leading_activation(self, beyond: str | None) -> str | None:
         for layer in reversed(self.layers):
@@ -128,17 +129,6 @@ class Sequential(Layer):
         batches = [x[i : i + PREDICT_BATCH] for i in range(0, len(x), PREDICT_BATCH)]
         return np.concatenate([self.backend.to_numpy(self.forward(batch)) for batch in batches])
 
-    def parameters(self) -> list[Parameter]:
-        """The parameters of all layers, in the order of the layers."""
-        if self.place is None:
-            self.build()
-        return [parameter for layer in self.layers for parameter in layer.parameters()]
-
-    def arrays(self) -> Iterator[tuple[str, Any]]:
-        for i, layer in enumerate(self.layers):
-            for name, array in layer.arrays():
-                yield f"{i}.{name}", array
-
     def first_not_finite(self) -> Layer | None:
         """The first layer whose output in the last forward pass has a NaN or an infinity, or None."""
         for layer, output in zip(self.layers, self.outputs, strict=False):
@@ -149,93 +139,123 @@ class Sequential(Layer):
         return None
 
     def summary(self) -> str:
-        """A table of the layers: what each gives, how many parameters it has, and how its weights start."""
-        rows = [("layer", "output", "parameters", "weights start as"), *self._summary_rows("", self.n_in)]
-        total = f"{sum(parameter.size for parameter in self.parameters()):,}"
-        rows.append((f"{self.backend.name}, {self.dtype}, seed {self.streams.seed}", "", total, ""))
-        widths = [max(len(row[column]) for row in rows) for column in range(4)]
-        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d}".rstrip() for a, b, c, d in rows]
+        """A table of the layers: output, parameters, multiply-adds for one row of x, and how the weights start."""
+        self.parameters()  # settles a model that has no backend yet
+        total = f"{self.backend.name}, {self.dtype}, seed {self.streams.seed}"
+        rows = [
+            ("layer", "output", "parameters", "multiply-adds", "weights start as"),
+            *_summary_rows("", self, self.n_in),
+            (total, "", *_counts(self), ""),
+        ]
+        widths = [max(len(row[column]) for row in rows) for column in range(5)]
+        align = "<<>><"
+        lines = [
+            "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, align, widths, strict=True)).rstrip()
+            for row in rows
+        ]
         rule = "-" * max(map(len, lines))
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
-
-    def _summary_rows(self, prefix: str, features: Any) -> Iterator[tuple[str, str, str, str]]:
-        for i, layer in enumerate(self.layers):
-            number = f"{prefix}{i}"
-            features = layer.n_out or features
-            output = f"(batch, {features or '?'})"
-            if isinstance(layer, Sequential):
-                yield f"{number}  {layer.heading()}", output, "", ""
-                yield from layer._summary_rows(f"{number}.", layer.n_in or features)
-            else:
-                count = sum(parameter.size for parameter in layer.parameters())
-                yield f"{number}  {layer!r}", output, f"{count:,}" if count else "", layer.start()
-
-    def heading(self) -> str:
-        """What a summary shows in the line above the layers of an inner Sequential."""
-        options = ", ".join(f"{name}={value!r}" for name, value in self._options().items())
-        return f"{type(self).__name__}({options})"
 
     def __repr__(self) -> str:
         options = "".join(f", {name}={value!r}" for name, value in self._options().items())
         return f"{type(self).__name__}({', '.join(map(repr, self.layers))}{options})"
 
+    def heading(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in self._options().items())
+        return f"{type(self).__name__}({options})"
+
     def _options(self) -> dict[str, Any]:
-        if self.place is None or self.place.name:  # an inner Sequential has those of the model around it
-            return {}
-        return {"backend": self.backend.name, "seed": self.streams.seed, "dtype": str(self.dtype)}
+        options = {} if self.penalty is None else {"penalty": self.penalty}
+        if self.place is None or self.place.name:  # an inner Sequential has the others of the model around it
+            return options
+        return {"backend": self.backend.name, "seed": self.streams.seed, "dtype": str(self.dtype), **options}
 
     # Files -----------------------------------------------------------------------------------------------------------
 
     def arguments(self) -> dict[str, Any]:
-        return {"layers": [describe_layer(layer) for layer in self.layers]}
+        layers = [layer.description() for layer in self.layers]
+        return {"layers": layers} if self.penalty is None else {"layers": layers, "penalty": self.penalty}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to an npz file: the arrays of its layers and a description that `load` builds it from."""
-        if self.place is None:
-            self.build()
-        description = {
-            "model": describe_layer(self),
+        storage.write(path, storage.MODEL, self.model_description(), self.snapshot())
+
+    def model_description(self) -> dict[str, Any]:
+        """What `save` writes beside the arrays, as JSON."""
+        self.parameters()
+        return {
+            "model": self.description(),
             "seed": self.streams.seed,
             "dtype": str(self.dtype),
             "epochs_trained": self.epochs_trained,
         }
-        storage.write(path, description, {name: self.backend.to_numpy(array) for name, array in self.arrays()})
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """NumPy copies of everything that the model has learned and counted, by name."""
+        self.parameters()
+        return {name: self.backend.to_numpy(array) for name, array in self.arrays()}
+
+    def restore(self, snapshot: dict[str, np.ndarray]) -> None:
+        """Put the arrays of a snapshot back. Raises ValueError, before anything is changed, if they do not fit."""
+        self.parameters()
+        targets = dict(self.arrays())
+        if targets.keys() != snapshot.keys():
+            raise ValueError(f"its arrays {sorted(snapshot)} are not those of the layers, {sorted(targets)}")
+        for name, target in targets.items():
+            if snapshot[name].shape != target.shape or snapshot[name].dtype != target.dtype:
+                raise ValueError(f"its array {name} is {checks.describe(snapshot[name])}, not of shape {target.shape}")
+        for name, target in targets.items():
+            self.backend.copy_into(target, snapshot[name])
 
 
-def describe_layer(layer: Layer) -> dict[str, Any]:
-    """A layer as JSON: its class and the arguments of its constructor."""
-    return {"layer": type(layer).__name__, **layer.arguments()}
+def _summary_rows(prefix: str, parent: Layer, features: Any) -> Iterator[tuple[str, str, str, str, str]]:
+    given = features
+    for name, layer in parent.named_children().items():
+        features = features if links(name) else given
+        gives = layer.n_out or features
+        output = f"(batch, {gives or '?'})"
+        if layer.named_children():
+            yield f"{prefix}{name}  {layer.heading()}", output, "", "", ""
+            yield from _summary_rows(f"{prefix}{name}.", layer, layer.n_in or features)
+        else:
+            yield f"{prefix}{name}  {layer!r}", output, *_counts(layer), layer.start()
+        features = gives
+
+
+def _counts(layer: Layer) -> tuple[str, str]:
+    counts = sum(parameter.size for parameter in layer.parameters()), layer.multiply_adds()
+    parameters, products = (f"{count:,}" if count else "" for count in counts)
+    return parameters, products
 
 
 def build_layer(description: Any, classes: dict[str, type[Layer]]) -> Layer:
-    """The inverse of `describe_layer`. Raises ValueError for a class that is not in `classes` or wrong arguments."""
+    """The inverse of `Layer.description`. Raises ValueError for a class not in `classes`, or for wrong arguments."""
     if not isinstance(description, dict) or not isinstance(description.get("layer"), str):
         raise ValueError(f"the description of a layer is {checks.describe(description)}")
     arguments = dict(description)
     name = checks.one_of("layer", arguments.pop("layer"), classes)
     inner = [build_layer(layer, classes) for layer in arguments.pop("layers", ())]
+    for argument, value in arguments.items():
+        if isinstance(value, dict):
+            arguments[argument] = build_layer(value, classes)
     return classes[name](*inner, **arguments)
 
 
 def load_model(
     path: str | os.PathLike[str], classes: dict[str, type[Layer]], backend: str = "auto"
 ) -> Sequential:  # fmt: skip
-    """Read a model that `Sequential.save` wrote; `classes` are the layers that may occur in it."""
+    """Read a model that `Sequential.save` or a checkpoint wrote; `classes` are the layers that may occur in it."""
     backends.get(backend)  # a name that is wrong is not the fault of the file
-    description, arrays = storage.read(path)
+    kind, description, arrays = storage.read(path, storage.MODEL, storage.CHECKPOINT)
+    if kind == storage.CHECKPOINT:
+        arrays = storage.group(arrays, "model")
     try:
         model = build_layer(description["model"], classes)
         if not isinstance(model, Sequential):
             raise ValueError("its outermost layer is not a Sequential")
         model.build(backend, description["seed"], description["dtype"])
         model.epochs_trained = checks.integer("epochs_trained", description["epochs_trained"], minimum=0)
-        targets = dict(model.arrays())
-        if targets.keys() != arrays.keys():
-            raise ValueError(f"its arrays {sorted(arrays)} are not those of its layers, {sorted(targets)}")
-        for name, target in targets.items():
-            if arrays[name].shape != target.shape or arrays[name].dtype != target.dtype:
-                raise ValueError(f"its array {name} is {checks.describe(arrays[name])}, not of shape {target.shape}")
-            model.backend.copy_into(target, arrays[name])
+        model.restore(arrays)
     except Exception as error:  # what a wrong description makes of constructors, sizes and nesting is not foreseeable
         raise ValueError(f"{path} does not describe a model that minidl can build ({error})") from error
     return model

@@ -1,0 +1,228 @@
+"""Callbacks: what happens around the steps of `minidl.fit`.
+
+A callback overrides the events that it needs. Each gets the `Run`, with the arguments of `fit` under their names and
+with `history`, `epoch`, `step` and `stop(reason)`:
+
+    on_start         once, before the first step, also of a resumed run
+    on_epoch_start   before each epoch
+    on_step_start    before each step, if `follows_steps` is true
+    on_step_end      after each step, if `follows_steps` is true
+    on_epoch_end     after each epoch; its figures are `run.history.epochs[-1]`
+    write            after on_epoch_end of all callbacks: the time to write files about the epoch
+    on_end           once, after the last step, also if the run was stopped or interrupted, not after an error
+
+A callback that remembers something from epoch to epoch returns it from `state` and takes it back in `restore`, so that
+a resumed run goes on as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from minidl import checkpoints, checks, schedules
+from minidl.files import write_whole
+from minidl.history import COLUMNS, Epoch
+
+if TYPE_CHECKING:
+    from minidl.training import Run
+
+
+class Callback:
+    """Does nothing at any event; the module says when each comes."""
+
+    follows_steps = False
+    writes = False  # whether it only writes files: a resumed run may add such callbacks, or leave them out
+
+    def on_start(self, run: Run) -> None: ...
+
+    def on_epoch_start(self, run: Run) -> None: ...
+
+    def on_step_start(self, run: Run) -> None: ...
+
+    def on_step_end(self, run: Run) -> None: ...
+
+    def on_epoch_end(self, run: Run) -> None: ...
+
+    def write(self, run: Run) -> None: ...
+
+    def on_end(self, run: Run) -> None: ...
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What a checkpoint keeps of this callback: a description in JSON, and arrays by name."""
+        return {}, {}
+
+    def restore(self, description: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Take a state back."""
+
+
+class Best:
+    """The best value of a column of the history so far, and its epoch: the smallest, for accuracies the largest."""
+
+    def __init__(self, monitor: str):
+        self.monitor = checks.one_of("monitor", monitor, COLUMNS)
+        self.sign = -1.0 if "accuracy" in monitor else 1.0
+        self.value: float | None = None
+        self.epoch = 0
+
+    def update(self, run: Run, smallest_change: float = 0.0) -> bool:
+        """Look at the last epoch; returns whether it is better than all before, by more than `smallest_change`."""
+        epoch = run.history.epochs[-1]
+        value = getattr(epoch, self.monitor)
+        if value is None:
+            raise ValueError(f"monitor got {self.monitor!r}, which this run does not have: give fit a validation set")
+        better = self.value is None or self.sign * (self.value - value) > smallest_change
+        if better:
+            self.value, self.epoch = value, epoch.epoch
+        return better
+
+    def state(self) -> dict[str, Any]:
+        return {"value": self.value, "epoch": self.epoch}
+
+    def restore(self, description: dict[str, Any]) -> None:
+        self.value, self.epoch = description["value"], description["epoch"]
+
+
+class EarlyStopping(Callback):
+    """Stop when a figure has not become better for some epochs, and go back to the weights of the best one.
+
+    monitor           a column of the history: "validation_loss", "validation_accuracy", "loss", "cost", ...
+    patience          epochs without improvement after which the run stops
+    smallest_change   an improvement by less than this does not count
+    restore_best      whether the model gets the weights of the best epoch at the end, also if the run was not stopped
+
+    After the run, `best.epoch` and `best.value` say which epoch that was.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "validation_loss",
+        patience: int = 5,
+        smallest_change: float = 0.0,
+        restore_best: bool = True,
+    ):
+        self.best = Best(monitor)
+        self.patience = checks.integer("patience", patience)
+        self.smallest_change = checks.real("smallest_change", smallest_change, 0.0)
+        self.restore_best = checks.boolean("restore_best", restore_best)
+        self._weights: dict[str, np.ndarray] = {}
+
+    def on_epoch_end(self, run: Run) -> None:
+        if self.best.update(run, self.smallest_change):
+            if self.restore_best:
+                self._weights = run.model.snapshot()
+        elif run.history.epochs[-1].epoch - self.best.epoch >= self.patience:
+            name, value = self.best.monitor.replace("_", " "), self.best.value
+            run.stop(f"the {name} was best after epoch {self.best.epoch}, {value:.4g}")
+
+    def on_end(self, run: Run) -> None:
+        if self._weights:
+            run.model.restore(self._weights)
+
+    def state(self):
+        return self.best.state(), self._weights
+
+    def restore(self, description, arrays):
+        self.best.restore(description)
+        self._weights = arrays
+
+
+class Schedule(Callback):
+    """Set an attribute of any object before each step, to a function of the step: the rate of a dropout layer, say.
+
+    target      the object
+    attribute   the name of the attribute
+    schedule    schedule(step) → value, such as one of `minidl.schedules`
+    """
+
+    follows_steps = True
+
+    def __init__(self, target: Any, attribute: str, schedule: Callable[[int], float]):
+        if not isinstance(attribute, str) or not hasattr(target, attribute):
+            raise ValueError(f"attribute got {attribute!r}; expected the name of an attribute of {target!r}")
+        if not callable(schedule):
+            raise TypeError(f"schedule got {checks.describe(schedule)}; expected a function of the step")
+        self.target, self.attribute, self.schedule = target, attribute, schedule
+
+    def __repr__(self) -> str:
+        return f"Schedule({self.target!r}, {self.attribute!r}, {schedules.text(self.schedule)})"
+
+    def on_step_start(self, run: Run) -> None:
+        setattr(self.target, self.attribute, self.schedule(run.step))
+
+
+class Checkpoint(Callback):
+    """Write everything that `fit(..., resume=path)` needs, whole or not at all.
+
+    path    the file, overwritten each time; "{epoch}" in it becomes the number of the epoch
+    every   epochs between two checkpoints
+    best    a column of the history: write only when it is better than ever before
+    """
+
+    writes = True
+
+    def __init__(self, path: str | os.PathLike[str], every: int = 1, best: str | None = None):
+        self.path = _writable("path", path)
+        self.every = checks.integer("every", every)
+        self.best = Best(best) if best is not None else None
+        self._due = False
+
+    def on_epoch_end(self, run: Run) -> None:
+        number = run.history.epochs[-1].epoch
+        better = self.best is None or self.best.update(run)
+        self._due = better and number % self.every == 0
+
+    def write(self, run: Run) -> None:
+        if self._due:
+            path = str(self.path).replace("{epoch}", str(run.history.epochs[-1].epoch))
+            checkpoints.write(run, path)
+
+
+class Log(Callback):
+    """Write a line for each epoch as soon as it is over: CSV or JSON lines, by the suffix of the file.
+
+    A file that is there is replaced; that of a resumed run starts with the epochs before.
+    """
+
+    writes = True
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = _writable("log", path)
+        self.suffix = checks.one_of("the suffix of log", self.path.suffix, (".csv", ".jsonl"))
+
+    def on_start(self, run: Run) -> None:
+        with write_whole(self.path, "w") as file:
+            if self.suffix == ".csv":
+                csv.writer(file, lineterminator="\n").writerow(field.name for field in fields(Epoch))
+            for epoch in run.history:
+                self._line(file, epoch)
+
+    def write(self, run: Run) -> None:
+        with open(self.path, "a", encoding="utf-8", newline="") as file:
+            self._line(file, run.history.epochs[-1])
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _line(self, file: IO[str], epoch: Epoch) -> None:
+        if self.suffix == ".csv":
+            csv.writer(file, lineterminator="\n").writerow(asdict(epoch).values())
+        else:
+            file.write(json.dumps(asdict(epoch)) + "\n")
+
+
+def _writable(argument: str, path: str | os.PathLike[str]) -> Path:
+    """`path`, in a folder that exists: better to know that before the first epoch than after it."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{argument} got {checks.describe(path)}; expected the path of a file")
+    path = Path(path)
+    if path.is_dir() or not path.parent.is_dir():
+        problem = "is a folder" if path.is_dir() else f"is in {path.parent}, which is not a folder"
+        raise ValueError(f"{argument} got {path}, which {problem}; expected a file in a folder that exists")
+    return path

@@ -1,0 +1,40 @@
+"""A penalty on activations, for sparse representations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minidl import penalties
+from minidl.layers.penalized import Penalized
+from minidl.penalties import Penalty
+
+
+class ActivityPenalty(Penalized):
+    """Pass x on, and add a penalty on it to the cost: with L1, few units of the layer before stay active per sample.
+
+    Forward:    y = x;   cost += 1/batch · Σ (l1 |x| + l2/2 x²)
+    Backward:   dx = dy + (l1 sign(x) + l2 x) / batch
+
+    penalty   an `L1`, `L2` or `ElasticNet`, or the text of one
+    """
+
+    def __init__(self, penalty: str | Penalty):
+        self.penalty = str(penalties.get(penalty))
+
+    def leading_activation(self, beyond: str | None) -> str | None:
+        return beyond
+
+    def allocate(self) -> None:
+        self.allocate_penalty(penalties.get(self.penalty))
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        x = self.begin_forward(x, training)
+        if training:
+            self.penalize(x, 1 / x.shape[0])
+        return x
+
+    def backward(self, dy: Any) -> Any:
+        x, dy = self.begin_backward(dy)
+        dx = self.buffer("dx", *x.shape)
+        self.penalize_gradient(x, dy, dx, 1 / x.shape[0])
+        return dx

@@ -1,0 +1,99 @@
+"""Several outputs on shared layers, for multi-task learning (Caruana 1997)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl import checks
+from minidl.layers.base import Layer, Place
+
+
+class Heads(Layer):
+    """Layers side by side on one input: y has the outputs of all heads next to each other, y = [f₁(x), f₂(x), ...].
+
+    Backward:  dx = Σ fᵢ.backward(dyᵢ), with dyᵢ the columns of head i: the shared layers learn for all tasks.
+
+    heads   a layer or a `Sequential` for each task, by name; `minidl.MultiTask` gives each its own loss
+
+    `columns` says which columns of y belong to a head.
+    """
+
+    def __init__(self, **heads: Layer):
+        self.heads = heads
+        if len(heads) < 2:
+            raise ValueError(f"heads got {len(heads)}; expected at least two, such as Heads(digit=..., parity=...)")
+        for name, head in heads.items():
+            if not isinstance(head, Layer):
+                raise TypeError(f"{name} got {checks.describe(head)}; expected a layer")
+            if name.isdigit() or name in ("layer", "layers"):
+                raise ValueError(f"heads got the name {name!r}; expected one that is no number, 'layer' or 'layers'")
+            if not (isinstance(head.n_in, int) and isinstance(head.n_out, int)):
+                raise ValueError(
+                    f"{name} got {head!r}; expected a head whose features in and out are known, as in Dense"
+                )
+            if list(heads.values()).count(head) > 1:
+                raise ValueError(f"{name} got the layer of another head; make a new layer for each")
+        sizes = {head.n_in for head in heads.values()}
+        if len(sizes) > 1:
+            raise ValueError(f"heads got layers that take {sorted(sizes)} features; expected the same for all")
+        (self.n_in,) = sizes
+        ends = np.cumsum([head.n_out for head in heads.values()]).tolist()
+        starts = [0, *ends[:-1]]
+        self.columns = {name: slice(start, end) for name, start, end in zip(heads, starts, ends, strict=True)}
+        self.n_out = ends[-1]
+        self.smallest_batch = max(head.smallest_batch for head in heads.values())
+
+    def settle(self, place: Place) -> None:
+        super().settle(place)
+        self.settle_children(())
+
+    def named_children(self) -> dict[str, Layer]:
+        return self.heads
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        x = self.begin_forward(x, training)
+        y = self.buffer("y", x.shape[0], self.n_out)
+        for name, head in self.heads.items():
+            columns = self.columns[name]
+            self.ops.copy_columns(head.forward(x, training), 0, self._one, y, columns.start, head.n_out)
+        return y
+
+    def backward(self, dy: Any) -> Any:
+        x, dy = self.begin_backward(dy)
+        dx = self.buffer("dx", *x.shape)
+        for i, (name, head) in enumerate(self.heads.items()):
+            part = head.backward(self._part(name, head, dy))
+            if i == 0:
+                self.ops.copy_columns(part, 0, self._one, dx, 0, dx.shape[1])
+            else:
+                self.ops.add(dx, part, dx)
+        return dx
+
+    def backward_parameters(self, dy: Any) -> None:
+        _, dy = self.begin_backward(dy)
+        for name, head in self.heads.items():
+            head.backward_parameters(self._part(name, head, dy))
+
+    def _part(self, name: str, head: Layer, dy: Any) -> Any:
+        part = self.buffer(f"dy of {name}", dy.shape[0], head.n_out)
+        self.ops.copy_columns(dy, self.columns[name].start, self._one, part, 0, head.n_out)
+        return part
+
+    def allocate(self) -> None:
+        self._one = self.dtype.type(1)
+
+    def split(self, y: Any) -> dict[str, Any]:
+        """The columns of each head, by name: of outputs y (rows, n_out), or of what `predict` returns."""
+        return {name: y[:, columns] for name, columns in self.columns.items()}
+
+    def demanding(self, attribute: str) -> Layer:
+        wanted = getattr(self, attribute)
+        return next(head for head in self.heads.values() if getattr(head, attribute) == wanted).demanding(attribute)
+
+    def arguments(self) -> dict[str, Any]:
+        return {name: head.description() for name, head in self.heads.items()}
+
+    def __repr__(self) -> str:
+        return f"Heads({', '.join(f'{name}={head!r}' for name, head in self.heads.items())})"

@@ -1,0 +1,38 @@
+"""Gaussian noise on activations (or, in front of the first layer, on the inputs)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minidl import checks
+from minidl.layers.stochastic import Stochastic
+
+
+class GaussianNoise(Stochastic):
+    """Add independent normal noise in training.
+
+    Training:   y = x + std · n,  n standard normal, new for each training pass
+    Inference:  y = x
+    Backward:   dx = dy
+
+    On inputs of a linear model with squared error this is L2 with strength std² (Bishop 1995).
+
+    std   standard deviation of the noise; at least 0
+    """
+
+    def __init__(self, std: float):
+        self.std = checks.real("std", std, 0.0)
+
+    def leading_activation(self, beyond: str | None) -> str | None:
+        return beyond
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        x = self.begin_forward(x, training)
+        if not self.draw(training):
+            return x
+        y = self.buffer("y", *x.shape)
+        self.ops.gaussian_noise(x, self.key, self.step, self.dtype.type(self.std), y)
+        return y
+
+    def backward(self, dy: Any) -> Any:
+        return self.begin_backward(dy)[1]

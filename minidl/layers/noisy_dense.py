@@ -1,0 +1,89 @@
+"""Dense layers with noise on their weights: regularization in the place of dropped or noisy activations."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from minidl import checks
+from minidl.initializers import Initializer
+from minidl.layers.dense import Dense
+from minidl.layers.stochastic import Dropping, Stochastic
+from minidl.penalties import Penalty
+
+
+class DropConnect(Dropping, Dense):
+    """A dense layer that drops weights instead of units (Wan et al. 2013).
+
+    Training:   y = x V + b,  V = W ⊙ mask / (1 - rate)
+    Inference:  y = x W + b
+    Backward:   dV = xᵀ dy,   dW = dV ⊙ mask / (1 - rate),   dx = dy Vᵀ,   db as in `Dense`
+
+    Wan et al. draw a mask for each sample; here the samples of a batch share one, which is new for each training pass.
+
+    rate   probability to drop a weight, in [0, 1]; the other arguments are those of `Dense`
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        rate: float,
+        init: str | Initializer = "auto",
+        bias: bool = True,
+        penalty: str | Penalty | None = None,
+        max_norm: float | None = None,
+    ):
+        Dense.__init__(self, n_in, n_out, init, bias, penalty, max_norm)
+        self.rate = rate
+
+    def allocate(self) -> None:
+        Dense.allocate(self)
+        Stochastic.allocate(self)
+        shape = self.n_in, self.n_out
+        self.masked = SimpleNamespace(value=self.buffer("masked", *shape), gradient=self.buffer("dmasked", *shape))
+
+    def prepare_weight(self, training: bool) -> None:
+        if self.draw(training):
+            self.used = self.masked
+            self.ops.dropout(self.weight.value, *self.mask, self.inverse_keep, self.masked.value)
+        else:
+            self.used = self.weight
+
+    def pass_weight_gradient_on(self) -> None:
+        self.ops.dropout(self.masked.gradient, *self.mask, self.inverse_keep, self.weight.gradient)
+
+
+class NoisyDense(Stochastic, Dense):
+    """A dense layer with independent normal noise on its weights (Graves 2011 trains recurrent networks with it).
+
+    Training:   y = x V + b,  V = W + std · n,  n standard normal, new for each training pass
+    Inference:  y = x W + b
+    Backward:   dW = xᵀ dy,   dx = dy Vᵀ,   db as in `Dense`
+
+    std   standard deviation of the noise, at least 0; the other arguments are those of `Dense`
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        std: float,
+        init: str | Initializer = "auto",
+        bias: bool = True,
+        penalty: str | Penalty | None = None,
+        max_norm: float | None = None,
+    ):
+        Dense.__init__(self, n_in, n_out, init, bias, penalty, max_norm)
+        self.std = checks.real("std", std, 0.0)
+
+    def allocate(self) -> None:
+        Dense.allocate(self)
+        Stochastic.allocate(self)
+        self.noisy = SimpleNamespace(value=self.buffer("noisy", self.n_in, self.n_out), gradient=self.weight.gradient)
+
+    def prepare_weight(self, training: bool) -> None:
+        if self.draw(training):
+            self.used = self.noisy
+            self.ops.gaussian_noise(self.weight.value, self.key, self.step, self.dtype.type(self.std), self.noisy.value)
+        else:
+            self.used = self.weight

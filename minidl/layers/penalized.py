@@ -1,0 +1,34 @@
+"""What layers share that add a penalty to the cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minidl.cuda.reduce import PARTIALS
+from minidl.layers.base import Layer
+from minidl.penalties import Penalty
+
+
+class Penalized(Layer):
+    """A layer that adds share · Σ (l1 |w| + l2/2 w²) of one of its arrays to the cost, if it has a penalty."""
+
+    applied: Penalty | None = None
+
+    def allocate_penalty(self, penalty: Penalty | None) -> None:
+        self.applied = penalty
+        if penalty is not None:
+            self.cost = self.backend.zeros((2,), self.dtype)
+            self._partials = self.buffer("partials", PARTIALS)
+
+    def penalize(self, value: Any, share: float = 1.0) -> None:
+        """Add the penalty on `value` to the cost: for the forward pass of a training step."""
+        if self.applied is not None:
+            self.ops.penalty_cost(value, *self._strengths(self.applied, share), self._partials, self.cost)
+
+    def penalize_gradient(self, value: Any, gradient: Any, result: Any, share: float = 1.0) -> None:
+        """result = gradient + share (l1 sign(value) + l2 value); `result` may be `gradient`."""
+        if self.applied is not None:
+            self.ops.penalty_gradient(value, *self._strengths(self.applied, share), gradient, result)
+
+    def _strengths(self, penalty: Penalty, share: float) -> tuple[Any, Any]:
+        return self.dtype.type(share * penalty.l1), self.dtype.type(share * penalty.l2)

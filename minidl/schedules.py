@@ -1,0 +1,153 @@
+"""Schedules: hyperparameters that are functions of the step.
+
+A schedule is anything that can be called with the number of the step (0, 1, 2, ...) and returns the value for that
+step. Those below print as the call that builds them. Optimizers take one wherever they take a number:
+
+    dl.Momentum(learning_rate=dl.schedules.Cosine(0.1, steps=1000), momentum=0.9)
+
+`minidl.callbacks.Schedule` drives any other attribute, such as the rate of a dropout layer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from minidl import checks
+
+Schedule = Callable[[int], float]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """value, at every step."""
+
+    value: float
+
+    def __post_init__(self) -> None:
+        checks.real("value", self.value)
+
+    def __call__(self, step: int) -> float:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Steps:
+    """start · factor^⌊step / every⌋: a staircase, with a stair after each `every` steps."""
+
+    start: float
+    factor: float
+    every: int
+
+    def __post_init__(self) -> None:
+        checks.real("start", self.start)
+        checks.real("factor", self.factor, above=0.0)
+        checks.integer("every", self.every)
+
+    def __call__(self, step: int) -> float:
+        return self.start * self.factor ** (step // self.every)
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """start · factor^(step / every): multiplied by `factor` in the course of each `every` steps."""
+
+    start: float
+    factor: float
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        checks.real("start", self.start)
+        checks.real("factor", self.factor, above=0.0)
+        checks.integer("every", self.every)
+
+    def __call__(self, step: int) -> float:
+        return self.start * self.factor ** (step / self.every)
+
+
+@dataclass(frozen=True)
+class InverseTime:
+    """start / (1 + step / half_time), the 1/t decay of Robbins & Monro (1951): half of `start` after `half_time`."""
+
+    start: float
+    half_time: float
+
+    def __post_init__(self) -> None:
+        checks.real("start", self.start)
+        checks.real("half_time", self.half_time, above=0.0)
+
+    def __call__(self, step: int) -> float:
+        return self.start / (1 + step / self.half_time)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """From `start` to `end` along half a cosine over `steps` steps, then `end` (Loshchilov & Hutter 2017)."""
+
+    start: float
+    steps: int
+    end: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks.real("start", self.start)
+        checks.integer("steps", self.steps)
+        checks.real("end", self.end)
+
+    def __call__(self, step: int) -> float:
+        done = min(step / self.steps, 1.0)
+        return self.end + (self.start - self.end) * (1 + math.cos(math.pi * done)) / 2
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """A straight line to the first value of the schedule `then`, reached after `steps` steps; then that schedule.
+
+    The first step already moves: it takes 1/steps of the value (Goyal et al. 2017).
+    """
+
+    steps: int
+    then: Schedule
+
+    def __post_init__(self) -> None:
+        checks.integer("steps", self.steps)
+        if not callable(self.then):
+            raise TypeError(f"then got {checks.describe(self.then)}; expected a schedule, such as Constant(0.1)")
+
+    def __call__(self, step: int) -> float:
+        if step < self.steps:
+            return self.then(0) * (step + 1) / self.steps
+        return self.then(step - self.steps)
+
+
+@dataclass(frozen=True)
+class OneCycle:
+    """Up from peak / 25 to `peak`, then down to peak / 10,000, each along half a cosine (Smith & Topin 2018).
+
+    peak     the largest value
+    steps    of the whole cycle; afterwards the last value stays
+    rising   share of the steps that go up
+    """
+
+    peak: float
+    steps: int
+    rising: float = 0.3
+
+    def __post_init__(self) -> None:
+        checks.real("peak", self.peak)
+        checks.integer("steps", self.steps)
+        checks.real("rising", self.rising, above=0.0, below=1.0)
+
+    def __call__(self, step: int) -> float:
+        done = min(step / self.steps, 1.0)
+        if done < self.rising:
+            low, along = self.peak / 25, done / self.rising
+            return low + (self.peak - low) * (1 - math.cos(math.pi * along)) / 2
+        low, along = self.peak / 10_000, (done - self.rising) / (1 - self.rising)
+        return low + (self.peak - low) * (1 + math.cos(math.pi * along)) / 2
+
+
+def text(schedule: Schedule) -> str:
+    """How a schedule prints. A function goes by its name, because its repr has an address that no second run shares."""
+    name = getattr(schedule, "__qualname__", None)
+    return f"<function {name}>" if name else repr(schedule)
