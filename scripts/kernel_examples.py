@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import minidl.cuda
+from minidl.cuda.reduce import PARTIALS
 from minidl.scalar.activations import ACTIVATIONS
 
 N_IN = 19  # features before a dense layer
+WORKING_MEMORY = {"partials"}  # arguments whose contents mean nothing afterwards
 
 
 class Example(NamedTuple):
@@ -73,6 +75,8 @@ def _calls(dtype: np.dtype, rows: int, columns: int, seed: int) -> Iterator[tupl
         {"dweight": dy, "unit": normal(*batch), "gain": normal(columns), **columns_of_weight},
     )
     yield "add", {"a": dy, "b": normal(*batch), "c": out(*batch)}
+    columns_to_copy = {"source": x, "source_start": 3, "scale": real(0.5), "target": normal(rows, 23)}
+    yield "copy_columns", {**columns_to_copy, "target_start": 7, "count": N_IN - 3}
 
     x = normal(*batch)
     for name, activation in ACTIVATIONS.items():
@@ -92,13 +96,19 @@ def _calls(dtype: np.dtype, rows: int, columns: int, seed: int) -> Iterator[tupl
 
     mask = {"key": words(2), "step": words(1), "threshold": np.uint64(2**30), "scale": real(4 / 3)}
     yield "dropout", {"x": x, **mask, "y": out(*batch)}
+    yield "row_dropout", {"x": x, **mask, "y": out(*batch)}
     yield "dropout_advance", {"step": words(1)}
+    yield "gaussian_noise", {"x": x, "key": words(2), "step": words(1), "std": real(0.1), "y": out(*batch)}
 
     labels, targets = rng.integers(0, columns, rows), rng.uniform(size=batch).astype(dtype)
     row_results = {"row_losses": out(rows), "row_correct": out(rows)}
     yield "softmax", {"x": x, "y": out(*batch)}
     yield "softmax_cross_entropy_forward", {"logits": x, "labels": labels, "probabilities": out(*batch), **row_results}
     yield "softmax_cross_entropy_backward", {"probabilities": targets, "labels": labels, "dlogits": out(*batch)}
+    shares = targets / targets.sum(axis=1, keepdims=True)
+    soft = {"logits": x, "targets": shares, "probabilities": out(*batch), **row_results}
+    yield "soft_cross_entropy_forward", soft
+    yield "soft_cross_entropy_backward", {"probabilities": targets, "targets": shares, "dlogits": out(*batch)}
     yield "binary_cross_entropy_forward", {"logits": x, "targets": targets, **row_results}
     yield "binary_cross_entropy_backward", {"logits": x, "targets": targets, "dlogits": out(*batch)}
     yield "mean_squared_error_forward", {"predictions": x, "targets": dy, **row_results}
@@ -106,6 +116,14 @@ def _calls(dtype: np.dtype, rows: int, columns: int, seed: int) -> Iterator[tupl
     yield "mean_loss", {"row_losses": normal(rows), "row_correct": normal(rows), "mean": out(1), "totals": normal(2)}
 
     size = rows * columns
+    strength = {"l1": real(0.01), "l2": real(0.1)}
+    yield "penalty_cost", {"value": dy, **strength, "partials": np.zeros(PARTIALS, dtype), "cost": normal(2)}
+    yield "penalty_gradient", {"value": dy, **strength, "gradient": normal(*batch), "result": out(*batch)}
+    yield "clip_values", {"values": normal(size), "limit": real(0.7)}
+    yield "squared_norm", {"values": normal(size), "partials": np.zeros(PARTIALS, dtype), "total": out(1)}
+    yield "scale_to_norm", {"values": normal(size), "totals": positive(3), "limit": real(0.7)}
+    yield "max_norm", {"weight": normal(*batch), "limit": real(2)}
+
     rate, epsilon = np.array([0.1], dtype), real(1e-8)
     yield "sgd_update", {"value": normal(size), "gradient": normal(size), "learning_rate": rate}
     for operation in ("momentum_update", "nesterov_update"):

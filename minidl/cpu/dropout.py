@@ -6,9 +6,9 @@ from numba import uint32, uint64
 
 from minidl.cpu.jit import jit, scalar
 from minidl.scalar.constants import ZERO
-from minidl.scalar.philox import philox
+from minidl.scalar.philox import philox, pick
 
-_philox = scalar(philox)
+_philox, _pick = scalar(philox), scalar(pick)
 
 
 @jit
@@ -18,7 +18,7 @@ def _dropout(x, key, step, threshold, scale, y):
         for lane in range(4):
             i = 4 * group + lane
             if i < x.size:
-                word = word_0 if lane == 0 else word_1 if lane == 1 else word_2 if lane == 2 else word_3
+                word = _pick(lane, word_0, word_1, word_2, word_3)
                 y[i] = x[i] * scale if uint64(word) >= threshold else ZERO
 
 

@@ -11,9 +11,13 @@ from minidl.scalar.losses import (
     binary_cross_entropy_slope,
     never_correct,
     same_side,
+    soft_cross_entropy,
+    soft_cross_entropy_slope,
     squared_error,
     squared_error_slope,
 )
+
+_soft_cross_entropy = scalar(soft_cross_entropy)
 
 
 @jit
@@ -32,17 +36,37 @@ def softmax(x, y):
 
 
 @jit
+def _best_and_log_total(logits, r):
+    """Where the first largest logit of row r is, and log Σⱼ exp(zⱼ - that logit)."""
+    best = 0
+    for j in range(1, logits.shape[1]):
+        if logits[r, j] > logits[r, best]:
+            best = j
+    total = ZERO
+    for j in range(logits.shape[1]):
+        total += math.exp(logits[r, j] - logits[r, best])
+    return best, math.log(total)
+
+
+@jit
 def _softmax_losses(logits, labels, row_losses, row_correct):
     for r in range(logits.shape[0]):
-        best = 0
-        for j in range(1, logits.shape[1]):
-            if logits[r, j] > logits[r, best]:
-                best = j
-        total = ZERO
-        for j in range(logits.shape[1]):
-            total += math.exp(logits[r, j] - logits[r, best])
-        row_losses[r] = math.log(total) - (logits[r, labels[r]] - logits[r, best])
+        best, log_total = _best_and_log_total(logits, r)
+        row_losses[r] = log_total - (logits[r, labels[r]] - logits[r, best])
         row_correct[r] = ONE if best == labels[r] else ZERO
+
+
+@jit
+def _soft_losses(logits, targets, row_losses, row_correct):
+    for r in range(logits.shape[0]):
+        best, log_total = _best_and_log_total(logits, r)
+        loss, expected = ZERO, 0
+        for j in range(logits.shape[1]):
+            loss += _soft_cross_entropy(targets[r, j], log_total - (logits[r, j] - logits[r, best]))
+            if targets[r, j] > targets[r, expected]:
+                expected = j
+        row_losses[r] = loss
+        row_correct[r] = ONE if best == expected else ZERO
 
 
 def softmax_cross_entropy_forward(logits, labels, probabilities, row_losses, row_correct):
@@ -88,18 +112,33 @@ def _backward_loop(slope):
     slope = scalar(slope)
 
     @jit
-    def mean_over_outputs_backward(outputs, targets, one_over_size, doutputs):
+    def mean_over_outputs_backward(outputs, targets, one_over_count, doutputs):
         for r in range(outputs.shape[0]):
             for j in range(outputs.shape[1]):
-                doutputs[r, j] = slope(outputs[r, j], targets[r, j]) * one_over_size
+                doutputs[r, j] = slope(outputs[r, j], targets[r, j]) * one_over_count
 
     return mean_over_outputs_backward
 
 
+_soft_cross_entropy_backward = _backward_loop(soft_cross_entropy_slope)
 _binary_cross_entropy_forward = _forward_loop(binary_cross_entropy, same_side)
 _binary_cross_entropy_backward = _backward_loop(binary_cross_entropy_slope)
 _mean_squared_error_forward = _forward_loop(squared_error, never_correct)
 _mean_squared_error_backward = _backward_loop(squared_error_slope)
+
+
+def soft_cross_entropy_forward(logits, targets, probabilities, row_losses, row_correct):
+    """row_losses[r] = Σⱼ tⱼ (log Σₖ exp zₖ - zⱼ), row_correct[r] = 1 if the first largest logit and target coincide.
+
+    logits, probabilities and targets (rows, classes), each row of the targets a distribution over the classes.
+    """
+    softmax(logits, probabilities)
+    _soft_losses(logits, targets, row_losses, row_correct)
+
+
+def soft_cross_entropy_backward(probabilities, targets, dlogits):
+    """dz = (softmax(z) - t) / rows."""
+    _soft_cross_entropy_backward(probabilities, targets, dlogits.dtype.type(1 / len(dlogits)), dlogits)
 
 
 def binary_cross_entropy_forward(logits, targets, row_losses, row_correct):

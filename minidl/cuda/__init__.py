@@ -7,19 +7,23 @@ thread at a time. Gradients use no atomics: every sum has a fixed order, so the 
 
 from minidl.cuda.activations import activation_backward, activation_forward
 from minidl.cuda.batchnorm import batchnorm_backward, batchnorm_inference, batchnorm_training
+from minidl.cuda.clipping import clip_values, max_norm, scale_to_norm, squared_norm
 from minidl.cuda.dense import column_sums, dense_backward_input, dense_backward_weight, dense_forward
 from minidl.cuda.dropout import dropout, dropout_advance
-from minidl.cuda.elementwise import add
+from minidl.cuda.elementwise import add, copy_columns
 from minidl.cuda.losses import (
     binary_cross_entropy_backward,
     binary_cross_entropy_forward,
     mean_loss,
     mean_squared_error_backward,
     mean_squared_error_forward,
+    soft_cross_entropy_backward,
+    soft_cross_entropy_forward,
     softmax,
     softmax_cross_entropy_backward,
     softmax_cross_entropy_forward,
 )
+from minidl.cuda.noise import gaussian_noise, row_dropout
 from minidl.cuda.optimizers import (
     adam_advance,
     adam_update,
@@ -28,6 +32,7 @@ from minidl.cuda.optimizers import (
     rmsprop_update,
     sgd_update,
 )
+from minidl.cuda.penalties import penalty_cost, penalty_gradient
 from minidl.cuda.weightnorm import centered_weight, centered_weight_backward
 
 __all__ = [
@@ -43,20 +48,31 @@ __all__ = [
     "binary_cross_entropy_forward",
     "centered_weight",
     "centered_weight_backward",
+    "clip_values",
     "column_sums",
+    "copy_columns",
     "dense_backward_input",
     "dense_backward_weight",
     "dense_forward",
     "dropout",
     "dropout_advance",
+    "gaussian_noise",
+    "max_norm",
     "mean_loss",
     "mean_squared_error_backward",
     "mean_squared_error_forward",
     "momentum_update",
     "nesterov_update",
+    "penalty_cost",
+    "penalty_gradient",
     "rmsprop_update",
+    "row_dropout",
+    "scale_to_norm",
     "sgd_update",
+    "soft_cross_entropy_backward",
+    "soft_cross_entropy_forward",
     "softmax",
     "softmax_cross_entropy_backward",
     "softmax_cross_entropy_forward",
+    "squared_norm",
 ]

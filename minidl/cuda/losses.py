@@ -11,18 +11,57 @@ import math
 from numba import cuda
 
 from minidl.cuda.activations import THREADS
-from minidl.cuda.reduce import WARP, warp_max, warp_min, warp_sum
+from minidl.cuda.reduce import (
+    ROW_BLOCK,
+    WARP,
+    WARPS,
+    array_total,
+    one_warp_for_a_row,
+    warp_max,
+    warp_min,
+    warp_sum,
+)
 from minidl.scalar.constants import ONE, ZERO
 from minidl.scalar.losses import (
     binary_cross_entropy,
     binary_cross_entropy_slope,
     never_correct,
     same_side,
+    soft_cross_entropy,
+    soft_cross_entropy_slope,
     squared_error,
     squared_error_slope,
 )
 
-WARPS = 4  # rows for each block
+_soft_cross_entropy = cuda.jit(device=True)(soft_cross_entropy)
+
+
+@cuda.jit(device=True)
+def _largest(x, row):
+    """The largest element of a row; like the next two, for a whole warp, each lane of which gets the result."""
+    largest = x[row, 0]
+    for j in range(cuda.threadIdx.x, x.shape[1], WARP):
+        largest = max(largest, x[row, j])
+    return warp_max(largest)
+
+
+@cuda.jit(device=True)
+def _first(x, row, value):
+    """The first column of a row that holds `value`."""
+    first = x.shape[1]
+    for j in range(cuda.threadIdx.x, x.shape[1], WARP):
+        if x[row, j] == value:
+            first = min(first, j)
+    return warp_min(first)
+
+
+@cuda.jit(device=True)
+def _exp_total(x, row, largest):
+    """Σⱼ exp(xⱼ - largest) over a row."""
+    total = ZERO
+    for j in range(cuda.threadIdx.x, x.shape[1], WARP):
+        total += math.exp(x[row, j] - largest)
+    return warp_sum(total)
 
 
 @cuda.jit
@@ -30,14 +69,8 @@ def softmax_kernel(x, y):
     row = cuda.blockIdx.x * WARPS + cuda.threadIdx.y
     if row >= x.shape[0]:  # the whole warp leaves
         return
-    largest = x[row, 0]
-    for j in range(cuda.threadIdx.x, x.shape[1], WARP):
-        largest = max(largest, x[row, j])
-    largest = warp_max(largest)
-    total = ZERO
-    for j in range(cuda.threadIdx.x, x.shape[1], WARP):
-        total += math.exp(x[row, j] - largest)
-    total = warp_sum(total)
+    largest = _largest(x, row)
+    total = _exp_total(x, row, largest)
     for j in range(cuda.threadIdx.x, x.shape[1], WARP):
         y[row, j] = math.exp(x[row, j] - largest) / total
 
@@ -47,23 +80,31 @@ def softmax_losses(logits, labels, row_losses, row_correct):
     row = cuda.blockIdx.x * WARPS + cuda.threadIdx.y
     if row >= logits.shape[0]:
         return
-    lane = cuda.threadIdx.x
-    largest = logits[row, 0]
-    for j in range(lane, logits.shape[1], WARP):
-        largest = max(largest, logits[row, j])
-    largest = warp_max(largest)
-    best = logits.shape[1]
-    total = ZERO
-    for j in range(lane, logits.shape[1], WARP):
-        total += math.exp(logits[row, j] - largest)
-        if logits[row, j] == largest:
-            best = min(best, j)
-    total = warp_sum(total)
-    best = warp_min(best)
-    if lane == 0:
+    largest = _largest(logits, row)
+    total = _exp_total(logits, row, largest)
+    best = _first(logits, row, largest)
+    if cuda.threadIdx.x == 0:
         label = labels[row]
         row_losses[row] = math.log(total) - (logits[row, label] - largest)
         row_correct[row] = ONE if best == label else ZERO
+
+
+@cuda.jit
+def soft_losses(logits, targets, row_losses, row_correct):
+    row = cuda.blockIdx.x * WARPS + cuda.threadIdx.y
+    if row >= logits.shape[0]:
+        return
+    largest = _largest(logits, row)
+    log_total = math.log(_exp_total(logits, row, largest))
+    loss = ZERO
+    for j in range(cuda.threadIdx.x, logits.shape[1], WARP):
+        loss += _soft_cross_entropy(targets[row, j], log_total - (logits[row, j] - largest))
+    loss = warp_sum(loss)
+    best = _first(logits, row, largest)
+    expected = _first(targets, row, _largest(targets, row))
+    if cuda.threadIdx.x == 0:
+        row_losses[row] = loss
+        row_correct[row] = ONE if best == expected else ZERO
 
 
 @cuda.jit
@@ -101,15 +142,16 @@ def _backward_kernel(slope):
     slope = cuda.jit(device=True)(slope)
 
     @cuda.jit
-    def mean_over_outputs_backward(outputs, targets, one_over_size, doutputs):
+    def mean_over_outputs_backward(outputs, targets, one_over_count, doutputs):
         row = cuda.blockIdx.x * WARPS + cuda.threadIdx.y
         if row < outputs.shape[0]:
             for j in range(cuda.threadIdx.x, outputs.shape[1], WARP):
-                doutputs[row, j] = slope(outputs[row, j], targets[row, j]) * one_over_size
+                doutputs[row, j] = slope(outputs[row, j], targets[row, j]) * one_over_count
 
     return mean_over_outputs_backward
 
 
+soft_cross_entropy_backward_kernel = _backward_kernel(soft_cross_entropy_slope)
 binary_cross_entropy_forward_kernel = _forward_kernel(binary_cross_entropy, same_side)
 binary_cross_entropy_backward_kernel = _backward_kernel(binary_cross_entropy_slope)
 mean_squared_error_forward_kernel = _forward_kernel(squared_error, never_correct)
@@ -118,39 +160,19 @@ mean_squared_error_backward_kernel = _backward_kernel(squared_error_slope)
 
 @cuda.jit
 def mean_loss_kernel(row_losses, row_correct, one_over_rows, mean, totals):
-    """One block: each thread sums every 256th row, then a tree of additions halves the threads until one is left."""
-    loss_sums = cuda.shared.array(THREADS, row_losses.dtype)
-    correct_sums = cuda.shared.array(THREADS, row_losses.dtype)
-    t = cuda.threadIdx.x
-    loss, correct = ZERO, ZERO
-    for r in range(t, row_losses.size, THREADS):
-        loss += row_losses[r]
-        correct += row_correct[r]
-    loss_sums[t] = loss
-    correct_sums[t] = correct
-    half = THREADS // 2
-    while half > 0:
-        cuda.syncthreads()
-        if t < half:
-            loss_sums[t] += loss_sums[t + half]
-            correct_sums[t] += correct_sums[t + half]
-        half //= 2
-    if t == 0:
-        mean[0] = loss_sums[0] * one_over_rows
-        totals[0] += loss_sums[0]
-        totals[1] += correct_sums[0]
-
-
-def _one_warp_a_row(x):
-    return (-(-x.shape[0] // WARPS),)
-
-
-BLOCK = (WARP, WARPS)
+    """One block takes all rows."""
+    partial = cuda.shared.array(THREADS, row_losses.dtype)
+    loss = array_total(partial, row_losses)
+    correct = array_total(partial, row_correct)
+    if cuda.threadIdx.x == 0:
+        mean[0] = loss * one_over_rows
+        totals[0] += loss
+        totals[1] += correct
 
 
 def softmax(launch, x, y):
     """y[r] = exp(x[r] - max x[r]) / Σ: subtracting the maximum changes nothing and prevents overflow."""
-    launch(softmax_kernel, _one_warp_a_row(x), BLOCK, x, y)
+    launch(softmax_kernel, one_warp_for_a_row(x), ROW_BLOCK, x, y)
 
 
 def softmax_cross_entropy_forward(launch, logits, labels, probabilities, row_losses, row_correct):
@@ -159,14 +181,30 @@ def softmax_cross_entropy_forward(launch, logits, labels, probabilities, row_los
     logits and probabilities (rows, classes), labels (rows,) int64 in [0, classes).
     """
     softmax(launch, logits, probabilities)
-    launch(softmax_losses, _one_warp_a_row(logits), BLOCK, logits, labels, row_losses, row_correct)
+    launch(softmax_losses, one_warp_for_a_row(logits), ROW_BLOCK, logits, labels, row_losses, row_correct)
 
 
 def softmax_cross_entropy_backward(launch, probabilities, labels, dlogits):
     """dz = (softmax(z) - onehot(label)) / rows."""
     one_over_rows = dlogits.dtype.type(1 / dlogits.shape[0])
-    grid = _one_warp_a_row(dlogits)
-    launch(softmax_cross_entropy_backward_kernel, grid, BLOCK, probabilities, labels, one_over_rows, dlogits)
+    grid = one_warp_for_a_row(dlogits)
+    launch(softmax_cross_entropy_backward_kernel, grid, ROW_BLOCK, probabilities, labels, one_over_rows, dlogits)
+
+
+def soft_cross_entropy_forward(launch, logits, targets, probabilities, row_losses, row_correct):
+    """row_losses[r] = Σⱼ tⱼ (log Σₖ exp zₖ - zⱼ), row_correct[r] = 1 if the first largest logit and target coincide.
+
+    logits, probabilities and targets (rows, classes), each row of the targets a distribution over the classes.
+    """
+    softmax(launch, logits, probabilities)
+    launch(soft_losses, one_warp_for_a_row(logits), ROW_BLOCK, logits, targets, row_losses, row_correct)
+
+
+def soft_cross_entropy_backward(launch, probabilities, targets, dlogits):
+    """dz = (softmax(z) - t) / rows."""
+    one_over_rows = dlogits.dtype.type(1 / dlogits.shape[0])
+    grid = one_warp_for_a_row(dlogits)
+    launch(soft_cross_entropy_backward_kernel, grid, ROW_BLOCK, probabilities, targets, one_over_rows, dlogits)
 
 
 def binary_cross_entropy_forward(launch, logits, targets, row_losses, row_correct):
@@ -175,32 +213,47 @@ def binary_cross_entropy_forward(launch, logits, targets, row_losses, row_correc
     logits and targets (rows, columns), targets in [0, 1].
     """
     one_over_columns = logits.dtype.type(1 / logits.shape[1])
-    grid = _one_warp_a_row(logits)
-    launch(binary_cross_entropy_forward_kernel, grid, BLOCK, logits, targets, one_over_columns, row_losses, row_correct)
+    grid = one_warp_for_a_row(logits)
+    launch(
+        binary_cross_entropy_forward_kernel, grid, ROW_BLOCK, logits, targets, one_over_columns, row_losses, row_correct
+    )
 
 
 def binary_cross_entropy_backward(launch, logits, targets, dlogits):
     """dz = (σ(z) - t) / (rows · columns)."""
     one_over_size = dlogits.dtype.type(1 / dlogits.size)
     launch(
-        binary_cross_entropy_backward_kernel, _one_warp_a_row(logits), BLOCK, logits, targets, one_over_size, dlogits
+        binary_cross_entropy_backward_kernel,
+        one_warp_for_a_row(logits),
+        ROW_BLOCK,
+        logits,
+        targets,
+        one_over_size,
+        dlogits,
     )
 
 
 def mean_squared_error_forward(launch, predictions, targets, row_losses, row_correct):
     """row_losses[r] = meanⱼ (y - t)². There is no accuracy: row_correct is set to zero."""
     one_over_columns = predictions.dtype.type(1 / predictions.shape[1])
-    grid = _one_warp_a_row(predictions)
+    grid = one_warp_for_a_row(predictions)
     launch(
-        mean_squared_error_forward_kernel, grid, BLOCK, predictions, targets, one_over_columns, row_losses, row_correct
+        mean_squared_error_forward_kernel,
+        grid,
+        ROW_BLOCK,
+        predictions,
+        targets,
+        one_over_columns,
+        row_losses,
+        row_correct,
     )
 
 
 def mean_squared_error_backward(launch, predictions, targets, dpredictions):
     """dy = 2 (y - t) / (rows · columns)."""
     one_over_size = predictions.dtype.type(1 / predictions.size)
-    grid = _one_warp_a_row(predictions)
-    launch(mean_squared_error_backward_kernel, grid, BLOCK, predictions, targets, one_over_size, dpredictions)
+    grid = one_warp_for_a_row(predictions)
+    launch(mean_squared_error_backward_kernel, grid, ROW_BLOCK, predictions, targets, one_over_size, dpredictions)
 
 
 def mean_loss(launch, row_losses, row_correct, mean, totals):

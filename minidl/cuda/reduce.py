@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from numba import cuda
 
+from minidl.scalar.constants import ZERO
+
 COLUMNS, ROWS = 32, 8  # a block of column sums: x along the features (coalesced reads), y along the rows
 BLOCK = (COLUMNS, ROWS)
 WARP = 32
 ALL_LANES = 0xFFFFFFFF
+WARPS = 4  # rows for each block where a warp has a row
+ROW_BLOCK = (WARP, WARPS)
+PARTIALS = 128  # the most blocks that share the sum over a whole array, and so the most partial sums
 
 
 def one_block_for_32_columns(matrix):
@@ -29,6 +34,44 @@ def block_column_total(partial, value):
         total += partial[i, tx]
     cuda.syncthreads()  # nobody overwrites `partial` before everybody has read it
     return total
+
+
+def blocks_for_a_sum(count, threads):
+    """How many blocks share the sum over `count` elements: one partial sum each, and no more than PARTIALS."""
+    return min(PARTIALS, -(-count // threads))
+
+
+def one_warp_for_a_row(matrix):
+    """The grid of (WARP, WARPS) blocks that has a warp for each row of `matrix`."""
+    return (-(-matrix.shape[0] // WARPS),)
+
+
+@cuda.jit(device=True)
+def block_total(partial, value):
+    """Σ over all threads of a block of `value`, by a tree of additions; thread 0 gets the sum.
+
+    `partial` is shared memory with one element for each thread, a power of two. All threads must call this.
+    """
+    t = cuda.threadIdx.x
+    partial[t] = value
+    half = partial.size // 2
+    while half > 0:
+        cuda.syncthreads()
+        if t < half:
+            partial[t] += partial[t + half]
+        half //= 2
+    total = partial[0]
+    cuda.syncthreads()  # nobody overwrites `partial` before thread 0 has read it
+    return total
+
+
+@cuda.jit(device=True)
+def array_total(partial, values):
+    """Σ of an array by one block: each of n threads sums every n-th element, then `block_total` adds the n sums."""
+    total = ZERO
+    for i in range(cuda.threadIdx.x, values.size, partial.size):
+        total += values[i]
+    return block_total(partial, total)
 
 
 @cuda.jit(device=True)

@@ -36,3 +36,16 @@ def same_side(z, t):
 def never_correct(y, t):
     """0: a regression has no accuracy."""
     return ZERO
+
+
+def soft_cross_entropy(t, surprise):
+    """t · surprise, the cost of a class of target t whose log-probability is -surprise.
+
+    A class that never occurs costs nothing, however impossible it is: 0 · ∞ = 0.
+    """
+    return ZERO if t == ZERO else t * surprise
+
+
+def soft_cross_entropy_slope(p, t):
+    """p - t, where p = softmax(z)."""
+    return p - t

@@ -28,3 +28,8 @@ def philox(c0, c1, c2, c3, k0, k1):
         k0 = uint32(k0 + uint32(WEYL_0))
         k1 = uint32(k1 + uint32(WEYL_1))
     return c0, c1, c2, c3
+
+
+def pick(lane, word_0, word_1, word_2, word_3):
+    """The word of that number, 0 to 3."""
+    return word_0 if lane == 0 else word_1 if lane == 1 else word_2 if lane == 2 else word_3

@@ -109,13 +109,15 @@ FAULTS = {
     "one row too many":
         (losses, "if row >= x.shape[0]:", "if row > x.shape[0]:", "softmax", OutOfBoundsError),
     "the lanes do not add up":
-        (losses, "    total = warp_sum(total)\n    for", "    for", "softmax", WRONG),
+        (losses, "return warp_sum(total)", "return total", "softmax", WRONG),
+    # Sums over a whole array.
     "no barriers in the tree of additions":
-        (losses, "        cuda.syncthreads()\n", "", "mean_loss", UninitializedReadError),
+        (reduce, "        cuda.syncthreads()\n        if t < half", "        if t < half", "mean_loss",
+         UninitializedReadError),
     "a barrier for one half of the tree":
-        (losses, "            loss_sums[t] +=", WAIT + "            loss_sums[t] +=", "mean_loss", BarrierError),
+        (reduce, "            partial[t] +=", WAIT + "            partial[t] +=", "mean_loss", BarrierError),
     "the tree begins too high":
-        (losses, "half = THREADS // 2", "half = THREADS", "mean_loss", OutOfBoundsError),
+        (reduce, "half = partial.size // 2", "half = partial.size", "mean_loss", OutOfBoundsError),
     # One thread for one element.
     "one element too many":
         (activations, "if i < x.size", "if i <= x.size", "activation_forward", OutOfBoundsError),
@@ -131,8 +133,9 @@ FAULTS = {
 def test_a_planted_fault_shows(fault):
     module, old, new, operation, kind = FAULTS[fault]
     if module is reduce:  # the faulty sum in the kernels that use it
-        faulty, module = altered(batchnorm, "", ""), batchnorm
-        faulty.block_column_total = altered(reduce, old, new).block_column_total
+        module = losses if operation == "mean_loss" else batchnorm
+        faulty, sums = altered(module, "", ""), vars(altered(reduce, old, new))
+        vars(faulty).update({name: sum for name, sum in sums.items() if hasattr(sum, "py_func")})
     else:
         faulty = altered(module, old, new)
     expect(kind, faulty, operation, module)

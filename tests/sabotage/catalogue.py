@@ -254,11 +254,8 @@ CATALOGUE = [
     ),
     Sabotage(
         "softmax-kernel-without-maximum", "cuda/losses.py",
-        "        total += math.exp(x[row, j] - largest)\n    total = warp_sum(total)\n"
-        "    for j in range(cuda.threadIdx.x, x.shape[1], WARP):\n"
-        "        y[row, j] = math.exp(x[row, j] - largest) / total",
-        "        total += math.exp(x[row, j])\n    total = warp_sum(total)\n"
-        "    for j in range(cuda.threadIdx.x, x.shape[1], WARP):\n        y[row, j] = math.exp(x[row, j]) / total",
+        "    largest = _largest(x, row)\n    total = _exp_total(x, row, largest)\n",
+        "    largest = ZERO\n    total = _exp_total(x, row, largest)\n",
         "e^z overflows for logits that a network reaches in a bad epoch.",
         ("operations/test_losses.py",),
     ),

@@ -1,0 +1,50 @@
+"""Noise on the CPU: numbers that are computed again from key and step instead of stored."""
+
+from __future__ import annotations
+
+from numba import uint32, uint64
+
+from minidl.cpu.jit import jit, scalar
+from minidl.scalar.constants import ZERO
+from minidl.scalar.noise import box_muller
+from minidl.scalar.philox import philox, pick
+
+_philox, _pick, _box_muller = scalar(philox), scalar(pick), scalar(box_muller)
+
+
+@jit
+def _gaussian_noise(x, key, step, std, y):
+    for group in range((x.size + 3) // 4):
+        word_0, word_1, word_2, word_3 = _philox(uint32(group), step[0], uint32(0), uint32(0), key[0], key[1])
+        normal_0, normal_1 = _box_muller(word_0, word_1, x.dtype.type)
+        normal_2, normal_3 = _box_muller(word_2, word_3, x.dtype.type)
+        for lane in range(4):
+            i = 4 * group + lane
+            if i < x.size:
+                y[i] = x[i] + std * _pick(lane, normal_0, normal_1, normal_2, normal_3)
+
+
+def gaussian_noise(x, key, step, std, y):
+    """y = x + std · n, where n are standard normal numbers that are a pure function of key and step.
+
+    Element i is number i mod 4 of those that Box-Muller makes of the four words of philox((i // 4, step, 0, 0), key):
+    two of the first two words, two of the others. x and y of one shape, key (2,) and step (1,) uint32.
+    """
+    _gaussian_noise(x.reshape(-1), key, step, std, y.reshape(-1))
+
+
+@jit
+def row_dropout(x, key, step, threshold, scale, y):
+    """Dropout of whole rows: row r of x becomes zero iff its random word is below `threshold`, else it is scaled.
+
+    The word of row r is word r mod 4 of philox((r // 4, step, 0, 0), key). The backward pass is the same call on dy.
+    x and y (rows, columns), key (2,) and step (1,) uint32, threshold uint64 in [0, 2³²].
+    """
+    for group in range((x.shape[0] + 3) // 4):
+        word_0, word_1, word_2, word_3 = _philox(uint32(group), step[0], uint32(0), uint32(0), key[0], key[1])
+        for lane in range(4):
+            r = 4 * group + lane
+            if r < x.shape[0]:
+                kept = uint64(_pick(lane, word_0, word_1, word_2, word_3)) >= threshold
+                for j in range(x.shape[1]):
+                    y[r, j] = x[r, j] * scale if kept else ZERO

@@ -1,0 +1,57 @@
+"""Noise as CUDA kernels: numbers that are computed again from key and step instead of stored."""
+
+from __future__ import annotations
+
+from numba import cuda, uint32, uint64
+
+from minidl.cuda.activations import THREADS, one_thread_each
+from minidl.cuda.reduce import ROW_BLOCK, WARP, WARPS, one_warp_for_a_row
+from minidl.scalar.constants import ZERO
+from minidl.scalar.noise import box_muller
+from minidl.scalar.philox import philox, pick
+
+_philox, _pick, _box_muller = (cuda.jit(device=True)(function) for function in (philox, pick, box_muller))
+
+
+@cuda.jit
+def gaussian_noise_kernel(x, key, step, std, y):
+    """One thread for one Philox block, which is four elements."""
+    group = cuda.grid(1)
+    if 4 * group < x.size:
+        word_0, word_1, word_2, word_3 = _philox(uint32(group), step[0], uint32(0), uint32(0), key[0], key[1])
+        normal_0, normal_1 = _box_muller(word_0, word_1, x.dtype.type)
+        normal_2, normal_3 = _box_muller(word_2, word_3, x.dtype.type)
+        for lane in range(4):
+            i = 4 * group + lane
+            if i < x.size:
+                y[i] = x[i] + std * _pick(lane, normal_0, normal_1, normal_2, normal_3)
+
+
+@cuda.jit
+def row_dropout_kernel(x, key, step, threshold, scale, y):
+    """One warp for one row: its 32 lanes compute the same word at the same time."""
+    r = cuda.blockIdx.x * WARPS + cuda.threadIdx.y
+    if r < x.shape[0]:
+        word_0, word_1, word_2, word_3 = _philox(uint32(r // 4), step[0], uint32(0), uint32(0), key[0], key[1])
+        kept = uint64(_pick(r % 4, word_0, word_1, word_2, word_3)) >= threshold
+        for j in range(cuda.threadIdx.x, x.shape[1], WARP):
+            y[r, j] = x[r, j] * scale if kept else ZERO
+
+
+def gaussian_noise(launch, x, key, step, std, y):
+    """y = x + std · n, where n are standard normal numbers that are a pure function of key and step.
+
+    Element i is number i mod 4 of those that Box-Muller makes of the four words of philox((i // 4, step, 0, 0), key):
+    two of the first two words, two of the others. x and y of one shape, key (2,) and step (1,) uint32.
+    """
+    groups = -(-x.size // 4)
+    launch(gaussian_noise_kernel, one_thread_each(groups), (THREADS,), x.reshape(-1), key, step, std, y.reshape(-1))
+
+
+def row_dropout(launch, x, key, step, threshold, scale, y):
+    """Dropout of whole rows: row r of x becomes zero iff its random word is below `threshold`, else it is scaled.
+
+    The word of row r is word r mod 4 of philox((r // 4, step, 0, 0), key). The backward pass is the same call on dy.
+    x and y (rows, columns), key (2,) and step (1,) uint32, threshold uint64 in [0, 2³²].
+    """
+    launch(row_dropout_kernel, one_warp_for_a_row(x), ROW_BLOCK, x, key, step, threshold, scale, y)

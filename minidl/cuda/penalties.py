@@ -1,0 +1,56 @@
+"""Penalties on the size of the weights as CUDA kernels. The formulas stand in `scalar/penalties.py`."""
+
+from __future__ import annotations
+
+from numba import cuda
+
+from minidl.cuda.activations import THREADS, one_thread_each
+from minidl.cuda.reduce import array_total, block_total, blocks_for_a_sum
+from minidl.scalar.constants import ZERO
+from minidl.scalar.penalties import penalty, penalty_slope
+
+_penalty = cuda.jit(device=True)(penalty)
+_penalty_slope = cuda.jit(device=True)(penalty_slope)
+
+
+@cuda.jit
+def partial_penalties(value, l1, l2, partials):
+    partial = cuda.shared.array(THREADS, value.dtype)
+    total = ZERO
+    for i in range(cuda.grid(1), value.size, cuda.gridsize(1)):
+        total += _penalty(value[i], l1, l2)
+    total = block_total(partial, total)
+    if cuda.threadIdx.x == 0:
+        partials[cuda.blockIdx.x] = total
+
+
+@cuda.jit
+def total_penalty(partials, cost):
+    partial = cuda.shared.array(THREADS, partials.dtype)
+    total = array_total(partial, partials)
+    if cuda.threadIdx.x == 0:
+        cost[0] = total
+        cost[1] += total
+
+
+@cuda.jit
+def penalty_gradient_kernel(value, l1, l2, gradient, result):
+    i = cuda.grid(1)
+    if i < value.size:
+        result[i] = gradient[i] + _penalty_slope(value[i], l1, l2)
+
+
+def penalty_cost(launch, value, l1, l2, partials, cost):
+    """cost[0] = Σ (l1 |w| + l2/2 w²), and cost[1] += the same.
+
+    value of any shape, cost (2,). `partials` (128,) is working memory: a partial sum for each of up to 128 blocks.
+    """
+    partials = partials[: blocks_for_a_sum(value.size, THREADS)]
+    launch(partial_penalties, partials.shape, (THREADS,), value.reshape(-1), l1, l2, partials)
+    launch(total_penalty, (1,), (THREADS,), partials, cost)
+
+
+def penalty_gradient(launch, value, l1, l2, gradient, result):
+    """result = gradient + l1 sign(w) + l2 w, with sign(0) = 0. Three arrays of one shape; the last two may be one."""
+    flat = gradient.reshape(-1), result.reshape(-1)
+    launch(penalty_gradient_kernel, one_thread_each(value.size), (THREADS,), value.reshape(-1), l1, l2, *flat)
