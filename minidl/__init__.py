@@ -9,8 +9,11 @@ dl.fit(model, train, validation=test, loss=dl.SoftmaxCrossEntropy(), optimizer=d
 
 from importlib.metadata import PackageNotFoundError, version
 
-from minidl import backend, calibration, data, diagnostics, emulator, gains, initializers
+from minidl import backend, calibration, callbacks, data, diagnostics, emulator, gains, initializers, schedules
+from minidl.callbacks import Callback, Checkpoint, EarlyStopping
+from minidl.clipping import ClipNorm, ClipValue
 from minidl.diagnostics.contract import check_layer
+from minidl.diagnostics.ensemble import dropout_ensemble
 from minidl.diagnostics.gradients import check_gradients
 from minidl.history import History
 from minidl.layers import (
@@ -37,9 +40,11 @@ from minidl.layers import (
     Tanh,
     load,
 )
-from minidl.losses import BinaryCrossEntropy, Loss, MeanSquaredError, SoftmaxCrossEntropy, softmax
+from minidl.losses import BinaryCrossEntropy, Loss, MeanSquaredError, MultiTask, SoftmaxCrossEntropy, softmax
 from minidl.optimizers import SGD, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSProp
 from minidl.penalties import L1, L2, ElasticNet, Penalty
+from minidl.range_test import RangeTest, find_learning_rate
+from minidl.sampling import predict_mc
 from minidl.training import DivergenceError, Evaluation, evaluate, fit
 
 try:
@@ -58,11 +63,16 @@ __all__ = [
     "AdamW",
     "BatchNorm",
     "BinaryCrossEntropy",
+    "Callback",
     "CenteredDense",
+    "Checkpoint",
+    "ClipNorm",
+    "ClipValue",
     "Dense",
     "DivergenceError",
     "DropConnect",
     "Dropout",
+    "EarlyStopping",
     "ElasticNet",
     "Evaluation",
     "GaussianNoise",
@@ -73,12 +83,14 @@ __all__ = [
     "Loss",
     "MeanSquaredError",
     "Momentum",
+    "MultiTask",
     "Nesterov",
     "NoisyDense",
     "Optimizer",
     "Parameter",
     "Penalty",
     "RMSProp",
+    "RangeTest",
     "ReLU",
     "Residual",
     "Sequential",
@@ -90,15 +102,20 @@ __all__ = [
     "Tanh",
     "backend",
     "calibration",
+    "callbacks",
     "check_gradients",
     "check_layer",
     "data",
     "diagnostics",
+    "dropout_ensemble",
     "emulator",
     "evaluate",
+    "find_learning_rate",
     "fit",
     "gains",
     "initializers",
     "load",
+    "predict_mc",
+    "schedules",
     "softmax",
 ]

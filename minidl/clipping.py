@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minidl import checks
+from minidl import checks, text
 from minidl.cuda.reduce import PARTIALS
 from minidl.layers.base import Parameter
 
@@ -20,7 +20,7 @@ class ClipValue:
         self.limit = checks.real("limit", limit, above=0.0)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.limit!r})"
+        return text.call_from_attributes(self)
 
     def __call__(self, parameters: Sequence[Parameter]) -> None:
         for parameter in parameters:

@@ -6,7 +6,6 @@ outputs of the network.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minidl import backend as backends
-from minidl import checks
+from minidl import checks, text
 from minidl.backend import Backend
 from minidl.buffers import Buffers
 from minidl.layers.heads import Heads
@@ -38,8 +37,7 @@ class Loss:
         self._totals: Any = None
 
     def __repr__(self) -> str:
-        names = inspect.signature(type(self)).parameters
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+        return text.call_from_attributes(self)
 
     # For subclasses to fill in ---------------------------------------------------------------------------------------
 
@@ -147,7 +145,8 @@ class SoftmaxCrossEntropy(Loss):
         self.label_smoothing = checks.real("label_smoothing", label_smoothing, 0.0, below=1.0)
 
     def check_targets(self, argument, targets, rows, n_out, dtype):
-        if checks.as_array(argument, targets, "class labels or probabilities").ndim == 2:
+        array = checks.as_array(argument, targets, "integer class labels or probabilities")
+        if array.ndim == 2 and array.dtype.kind == "f":
             probabilities = checks.probabilities(argument, targets, rows, n_out, dtype)
         else:
             targets = checks.labels(argument, targets, rows, classes=n_out)

@@ -9,7 +9,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from minidl import checks
 from minidl.files import write_whole
 
 MODEL = "minidl model"
@@ -37,15 +36,14 @@ def read(path: str | os.PathLike[str], *kinds: str) -> tuple[str, dict[str, Any]
     with open(path, "rb") as file:
         try:
             description, arrays = _parse(file)
+            if description.get("format") not in kinds:
+                raise ValueError(f"its format is {description.get('format')!r}")
         except Exception as error:  # damaged bytes make zipfile, NumPy and json raise a dozen kinds of exceptions
             raise ValueError(f"{path} is not a {kinds[0]} file, or it is damaged ({error})") from error
-    kind = description.get("format")
-    if kind not in kinds:
-        raise ValueError(f"{path} is not a {kinds[0]} file, but {checks.describe(kind)}")
     if description.get("version") != VERSION:
         version = description.get("version")
         raise ValueError(f"{path} has version {version} of the format; this minidl reads {VERSION}")
-    return kind, description, arrays
+    return description["format"], description, arrays
 
 
 def grouped(groups: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -69,7 +67,7 @@ def _parse(file: BinaryIO) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise ValueError("it has no description")
     description = json.loads(str(arrays.pop("description")))
     if not isinstance(description, dict):
-        raise ValueError("its description is not one of minidl")
+        raise ValueError("its description is no JSON object")
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):
         raise ValueError("it has members that are not arrays")
     return description, arrays

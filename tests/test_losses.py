@@ -234,7 +234,7 @@ WRONG_LABELS = [
     ([True, False, True], TypeError, "^targets got dtype bool; expected integer class labels$"),
     (["0", "1", "2"], TypeError, "^targets got dtype <U1; expected integer class labels$"),
     ([None, 1, 2], TypeError, "^targets got dtype object; expected integer class labels$"),
-    ([[0], [1, 2], [2]], TypeError, r"^targets got \[\[0\], \[1, 2\], \[2\]\]; expected integer class labels$"),
+    ([[0], [1, 2], [2]], TypeError, r"^targets got \[\[0\], \[1, 2\], \[2\]\]; expected integer class labels or prob"),
     (None, TypeError, "^targets got dtype object; expected integer class labels$"),
     ([0, 1], ValueError, r"^targets got shape \(2,\); expected \(3,\), one label for each row of x$"),
     ([0, 1, 2, 0], ValueError, r"^targets got shape \(4,\); expected \(3,\), one label for each row of x$"),

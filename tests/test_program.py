@@ -51,7 +51,9 @@ def test_the_program_of_the_readme_runs_as_it_stands(tmp_path):
     assert result.stderr == ""
     lines = result.stdout.splitlines()
     assert [line[:11] for line in lines[:3]] == ["epoch   1  ", "epoch   2  ", "epoch   3  "]
-    assert "0  Dense(784, 256, init='he_normal')  (batch, 256)     200,960  he_normal, std 0.05049" in lines
+    assert (
+        "0  Dense(784, 256, init='he_normal')  (batch, 256)     200,960        200,704  he_normal, std 0.05049" in lines
+    )
     named = re.fullmatch(r"loss (\d\.\d{4}), accuracy (\d\d\.\d\d)%", lines[-1])
     assert float(named[1]) < 0.25
     assert float(named[2]) >= 94

@@ -657,8 +657,8 @@ REFUSED = [
     ({"validation": data(classes=4)}, ValueError, r"^validation.y got 3 at index \d+; expected labels from 0 to 2$"),
     (
         {"train": dl.data.Dataset(data().x, data().x[:, :3])},
-        TypeError,
-        "^train.y got dtype float32; expected integer class labels$",
+        ValueError,
+        r"^train.y got -?[\d.]+; expected probabilities from 0 to 1$",
     ),
     ({"loss": dl.MeanSquaredError()}, TypeError, "^train.y got dtype int64; expected float32 or float64"),
     ({"loss": dl.SoftmaxCrossEntropy}, TypeError, r"^loss got <class .*; expected a minidl.Loss; did you mean Softmax"),

@@ -15,6 +15,7 @@ from minidl.files import write_whole
 
 if TYPE_CHECKING:
     from minidl.history import History
+    from minidl.range_test import RangeTest
 
 # Okabe & Ito's palette: distinct for colour-blind readers; line styles and markers keep it readable in black and white.
 STYLES: dict[str, dict[str, Any]] = {
@@ -62,6 +63,23 @@ def _draw(axes: Any, history: History, column: str, form: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
     axes.legend()
+
+
+def draw_range_test(result: RangeTest, path: str | os.PathLike[str]) -> None:
+    """Draw the loss against the learning rate, with the suggested rate marked, into the file `path`."""
+    figure = Figure(figsize=(5.6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(result.rates, result.losses, color=STYLES["training"]["color"])
+    axes.axvline(result.suggestion, label=f"suggested: {result.suggestion:.2g}", color="#D55E00", linestyle="--")
+    axes.set_xscale("log")
+    axes.set_ylim(0.9 * result.losses.min(), 1.1 * result.losses[: len(result.losses) // 2].max())
+    axes.set_xlabel("learning rate of the step")
+    axes.set_ylabel("loss, smoothed over ten steps")
+    best = result.rates[result.losses.argmin()]
+    axes.set_title(f"the loss falls up to a learning rate of {best:.2g}", fontsize="medium")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    save_figure(figure, path)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:

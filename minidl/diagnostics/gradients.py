@@ -1,7 +1,7 @@
 """Gradient checks: the backward pass that somebody wrote against differences of the forward pass.
 
-A check is only as good as its questions. Here the output is weighed with random numbers c, L = Σ c y, plus the penalties
-of layers: all ones would ask nothing of batch norm or softmax, whose input gradients are then zero.
+A check is only as good as its questions. Here the output is weighed with random numbers c, L = Σ c y (and penalties of
+the layers are added): all ones would ask nothing of batch norm or softmax, whose input gradients are then zero.
 Everything is float64. The state of the model is put back before every forward pass, so a dropout mask stays the same.
 Where a step crosses a kink of an activation, the difference is no derivative; such a step is made smaller, and left out
 if that does not help.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minidl import backend as backends
-from minidl import checks
+from minidl import checks, text
 from minidl.backend import Backend
 from minidl.buffers import Buffers
 from minidl.penalties import Penalty
@@ -286,15 +286,7 @@ class Layer:
         return {"layer": type(self).__name__, **self.arguments()}
 
     def __repr__(self) -> str:
-        """The call that builds the layer again; optional arguments are left out where they have their default."""
-        parts, arguments = [], self.arguments()
-        for name, parameter in inspect.signature(type(self)).parameters.items():
-            value = arguments[name]
-            if parameter.default is inspect.Parameter.empty:
-                parts.append(repr(value))
-            elif value != parameter.default:
-                parts.append(f"{name}={value!r}")
-        return f"{type(self).__name__}({', '.join(parts)})"
+        return text.call(type(self), self.arguments())
 
 
 def links(name: str) -> bool:

@@ -58,11 +58,6 @@ def test_parameters_carry_the_place_of_the_block():
     ]  # fmt: skip
 
 
-def test_a_chain_that_changes_the_number_of_features_is_refused():
-    with pytest.raises(ValueError, match=r"chain from 4 to 3 features; expected as many out as in"):
-        dl.Residual(dl.Dense(4, 3))
-
-
 def test_zero_init_needs_something_to_zero():
     with pytest.raises(ValueError, match=r"zero_init got True; expected a Dense or BatchNorm"):
         dl.Residual(dl.Tanh(), zero_init=True)

@@ -326,20 +326,20 @@ def test_summary_lists_layers_outputs_parameters_and_how_weights_start():
     model = make(seed=3)
     std = [layer.initial_std for layer in model.walk() if isinstance(layer, dl.Dense)]
     assert model.summary().splitlines() == [
-        "layer                                         output      parameters  weights start as",
-        "-" * 102,
-        f"0  Dense(6, 5, init='he_normal', bias=False)  (batch, 5)          30  he_normal, std {std[0]:.4g}",
+        "layer                                         output      parameters  multiply-adds  weights start as",
+        "-" * 117,
+        f"0  Dense(6, 5, init='he_normal', bias=False)  (batch, 5)          30             30  he_normal, std {std[0]:.4g}",
         "1  BatchNorm(5)                               (batch, 5)          10",
         "2  ReLU()                                     (batch, 5)",
         "3  Dropout(0.3)                               (batch, 5)",
         "4  Sequential()                               (batch, 4)",
-        f"4.0  Dense(5, 4)                              (batch, 4)          24  he_normal(slope=0.1), std {std[1]:.4g}",
+        f"4.0  Dense(5, 4)                              (batch, 4)          24             20  he_normal(slope=0.1), std {std[1]:.4g}",
         "4.1  LeakyReLU(slope=0.1)                     (batch, 4)",
         "4.2  Sequential()                             (batch, 4)",
         "4.2.0  Tanh()                                 (batch, 4)",
-        f"5  Dense(4, 3)                                (batch, 3)          15  lecun_normal, std {std[2]:.4g}",
-        "-" * 102,
-        "cpu, float32, seed 3                                              79",
+        f"5  Dense(4, 3)                                (batch, 3)          15             12  lecun_normal, std {std[2]:.4g}",
+        "-" * 117,
+        "cpu, float32, seed 3                                              79             62",
     ]
     assert "(batch, ?)" in dl.Sequential(dl.ReLU(), backend="cpu").summary()
 

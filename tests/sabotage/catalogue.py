@@ -183,10 +183,10 @@ CATALOGUE = [
     ),
     Sabotage(
         "weight-gradient-added-up", "layers/dense.py",
-        "self.ops.dense_backward_weight(x, dy, self.weight.gradient)",
-        "before = self.backend.to_numpy(self.weight.gradient)\n"
-        "        self.ops.dense_backward_weight(x, dy, self.weight.gradient)\n"
-        "        self.backend.copy_into(self.weight.gradient, before + self.backend.to_numpy(self.weight.gradient))",
+        "self.ops.dense_backward_weight(x, dy, self.used.gradient)",
+        "before = self.backend.to_numpy(self.used.gradient)\n"
+        "        self.ops.dense_backward_weight(x, dy, self.used.gradient)\n"
+        "        self.backend.copy_into(self.used.gradient, before + self.backend.to_numpy(self.used.gradient))",
         "Gradients are overwritten here: a second backward pass must not double them.",
         ("layers/test_base.py",),
     ),
@@ -332,43 +332,44 @@ CATALOGUE = [
     # Dropout ---------------------------------------------------------------------------------------------------------
     Sabotage(
         "dropout-backward-without-mask", "layers/dropout.py",
-        "self.ops.dropout(dy, self.key, self.step, self.threshold, self.scale, dx)",
-        "self.ops.dropout(dy, self.key, self.step, np.uint64(0), self.scale, dx)",
+        "self.ops.dropout(dy, *self.mask, self._scale(), dx)",
+        "self.ops.dropout(dy, self.key, self.step, KEEP_ALL, self._scale(), dx)",
         "A dropped unit took no part in the forward pass, so it gets no gradient.",
         ("layers/test_dropout.py",),
     ),
     Sabotage(
         "dropout-backward-fresh-mask", "layers/dropout.py",
-        '        dx = self.buffer("dx", *x.shape)\n',
-        '        dx = self.buffer("dx", *x.shape)\n        self.ops.dropout_advance(self.step)\n',
+        "        self.ops.dropout(dy,",
+        "        self.ops.dropout_advance(self.step)\n        self.ops.dropout(dy,",
         "The backward pass belongs to the mask of its forward pass.",
         ("layers/test_dropout.py",),
     ),
     Sabotage(
-        "dropout-same-mask-every-step", "layers/dropout.py",
-        "        self.ops.dropout_advance(self.step)\n", "",
+        "dropout-same-mask-every-step", "layers/stochastic.py",
+        "            self.ops.dropout_advance(self.step)\n", "            pass\n",
         "One mask for ever is a smaller network, not an ensemble.",
         ("layers/test_dropout.py",),
     ),
     Sabotage(
-        "dropout-not-scaled", "layers/dropout.py", "1 / (1 - self.rate) if self.rate < 1 else 0", "1",
+        "dropout-not-scaled", "layers/stochastic.py", "1 / (1 - self.rate) if self.rate < 1 else 0", "1",
         "Inverted dropout divides by the keep probability, so that inference needs no change.",
         ("layers/test_dropout.py",),
     ),
     Sabotage(
-        "dropout-at-inference", "layers/dropout.py", "        if not training:\n            return x\n", "",
+        "dropout-at-inference", "layers/stochastic.py", "drawing = training or self.sampling", "drawing = True",
         "Inference uses all units.",
         ("layers/test_dropout.py",),
     ),
     Sabotage(
-        "dropout-scaled-at-test-time-too", "layers/dropout.py", "            return x\n",
-        "            return x * (1 - self.rate)\n",
+        "dropout-scaled-at-test-time-too", "layers/dropout.py",
+        "if self.inverted and not drawing:\n            return x\n",
+        "if self.inverted and not drawing:\n            return x * (1 - self.rate)\n",
         "Scaling belongs to training or to test time; doing both shrinks the output twice.",
         ("layers/test_dropout.py",),
     ),
     Sabotage(
-        "dropout-rate-as-keep-probability", "layers/dropout.py", "round(self.rate * 2**32)",
-        "round((1 - self.rate) * 2**32)",
+        "dropout-rate-as-keep-probability", "layers/stochastic.py", "round(self._rate * 2**32)",
+        "round((1 - self._rate) * 2**32)",
         "`rate` is the probability to drop; with 0.5 nobody notices.",
         ("layers/test_dropout.py",),
     ),
@@ -464,7 +465,7 @@ CATALOGUE = [
         ("test_optimizers.py",),
     ),
     Sabotage(
-        "learning-rate-change-ignored", "optimizers.py", "if self._rate_on_device != self._learning_rate:", "if False:",
+        "learning-rate-change-ignored", "optimizers.py", "if self._rate_on_device != self.learning_rate:", "if False:",
         "A schedule that does not reach the device schedules nothing.",
         ("test_optimizers.py",),
     ),
@@ -508,7 +509,7 @@ CATALOGUE = [
         ("test_training.py",),
     ),
     Sabotage(
-        "same-order-every-epoch", "training.py", '.order.{model.epochs_trained}"', '.order"',
+        "same-order-every-epoch", "training.py", '.{{}}.{model.epochs_trained}"', '.{{}}"',
         "The noise of the gradient repeats itself.",
         ("test_training.py",),
     ),
@@ -520,8 +521,8 @@ CATALOGUE = [
     ),
     Sabotage(
         "labels-in-another-order", "training.py",
-        'np.take(self.targets, rows, axis=0, out=targets, mode="clip")',
-        'np.take(self.targets, np.sort(rows), axis=0, out=targets, mode="clip")',
+        "map_targets(take, self.targets, self._targets)",
+        "map_targets(lambda source, room: take(source, room, np.sort(rows)), self.targets, self._targets)",
         "x and y must be shuffled together.",
         ("test_training.py",),
     ),

@@ -1,0 +1,23 @@
+"""How objects print: as the call that builds them again."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+
+def call(kind: type, arguments: dict[str, Any]) -> str:
+    """The call of `kind` with these arguments; optional ones are left out where they have their default."""
+    parts = []
+    for name, parameter in inspect.signature(kind).parameters.items():
+        if parameter.default is inspect.Parameter.empty:
+            parts.append(repr(arguments[name]))
+        elif arguments[name] != parameter.default:
+            parts.append(f"{name}={arguments[name]!r}")
+    return f"{kind.__name__}({', '.join(parts)})"
+
+
+def call_from_attributes(instance: Any) -> str:
+    """The same for an object that keeps the arguments of its constructor under their own names."""
+    kind = type(instance)
+    return call(kind, {name: getattr(instance, name) for name in inspect.signature(kind).parameters})
