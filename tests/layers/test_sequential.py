@@ -324,20 +324,20 @@ def test_predict_refuses_numbers_that_are_not_finite(rng):
 
 def test_summary_lists_layers_outputs_parameters_and_how_weights_start():
     model = make(seed=3)
-    std = [layer.initial_std for layer in model.walk() if isinstance(layer, dl.Dense)]
+    a, b, c = (f"std {layer.initial_std:.4g}" for layer in model.walk() if isinstance(layer, dl.Dense))
     assert model.summary().splitlines() == [
         "layer                                         output      parameters  multiply-adds  weights start as",
         "-" * 117,
-        f"0  Dense(6, 5, init='he_normal', bias=False)  (batch, 5)          30             30  he_normal, std {std[0]:.4g}",
+        f"0  Dense(6, 5, init='he_normal', bias=False)  (batch, 5)          30             30  he_normal, {a}",
         "1  BatchNorm(5)                               (batch, 5)          10",
         "2  ReLU()                                     (batch, 5)",
         "3  Dropout(0.3)                               (batch, 5)",
         "4  Sequential()                               (batch, 4)",
-        f"4.0  Dense(5, 4)                              (batch, 4)          24             20  he_normal(slope=0.1), std {std[1]:.4g}",
+        f"4.0  Dense(5, 4)                              (batch, 4)          24             20  he_normal(slope=0.1), {b}",  # noqa: E501
         "4.1  LeakyReLU(slope=0.1)                     (batch, 4)",
         "4.2  Sequential()                             (batch, 4)",
         "4.2.0  Tanh()                                 (batch, 4)",
-        f"5  Dense(4, 3)                                (batch, 3)          15             12  lecun_normal, std {std[2]:.4g}",
+        f"5  Dense(4, 3)                                (batch, 3)          15             12  lecun_normal, {c}",
         "-" * 117,
         "cpu, float32, seed 3                                              79             62",
     ]
