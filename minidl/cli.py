@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import math
 import os
 import platform
 import sys
@@ -66,7 +67,7 @@ def train(options: argparse.Namespace) -> int:
     folder = _output_folder(options)
     train_data, test_data = DATA[options.data](options.seed)
     model = build_model(options, train_data)
-    loss = dl.SoftmaxCrossEntropy()
+    loss = dl.SoftmaxCrossEntropy(options.label_smoothing)
     optimizer = OPTIMIZERS[options.optimizer](options.learning_rate)
     print(f"{options.data}: {len(train_data):,} training and {len(test_data):,} test samples")
     print(model.summary(), flush=True)
@@ -79,6 +80,8 @@ def train(options: argparse.Namespace) -> int:
         optimizer=optimizer,
         epochs=options.epochs,
         batch_size=options.batch_size,
+        checkpoint=options.checkpoint,
+        resume=options.resume,
     )
     result = dl.evaluate(model, test_data, loss=loss)
 
@@ -107,7 +110,10 @@ def build_model(options: argparse.Namespace, data: Dataset) -> dl.Sequential:
             layers.append(dl.Dropout(options.dropout))
         features = width
     layers.append(dl.Dense(features, data.classes or 1, init=options.init))
-    return dl.Sequential(*layers, backend=options.backend, seed=options.seed, dtype=options.dtype)
+    penalty = dl.ElasticNet(options.l1, options.l2) if options.l1 or options.l2 else None
+    return dl.Sequential(
+        *layers, backend=options.backend, seed=options.seed, dtype=options.dtype, penalty=penalty
+    )  # fmt: skip
 
 
 def _output_folder(options: argparse.Namespace) -> Path:
@@ -178,6 +184,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add("--batch-norm", action=argparse.BooleanOptionalAction, default=True, help="normalize before each activation")
     add("--dropout", type=_number(0.0, 1.0), default=0.5, metavar="RATE", help="probability to drop, 0 to 1")
+    add("--l1", type=_number(0.0, math.inf), default=0.0, metavar="STRENGTH", help="of the penalty on |w|")
+    add("--l2", type=_number(0.0, math.inf), default=0.0, metavar="STRENGTH", help="of the penalty on w²/2")
+    add("--label-smoothing", type=_number(0.0, 1.0), default=0.0, metavar="SHARE", help="of the target given to all")
     choose("--optimizer", OPTIMIZERS, "adam")
     add("--learning-rate", type=_number(0.0, None), default=1e-3, metavar="RATE", help="greater than 0")
     add("--epochs", type=_integer(1), default=12, metavar="N", help="passes over the training data")
@@ -185,6 +194,8 @@ def _parser() -> argparse.ArgumentParser:
     choose("--backend", ["auto", "cpu", "cuda", "emulator"], "auto")
     choose("--dtype", ["float32", "float64"], "float32")
     add("--seed", type=_integer(0), default=0, metavar="N", help="of weights, dropout and the order of the samples")
+    add("--checkpoint", metavar="FILE", help="write everything that --resume needs after each epoch")
+    add("--resume", metavar="FILE", help="go on from a checkpoint, with the same options, to --epochs in all")
     add("--out", metavar="FOLDER", help="where to write the results (default: the next free runs/DATA-N)")
     add("--overwrite", action="store_true", help="replace results that --out already has")
 
