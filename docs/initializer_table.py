@@ -23,8 +23,9 @@ parameters it becomes another one: `he_normal(slope=0.1)`. Its text names it: `d
 `init="he_normal(slope=0.1)"`. `tests/properties` proves that the weights follow the law in the last column.
 
 `init="auto"`, the default, chooses by the activation that follows, also behind a batch norm or dropout: He with the
-slope of a ReLU or leaky ReLU, Glorot for tanh, 4 times Glorot for the logistic sigmoid, LeCun with the computed gain
-for other activations, LeCun where none follows. `model.summary()` shows the choice and the standard deviation.
+slope of a ReLU or leaky ReLU, Glorot for tanh, 4 times Glorot for the logistic sigmoid, LeCun for the SELU, LeCun with
+the computed gain for other activations, LeCun where none follows. `model.summary()` shows the choice and the standard
+deviation.
 
 | name | parameters | law |
 |---|---|---|

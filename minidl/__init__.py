@@ -15,6 +15,9 @@ from minidl.diagnostics.gradients import check_gradients
 from minidl.history import History
 from minidl.layers import (
     ACTIVATION_LAYERS,
+    ELU,
+    GELU,
+    SELU,
     BatchNorm,
     CenteredDense,
     Dense,
@@ -26,6 +29,7 @@ from minidl.layers import (
     Residual,
     Sequential,
     Sigmoid,
+    SiLU,
     Softplus,
     Tanh,
     load,
@@ -42,6 +46,9 @@ except PackageNotFoundError:  # a source tree that is not installed
 globals().update(ACTIVATION_LAYERS)  # an entry in the activation table is all that a new one needs
 
 __all__ = [
+    "ELU",
+    "GELU",
+    "SELU",
     "SGD",
     "Adam",
     "AdamW",
@@ -65,6 +72,7 @@ __all__ = [
     "ReLU",
     "Residual",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "SoftmaxCrossEntropy",
     "Softplus",

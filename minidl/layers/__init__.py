@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from minidl.layers.activations import ACTIVATION_LAYERS, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
+from minidl.layers.activations import ACTIVATION_LAYERS, ELU, GELU, SELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from minidl.layers.base import Layer, Parameter
 from minidl.layers.batchnorm import BatchNorm
 from minidl.layers.centered_dense import CenteredDense
@@ -33,7 +33,10 @@ def load(path: str | os.PathLike[str], backend: str = "auto", layers: Iterable[t
 
 __all__ = [
     "ACTIVATION_LAYERS",
+    "ELU",
+    "GELU",
     "LAYERS",
+    "SELU",
     "BatchNorm",
     "CenteredDense",
     "Dense",
@@ -44,6 +47,7 @@ __all__ = [
     "ReLU",
     "Residual",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "Softplus",
     "Tanh",
