@@ -28,6 +28,8 @@ from minidl.cuda.optimizers import (
     rmsprop_update,
     sgd_update,
 )
+from minidl.cuda.pooling import fractional_regions, max_pool_backward, max_pool_forward
+from minidl.cuda.prelu import prelu_backward, prelu_forward
 from minidl.cuda.weightnorm import centered_weight, centered_weight_backward
 
 __all__ = [
@@ -49,11 +51,16 @@ __all__ = [
     "dense_forward",
     "dropout",
     "dropout_advance",
+    "fractional_regions",
+    "max_pool_backward",
+    "max_pool_forward",
     "mean_loss",
     "mean_squared_error_backward",
     "mean_squared_error_forward",
     "momentum_update",
     "nesterov_update",
+    "prelu_backward",
+    "prelu_forward",
     "rmsprop_update",
     "sgd_update",
     "softmax",

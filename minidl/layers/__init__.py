@@ -11,11 +11,24 @@ from minidl.layers.batchnorm import BatchNorm
 from minidl.layers.centered_dense import CenteredDense
 from minidl.layers.dense import Dense
 from minidl.layers.dropout import Dropout
+from minidl.layers.pooling import FractionalMaxPool, MaxPool
+from minidl.layers.prelu import PReLU
 from minidl.layers.residual import Residual
 from minidl.layers.sequential import Sequential, layer_classes, load_model
 
 LAYERS: dict[str, type[Layer]] = layer_classes(
-    [Dense, CenteredDense, BatchNorm, Dropout, Residual, Sequential, *ACTIVATION_LAYERS.values()]
+    [
+        Dense,
+        CenteredDense,
+        BatchNorm,
+        Dropout,
+        FractionalMaxPool,
+        MaxPool,
+        PReLU,
+        Residual,
+        Sequential,
+        *ACTIVATION_LAYERS.values(),
+    ]
 )
 
 
@@ -41,8 +54,11 @@ __all__ = [
     "CenteredDense",
     "Dense",
     "Dropout",
+    "FractionalMaxPool",
     "Layer",
     "LeakyReLU",
+    "MaxPool",
+    "PReLU",
     "Parameter",
     "ReLU",
     "Residual",

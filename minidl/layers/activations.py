@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any, ClassVar
 
+import numpy as np
+
 from minidl import checks
 from minidl.layers.base import Layer
 from minidl.scalar.activations import ACTIVATIONS, Activation
@@ -47,6 +49,9 @@ class ActivationLayer(Layer):
         dx = self.buffer("dx", *x.shape)
         self.ops.activation_backward(self.activation.name, x, self.y, dy, self._alpha, dx)
         return dx
+
+    def branches(self) -> list[np.ndarray]:
+        return [self.backend.to_numpy(self.x) > kink for kink in self.activation.kinks]
 
 
 def _layer_class(entry: Activation) -> type[ActivationLayer]:

@@ -69,6 +69,11 @@ def leaky_relu_slope(z, y, alpha):
     return ONE if z > ZERO else alpha
 
 
+def leaky_relu_by_alpha(z):
+    """∂/∂α of the leaky ReLU, which a PReLU learns with: min(0, z). A NaN comes out as a NaN."""
+    return ZERO if z > ZERO else z
+
+
 def softplus(z, alpha):
     """log(1 + eᶻ) = max(0, z) + log(1 + e^-|z|), which cannot overflow."""
     return max(z, ZERO) + math.log1p(math.exp(-abs(z)))

@@ -105,6 +105,51 @@ KNOWN_ACTIVATIONS = {
 }
 
 
+# PReLU ---------------------------------------------------------------------------------------------------------------
+
+
+def prelu(x, slope):
+    x, slope = _wide(x, slope)
+    return np.where(x > 0, x, slope * x)
+
+
+def prelu_backward(x, dy, slope):
+    """dx, dslope, and the sizes of the terms of dslope added up."""
+    x, dy, slope = _wide(x, dy, slope)
+    terms = np.where(x > 0, 0.0, dy * x)
+    return np.where(x > 0, dy, dy * slope), column_sums(terms), column_sums(np.abs(terms))
+
+
+# Pooling -------------------------------------------------------------------------------------------------------------
+
+
+def max_pool(x, channels, height, width, rows, columns):
+    """The largest pixel of each region, and the index in the row of x where the first of them stands.
+
+    rows, columns   the slices of the regions
+    """
+    indices = np.arange(channels * height * width).reshape(channels, height, width)
+    cells = [[indices[c, r, k].ravel() for r in rows for k in columns] for c in range(channels)]
+    cells = [cell for channel in cells for cell in channel]
+    winner = np.stack([cell[np.argmax(x[:, cell], axis=1)] for cell in cells], axis=1)  # a NaN is largest to NumPy
+    return np.take_along_axis(x, winner, axis=1), winner
+
+
+def max_pool_backward(dy, winner, pixels):
+    """dx, and the sizes of its terms added up."""
+    dx, sizes = np.zeros((2, len(dy), pixels))
+    rows = np.arange(len(dy))[:, None]
+    np.add.at(dx, (rows, winner), dy.astype(np.float64))
+    np.add.at(sizes, (rows, winner), np.abs(dy.astype(np.float64)))
+    return dx, sizes
+
+
+def fractional_cuts(pixels, regions, word):
+    """⌊α i + c⌋ in exact fractions, with α = pixels / regions and c = ⌊regions · word / 2³²⌋ / regions."""
+    c = Fraction(regions * int(word) // 2**32, regions)
+    return [math.floor(Fraction(pixels, regions) * i + c) for i in range(regions + 1)]
+
+
 # Dense ---------------------------------------------------------------------------------------------------------------
 
 
