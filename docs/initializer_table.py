@@ -22,9 +22,10 @@ Each initializer is a function of `(rng, fan_in, fan_out)` that returns an array
 parameters it becomes another one: `he_normal(slope=0.1)`. Its text names it: `dl.Dense(784, 256, init="he_normal")`,
 `init="he_normal(slope=0.1)"`. `tests/properties` proves that the weights follow the law in the last column.
 
-`init="auto"`, the default, chooses by the activation that follows, also behind a batch norm or dropout: He with the
-slope of a ReLU or leaky ReLU, Glorot for tanh, 4 times Glorot for the logistic sigmoid, LeCun with the computed gain
-for other activations, LeCun where none follows. `model.summary()` shows the choice and the standard deviation.
+`init="auto"`, the default, chooses by the activation that follows, also behind a batch norm, dropout or pool: He with
+the slope of a ReLU, leaky or parametric ReLU, Glorot for tanh, 4 times Glorot for the logistic sigmoid, LeCun for the
+SELU, LeCun with the computed gain for other activations, LeCun where none follows. `model.summary()` shows the choice
+and the standard deviation.
 
 | name | parameters | law |
 |---|---|---|

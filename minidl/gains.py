@@ -25,6 +25,7 @@ CONVENTIONAL_GAINS: dict[str, dict[str, float]] = {
     "tanh": {"lectures": 1.0, "pytorch": 5.0 / 3.0},
     "relu": {"lectures": math.sqrt(2.0), "pytorch": math.sqrt(2.0)},
     "leaky_relu": {"lectures": math.sqrt(2.0 / (1.0 + 0.01**2)), "pytorch": math.sqrt(2.0 / (1.0 + 0.01**2))},
+    "selu": {"pytorch": 3.0 / 4.0},
 }
 
 

@@ -329,7 +329,8 @@ def automatic(activation: str | None) -> Initializer:
     """What `Dense(init="auto")` uses before the named activation; None where none follows.
 
     He for the ReLU and its leaky relatives, with their slope; Glorot for tanh, and 4 times that for the sigmoid, as the
-    lectures have it; LeCun where nothing follows, and LeCun with the computed gain before any other activation.
+    lectures have it; LeCun where nothing follows and before the SELU, whose constants are chosen so that its computed
+    gain is 1 (Klambauer et al. 2017); LeCun with the computed gain before any other activation.
     """
     if activation is None:
         return lecun_normal
@@ -340,6 +341,8 @@ def automatic(activation: str | None) -> Initializer:
         return he_normal(**parameters)
     if name == "tanh":
         return glorot_uniform
+    if name == "selu":
+        return lecun_normal
     if name == "sigmoid":
         return glorot_uniform(gain=GLOROT_SIGMOID_GAIN)
     return lecun_normal(gain=round(gains.gain(activation), 6))

@@ -94,6 +94,24 @@ def _calls(dtype: np.dtype, rows: int, columns: int, seed: int) -> Iterator[tupl
     inputs = {"x": x, "dy": dy, "gamma": gamma, "mean": mean, "inverse_std": positive(columns)}
     yield "batchnorm_backward", {**inputs, "dgamma": out(columns), "dbeta": out(columns), "dx": out(*batch)}
 
+    slope = normal(columns)
+    yield "prelu_forward", {"x": x, "slope": slope, "y": out(*batch)}
+    yield "prelu_backward", {"x": x, "dy": dy, "slope": slope, "dx": out(*batch), "dslope": out(columns)}
+
+    # Two channels of 4 × `columns` pixels; windows of 2 × 1, one below the other with a row in common.
+    image = normal(rows, 2 * 4 * columns)
+    starts = np.arange(3, dtype=np.int32), np.arange(columns, dtype=np.int32)
+    bounds = {"row_start": starts[0], "row_stop": starts[0] + np.int32(2)}
+    bounds |= {"column_start": starts[1], "column_stop": starts[1] + np.int32(1)}
+    sides, cells = {"height": 4, "width": columns}, (rows, 2 * 3 * columns)
+    winner = np.zeros(cells, np.int32)
+    yield "max_pool_forward", {"x": image, **sides, **bounds, "y": out(*cells), "winner": winner}
+    won = (np.arange(cells[1]) // (3 * columns) * columns + np.arange(cells[1])).astype(np.int32)
+    winner = np.tile(won, (rows, 1))
+    yield "max_pool_backward", {"dy": normal(*cells), "winner": winner, **sides, **bounds, "dx": out(*image.shape)}
+    cuts = {name: np.zeros_like(bound) for name, bound in bounds.items()}
+    yield "fractional_regions", {"key": words(2), "step": words(1), **sides, **cuts}
+
     mask = {"key": words(2), "step": words(1), "threshold": np.uint64(2**30), "scale": real(4 / 3)}
     yield "dropout", {"x": x, **mask, "y": out(*batch)}
     yield "row_dropout", {"x": x, **mask, "y": out(*batch)}

@@ -32,6 +32,8 @@ from minidl.cpu.optimizers import (
     sgd_update,
 )
 from minidl.cpu.penalties import penalty_cost, penalty_gradient
+from minidl.cpu.pooling import fractional_regions, max_pool_backward, max_pool_forward
+from minidl.cpu.prelu import prelu_backward, prelu_forward
 from minidl.cpu.weightnorm import centered_weight, centered_weight_backward
 
 __all__ = [
@@ -55,8 +57,11 @@ __all__ = [
     "dense_forward",
     "dropout",
     "dropout_advance",
+    "fractional_regions",
     "gaussian_noise",
     "max_norm",
+    "max_pool_backward",
+    "max_pool_forward",
     "mean_loss",
     "mean_squared_error_backward",
     "mean_squared_error_forward",
@@ -64,6 +69,8 @@ __all__ = [
     "nesterov_update",
     "penalty_cost",
     "penalty_gradient",
+    "prelu_backward",
+    "prelu_forward",
     "rmsprop_update",
     "row_dropout",
     "scale_to_norm",

@@ -33,6 +33,8 @@ from minidl.cuda.optimizers import (
     sgd_update,
 )
 from minidl.cuda.penalties import penalty_cost, penalty_gradient
+from minidl.cuda.pooling import fractional_regions, max_pool_backward, max_pool_forward
+from minidl.cuda.prelu import prelu_backward, prelu_forward
 from minidl.cuda.weightnorm import centered_weight, centered_weight_backward
 
 __all__ = [
@@ -56,8 +58,11 @@ __all__ = [
     "dense_forward",
     "dropout",
     "dropout_advance",
+    "fractional_regions",
     "gaussian_noise",
     "max_norm",
+    "max_pool_backward",
+    "max_pool_forward",
     "mean_loss",
     "mean_squared_error_backward",
     "mean_squared_error_forward",
@@ -65,6 +70,8 @@ __all__ = [
     "nesterov_update",
     "penalty_cost",
     "penalty_gradient",
+    "prelu_backward",
+    "prelu_forward",
     "rmsprop_update",
     "row_dropout",
     "scale_to_norm",

@@ -3,8 +3,8 @@
 A check is only as good as its questions. Here the output is weighed with random numbers c, L = Σ c y (and penalties of
 the layers are added): all ones would ask nothing of batch norm or softmax, whose input gradients are then zero.
 Everything is float64. The state of the model is put back before every forward pass, so a dropout mask stays the same.
-Where a step crosses a kink of an activation, the difference is no derivative; such a step is made smaller, and left out
-if that does not help.
+Where a step crosses a kink, as of a ReLU, or to another largest input of a pool, the difference is no derivative; such
+a step is made smaller, and left out if that does not help.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from minidl import checks
-from minidl.layers.activations import ActivationLayer
 from minidl.layers.base import Layer
 from minidl.losses import Loss
 
@@ -137,7 +136,6 @@ class _Comparison:
     ):
         self.layer, self.x, self.loss, self.targets = layer, x, loss, targets
         self.tolerance, self.rng = tolerance, rng
-        self.kinked = [inner for inner in layer.walk() if isinstance(inner, ActivationLayer) and inner.activation.kinks]
         self.state = [
             (array, layer.backend.to_numpy(array)) for inner in layer.walk() for array in inner.state_arrays()
         ]
@@ -187,10 +185,9 @@ class _Comparison:
         self.scale = float(np.abs(self.weights * y).sum()) + penalty
         return math.fsum((self.weights * y).ravel()) + penalty
 
-    def sides(self) -> list[np.ndarray]:
-        """On which side of its kinks every activation was, in the last forward pass."""
-        numpy = self.layer.backend.to_numpy
-        return [numpy(inner.x) > kink for inner in self.kinked for kink in inner.activation.kinks]
+    def branches(self) -> list[np.ndarray]:
+        """Which smooth piece of every layer with kinks was used, in the last forward pass."""
+        return [branch for inner in self.layer.walk() for branch in inner.branches()]
 
     def compare(
         self, name: str, point: np.ndarray, gradient: np.ndarray, assign: Callable[[np.ndarray], None]
@@ -232,10 +229,10 @@ class _Comparison:
         step = STEP * max(1.0, float(np.abs(point * direction).max()))
         for _ in range(TRIES):
             assign(point + step * direction)
-            above, sides_above = self.value(), self.sides()
+            above, branches_above = self.value(), self.branches()
             assign(point - step * direction)
-            below, sides_below = self.value(), self.sides()
-            if all(np.array_equal(a, b) for a, b in zip(sides_above, sides_below, strict=True)):
+            below, branches_below = self.value(), self.branches()
+            if all(np.array_equal(a, b) for a, b in zip(branches_above, branches_below, strict=True)):
                 return (above - below) / (2.0 * step), 8.0 * np.finfo(np.float64).eps * self.scale / step
             step /= SHRINK
         return None

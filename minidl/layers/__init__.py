@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from minidl.layers.activations import ACTIVATION_LAYERS, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
+from minidl.layers.activations import ACTIVATION_LAYERS, ELU, GELU, SELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from minidl.layers.activity_penalty import ActivityPenalty
 from minidl.layers.base import Layer, Parameter
 from minidl.layers.batchnorm import BatchNorm
@@ -15,6 +15,8 @@ from minidl.layers.dropout import Dropout, StochasticDepth
 from minidl.layers.heads import Heads
 from minidl.layers.noise import GaussianNoise
 from minidl.layers.noisy_dense import DropConnect, NoisyDense
+from minidl.layers.pooling import FractionalMaxPool, MaxPool
+from minidl.layers.prelu import PReLU
 from minidl.layers.residual import Residual
 from minidl.layers.sequential import Sequential, layer_classes, load_model
 from minidl.layers.stochastic import Stochastic
@@ -27,9 +29,12 @@ LAYERS: dict[str, type[Layer]] = layer_classes(
         Dense,
         DropConnect,
         Dropout,
+        FractionalMaxPool,
         GaussianNoise,
         Heads,
+        MaxPool,
         NoisyDense,
+        PReLU,
         Residual,
         Sequential,
         StochasticDepth,
@@ -52,22 +57,29 @@ def load(path: str | os.PathLike[str], backend: str = "auto", layers: Iterable[t
 
 __all__ = [
     "ACTIVATION_LAYERS",
+    "ELU",
+    "GELU",
     "LAYERS",
+    "SELU",
     "ActivityPenalty",
     "BatchNorm",
     "CenteredDense",
     "Dense",
     "DropConnect",
     "Dropout",
+    "FractionalMaxPool",
     "GaussianNoise",
     "Heads",
     "Layer",
     "LeakyReLU",
+    "MaxPool",
     "NoisyDense",
+    "PReLU",
     "Parameter",
     "ReLU",
     "Residual",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "Softplus",
     "Stochastic",

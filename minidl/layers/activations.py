@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any, ClassVar
 
+import numpy as np
+
 from minidl import checks
 from minidl.layers.base import Layer
 from minidl.scalar.activations import ACTIVATIONS, Activation
@@ -25,16 +27,16 @@ class ActivationLayer(Layer):
             setattr(self, name, checks.real(name, value))
 
     @property
-    def alpha(self) -> float:
-        """The parameter of the function; 0 for a function without one."""
+    def parameter_value(self) -> float:
+        """The parameter of the function, under whatever name; 0 for a function without one."""
         return getattr(self, self.activation.parameter) if self.activation.parameter else 0.0
 
     def leading_activation(self, beyond: str | None) -> str | None:
         name, parameter = self.activation.name, self.activation.parameter
-        return f"{name}({parameter}={self.alpha!r})" if parameter else name
+        return f"{name}({parameter}={self.parameter_value!r})" if parameter else name
 
     def allocate(self) -> None:
-        self._alpha = self.dtype.type(self.alpha)
+        self._alpha = self.dtype.type(self.parameter_value)
 
     def forward(self, x: Any, training: bool = False) -> Any:
         x = self.begin_forward(x, training)
@@ -47,6 +49,9 @@ class ActivationLayer(Layer):
         dx = self.buffer("dx", *x.shape)
         self.ops.activation_backward(self.activation.name, x, self.y, dy, self._alpha, dx)
         return dx
+
+    def branches(self) -> list[np.ndarray]:
+        return [self.backend.to_numpy(self.x) > kink for kink in self.activation.kinks]
 
 
 def _layer_class(entry: Activation) -> type[ActivationLayer]:

@@ -104,6 +104,13 @@ class Layer:
         """The backward pass of a network's first layer: nobody needs its dx, so layers with weights skip it."""
         self.backward(dy)
 
+    def branches(self) -> list[np.ndarray]:
+        """For a layer with kinks: which of its smooth pieces each element was on in the last training pass.
+
+        Gradient checks look at this: where a step changes an entry, it has crossed a kink.
+        """
+        return []
+
     # For subclasses to use -------------------------------------------------------------------------------------------
 
     def parameter(self, name: str, value: np.ndarray, decays: bool = False) -> Parameter:
@@ -117,9 +124,9 @@ class Layer:
         self._state[name] = self.backend.array(value, dtype or self.dtype)
         return self._state[name]
 
-    def buffer(self, name: str, *shape: int) -> Any:
-        """An array of the backend for results; asking again gives the same memory."""
-        return self._buffers.get(name, shape, self.dtype)
+    def buffer(self, name: str, *shape: int, dtype: Any = None) -> Any:
+        """An array of the backend for results, in the layer's dtype or another; asking again gives the same memory."""
+        return self._buffers.get(name, shape, dtype or self.dtype)
 
     def begin_forward(self, x: Any, training: bool) -> Any:
         """Check `x` and return it as an array of the backend; remember it if this is a training pass."""
@@ -157,7 +164,7 @@ class Layer:
     def leading_activation(self, beyond: str | None) -> str | None:
         """The activation that something going into this layer meets first; `beyond` is the one behind the layer.
 
-        Layers that only rescale pass `beyond` on. It decides what `Dense(init="auto")` is.
+        Layers that only rescale or choose pass `beyond` on. It decides what `Dense(init="auto")` is.
         """
         return None
 

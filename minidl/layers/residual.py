@@ -45,8 +45,9 @@ class Residual(Sequential):
             raise ValueError("zero_init got True; expected a Dense or BatchNorm layer in the block that can start at 0")
         for layer in self._behind_last_scale():
             if isinstance(layer, ActivationLayer):
-                y = layer.activation.value(0.0, layer.alpha)
-                if y != 0.0 or layer.activation.slope(0.0, y, layer.alpha) == 0.0:
+                phi, alpha = layer.activation, layer.parameter_value
+                y = phi.value(0.0, alpha)
+                if y != 0.0 or phi.slope(0.0, y, alpha) == 0.0:
                     problem = "is not 0 at 0" if y != 0.0 else "lets no gradient through at 0, so it would stay there"
                     raise ValueError(
                         f"zero_init got True; expected a block that ends before {layer!r}, which {problem}"

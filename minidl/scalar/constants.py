@@ -1,8 +1,52 @@
-"""Numbers that are exact in binary, as float32: see `minidl.scalar` for why."""
+"""Constants as float32, for the reason that `minidl.scalar` gives.
+
+The small ones are exact in binary. A constant that is not, such as √½, is a `Split`: three float32 numbers that add up
+to it, and `times` multiplies with it in whatever type its argument has. In float32 the second and third part vanish in
+the rounding; in float64 they bring the digits that float32 cannot hold.
+"""
+
+from __future__ import annotations
 
 import numpy as np
+from numba.extending import register_jitable
 
 ZERO = np.float32(0.0)
 HALF = np.float32(0.5)
 ONE = np.float32(1.0)
 TWO = np.float32(2.0)
+
+Split = tuple[np.float32, np.float32, np.float32]
+
+
+def split(constant: float) -> Split:
+    """Three float32 numbers that add up to `constant` > 0, the largest first.
+
+    Each is rounded down, so none is negative and an infinity times them is one infinity, not the NaN of ∞ - ∞.
+    """
+    parts = []
+    for _ in range(3):
+        part = np.float32(constant)
+        if float(part) > constant:
+            part = np.nextafter(part, ZERO)
+        parts.append(part)
+        constant -= float(part)
+    return parts[0], parts[1], parts[2]
+
+
+@register_jitable
+def times(x, constant):
+    """x times a `Split`, to a rounding or two in the type of x."""
+    first, second, third = constant
+    return x * first + (x * second + x * third)
+
+
+@register_jitable
+def vanishing(z, factor):
+    """z times a factor that goes to 0 faster than z grows: 0 at the end, where ∞ · 0 would be NaN."""
+    return ZERO if factor == ZERO else z * factor
+
+
+SQRT_HALF = split(0.7071067811865476)
+INVERSE_SQRT_TWO_PI = split(0.3989422804014327)
+SELU_SCALE = split(1.0507009873554804934193349852946)  # λ of Klambauer et al. 2017
+SELU_SCALE_ALPHA = split(1.7580993408473768599402175208123)  # λ α

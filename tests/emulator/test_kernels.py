@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import minidl.cuda
-from minidl.cuda import activations, batchnorm, dense, losses, optimizers, reduce
+from minidl.cuda import activations, batchnorm, dense, losses, optimizers, pooling, reduce
 from minidl.emulator import BarrierError, OutOfBoundsError, UninitializedReadError, launch
 from scripts.kernel_examples import examples
 
@@ -123,6 +123,11 @@ FAULTS = {
         (activations, "if i < x.size", "if i <= x.size", "activation_forward", OutOfBoundsError),
     "no look at the size":
         (optimizers, "if i < value.size:\n        value[i] = _sgd", "if True:\n        value[i] = _sgd", "sgd_update",
+         OutOfBoundsError),
+    "one pixel too many":
+        (pooling, "if index < dx.size", "if index <= dx.size", "max_pool_backward", OutOfBoundsError),
+    "a region is read in the image below":
+        (pooling, "pixel = image + row * width", "pixel = image + (row + height) * width", "max_pool_forward",
          OutOfBoundsError),
     "the last group is not cut":
         (dropout, "            if i < x.size:\n", "            if i <= x.size:\n", "dropout", OutOfBoundsError),

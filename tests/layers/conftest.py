@@ -16,6 +16,10 @@ EXAMPLES: dict[str, Callable[[], dl.Layer]] = {
     "BatchNorm": lambda: dl.BatchNorm(FEATURES),
     "CenteredDense": lambda: dl.CenteredDense(FEATURES, 3),
     "Dropout": lambda: dl.Dropout(0.4),
+    "PReLU": lambda: dl.PReLU(FEATURES),
+    "MaxPool": lambda: dl.MaxPool((2, 2), size=(1, 2)),
+    "MaxPool with overlapping windows": lambda: dl.MaxPool((1, FEATURES), size=(1, 2), stride=1),
+    "FractionalMaxPool": lambda: dl.FractionalMaxPool((1, FEATURES), ratio=1.3),
     "Residual": lambda: dl.Residual(dl.Dense(FEATURES, 6), dl.Tanh(), dl.Dense(6, FEATURES)),
     **dl.layers.ACTIVATION_LAYERS,
     "Sequential": lambda: dl.Sequential(

@@ -33,7 +33,8 @@ def test_a_name_that_is_not_in_the_table_does_not_exist():
 def test_forward_is_the_formula_that_the_table_shows(entry, any_backend, rng):
     layer = getattr(dl, entry.layer)().build(any_backend.name, 0, "float64")
     x = rng.normal(scale=3, size=(6, 5))
-    names = {"exp": math.exp, "log": math.log, "tanh": math.tanh, "max": max, **layer.arguments()}
+    names = {"exp": math.exp, "log": math.log, "tanh": math.tanh, "erf": math.erf, "sqrt": math.sqrt, "max": max}
+    names |= layer.arguments()
     expected = [[eval(entry.formula, names, {"z": z}) for z in row] for row in x]
     np.testing.assert_allclose(any_backend.to_numpy(layer.forward(x)), expected, rtol=1e-13, atol=1e-15)
 
@@ -62,7 +63,7 @@ def test_the_slope_at_a_kink_is_the_one_from_the_left(entry):
         for x in (kink, kink - 1e-9):
             layer.forward(np.array([[x]]), training=True)
             slopes.append(layer.backward(np.ones((1, 1))).item())
-        assert slopes[0] == slopes[1]
+        assert slopes[0] == pytest.approx(slopes[1], rel=1e-8)
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.1, -0.5, 2.0])
@@ -77,6 +78,15 @@ def test_the_slope_of_a_leaky_relu_is_an_argument(slope, any_backend):
 def test_the_default_slope_of_a_leaky_relu_is_one_hundredth():
     assert dl.LeakyReLU().slope == 0.01
     assert dl.LeakyReLU(0.1).slope == 0.1
+
+
+def test_the_alpha_of_an_elu_is_an_argument(any_backend):
+    assert dl.ELU().alpha == 1.0
+    layer = dl.ELU(0.5).build(any_backend.name, 0, "float64")
+    y = any_backend.to_numpy(layer.forward(np.array([[-2.0, 3.0]]), training=True))
+    np.testing.assert_allclose(y, [[0.5 * (math.exp(-2.0) - 1.0), 3.0]], rtol=1e-14)
+    dx = any_backend.to_numpy(layer.backward(np.array([[10.0, 10.0]])))
+    np.testing.assert_allclose(dx, [[5.0 * math.exp(-2.0), 10.0]], rtol=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +108,6 @@ def test_the_docstring_of_a_class_shows_its_formula():
 
 
 def test_a_new_entry_makes_a_class_with_its_parameter_under_its_name():
-    entry = Activation("elu", "ELU", max, max, "z if z > 0 else size * (exp(z) - 1)", parameter="size", default=1.5)
+    entry = Activation("swish", "Swish", max, max, "z / (1 + exp(-beta * z))", parameter="beta", default=1.5)
     layer = activations._layer_class(entry)
-    assert (layer().size, layer(2).alpha, repr(layer(size=3))) == (1.5, 2.0, "ELU(size=3.0)")
+    assert (layer().beta, layer(2).parameter_value, repr(layer(beta=3))) == (1.5, 2.0, "Swish(beta=3.0)")

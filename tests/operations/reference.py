@@ -26,11 +26,32 @@ class Activation(NamedTuple):
 
     `sensitivity(z)` is the size of a slope's error in units of the relative error of y = value(z), where the slope is
     computed from y: |dslope/dy| |y|, but at least the slope itself.
+
+    `condition(z)` is how many times larger an error of an inner argument such as z/√2 is in the value, if that matters.
     """
 
     value: Callable
     slope: Callable
     sensitivity: Callable
+    condition: Callable = np.zeros_like
+
+
+# Klambauer et al. 2017, eq. 14.
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
+
+
+def _to_zero(z, factor):
+    """z · factor, where a factor of 0 wins over an infinite z."""
+    return np.where(factor == 0, 0.0, z * factor)
+
+
+def _normal_density(z):
+    return np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+
+
+def _tail(z):
+    """z² where z is in the lower tail, and no more than where the function has long been 0."""
+    return np.clip(z, -50.0, 0.0) ** 2
 
 
 KNOWN_ACTIVATIONS = {
@@ -59,7 +80,74 @@ KNOWN_ACTIVATIONS = {
         lambda z, alpha: special.expit(z),
         lambda z: special.expit(z),  # s = 1 - exp(-y), and y exp(-y) <= s
     ),
+    "elu": Activation(
+        lambda z, alpha: np.where(z > 0, z, alpha * np.expm1(z)),
+        lambda z, alpha: np.where(z > 0, 1.0, alpha * np.exp(z)),
+        lambda z: np.exp(np.minimum(z, 0.0)),
+    ),
+    "selu": Activation(
+        lambda z, alpha: SELU_SCALE * np.where(z > 0, z, SELU_ALPHA * np.expm1(z)),
+        lambda z, alpha: SELU_SCALE * np.where(z > 0, 1.0, SELU_ALPHA * np.exp(z)),
+        lambda z: 2 * np.exp(np.minimum(z, 0.0)),
+    ),
+    "gelu": Activation(
+        lambda z, alpha: _to_zero(z, special.ndtr(z)),
+        lambda z, alpha: special.ndtr(z) + _to_zero(z, _normal_density(z)),
+        # Two terms that nearly cancel at -0.75; z² as below.
+        lambda z: (1 + _tail(z)) * (special.ndtr(z) + np.abs(_to_zero(z, _normal_density(z)))),
+        lambda z: _tail(z),  # Φ(z) ~ exp(-z²/2): a relative error δ of z makes z² δ
+    ),
+    "silu": Activation(
+        lambda z, alpha: _to_zero(z, special.expit(z)),
+        lambda z, alpha: special.expit(z) + _to_zero(z, special.expit(z) * special.expit(-z)),
+        lambda z: special.expit(z) + np.abs(_to_zero(z, special.expit(z) * special.expit(-z))),
+    ),
 }
+
+
+# PReLU ---------------------------------------------------------------------------------------------------------------
+
+
+def prelu(x, slope):
+    x, slope = _wide(x, slope)
+    return np.where(x > 0, x, slope * x)
+
+
+def prelu_backward(x, dy, slope):
+    """dx, dslope, and the sizes of the terms of dslope added up."""
+    x, dy, slope = _wide(x, dy, slope)
+    terms = np.where(x > 0, 0.0, dy * x)
+    return np.where(x > 0, dy, dy * slope), column_sums(terms), column_sums(np.abs(terms))
+
+
+# Pooling -------------------------------------------------------------------------------------------------------------
+
+
+def max_pool(x, channels, height, width, rows, columns):
+    """The largest pixel of each region, and the index in the row of x where the first of them stands.
+
+    rows, columns   the slices of the regions
+    """
+    indices = np.arange(channels * height * width).reshape(channels, height, width)
+    cells = [[indices[c, r, k].ravel() for r in rows for k in columns] for c in range(channels)]
+    cells = [cell for channel in cells for cell in channel]
+    winner = np.stack([cell[np.argmax(x[:, cell], axis=1)] for cell in cells], axis=1)  # a NaN is largest to NumPy
+    return np.take_along_axis(x, winner, axis=1), winner
+
+
+def max_pool_backward(dy, winner, pixels):
+    """dx, and the sizes of its terms added up."""
+    dx, sizes = np.zeros((2, len(dy), pixels))
+    rows = np.arange(len(dy))[:, None]
+    np.add.at(dx, (rows, winner), dy.astype(np.float64))
+    np.add.at(sizes, (rows, winner), np.abs(dy.astype(np.float64)))
+    return dx, sizes
+
+
+def fractional_cuts(pixels, regions, word):
+    """⌊α i + c⌋ in exact fractions, with α = pixels / regions and c = ⌊regions · word / 2³²⌋ / regions."""
+    c = Fraction(regions * int(word) // 2**32, regions)
+    return [math.floor(Fraction(pixels, regions) * i + c) for i in range(regions + 1)]
 
 
 # Dense ---------------------------------------------------------------------------------------------------------------

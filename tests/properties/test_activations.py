@@ -14,7 +14,7 @@ import minidl as dl
 from minidl import gains
 from minidl.scalar.activations import ACTIVATIONS
 from tests.properties import bounds, laws
-from tests.properties.activations import FORMULAS, second_moment, slope_second_moment
+from tests.properties.activations import FORMULAS, PARAMETERS, second_moment, slope_second_moment, text
 from tests.properties.strategies import batches, seeds
 
 every_activation = pytest.mark.parametrize("name", sorted(FORMULAS.keys() - {"linear"}))
@@ -23,13 +23,9 @@ DEPTH = 50
 Z, P = laws.NORMAL.z, laws.NORMAL.probabilities
 
 
-def text(name: str, slope: float) -> str:
-    return f"{name}(slope={slope!r})" if name == "leaky_relu" else name
-
-
 def layer(name: str, slope: float) -> dl.Layer:
     kind = dl.ACTIVATION_LAYERS[ACTIVATIONS[name].layer]
-    return kind(slope) if name == "leaky_relu" else kind()
+    return kind(slope) if name in PARAMETERS else kind()
 
 
 def test_every_activation_has_its_formula_here():
@@ -58,7 +54,7 @@ def test_the_gain_of_a_leaky_relu_is_that_of_he(slope):
 
 @pytest.mark.parametrize(
     ("activation", "expected"),
-    [("linear", 1.0), ("tanh", 1.5925), ("sigmoid", 1.8462), ("relu", 1.4142), ("leaky_relu", 1.4141)],
+    [("linear", 1.0), ("tanh", 1.5925), ("sigmoid", 1.8462), ("relu", 1.4142), ("leaky_relu", 1.4141), ("selu", 1.0)],
 )
 def test_known_gains(activation, expected):
     assert round(gains.gain(activation), 4) == expected
@@ -76,6 +72,7 @@ def test_conventional_gains():
         "tanh": {"lectures": 1, "pytorch": 5 / 3},
         "relu": {"lectures": math.sqrt(2), "pytorch": math.sqrt(2)},
         "leaky_relu": {"lectures": pytest.approx(he), "pytorch": pytest.approx(he)},
+        "selu": {"pytorch": 0.75},
     }
     assert table == gains.CONVENTIONAL_GAINS
 
@@ -154,7 +151,8 @@ def matching(name: str, slope: float) -> tuple[str, float]:
         return f"he_normal(slope={slope!r})" if name == "leaky_relu" else "he_normal", 1 / second_moment(name, slope)
     if name == "sigmoid":
         return "glorot_normal(gain=4.0)", 16.0  # in layers of one width Glorot is LeCun
-    return f"lecun_normal(gain={1 / math.sqrt(second_moment(name))!r})", 1 / second_moment(name)
+    moment = second_moment(name, slope)
+    return f"lecun_normal(gain={1 / math.sqrt(moment)!r})", 1 / moment
 
 
 @given(

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl as dl
+from minidl.scalar.activations import ACTIVATIONS
 from tests.properties import bounds, laws
-from tests.properties.activations import FORMULAS, second_moment
+from tests.properties.activations import FORMULAS, PARAMETERS, second_moment, text
 from tests.properties.bounds import Interval
 from tests.properties.strategies import batches, seeds
 
@@ -204,10 +205,9 @@ def test_inverted_dropout_multiplies_the_second_moment(data, rate, seed):
 def test_dropout_adjusted_takes_out_activation_and_dropout(name, slope, rate, seed):
     """z with E z² = 1 → φ → dropout → weights: the second moment is 1 again."""
     rows, units = 32, 256
-    text = f"leaky_relu(slope={slope!r})" if name == "leaky_relu" else name
-    kind = dl.ACTIVATION_LAYERS[{"relu": "ReLU", "leaky_relu": "LeakyReLU"}.get(name, name.capitalize())]
-    init = f"dropout_adjusted(rate={rate!r}, activation={text!r})"
-    activation = kind(slope) if name == "leaky_relu" else kind()
+    kind = dl.ACTIVATION_LAYERS[ACTIVATIONS[name].layer]
+    init = f"dropout_adjusted(rate={rate!r}, activation={text(name, slope)!r})"
+    activation = kind(slope) if name in PARAMETERS else kind()
     model = network([activation, dl.Dropout(rate), dl.Dense(units, units, init=init)], seed)
     z = np.random.default_rng(seed).standard_normal((rows, units))
 
@@ -222,7 +222,7 @@ def test_dropout_adjusted_takes_out_activation_and_dropout(name, slope, rate, se
     second = bounds.subgaussian_sum_of_squares(eigenvalues, units).scaled(1 / (units * float(eigenvalues.sum())))
     allowed = Interval(first.low * second.low, first.high * second.high)
     assert found in allowed, (
-        f"{text}, dropout of {rate:.3g} and {init}: the second moment is {found:.4g} instead of 1; "
+        f"{text(name, slope)}, dropout of {rate:.3g} and {init}: the second moment is {found:.4g} instead of 1; "
         f"{z.size:,} draws and {units} units allow {allowed.low:.4g} to {allowed.high:.4g}"
     )
 
@@ -238,6 +238,18 @@ TRANSPARENT = {
     "a nested batch norm": lambda width: [dl.Sequential(dl.Sequential(dl.BatchNorm(width)), dl.Dropout(0.5))],
 }
 
+
+def computed(make, name, parameter=0.0):
+    """LeCun with the gain that makes up for the activation."""
+    moment = second_moment(name, parameter)
+    return (
+        make,
+        f"lecun_normal(gain={round(moment**-0.5, 6)!r})",
+        laws.NORMAL,
+        lambda fan_in, fan_out: 1 / moment / fan_in,
+    )
+
+
 # The activation that follows; the initializer in the summary; the law of the weights and their variance.
 CHOICES = {
     "ReLU": (dl.ReLU, "he_normal", laws.NORMAL, lambda fan_in, fan_out: 2 / fan_in),
@@ -250,10 +262,12 @@ CHOICES = {
     ),
     "Tanh": (dl.Tanh, "glorot_uniform", laws.UNIFORM, lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
     "Sigmoid": (dl.Sigmoid, "glorot_uniform(gain=4.0)", laws.UNIFORM, lambda fan_in, fan_out: 32 / (fan_in + fan_out)),
-    "Softplus": (
-        dl.Softplus, f"lecun_normal(gain={second_moment('softplus') ** -0.5:.6f})", laws.NORMAL,
-        lambda fan_in, fan_out: 1 / second_moment("softplus") / fan_in,
-    ),
+    "Softplus": computed(dl.Softplus, "softplus"),
+    "ELU": computed(dl.ELU, "elu", 1.0),
+    "an ELU of half the size": computed(lambda: dl.ELU(0.5), "elu", 0.5),
+    "GELU": computed(dl.GELU, "gelu"),
+    "SiLU": computed(dl.SiLU, "silu"),
+    "SELU": (dl.SELU, "lecun_normal", laws.NORMAL, lambda fan_in, fan_out: 1 / fan_in),
     "nothing": (lambda: None, "lecun_normal", laws.NORMAL, lambda fan_in, fan_out: 1 / fan_in),
     "another Dense": (lambda: "dense", "lecun_normal", laws.NORMAL, lambda fan_in, fan_out: 1 / fan_in),
     "a Residual": (lambda: "residual", "lecun_normal", laws.NORMAL, lambda fan_in, fan_out: 1 / fan_in),

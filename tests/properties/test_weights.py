@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from minidl import initializers
 from tests.properties import bounds, laws
-from tests.properties.activations import FORMULAS, second_moment, slope_second_moment
+from tests.properties.activations import FORMULAS, second_moment, slope_second_moment, text
 from tests.properties.strategies import fans, seeds
 
 few = st.integers(1, 40)
@@ -184,12 +184,14 @@ def test_dropout_adjusted_columns_are_directions_of_the_right_length(
     data, activation, slope, rate, backward, fan_in, seed
 ):
     # Hendrycks & Gimpel 2016, §2.2, with p the probability to keep.
-    text, p = f"leaky_relu(slope={slope!r})" if activation == "leaky_relu" else activation, 1 - rate
+    p = 1 - rate
     divisor = second_moment(activation, slope) / p
     if backward:
         divisor += p * slope_second_moment(activation, slope)
     fan_out = max(2**16 // fan_in, 2**12)  # enough to tell a sphere from a cube whose corners are pulled in
-    weights = draw("dropout_adjusted", seed, fan_in, fan_out, rate=rate, activation=text, backward=backward)
+    weights = draw(
+        "dropout_adjusted", seed, fan_in, fan_out, rate=rate, activation=text(activation, slope), backward=backward
+    )
     lengths = np.linalg.norm(weights, axis=0)
     np.testing.assert_allclose(lengths, 1 / math.sqrt(divisor), rtol=1e-9, err_msg="length of the columns")
     row = data.draw(st.integers(0, fan_in - 1), label="row")

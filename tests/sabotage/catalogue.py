@@ -137,8 +137,8 @@ CATALOGUE = [
         ("operations/test_activations.py",),
     ),
     Sabotage(
-        "leaky-slope-one-everywhere", "scalar/activations.py", "return ONE if z > ZERO else alpha",
-        "return ONE",
+        "leaky-slope-one-everywhere", "scalar/activations.py", "return ONE if z > ZERO else alpha\n",
+        "return ONE\n",
         "The backward pass must use the slope of the side that z is on.",
         ("operations/test_activations.py",),
     ),
@@ -168,6 +168,69 @@ CATALOGUE = [
         "relu-hides-nan", "scalar/activations.py", "return ZERO if z <= ZERO else z", "return z if z > ZERO else ZERO",
         "A NaN that becomes 0 is a bug that nobody will find.",
         ("operations/test_activations.py",),
+    ),
+    Sabotage(
+        "gelu-by-one-plus-erf", "scalar/activations.py",
+        "return vanishing(z, HALF * math.erfc(times(-z, SQRT_HALF)))",
+        "return vanishing(z, HALF * (ONE + math.erf(times(z, SQRT_HALF))))",
+        "1 + erf cancels in the lower tail: at z = -6 nothing is left of Φ in float32.",
+        ("operations/test_activations.py",),
+    ),
+    Sabotage(
+        "silu-infinity-times-zero", "scalar/activations.py",
+        "return vanishing(z, (ONE if z >= ZERO else e) / (ONE + e))",
+        "return z * ((ONE if z >= ZERO else e) / (ONE + e))",
+        "The limit at -∞ is 0, but -∞ · 0 is NaN.",
+        ("operations/test_activations.py",),
+    ),
+    Sabotage(
+        "constants-in-float32", "scalar/constants.py",
+        "return x * first + (x * second + x * third)", "return x * first",
+        "A float32 constant makes a float64 function right to seven digits only.",
+        ("operations/test_activations.py",),
+    ),
+    Sabotage(
+        "elu-slope-without-alpha", "scalar/activations.py", "return ONE if z > ZERO else alpha * math.exp(z)",
+        "return ONE if z > ZERO else math.exp(z)",
+        "With the default α = 1 nobody notices.",
+        ("operations/test_activations.py",),
+    ),
+    Sabotage(
+        "prelu-learns-from-all-rows", "scalar/activations.py", "return ZERO if z > ZERO else z", "return z",
+        "The slope takes part in the rows with x ≤ 0 only.",
+        ("operations/test_prelu.py",),
+    ),
+    Sabotage(
+        "prelu-slope-decays", "layers/prelu.py", "np.full(self.features, self.initial_slope))",
+        "np.full(self.features, self.initial_slope), decays=True)",
+        "Weight decay pulls the slope to 0 and makes a ReLU of it.",
+        ("layers/test_prelu.py",),
+    ),
+    # Pooling ---------------------------------------------------------------------------------------------------------
+    Sabotage(
+        "pool-hides-nan", "scalar/pooling.py", "return value > best or value != value", "return value > best",
+        "A NaN is larger than nothing: every comparison with it is false.",
+        ("operations/test_pooling.py",),
+    ),
+    Sabotage(
+        "pool-gives-ties-to-the-last", "scalar/pooling.py", "return value > best or", "return value >= best or",
+        "Behind a ReLU ties are common, and backends must break them alike.",
+        ("operations/test_pooling.py",),
+    ),
+    Sabotage(
+        "overlapping-pools-overwrite", "cpu/pooling.py", "dx[b, winner[b, cell]] += dy", "dx[b, winner[b, cell]] = dy",
+        "A pixel that wins two windows gets the sum of their gradients.",
+        ("operations/test_pooling.py",),
+    ),
+    Sabotage(
+        "pool-kernel-skips-the-last-row-of-a-region", "cuda/pooling.py", "row < row_stop[i]:", "row < row_stop[i] - 1:",
+        "A pixel that does not find its region gets no gradient.",
+        ("operations/test_pooling.py",),
+    ),
+    Sabotage(
+        "fractional-pool-never-moves", "layers/pooling.py", "        self.ops.dropout_advance(self.step)\n", "",
+        "Without new regions in each pass the noise that regularizes is gone.",
+        ("layers/test_pooling.py",),
     ),
     # Dense -----------------------------------------------------------------------------------------------------------
     Sabotage(

@@ -1,0 +1,64 @@
+"""Max pooling on the CPU. `layers/pooling.py` says what a region is."""
+
+from __future__ import annotations
+
+from numba import uint32
+
+from minidl.cpu.jit import jit, scalar
+from minidl.scalar.constants import ZERO
+from minidl.scalar.philox import philox
+from minidl.scalar.pooling import beats, cut
+
+_beats, _cut, _philox = scalar(beats), scalar(cut), scalar(philox)
+
+
+@jit
+def max_pool_forward(x, height, width, row_start, row_stop, column_start, column_stop, y, winner):
+    """The largest pixel of each region: its value in y, and its index in the row of x in `winner` (int32).
+
+    x has shape (batch, channels · height · width), y and winner (batch, channels · regions down · regions across).
+    Region (i, j) is image[row_start[i]:row_stop[i], column_start[j]:column_stop[j]], for int32 bounds in rising order.
+    """
+    down, across = row_start.size, column_start.size
+    for b in range(x.shape[0]):
+        for cell in range(y.shape[1]):
+            i, j = cell // across % down, cell % across
+            image = cell // (down * across) * (height * width)
+            won = image + row_start[i] * width + column_start[j]
+            for row in range(row_start[i], row_stop[i]):
+                for column in range(column_start[j], column_stop[j]):
+                    pixel = image + row * width + column
+                    if _beats(x[b, pixel], x[b, won]):
+                        won = pixel
+            y[b, cell] = x[b, won]
+            winner[b, cell] = won
+
+
+@jit
+def max_pool_backward(dy, winner, height, width, row_start, row_stop, column_start, column_stop, dx):
+    """dx = the sum of dy over the regions that a pixel won.
+
+    Here the winners say where each dy goes; a thread of a GPU needs the regions to find those around its pixel.
+    """
+    dx[:] = ZERO
+    for b in range(dy.shape[0]):
+        for cell in range(dy.shape[1]):
+            dx[b, winner[b, cell]] += dy[b, cell]
+
+
+@jit
+def _cut_side(pixels, word, start, stop):
+    for i in range(start.size):
+        start[i] = _cut(i, pixels, start.size, word)
+        stop[i] = _cut(i + 1, pixels, start.size, word)
+
+
+@jit
+def fractional_regions(key, step, height, width, row_start, row_stop, column_start, column_stop):
+    """Cut both sides of an image at random into neighbouring regions, whose bounds go into the int32 arrays.
+
+    Word 0 of philox((0, step, 0, 0), key) cuts the rows, word 1 the columns. key (2,) and step (1,) are uint32.
+    """
+    row_word, column_word, _, _ = _philox(uint32(0), step[0], uint32(0), uint32(0), key[0], key[1])
+    _cut_side(height, row_word, row_start, row_stop)
+    _cut_side(width, column_word, column_start, column_stop)

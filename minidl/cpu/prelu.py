@@ -1,0 +1,27 @@
+"""The leaky ReLU with a learned slope for each unit, on the CPU."""
+
+from __future__ import annotations
+
+from minidl.cpu.jit import jit, scalar
+from minidl.scalar.activations import leaky_relu, leaky_relu_by_alpha, leaky_relu_slope
+from minidl.scalar.constants import ZERO
+
+_value, _slope, _by_alpha = scalar(leaky_relu), scalar(leaky_relu_slope), scalar(leaky_relu_by_alpha)
+
+
+@jit
+def prelu_forward(x, slope, y):
+    """y = x where x > 0, else slope · x; x and y (batch, features), slope (features,)."""
+    for r in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            y[r, j] = _value(x[r, j], slope[j])
+
+
+@jit
+def prelu_backward(x, dy, slope, dx, dslope):
+    """dx = dy where x > 0, else slope · dy;  dslope = Σ dy x over the rows with x ≤ 0."""
+    dslope[:] = ZERO
+    for r in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            dx[r, j] = dy[r, j] * _slope(x[r, j], x[r, j], slope[j])
+            dslope[j] += dy[r, j] * _by_alpha(x[r, j])

@@ -1,0 +1,44 @@
+"""The leaky ReLU with a learned slope for each unit, as CUDA kernels: a block owns 32 features, as in batch norm."""
+
+from __future__ import annotations
+
+from numba import cuda
+
+from minidl.cuda.reduce import BLOCK, COLUMNS, ROWS, block_column_total, one_block_for_32_columns
+from minidl.scalar.activations import leaky_relu, leaky_relu_by_alpha, leaky_relu_slope
+from minidl.scalar.constants import ZERO
+
+_value, _slope, _by_alpha = map(cuda.jit(device=True), (leaky_relu, leaky_relu_slope, leaky_relu_by_alpha))
+
+
+@cuda.jit
+def forward(x, slope, y):
+    j, r = cuda.grid(2)
+    if r < x.shape[0] and j < x.shape[1]:
+        y[r, j] = _value(x[r, j], slope[j])
+
+
+@cuda.jit
+def backward(x, dy, slope, dx, dslope):
+    partial = cuda.shared.array((ROWS, COLUMNS), x.dtype)
+    j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
+    inside = j < x.shape[1]
+    total = ZERO
+    if inside:
+        for r in range(cuda.threadIdx.y, x.shape[0], ROWS):
+            dx[r, j] = dy[r, j] * _slope(x[r, j], x[r, j], slope[j])
+            total += dy[r, j] * _by_alpha(x[r, j])
+    total = block_column_total(partial, total)
+    if inside and cuda.threadIdx.y == 0:
+        dslope[j] = total
+
+
+def prelu_forward(launch, x, slope, y):
+    """y = x where x > 0, else slope · x; x and y (batch, features), slope (features,)."""
+    rows, features = x.shape
+    launch(forward, (-(-features // COLUMNS), -(-rows // ROWS)), BLOCK, x, slope, y)
+
+
+def prelu_backward(launch, x, dy, slope, dx, dslope):
+    """dx = dy where x > 0, else slope · dy;  dslope = Σ dy x over the rows with x ≤ 0."""
+    launch(backward, one_block_for_32_columns(x), BLOCK, x, dy, slope, dx, dslope)

@@ -1,0 +1,151 @@
+"""Max pooling over images, with regular and with random regions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minidl import checks
+from minidl.layers.base import Layer
+from minidl.layers.stochastic import Stochastic
+
+Bounds = list[Any]  # int32 arrays: where the rows and the columns of each region start and stop
+
+
+class _Pooling(Layer):
+    """What poolings share: each output is the largest input of a region, and its dy goes back to that input.
+
+    A row of x is a flattened image. The regions are a grid: region (i, j) has the rows row_start[i]:row_stop[i] and
+    the columns column_start[j]:column_stop[j], the same in each channel and for each row of the batch.
+    """
+
+    shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+
+    def set_shape(self, shape: Any, grid: tuple[int, int]) -> None:
+        """Take the shape of the image that comes in, and how many regions it has down and across."""
+        self.shape, self.output_shape = shape, (*shape[:-2], *grid)
+        self.n_in, self.n_out = math.prod(self.shape), math.prod(self.output_shape)
+
+    def regions(self, training: bool) -> Bounds:
+        """The bounds of the regions for this pass."""
+        raise NotImplementedError
+
+    def leading_activation(self, beyond: str | None) -> str | None:
+        return beyond
+
+    def forward(self, x: Any, training: bool = False) -> Any:
+        x = self.begin_forward(x, training)
+        y = self.buffer("y", x.shape[0], self.n_out)
+        self.winner = self.buffer("winner", x.shape[0], self.n_out, dtype=np.int32)
+        self.bounds = self.regions(training)
+        self.ops.max_pool_forward(x, *self.shape[-2:], *self.bounds, y, self.winner)
+        return y
+
+    def backward(self, dy: Any) -> Any:
+        x, dy = self.begin_backward(dy)
+        dx = self.buffer("dx", *x.shape)
+        self.ops.max_pool_backward(dy, self.winner, *self.shape[-2:], *self.bounds, dx)
+        return dx
+
+    def branches(self) -> list[np.ndarray]:
+        return [self.backend.to_numpy(self.winner)]
+
+
+class MaxPool(_Pooling):
+    """The largest input of each window; the windows move over the image in steps of `stride`.
+
+    Backward:  dx = the sum of dy over the windows that an input won. The first of equals wins; a NaN wins always.
+
+    shape    of the image that a row of x is: (height, width) or (channels, height, width)
+    size     of a window: (height, width), or one number for both
+    stride   the same for the steps from window to window; None is `size`, windows side by side
+
+    As many windows as fit: a side of n gives ⌊(n - size) / stride⌋ + 1, and what is left over at the end is not looked
+    at. `output_shape` is the shape of the image that comes out.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], size: int | tuple[int, int] = 2, stride: int | tuple[int, int] | None = None
+    ):
+        shape = _image_shape(shape)
+        self._size = _pair("size", size)
+        self._stride = self._size if stride is None else _pair("stride", stride)
+        self.size = _shortest(self._size)
+        self.stride = None if stride is None else _shortest(self._stride)
+        if self._size[0] > shape[-2] or self._size[1] > shape[-1]:
+            raise ValueError(f"size got {size}; expected a window that fits into the image, {shape[-2:]}")
+        down, across = ((n - k) // step + 1 for n, k, step in zip(shape[-2:], self._size, self._stride, strict=True))
+        self.set_shape(shape, (down, across))
+
+    def allocate(self) -> None:
+        bounds = []
+        for count, size, stride in zip(self.output_shape[-2:], self._size, self._stride, strict=True):
+            start = stride * np.arange(count)
+            bounds += [start, start + size]
+        self._bounds = [self.backend.array(bound, np.int32) for bound in bounds]
+
+    def regions(self, training: bool) -> Bounds:
+        return self._bounds
+
+
+class FractionalMaxPool(Stochastic, _Pooling):
+    """Max pooling that makes an image smaller by a factor below 2, with random regions (Graham 2014).
+
+    Training:   a side of n pixels is cut into m = ⌊n / ratio⌋ neighbouring regions at ⌊n/m i + c⌋, i = 0 ... m; the
+                offset c of rows and columns is drawn anew from [0, 1) in each pass
+    Inference:  c = 1/2
+    Backward:   dx = dy at the input that won its region, else 0. The first of equals wins; a NaN wins always
+
+    shape   of the image that a row of x is: (height, width) or (channels, height, width)
+    ratio   how much smaller an image becomes, greater than 1 and at most 2; a side of one pixel stays as it is
+
+    Of the paper's variants these are the pseudorandom and disjoint regions. `output_shape` is the shape of the image
+    that comes out.
+    """
+
+    def __init__(self, shape: tuple[int, ...], ratio: float = 1.41):
+        shape = _image_shape(shape)
+        self.ratio = checks.real("ratio", ratio, above=1.0, maximum=2.0)
+        down, across = (max(1, math.floor(n / self.ratio)) for n in shape[-2:])
+        self.set_shape(shape, (down, across))
+
+    def allocate(self) -> None:
+        super().allocate()
+        fixed = []
+        for n, m in zip(self.shape[-2:], self.output_shape[-2:], strict=True):
+            cuts = (np.arange(m + 1) * n + m // 2) // m
+            fixed += [cuts[:-1], cuts[1:]]
+        self._fixed = [self.backend.array(bound, np.int32) for bound in fixed]
+        self._random = [self.backend.array(bound, np.int32) for bound in fixed]
+
+    def regions(self, training: bool) -> Bounds:
+        if not self.draw(training):
+            return self._fixed
+        self.ops.fractional_regions(self.key, self.step, *self.shape[-2:], *self._random)
+        return self._random
+
+
+def _image_shape(shape: Any) -> tuple[int, ...]:
+    expected = "expected (height, width) or (channels, height, width)"
+    if not isinstance(shape, (tuple, list)):
+        raise TypeError(f"shape got {checks.describe(shape)}; {expected}")
+    if len(shape) not in (2, 3):
+        raise ValueError(f"shape got {checks.describe(shape)}; {expected}")
+    return tuple(checks.integer("shape", side) for side in shape)
+
+
+def _pair(argument: str, value: Any) -> tuple[int, int]:
+    """One number for both directions, or (down, across)."""
+    if not isinstance(value, (tuple, list)):
+        value = (value, value)
+    if len(value) != 2:
+        raise ValueError(f"{argument} got {checks.describe(value)}; expected a number or (down, across)")
+    down, across = value
+    return checks.integer(argument, down), checks.integer(argument, across)
+
+
+def _shortest(pair: tuple[int, int]) -> int | tuple[int, int]:
+    return pair[0] if pair[0] == pair[1] else pair

@@ -1,0 +1,23 @@
+"""Pooling: which of two inputs wins, and where a side of an image is cut into regions."""
+
+from __future__ import annotations
+
+from numba import int64, uint64
+
+
+def beats(value, best):
+    """Whether `value` takes the place of `best`, which was looked at before it: the first of equals stays.
+
+    A NaN beats every number, so that it comes out and is found.
+    """
+    return value > best or value != value
+
+
+def cut(i, pixels, regions, word):
+    """⌊(i n + r) / m⌋, where the i-th of m = `regions` neighbouring regions along n = `pixels` begins.
+
+    The random 32-bit word chooses r evenly from 0 ... m - 1, so cut 0 is 0 and cut m is n. With α = n/m that is
+    ⌊α i + c⌋ for c in [0, 1), the pseudorandom sequence of Graham (2014) in whole numbers.
+    """
+    shift = int64((uint64(word) * uint64(regions)) >> uint64(32))
+    return (i * pixels + shift) // regions
