@@ -10,7 +10,19 @@ import numpy as np
 import pytest
 
 import minidl.cuda
-from minidl.cuda import activations, batchnorm, dense, losses, optimizers, pooling, reduce
+from minidl.cuda import (
+    activations,
+    batchnorm,
+    clipping,
+    dense,
+    elementwise,
+    losses,
+    noise,
+    optimizers,
+    penalties,
+    pooling,
+    reduce,
+)
 from minidl.emulator import BarrierError, OutOfBoundsError, UninitializedReadError, launch
 from scripts.kernel_examples import examples
 
@@ -118,6 +130,13 @@ FAULTS = {
         (reduce, "            partial[t] +=", WAIT + "            partial[t] +=", "mean_loss", BarrierError),
     "the tree begins too high":
         (reduce, "half = partial.size // 2", "half = partial.size", "mean_loss", OutOfBoundsError),
+    "every block begins at the same element":
+        (clipping, "range(cuda.grid(1), values.size", "range(cuda.threadIdx.x, values.size", "squared_norm", WRONG),
+    "one partial sum for two blocks":
+        (penalties, "partials[cuda.blockIdx.x] =", "partials[cuda.blockIdx.x // 2] =", "penalty_cost", WRONG),
+    "only threads inside the matrix take part in the norm":
+        (clipping, "    norm = math.sqrt(bl", "    if not inside:\n        return\n    norm = math.sqrt(bl", "max_norm",
+         BarrierError),
     # One thread for one element.
     "one element too many":
         (activations, "if i < x.size", "if i <= x.size", "activation_forward", OutOfBoundsError),
@@ -129,6 +148,11 @@ FAULTS = {
     "a region is read in the image below":
         (pooling, "pixel = image + row * width", "pixel = image + (row + height) * width", "max_pool_forward",
          OutOfBoundsError),
+    "one column too many":
+        (elementwise, "if i < source.shape[0] * count", "if i <= source.shape[0] * count", "copy_columns",
+         OutOfBoundsError),
+    "the last four normal numbers are not cut":
+        (noise, "            if i < x.size:\n", "            if True:\n", "gaussian_noise", OutOfBoundsError),
     "the last group is not cut":
         (dropout, "            if i < x.size:\n", "            if i <= x.size:\n", "dropout", OutOfBoundsError),
 }  # fmt: skip
@@ -140,7 +164,7 @@ def test_a_planted_fault_shows(fault):
     if module is reduce:  # the faulty sum in the kernels that use it
         module = losses if operation == "mean_loss" else batchnorm
         faulty, sums = altered(module, "", ""), vars(altered(reduce, old, new))
-        vars(faulty).update({name: sum for name, sum in sums.items() if hasattr(sum, "py_func")})
+        vars(faulty).update({name: total for name, total in sums.items() if hasattr(total, "py_func")})
     else:
         faulty = altered(module, old, new)
     expect(kind, faulty, operation, module)

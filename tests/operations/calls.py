@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from minidl.backend import Backend
+from minidl.cuda import reduce
 
 GUARD = 3  # rows (elements of a vector) before and behind each window
 
@@ -76,6 +77,14 @@ def eps(dtype: Any) -> float:
     matters where the operation runs in float64 too: n roundings make n · eps.
     """
     return float(np.finfo(dtype).eps)
+
+
+def roundings_of_sum(backend: Backend, size: int, dtype: Any) -> int:
+    """How often a number on its way into the sum over a whole array of `size` numbers is rounded."""
+    if backend.name == "cpu":
+        return size if dtype == np.float64 else 1  # a running sum, and float64 for float32 arrays too
+    # Those of its thread one after another, 8 levels of the tree of its block, 8 of the tree over the blocks.
+    return -(-size // (256 * reduce.PARTIALS)) + 16
 
 
 def huge(dtype: Any) -> float:

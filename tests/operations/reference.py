@@ -208,6 +208,13 @@ def softmax_cross_entropy(z, labels):
     return -special.log_softmax(*_wide(z), axis=1)[np.arange(len(z)), labels]
 
 
+def soft_cross_entropy(z, t):
+    """The loss of each row; a target of 0 asks nothing of its logit, not even that it is finite."""
+    z, t = _wide(z, t)
+    surprise = -special.log_softmax(z, axis=1)
+    return np.where(t == 0, 0.0, t * np.where(t == 0, 0.0, surprise)).sum(axis=1)
+
+
 def onehot(labels, classes):
     return np.eye(classes)[labels]
 
@@ -224,6 +231,27 @@ def binary_cross_entropy(z, t):
 def adam_corrections(beta1, beta2, t):
     """1 - β₁ᵗ and 1 - β₂ᵗ in exact arithmetic: in floating point the difference would cancel."""
     return np.array([float(1 - Fraction(float(beta)) ** t) for beta in (beta1, beta2)])
+
+
+# Penalties and norms -------------------------------------------------------------------------------------------------
+
+
+def penalty_cost(w, l1, l2):
+    w, l1, l2 = _wide(w, l1, l2)
+    with np.errstate(over="ignore"):
+        squares = l2 / 2 * w * w  # from the left: the square alone overflows first
+    return math.fsum(l1 * np.abs(w).ravel()) + math.fsum(squares.ravel())
+
+
+def penalty_gradient(w, l1, l2):
+    w, l1, l2 = _wide(w, l1, l2)
+    return l1 * np.sign(w) + l2 * w
+
+
+def max_norm(weight, limit):
+    weight, limit = _wide(weight, limit)
+    norms = np.linalg.norm(weight, axis=0)
+    return np.where(norms > limit, weight / norms * limit, weight)
 
 
 # Random bits ---------------------------------------------------------------------------------------------------------
@@ -244,6 +272,20 @@ def dropout_words(size, key, step):
     """The random word of each of `size` elements: four elements share a counter."""
     words = [word for group in range(-(-size // 4)) for word in philox((group, step, 0, 0), key)]
     return np.array(words[:size], np.uint64)
+
+
+def box_muller(word_0, word_1):
+    """The formula as it is written in the books. Words and (w + 1/2) / 2³² are exact in float64."""
+    word_0, word_1 = _wide(word_0, word_1)
+    radius, angle = np.sqrt(-2 * np.log((word_0 + 0.5) / 2**32)), 2 * np.pi * word_1 / 2**32
+    return radius * np.cos(angle), radius * np.sin(angle), radius
+
+
+def normals(size, key, step):
+    """The standard normal number of each of `size` elements, and the radius of the pair that it belongs to."""
+    words = dropout_words(size + -size % 4, key, step).reshape(-1, 2)
+    cosines, sines, radius = box_muller(words[:, 0], words[:, 1])
+    return np.stack([cosines, sines], axis=1).ravel()[:size], np.repeat(radius, 2)[:size]
 
 
 def centered_weight(v, gain):

@@ -1,11 +1,11 @@
-"""Sums of arrays, on every backend against float64."""
+"""Sums and copies of arrays, on every backend against float64."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tests.operations.calls import assert_same_bits, huge, out, run
+from tests.operations.calls import assert_same_bits, huge, inout, out, run
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 7), (16, 16), (13, 23)], ids=str)
@@ -21,3 +21,22 @@ def test_add_passes_infinities_and_nan(any_backend, dtype):
     b = np.array([[1.0, -np.inf, 1.0, largest, -huge(dtype), -0.0]], dtype)
     expected = np.array([[np.inf, np.nan, np.nan, np.inf, 0.0, -0.0]], dtype)
     np.testing.assert_array_equal(run(any_backend, "add", a, b, out(dtype, 1, 6)), expected)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 37])
+@pytest.mark.parametrize("source_start, target_start, count", [(0, 0, 1), (2, 5, 3), (4, 0, 7), (0, 12, 11)])
+@pytest.mark.parametrize("scale", [1.0, 1 / 3])
+def test_columns_are_copied_and_the_others_left(
+    any_backend, dtype, rng, rows, source_start, target_start, count, scale
+):
+    source, target = rng.normal(size=(rows, 11)).astype(dtype), rng.normal(size=(rows, 23)).astype(dtype)
+    scale, expected = dtype.type(scale), target.copy()
+    expected[:, target_start : target_start + count] = scale * source[:, source_start : source_start + count]
+    got = run(any_backend, "copy_columns", source, source_start, scale, inout(target), target_start, count)
+    assert_same_bits(got, expected)  # one multiplication, which rounds in the same way everywhere
+
+
+def test_copied_columns_pass_infinities_and_nan(any_backend, dtype):
+    source = np.array([[np.inf, -np.inf, np.nan, huge(dtype), -0.0]], dtype)
+    got = run(any_backend, "copy_columns", source, 0, dtype.type(-1), out(dtype, 1, 5), 0, 5)
+    np.testing.assert_array_equal(got, -source)

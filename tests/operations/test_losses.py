@@ -1,4 +1,4 @@
-"""Softmax, the three losses with their gradients, and the mean over the batch, on every backend against float64."""
+"""Softmax, the losses with their gradients, and the mean over the batch, on every backend against float64."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import special
 
 from tests.operations import reference
-from tests.operations.calls import assert_close, drawn, eps, huge, inout, out, run, seeds
+from tests.operations.calls import assert_close, assert_same_bits, drawn, eps, huge, inout, out, run, seeds
 
 # (rows, columns): a warp of 32 lanes has a row, a block has 4 rows.
 SHAPES = [(1, 1), (1, 33), (2, 31), (3, 32), (4, 2), (5, 65), (7, 10), (8, 3), (13, 5)]
@@ -145,6 +145,104 @@ def test_gradient_of_softmax_cross_entropy(any_backend, dtype, rng, shape):
     expected = (probabilities.astype(np.float64) - reference.onehot(labels, columns)) / rows
     # A difference, a rounded 1 / rows, and a product.
     assert_close(gradient, expected, 3 * eps(dtype) * np.abs(expected))
+
+
+# Soft targets --------------------------------------------------------------------------------------------------------
+
+
+def soft_forward(backend, logits, targets):
+    """probabilities, row_losses, row_correct."""
+    outputs = [out(logits.dtype, *logits.shape), *row_outputs(logits)]
+    return run(backend, "soft_cross_entropy_forward", logits, targets, *outputs)
+
+
+def check_soft_cross_entropy(backend, logits, targets):
+    dtype, (rows, columns) = logits.dtype, logits.shape
+    wide_z, wide_t = logits.astype(np.float64), targets.astype(np.float64)
+    relative, log_error = softmax_errors(logits)
+    probabilities, losses, correct = soft_forward(backend, logits, targets)
+    softmax, expected = reference.softmax(logits), reference.soft_cross_entropy(logits, targets)
+    assert_close(probabilities, softmax, relative * softmax)
+    # A class has the error of the logarithm and of two differences; then a product, and a sum over the columns.
+    below = wide_z.max(axis=1, keepdims=True) - wide_z
+    terms = np.where(wide_t == 0, 0, wide_t * np.where(wide_t == 0, 0, below + np.log(columns))).sum(axis=1)
+    assert_close(losses, expected, log_error * wide_t.sum(axis=1) + eps(dtype) * (columns + 3) * terms)
+    np.testing.assert_array_equal(correct, np.argmax(logits, axis=1) == np.argmax(targets, axis=1))
+    gradient = run(backend, "soft_cross_entropy_backward", probabilities, targets, out(dtype, rows, columns))
+    difference = (probabilities.astype(np.float64) - wide_t) / rows
+    assert_close(gradient, difference, 3 * eps(dtype) * np.abs(difference))
+
+
+def distributions(dtype, rng, rows, columns):
+    """Random targets, a third of them 0 wherever that leaves one."""
+    targets = rng.exponential(size=(rows, columns)) * (rng.random((rows, columns)) < 2 / 3)
+    targets[:, columns // 2] += 0.1
+    return (targets / targets.sum(axis=1, keepdims=True)).astype(dtype)
+
+
+@shapes
+def test_soft_cross_entropy(any_backend, dtype, rng, shape):
+    logits = rng.normal(scale=3, size=shape).astype(dtype)
+    check_soft_cross_entropy(any_backend, logits, distributions(dtype, rng, *shape))
+    check_soft_cross_entropy(any_backend, logits, np.full(shape, 1 / shape[1], dtype))
+
+
+@drawn
+@any_shape
+def test_soft_cross_entropy_in_any_shape(any_backend, dtype, rows, columns, seed):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(rows, columns)).astype(dtype)
+    check_soft_cross_entropy(any_backend, logits, distributions(dtype, rng, rows, columns))
+
+
+@shapes
+def test_a_certain_target_is_a_label(any_backend, dtype, rng, shape):
+    logits, labels = rng.normal(scale=3, size=shape).astype(dtype), rng.integers(0, shape[1], shape[0])
+    targets = reference.onehot(labels, shape[1]).astype(dtype)
+    soft, hard = soft_forward(any_backend, logits, targets), forward(any_backend, logits, labels)
+    for one, other in zip(soft, hard, strict=True):
+        assert_same_bits(one, other)
+    gradients = [
+        run(any_backend, name, hard[0], target, out(dtype, *shape))
+        for name, target in (("soft_cross_entropy_backward", targets), ("softmax_cross_entropy_backward", labels))
+    ]
+    assert_same_bits(*gradients)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e4, np.inf])
+def test_soft_targets_and_logits_of_any_size(any_backend, dtype, size):
+    size = min(size, huge(dtype))
+    logits = (size * np.array([[1, -1, 0], [1, -1, 0], [1, 1, -1], [-1, -1, -1]])).astype(dtype)
+    targets = np.array([[1, 0, 0], [0.25, 0.5, 0.25], [0.5, 0.5, 0], [0.5, 0.25, 0.25]], dtype)
+    check_soft_cross_entropy(any_backend, logits, targets)
+
+
+@pytest.mark.parametrize("impossible", [-1.0, -np.inf])
+def test_a_class_that_never_occurs_costs_nothing(any_backend, dtype, impossible):
+    impossible = max(impossible * huge(dtype), -np.inf)
+    logits = np.array([[0, impossible, 1], [impossible, 2, 2]], dtype)
+    targets = np.array([[0.5, 0, 0.5], [0, 0.25, 0.75]], dtype)
+    _, losses, correct = soft_forward(any_backend, logits, targets)
+    assert_close(losses, np.array([np.log1p(np.e) - 0.5, np.log(2)]), 8 * eps(dtype))
+    assert correct.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("first, second", [(0, 1), (2, 33), (31, 32), (5, 37), (1, 64)])
+def test_the_first_of_two_largest_targets_is_the_answer(any_backend, dtype, first, second):
+    logits, targets = np.zeros((3, 65), dtype), np.zeros((3, 65), dtype)
+    targets[:, [first, second]] = 0.5
+    logits[[0, 1, 2], [first, second, 3]] = 7
+    _, _, correct = soft_forward(any_backend, logits, targets)
+    assert correct.tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize("where", [0, 1])
+@pytest.mark.parametrize("column", [0, 33])
+def test_nan_in_soft_targets_or_logits_spoils_its_row_and_no_other(any_backend, dtype, rng, where, column):
+    arrays = rng.normal(size=(6, 34)).astype(dtype), np.full((6, 34), 1 / 34, dtype)
+    arrays[where][4, column] = np.nan
+    _, losses, _ = soft_forward(any_backend, *arrays)
+    np.testing.assert_array_equal(np.isnan(losses), np.arange(6) == 4)
 
 
 # Losses that are a mean over outputs ---------------------------------------------------------------------------------

@@ -470,6 +470,88 @@ CATALOGUE = [
         "The derivative of a square has a 2; leave it out only together with a ½ in the loss.",
         ("operations/test_losses.py",),
     ),
+    # Penalties, clipping, noise --------------------------------------------------------------------------------------
+    Sabotage(
+        "l2-penalty-without-half", "scalar/penalties.py", "(HALF * l2 * w) * w", "(l2 * w) * w",
+        "The ½ belongs to the slope l2 w: without it the cost falls twice as fast as its gradient says.",
+        ("operations/test_penalties.py",),
+    ),
+    Sabotage(
+        "l1-pushes-zero-away", "scalar/penalties.py", "ONE if w > ZERO else", "ONE if w >= ZERO else",
+        "With sign(0) = 1 a weight never rests at 0, and the lasso's zeros are lost.",
+        ("operations/test_penalties.py",),
+    ),
+    Sabotage(
+        "clip-loses-nan", "scalar/clipping.py", "limit if v > limit else", "limit if not v <= limit else",
+        "A NaN that is clipped to the limit looks like a gradient.",
+        ("operations/test_clipping.py",),
+    ),
+    Sabotage(
+        "norm-in-float32", "cpu/clipping.py", "    squares = 0.0  # a float64 on purpose",
+        "    squares = ZERO  # a float64 on purpose",
+        "Late terms of a long running sum fall below its last digit.",
+        ("operations/test_clipping.py",),
+    ),
+    Sabotage(
+        "clipped-by-the-squared-norm", "cuda/clipping.py",
+        "        norm = math.sqrt(squares)\n        if norm > limit:\n            values",
+        "        norm = squares\n        if norm > limit:\n            values",
+        "The direction stays, so only the length of the result gives the missing root away.",
+        ("operations/test_clipping.py",),
+    ),
+    Sabotage(
+        "small-gradients-scaled-up", "cpu/clipping.py",
+        "    if norm > limit:\n        factor = limit / norm\n        for i in range(values.size)",
+        "    if norm > ZERO:\n        factor = limit / norm\n        for i in range(values.size)",
+        "Clipping shortens; it must not turn a small gradient into a large one.",
+        ("operations/test_clipping.py",),
+    ),
+    Sabotage(
+        "max-norm-of-rows", "cpu/clipping.py", "            squares += weight[i, j] * weight[i, j]",
+        "            squares += weight[j % weight.shape[0], i % weight.shape[1]] ** 2",
+        "A unit's incoming weights are a column of (n_in, n_out).",
+        ("operations/test_clipping.py",),
+    ),
+    Sabotage(
+        "stride-of-one-block", "cuda/penalties.py", "value.size, cuda.gridsize(1)):", "value.size, cuda.blockDim.x):",
+        "A thread must step over the whole grid, or elements count once for each block.",
+        ("operations/test_penalties.py",),
+    ),
+    Sabotage(
+        "box-muller-without-half", "scalar/noise.py", "(real(word_0) + HALF) * real(2.0**-32)",
+        "real(word_0) * real(2.0**-32)",
+        "The word 0 comes once in 2³², and its logarithm is infinite.",
+        ("operations/test_noise.py",),
+    ),
+    Sabotage(
+        "box-muller-in-24-bits", "scalar/noise.py",
+        "math.log1p(-(real(0xFFFFFFFF - word_0) + HALF) * real(2.0**-32))",
+        "math.log((real(word_0) + HALF) * real(2.0**-32))",
+        "Near 1 float32 has steps of 6e-8, so the smallest radii are all 0 or 3e-4.",
+        ("operations/test_noise.py",),
+    ),
+    Sabotage(
+        "noise-variance-for-std", "cuda/noise.py", "x[i] + std * _pick", "x[i] + std * std * _pick",
+        "std multiplies a standard normal number once.",
+        ("operations/test_noise.py",),
+    ),
+    Sabotage(
+        "rows-share-a-word", "cuda/noise.py", "_pick(r % 4, word_0", "_pick(0, word_0",
+        "Four rows share a counter and have a word each; with the same word they fall together.",
+        ("operations/test_noise.py",),
+    ),
+    Sabotage(
+        "soft-targets-zero-times-infinity", "scalar/losses.py", "return ZERO if t == ZERO else t * surprise",
+        "return t * surprise",
+        "0 · ∞ is NaN: a class that never occurs must cost nothing, even if its probability is 0.",
+        ("operations/test_losses.py",),
+    ),
+    Sabotage(
+        "soft-targets-last-of-equals", "cpu/losses.py", "if targets[r, j] > targets[r, expected]:",
+        "if targets[r, j] >= targets[r, expected]:",
+        "Of two equal targets the first is the answer, as of two equal logits.",
+        ("operations/test_losses.py",),
+    ),
     # Optimizers ------------------------------------------------------------------------------------------------------
     Sabotage(
         "gradient-ascent", "scalar/optimizers.py", "    return w - rate * g\n", "    return w + rate * g\n",

@@ -1,0 +1,120 @@
+"""Limits on gradients and weights, on every backend against float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minidl import backend
+from minidl.cuda import reduce
+from minidl.cuda.reduce import PARTIALS
+from tests.operations import reference
+from tests.operations.calls import assert_close, assert_same_bits, eps, huge, inout, out, roundings_of_sum, run
+
+# Blocks have 256 threads.
+sizes = pytest.mark.parametrize("size", [1, 2, 31, 255, 256, 257, 523])
+
+
+# By value ------------------------------------------------------------------------------------------------------------
+
+
+@sizes
+@pytest.mark.parametrize("limit", [0.0, 0.5, 100.0])
+def test_values_are_clipped(any_backend, dtype, rng, size, limit):
+    values = rng.normal(size=size).astype(dtype)
+    clipped = run(any_backend, "clip_values", inout(values), dtype.type(limit))
+    np.testing.assert_array_equal(clipped, np.clip(values, -limit, limit))
+
+
+def test_clipping_at_the_limit_and_of_special_values(any_backend, dtype):
+    limit = dtype.type(0.1)
+    above = np.nextafter(limit, dtype.type(1))
+    values = np.array([limit, -limit, above, -above, np.inf, -np.inf, np.nan, -0.0, huge(dtype)], dtype)
+    expected = np.array([limit, -limit, limit, -limit, limit, -limit, np.nan, -0.0, limit], dtype)
+    clipped = run(any_backend, "clip_values", inout(values), limit)
+    np.testing.assert_array_equal(clipped, expected)
+    assert np.signbit(clipped[7])
+
+
+# By norm -------------------------------------------------------------------------------------------------------------
+
+
+def check_squared_norm(backend, values):
+    dtype = values.dtype
+    roundings = 2 + roundings_of_sum(backend, values.size, dtype)
+    _, total = run(backend, "squared_norm", values, out(dtype, PARTIALS), out(dtype, 1))
+    expected = reference.column_sums(values.astype(np.float64)[:, None] ** 2)
+    assert_close(total, expected, eps(dtype) * roundings * expected)
+
+
+@sizes
+def test_squared_norm(any_backend, dtype, rng, size):
+    check_squared_norm(any_backend, rng.normal(size=size).astype(dtype))
+
+
+def test_more_elements_than_the_blocks_have_threads(any_backend, dtype, rng, monkeypatch):
+    monkeypatch.setattr(reduce, "PARTIALS", 2)  # a thread of the two blocks gets three elements of 1031, or two
+    check_squared_norm(any_backend, rng.normal(size=1031).astype(dtype))
+
+
+def test_a_long_sum_of_equal_terms_loses_no_digits():
+    # In float32 the running sum itself would be off by a percent.
+    check_squared_norm(backend.get("cpu"), np.full(1_000_003, 0.3, np.float32))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, "huge"])
+def test_squared_norm_of_extreme_values(any_backend, dtype, value):
+    values = np.zeros(523, dtype)
+    values[522] = huge(dtype) if value == "huge" else value
+    _, total = run(any_backend, "squared_norm", values, out(dtype, PARTIALS), out(dtype, 1))
+    np.testing.assert_array_equal(total, [np.inf if value == "huge" else value])
+
+
+@sizes
+@pytest.mark.parametrize("arrays", [1, 2, 5])
+@pytest.mark.parametrize("excess", [1.01, 7.0, 1e6])
+def test_values_are_scaled_to_the_norm(any_backend, dtype, rng, size, arrays, excess):
+    values, totals = rng.normal(size=size).astype(dtype), rng.uniform(0.5, 2, arrays).astype(dtype)
+    norm = np.sqrt(totals.sum(dtype=np.float64))
+    limit = dtype.type(norm / excess)
+    scaled = run(any_backend, "scale_to_norm", inout(values), totals, limit)
+    expected = values * (float(limit) / norm)
+    # The sum, of which the root keeps half, the root, a quotient and a product.
+    assert_close(scaled, expected, (arrays + 3) * eps(dtype) * np.abs(expected))
+
+
+@pytest.mark.parametrize("totals", [[25.0], [9.0, 16.0], [24.0], [0.0, 0.0], [np.nan, 99.0]], ids=str)
+def test_a_norm_up_to_the_limit_or_no_norm_at_all_changes_nothing(any_backend, dtype, rng, totals):
+    values = rng.normal(size=300).astype(dtype)
+    values[7] = np.nan
+    assert_same_bits(run(any_backend, "scale_to_norm", inout(values), np.array(totals, dtype), dtype.type(5)), values)
+
+
+def test_an_infinite_norm_scales_to_zero(any_backend, dtype):
+    values, totals = np.array([huge(dtype), -1.0, np.inf], dtype), np.array([np.inf, 1.0], dtype)
+    scaled = run(any_backend, "scale_to_norm", inout(values), totals, dtype.type(1))
+    np.testing.assert_array_equal(scaled, [0.0, 0.0, np.nan])
+
+
+# Max-norm ------------------------------------------------------------------------------------------------------------
+
+
+# (n_in, n_out): a block has 32 columns and 8 rows of threads.
+@pytest.mark.parametrize("shape", [(1, 1), (2, 31), (7, 32), (8, 33), (9, 65), (37, 5), (1031, 2)], ids=str)
+def test_max_norm(any_backend, dtype, rng, shape):
+    limit = dtype.type(0.3)
+    weight = rng.normal(size=shape)
+    # Norms well below or above the limit, so that rounding decides nothing.
+    weight *= limit * rng.choice([0.1, 0.9, 1.1, 5.0], shape[1]) / np.linalg.norm(weight, axis=0)
+    weight = weight.astype(dtype)
+    got, expected = run(any_backend, "max_norm", inout(weight), limit), reference.max_norm(weight, limit)
+    # A sum of squares, of which the root keeps half, the root, a quotient and a product.
+    assert_close(got, expected, (shape[0] / 2 + 4) * eps(dtype) * np.abs(expected))
+    small = np.linalg.norm(weight.astype(np.float64), axis=0) < limit
+    assert_same_bits(got[:, small], weight[:, small])
+
+
+def test_max_norm_leaves_a_column_at_the_limit_and_one_of_nan(any_backend, dtype):
+    weight = np.array([[3.0, 6.0, np.nan, 0.0, np.inf], [-4.0, 8.0, 100.0, 0.0, 1.0]], dtype)
+    got = run(any_backend, "max_norm", inout(weight), dtype.type(5))
+    np.testing.assert_array_equal(got, [[3.0, 3.0, np.nan, 0.0, np.nan], [-4.0, 4.0, 100.0, 0.0, 0.0]])
