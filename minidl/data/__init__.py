@@ -1,6 +1,6 @@
 """Data: digits that ship with the package, MNIST and Fashion-MNIST, IDX files, two-dimensional toy problems."""
 
-from minidl.data.dataset import Dataset
+from minidl.data.dataset import Dataset, one_hot
 from minidl.data.idx import read_idx
 from minidl.data.mnist import digits, fashion_mnist, mnist
 from minidl.data.toy import circles, gaussians, spiral, xor
@@ -12,6 +12,7 @@ __all__ = [
     "fashion_mnist",
     "gaussians",
     "mnist",
+    "one_hot",
     "read_idx",
     "spiral",
     "xor",
