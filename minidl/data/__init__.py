@@ -4,6 +4,8 @@ from minidl.data.dataset import Dataset, one_hot
 from minidl.data.idx import read_idx
 from minidl.data.mnist import digits, fashion_mnist, mnist
 from minidl.data.preprocessing import PCA, Center, Chain, Preprocessing, Standardize, Whiten, load_preprocessing
+from minidl.data.semi_supervised import pseudo_label
+from minidl.data.splitting import concatenate, split
 from minidl.data.toy import circles, gaussians, spiral, xor
 
 __all__ = [
@@ -15,13 +17,16 @@ __all__ = [
     "Standardize",
     "Whiten",
     "circles",
+    "concatenate",
     "digits",
     "fashion_mnist",
     "gaussians",
     "load_preprocessing",
     "mnist",
     "one_hot",
+    "pseudo_label",
     "read_idx",
     "spiral",
+    "split",
     "xor",
 ]
