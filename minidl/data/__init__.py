@@ -1,5 +1,18 @@
 """Data: digits that ship with the package, MNIST and Fashion-MNIST, IDX files, two-dimensional toy problems."""
 
+from minidl.data.augmentation import (
+    Augmentation,
+    AugmentationStep,
+    CutMix,
+    Cutout,
+    Geometric,
+    Mixing,
+    Mixup,
+    Noise,
+    Rotation,
+    Scaling,
+    Shift,
+)
 from minidl.data.dataset import Dataset, one_hot
 from minidl.data.idx import read_idx
 from minidl.data.mnist import digits, fashion_mnist, mnist
@@ -10,10 +23,21 @@ from minidl.data.toy import circles, gaussians, spiral, xor
 
 __all__ = [
     "PCA",
+    "Augmentation",
+    "AugmentationStep",
     "Center",
     "Chain",
+    "CutMix",
+    "Cutout",
     "Dataset",
+    "Geometric",
+    "Mixing",
+    "Mixup",
+    "Noise",
     "Preprocessing",
+    "Rotation",
+    "Scaling",
+    "Shift",
     "Standardize",
     "Whiten",
     "circles",
