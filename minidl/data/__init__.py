@@ -1,4 +1,5 @@
-"""Data: digits that ship with the package, MNIST and Fashion-MNIST, IDX files, two-dimensional toy problems."""
+"""Data: digits that ship with the package, MNIST and Fashion-MNIST, toy problems, your own files, and what is done to
+data before and during training: splitting, preprocessing, augmentation, pseudo-labels."""
 
 from minidl.data.augmentation import (
     Augmentation,
@@ -15,6 +16,7 @@ from minidl.data.augmentation import (
 )
 from minidl.data.dataset import Dataset, one_hot
 from minidl.data.idx import read_idx
+from minidl.data.loading import read_csv, read_npy, read_npz
 from minidl.data.mnist import digits, fashion_mnist, mnist
 from minidl.data.preprocessing import PCA, Center, Chain, Preprocessing, Standardize, Whiten, load_preprocessing
 from minidl.data.semi_supervised import pseudo_label
@@ -49,7 +51,10 @@ __all__ = [
     "mnist",
     "one_hot",
     "pseudo_label",
+    "read_csv",
     "read_idx",
+    "read_npy",
+    "read_npz",
     "spiral",
     "split",
     "xor",
