@@ -166,8 +166,9 @@ def page(results: list[dict[str, Any]], settings: dict[str, Any]) -> str:
             "",
             "A network 784-512-512-10 with ReLU, Adam with learning rate 1e-3 and batches of 128, on the "
             f"{len(train):,} training digits that ship with minidl; {settings['epochs']} epochs, {seeds} seeds. "
-            f"Errors are shares of wrong answers on the training samples (without augmentation or dropout) and on {len(test):,} test "
-            "samples: mean ± standard deviation over the seeds. The strengths are usual values, chosen beforehand.",
+            "Errors are shares of wrong answers on the training samples (without augmentation or dropout) and on "
+            f"{len(test):,} test samples: mean ± standard deviation over the seeds. The strengths are usual values, "
+            "chosen beforehand.",
             "",
             "| regularizer | training error | test error | test loss |",
             "|---|---|---|---|",

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minidl import checks, text
+from minidl import checks
 from minidl.cuda.reduce import PARTIALS
+from minidl.described import Described
 from minidl.layers.base import Parameter
 
 
-class ClipValue:
+class ClipValue(Described):
     """Clip every entry of every gradient to [-limit, limit]. This changes the direction of the step.
 
     By hand:   model.backward(...);   clip(model.parameters());   optimizer.step(model.parameters())
@@ -18,9 +19,6 @@ class ClipValue:
 
     def __init__(self, limit: float):
         self.limit = checks.real("limit", limit, above=0.0)
-
-    def __repr__(self) -> str:
-        return text.call_from_attributes(self)
 
     def __call__(self, parameters: Sequence[Parameter]) -> None:
         for parameter in parameters:

@@ -7,19 +7,20 @@ outputs of the network.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minidl import backend as backends
-from minidl import checks, text
+from minidl import checks
 from minidl.backend import Backend
 from minidl.buffers import Buffers
+from minidl.described import Described
 from minidl.layers.heads import Heads
+from minidl.targets import map_targets, one_hot
 
 
-class Loss:
+class Loss(Described):
     """Measures outputs of shape (batch, n_out) against targets.
 
     The two passes by hand:   value = loss.forward(outputs, targets);   doutputs = loss.backward()
@@ -35,9 +36,6 @@ class Loss:
         self._outputs: Any = None
         self._mean: Any = None
         self._totals: Any = None
-
-    def __repr__(self) -> str:
-        return text.call_from_attributes(self)
 
     # For subclasses to fill in ---------------------------------------------------------------------------------------
 
@@ -308,24 +306,6 @@ class MultiTask(Loss):
         if None in parts.values():
             return None
         return sum(self.weights[name] * part for name, part in parts.items())
-
-
-def map_targets(function: Callable, targets: Any, *others: Any) -> Any:
-    """`function` of the targets, or of those of each head where there are several; so with further arguments."""
-    if isinstance(targets, dict):
-        return {name: function(part, *(other[name] for other in others)) for name, part in targets.items()}
-    return function(targets, *others)
-
-
-def one_hot(labels: np.ndarray, classes: int, dtype: Any = np.float32) -> np.ndarray:
-    """Labels (rows,) as probabilities (rows, classes): 1 for the label, 0 elsewhere.
-
-    Raises TypeError or ValueError for labels that are not integers from 0 to classes - 1.
-    """
-    labels = checks.labels("labels", labels, len(labels), checks.integer("classes", classes))
-    rows = np.zeros((len(labels), classes), dtype)
-    rows[np.arange(len(labels)), labels] = 1
-    return rows
 
 
 def softmax(logits: Any) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""Files of models and runs: a plain npz of arrays and one description in JSON. No pickle: loading runs no code."""
+"""Files of models, runs and preprocessing: a plain npz of arrays and one description in JSON.
+
+No pickle, so loading runs no code. The description names the kind, so that one is not taken for the other.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import numpy as np
 from minidl.files import write_whole
 
 MODEL = "minidl model"
+PREPROCESSING = "minidl preprocessing"
 CHECKPOINT = "minidl checkpoint"
 VERSION = 1
 ZIP_MAGIC = b"PK\x03\x04"

@@ -35,8 +35,9 @@ from minidl.data.dataset import Dataset
 from minidl.history import Epoch, History
 from minidl.layers.base import Layer
 from minidl.layers.sequential import Sequential
-from minidl.losses import Loss, map_targets, one_hot
+from minidl.losses import Loss
 from minidl.optimizers import Optimizer
+from minidl.targets import map_targets, one_hot
 
 EVALUATION_BATCH = 1024
 

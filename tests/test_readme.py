@@ -62,3 +62,10 @@ def test_the_paths_in_the_readme_exist(path):
 @pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)]+)\)", README))
 def test_the_links_in_the_readme_lead_somewhere(link):
     assert (ROOT / link).exists()
+
+
+def test_the_data_are_split_and_standardized(tmp_path):
+    check = "print(len(train), len(validation), test.held_out, abs(train.x.std(axis=0) - 1).max() < 1e-6)"
+    result = run("\n".join(["import minidl as dl", PROGRAMS[4], check]), tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["800", "100", "True", "True"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from minidl import checks
+from minidl.targets import map_targets
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -17,60 +19,128 @@ class Dataset:
     """Inputs `x` and targets `y`, checked once so that nothing behind them has to check again.
 
     x: (rows, features) float32 or float64, C-contiguous, finite.
-    y: (rows,) int64 class labels of at least 0, or (rows, outputs) float32 or float64, finite.
+    y: (rows,) int64 class labels of at least 0, or (rows, outputs) float32 or float64, finite; for several tasks
+       on the same inputs a dict {head: targets} of such arrays.
+    held_out: whether the rows are for validation or testing, so that nothing may be fitted to them.
+    feature_names: one name for each column of x, or None.
+    class_names: one name for each class, or None; only with class labels.
 
     Arrays that already have this form are kept, not copied. `len(dataset)` counts rows, `x, y = dataset`
-    unpacks, and `dataset[:1000]`, `dataset[order]` or `dataset[y == 3]` select rows as a new Dataset.
+    unpacks, and `dataset[:1000]`, `dataset[order]` or `dataset[y == 3]` select rows as a new Dataset that keeps
+    everything else.
 
-    Raises TypeError for a wrong dtype and ValueError for a wrong shape, a negative label or an entry that is
-    not finite.
+    Raises TypeError for a wrong dtype and ValueError for a wrong shape, a negative label, an entry that is
+    not finite, or names that do not fit.
     """
 
     x: np.ndarray
-    y: np.ndarray
+    y: Any  # np.ndarray or dict[str, np.ndarray]
+    held_out: bool
+    feature_names: tuple[str, ...] | None
+    class_names: tuple[str, ...] | None
 
-    def __init__(self, x: ArrayLike, y: ArrayLike) -> None:
+    def __init__(
+        self,
+        x: ArrayLike,
+        y: ArrayLike | dict[str, Any],
+        *,
+        held_out: bool = False,
+        feature_names: Sequence[str] | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
         inputs = checks.finite("x", checks.matrix("x", x))
         # The dataclass is frozen; this is how a frozen dataclass sets its own fields.
         object.__setattr__(self, "x", inputs)
-        object.__setattr__(self, "y", _targets(y, len(inputs)))
+        object.__setattr__(self, "y", _heads(y, len(inputs)) if isinstance(y, dict) else _targets("y", y, len(inputs)))
+        object.__setattr__(self, "held_out", checks.boolean("held_out", held_out))
+        object.__setattr__(self, "feature_names", _names("feature_names", feature_names))
+        object.__setattr__(self, "class_names", _names("class_names", class_names))
+        self._check_names()
+
+    def _check_names(self) -> None:
+        features = self.x.shape[1]
+        if self.feature_names is not None and len(self.feature_names) != features:
+            raise ValueError(
+                f"feature_names got {len(self.feature_names)} names; expected {features}, as x has columns"
+            )
+        if self.class_names is not None:
+            if not self.has_labels:
+                raise ValueError(f"class_names got {len(self.class_names)} names; expected None, as y has no labels")
+            if len(self.class_names) <= (largest := int(self.y.max())):
+                raise ValueError(
+                    f"class_names got {len(self.class_names)} names; expected at least {largest + 1}, "
+                    f"as the largest label is {largest}"
+                )
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether y is one array of class labels."""
+        return isinstance(self.y, np.ndarray) and self.y.ndim == 1
 
     @property
     def classes(self) -> int | None:
-        """The number of classes, largest label + 1; None for float targets."""
-        return int(self.y.max()) + 1 if self.y.ndim == 1 else None
+        """The number of classes: of class names, else largest label + 1; None for float targets and several heads."""
+        if not self.has_labels:
+            return None
+        return len(self.class_names) if self.class_names is not None else int(self.y.max()) + 1
 
     def __len__(self) -> int:
         return len(self.x)
 
-    def __iter__(self) -> Iterator[np.ndarray]:
+    def __iter__(self) -> Iterator[Any]:
         return iter((self.x, self.y))
 
     def __getitem__(self, index: slice | ArrayLike) -> Dataset:
         rows = index if isinstance(index, slice) else _rows(index, len(self))
-        return Dataset(self.x[rows], self.y[rows])
+        return replace(self, x=self.x[rows], y=map_targets(lambda targets: targets[rows], self.y))
 
     def __repr__(self) -> str:
+        y = map_targets(lambda targets: f"{targets.shape} {targets.dtype}", self.y)
+        if isinstance(y, dict):
+            y = "{" + ", ".join(f"{head!r}: {text}" for head, text in y.items()) + "}"
         classes = "" if self.classes is None else f", {self.classes} classes"
-        return f"Dataset(x {self.x.shape} {self.x.dtype}, y {self.y.shape} {self.y.dtype}{classes})"
+        return f"Dataset(x {self.x.shape} {self.x.dtype}, y {y}{classes}{', held out' if self.held_out else ''})"
 
 
-def _targets(y: Any, rows: int) -> np.ndarray:
+def _heads(y: dict[str, Any], rows: int) -> dict[str, np.ndarray]:
+    if not y:
+        raise ValueError("y got an empty dict; expected targets for at least one head")
+    for head in y:
+        if not isinstance(head, str):
+            raise TypeError(f"y got the head {checks.describe(head)}; expected names of heads")
+    return {head: _targets(f"y[{head!r}]", targets, rows) for head, targets in y.items()}
+
+
+def _targets(argument: str, y: Any, rows: int) -> np.ndarray:
     try:
         array = np.asarray(y)
     except ValueError as error:  # lists of unequal lengths
-        raise TypeError(f"y got {checks.describe(y)}; expected class labels or a 2-D array of floats") from error
+        raise TypeError(
+            f"{argument} got {checks.describe(y)}; expected class labels or a 2-D array of floats"
+        ) from error
     if array.ndim == 1 and array.dtype.kind == "f":
         raise TypeError(
-            f"y got {checks.describe(array)}; expected integer class labels, "
+            f"{argument} got {checks.describe(array)}; expected integer class labels, "
             "or for regression two dimensions (rows, outputs): use y[:, None]"
         )
     if array.ndim != 2:
-        return checks.labels("y", array, rows)
-    targets = checks.finite("y", checks.matrix("y", array))
+        return checks.labels(argument, array, rows)
+    targets = checks.finite(argument, checks.matrix(argument, array))
     if len(targets) != rows:
-        raise ValueError(f"y got shape {targets.shape}; expected {rows} rows, one for each row of x")
+        raise ValueError(f"{argument} got shape {targets.shape}; expected {rows} rows, one for each row of x")
     return targets
+
+
+def _names(argument: str, names: Any) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    # A string is a sequence of strings too, and never what is meant.
+    listed = None if isinstance(names, str) or not isinstance(names, (Sequence, np.ndarray)) else list(names)
+    if listed is None or not all(isinstance(name, str) for name in listed):
+        raise TypeError(f"{argument} got {checks.describe(names)}; expected a list of names")
+    if twice := [name for name, count in Counter(listed).items() if count > 1]:
+        raise ValueError(f"{argument} got {twice[0]!r} more than once; expected names that differ")
+    return tuple(map(str, listed))
 
 
 def _rows(index: Any, rows: int) -> np.ndarray:

@@ -76,7 +76,7 @@ def digits() -> tuple[Dataset, Dataset]:
 
     train: x (10000, 784) float32 in [0, 1], y (10000,) int64 in 0..9, 1,000 images of each digit.
     test: x (2000, 784), y (2000,), 200 images of each digit. Each x row is a 28 x 28 image, row by row.
-    Both are shuffled, so that the first rows are a fair sample: `train[:1000]`.
+    Both are shuffled, so that the first rows are a fair sample: `train[:1000]`; `test.held_out` is true.
 
     Source: the file NOTICE beside digits.npz.
     """
@@ -86,14 +86,14 @@ def digits() -> tuple[Dataset, Dataset]:
     ):
         return (
             Dataset(_inputs(arrays["train_images"]), arrays["train_labels"].astype(np.int64)),
-            Dataset(_inputs(arrays["test_images"]), arrays["test_labels"].astype(np.int64)),
+            Dataset(_inputs(arrays["test_images"]), arrays["test_labels"].astype(np.int64), held_out=True),
         )
 
 
 def mnist(folder: str | os.PathLike[str] | None = None) -> tuple[Dataset, Dataset]:
     """MNIST, all of it: (train, test).
 
-    train: x (60000, 784) float32 in [0, 1], y (60000,) int64 in 0..9. test: the same with 10,000 rows.
+    train: x (60000, 784) float32 in [0, 1], y (60000,) int64 in 0..9. test: the same with 10,000 rows, held out.
     Each x row is a 28 x 28 image, row by row, 0 for background and 1 for ink.
 
     The four files (train-images-idx3-ubyte.gz and so on, or the same unzipped, without .gz) are read from
@@ -185,17 +185,18 @@ def _belongs(source: Source, folder: Path) -> bool:
 def _read(source: Source, folder: Path) -> tuple[Dataset, Dataset]:
     if not _belongs(source, folder):
         raise ValueError(f"{folder} does not hold {source.title}: its training labels are those of another data set")
-    return _read_split(folder, *TRAIN), _read_split(folder, *TEST)
+    return _read_split(folder, *TRAIN), _read_split(folder, *TEST, held_out=True)
 
 
-def _read_split(folder: Path, image_file: str, label_file: str) -> Dataset:
+def _read_split(folder: Path, image_file: str, label_file: str, held_out: bool = False) -> Dataset:
     image_path, label_path = _path(folder, image_file), _path(folder, label_file)
     images, labels = read_idx(image_path), read_idx(label_path)
     if images.dtype != np.uint8 or images.shape[1:] != (28, 28):
         raise ValueError(f"{image_path} holds {checks.describe(images)}; expected (n, 28, 28) of uint8")
     if labels.dtype != np.uint8 or labels.shape != images.shape[:1]:
         raise ValueError(f"{label_path} holds {checks.describe(labels)}; expected ({len(images)},) of uint8")
-    return Dataset(_inputs(images), checks.labels(str(label_path), labels, len(images), classes=10))
+    y = checks.labels(str(label_path), labels, len(images), classes=10)
+    return Dataset(_inputs(images), y, held_out=held_out)
 
 
 def _inputs(images: np.ndarray) -> np.ndarray:

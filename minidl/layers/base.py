@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -11,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from minidl import backend as backends
-from minidl import checks, text
+from minidl import checks
 from minidl.backend import Backend
 from minidl.buffers import Buffers
+from minidl.described import Described
 from minidl.penalties import Penalty
 from minidl.streams import Streams
 
@@ -68,7 +68,7 @@ class Place:
         return cls(backends.get(backend), np.dtype(dtype), Streams(seed), name)
 
 
-class Layer:
+class Layer(Described):
     """A step of a network, with its derivative written by hand.
 
     A layer of your own stores the arguments of its constructor under their own names, makes its parameters in
@@ -284,16 +284,9 @@ class Layer:
             for name, array in child.arrays():
                 yield f"{child_name}.{name}", array
 
-    def arguments(self) -> dict[str, Any]:
-        """The arguments of the constructor, by name."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-
     def description(self) -> dict[str, Any]:
         """The layer as JSON: its class and the arguments of its constructor."""
         return {"layer": type(self).__name__, **self.arguments()}
-
-    def __repr__(self) -> str:
-        return text.call(type(self), self.arguments())
 
 
 def links(name: str) -> bool:

@@ -9,7 +9,7 @@ import pickle
 import numpy as np
 import pytest
 
-from minidl.data import Dataset
+from minidl.data import Dataset, one_hot
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
 Y = np.array([0, 2, 1, 0], dtype=np.int64)
@@ -182,3 +182,95 @@ def test_numbers_that_are_not_finite_are_located(bad):
         Dataset(array, Y)
     with pytest.raises(ValueError, match=rf"^y got {bad} at row 2, column 1 \(1 such in all\)"):
         Dataset(X, array)
+
+
+# Held out, names, several heads
+
+
+def test_everything_but_the_rows_is_kept_when_rows_are_selected():
+    dataset = Dataset(X, Y, held_out=True, feature_names=["a", "b", "c"], class_names=("p", "q", "r", "s"))
+    for part in (dataset[:2], dataset[[3, 0]], dataset[Y == 0]):
+        assert part.held_out is True
+        assert part.feature_names == ("a", "b", "c")
+        assert part.class_names == ("p", "q", "r", "s")
+        assert part.classes == 4
+    assert repr(dataset) == "Dataset(x (4, 3) float32, y (4,) int64, 4 classes, held out)"
+
+
+def test_without_a_word_nothing_is_held_out_or_named(dataset):
+    assert (dataset.held_out, dataset.feature_names, dataset.class_names) == (False, None, None)
+
+
+def test_names_may_be_an_array_and_become_plain_text():
+    names = Dataset(X, Y, feature_names=np.array(["a", "b", "c"])).feature_names
+    assert names == ("a", "b", "c") and type(names[0]) is str
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"held_out": 1}, TypeError, "^held_out got 1; expected True or False$"),
+        ({"feature_names": ["a", "b"]}, ValueError, "^feature_names got 2 names; expected 3, as x has columns$"),
+        ({"feature_names": ["a", "b", "a"]}, ValueError, "^feature_names got 'a' more than once; expected names that"),
+        ({"feature_names": "abc"}, TypeError, "^feature_names got 'abc'; expected a list of names$"),
+        ({"feature_names": [1, 2, 3]}, TypeError, r"^feature_names got \[1, 2, 3\]; expected a list of names$"),
+        ({"feature_names": 3}, TypeError, "^feature_names got 3; expected a list of names$"),
+        (
+            {"class_names": ["a", "b"]},
+            ValueError,
+            "^class_names got 2 names; expected at least 3, as the largest .* 2$",
+        ),
+        ({"class_names": ["a", "b", "b"]}, ValueError, "^class_names got 'b' more than once"),
+    ],
+)
+def test_names_are_checked(options, error, match):
+    with pytest.raises(error, match=match):
+        Dataset(X, Y, **options)
+
+
+def test_class_names_need_labels():
+    for y in (X[:, :2].copy(), {"digit": Y}):
+        with pytest.raises(ValueError, match="^class_names got 3 names; expected None, as y has no labels$"):
+            Dataset(X, y, class_names=["a", "b", "c"])
+
+
+def test_several_heads():
+    angle = np.ones((4, 1), np.float32)
+    dataset = Dataset(X, {"digit": Y.astype(np.uint8), "angle": angle}, held_out=True)
+    assert list(dataset.y) == ["digit", "angle"]
+    assert dataset.y["digit"].dtype == np.int64 and dataset.y["angle"] is angle
+    assert dataset.classes is None and not dataset.has_labels and len(dataset) == 4
+    part = dataset[[2, 0]]
+    assert part.y["digit"].tolist() == [1, 0] and part.y["angle"].shape == (2, 1) and part.held_out
+    text = "Dataset(x (4, 3) float32, y {'digit': (4,) int64, 'angle': (4, 1) float32}, held out)"
+    assert repr(dataset) == text
+
+
+@pytest.mark.parametrize(
+    ("y", "error", "match"),
+    [
+        ({}, ValueError, "^y got an empty dict; expected targets for at least one head$"),
+        ({1: Y}, TypeError, "^y got the head 1; expected names of heads$"),
+        (
+            {"a": Y, "b": Y[:3]},
+            ValueError,
+            r"^y\['b'\] got shape \(3,\); expected \(4,\), one label for each row of x$",
+        ),
+        ({"a": np.ones(4)}, TypeError, r"^y\['a'\] got .* use y\[:, None\]$"),
+        ({"a": np.full((4, 1), np.nan)}, ValueError, r"^y\['a'\] got nan at row 0, column 0"),
+    ],
+)
+def test_the_targets_of_each_head_are_checked(y, error, match):
+    with pytest.raises(error, match=match):
+        Dataset(X, y)
+
+
+def test_one_hot():
+    matrix = one_hot([2, 0], 3)
+    assert matrix.dtype == np.float32 and matrix.tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert one_hot(Y, 5, np.float64).shape == (4, 5)
+    np.testing.assert_array_equal(one_hot(Y, 3).argmax(axis=1), Y)
+    with pytest.raises(ValueError, match="^labels got 3 at index 1; expected labels from 0 to 2$"):
+        one_hot([0, 3], 3)
+    with pytest.raises(TypeError, match="^labels got dtype float64"):
+        one_hot([0.5], 3)

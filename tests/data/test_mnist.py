@@ -66,6 +66,7 @@ def assert_holds(result: tuple[Dataset, Dataset], contents: dict[str, bytes]) ->
         assert dataset.x.dtype == np.float32
         np.testing.assert_array_equal(dataset.x, (pixels / 255).astype(np.float32))
         np.testing.assert_array_equal(dataset.y, np.frombuffer(contents[labels][8:], np.uint8))
+    assert [dataset.held_out for dataset in result] == [False, True]
 
 
 class Server:
@@ -129,6 +130,7 @@ def test_digits_have_the_documented_form():
         pixels = dataset.x * 255
         np.testing.assert_allclose(pixels, pixels.round(), atol=1e-4)
         assert 0.12 < dataset.x.mean() < 0.14  # 0.1307 over all of MNIST
+        assert dataset.held_out == (per_class == 200)
 
 
 def test_no_digit_is_there_twice():

@@ -700,6 +700,49 @@ CATALOGUE = [
         ("data/test_toy.py",),
     ),
     Sabotage(
+        "fitted-to-the-test-set", "data/preprocessing.py", "data.held_out and not allow_held_out", "False",
+        "A mean that has seen the test rows tells the network about them.",
+        ("data/test_preprocessing.py",),
+    ),
+    Sabotage(
+        "standardize-divides-by-zero", "data/preprocessing.py", "np.where(deviation > self.epsilon, deviation, 1.0)",
+        "deviation + self.epsilon",
+        "A pixel that is constant in training and lit once in a test image becomes a hundred million.",
+        ("data/test_preprocessing.py",),
+    ),
+    Sabotage(
+        "pca-smallest-axes-first", "data/preprocessing.py", "axes[:, ::-1][:, : self.components]",
+        "axes[:, : self.components]",
+        "eigh sorts upwards: the first columns are the directions in which the data hardly vary.",
+        ("data/test_preprocessing.py",),
+    ),
+    Sabotage(
+        "zca-forgets-to-rotate-back", "data/preprocessing.py", "y @ self.axes.T if self.method", "y if self.method",
+        "That is PCA whitening under another name: no image looks like itself.",
+        ("data/test_preprocessing.py",),
+    ),
+    Sabotage(
+        "test-rows-become-training-rows", "data/splitting.py", "data.held_out or i > 0", "i > 0",
+        "Splitting the test set does not make any of it training data.",
+        ("data/test_splitting.py",),
+    ),
+    Sabotage(
+        "rotation-the-wrong-way", "data/augmentation.py", "= np.sin(angle)", "= -np.sin(angle)",
+        "Rows count downwards, so the textbook matrix turns the image the other way.",
+        ("data/test_augmentation.py",),
+    ),
+    Sabotage(
+        "warps-in-the-wrong-order", "data/augmentation.py", "functools.reduce(np.matmul, [",
+        "functools.reduce(lambda a, b: b @ a, [",
+        "Where a point comes from is asked backwards: the last step first.",
+        ("data/test_augmentation.py",),
+    ),
+    Sabotage(
+        "cutmix-keeps-the-drawn-share", "data/augmentation.py", "1 - inside.mean(axis=(1, 2, 3))", "share",
+        "The border cuts the box off, so fewer pixels were pasted than the target says.",
+        ("data/test_augmentation.py",),
+    ),
+    Sabotage(
         "bad-labels-reach-the-kernel", "checks.py", "    if wrong.any():\n        index = int(np.argmax(wrong))\n",
         "    if False:\n        index = int(np.argmax(wrong))\n",
         "A label out of range reads somebody else's memory in compiled code.",

@@ -1,0 +1,32 @@
+"""Affine warps of images, for augmentation. Not one of the operations: it prepares a batch, wherever the model runs."""
+
+from __future__ import annotations
+
+import math
+
+from minidl.cpu.jit import jit
+
+
+@jit
+def warp(images, sources, y):
+    """y[n, c, i, j] = image n, channel c, at the point that sources[n] (3, 3) maps (i, j, 1) to.
+
+    Between pixels the value is interpolated bilinearly; outside the image it is 0. A point that is a pixel gives the
+    value of that pixel exactly. images and y: (rows, channels, height, width).
+    """
+    rows, channels, height, width = images.shape
+    for n in range(rows):
+        a = sources[n]
+        for i in range(height):
+            for j in range(width):
+                u = a[0, 0] * i + a[0, 1] * j + a[0, 2]
+                v = a[1, 0] * i + a[1, 1] * j + a[1, 2]
+                top, left = math.floor(u), math.floor(v)
+                down, right = u - top, v - left
+                for c in range(channels):
+                    value = 0.0
+                    for row, row_weight in ((top, 1.0 - down), (top + 1, down)):
+                        for column, column_weight in ((left, 1.0 - right), (left + 1, right)):
+                            if 0 <= row < height and 0 <= column < width:
+                                value += row_weight * column_weight * images[n, c, row, column]
+                    y[n, c, i, j] = value

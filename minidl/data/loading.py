@@ -1,0 +1,205 @@
+"""Data sets from files: CSV tables, npz and npy arrays. What is missing or malformed is named, never guessed."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl import checks
+from minidl.data.dataset import Dataset
+
+MISSING = {"", "?", "na", "nan"}  # in lower case
+SHOWN = 5  # bad entries named in a message; the rest is counted
+
+WHOLE = re.compile(r"[+-]?[0-9]{1,18}")  # what an int64 holds; longer ones are names
+
+
+def read_csv(
+    path: str | os.PathLike[str],
+    target: str,
+    features: Sequence[str] | None = None,
+    delimiter: str = ",",
+    *,
+    task: str | None = None,
+) -> Dataset:
+    """Read a table with a header of column names: UTF-8 text, fields quoted with " where needed.
+
+    target      the name of the column to predict
+    features    the names of the columns to predict it from, all numeric; None for all but the target
+    delimiter   one character between fields
+    task        "classification" or "regression"; None decides by the target: whole numbers and text are classes,
+                other numbers are to be regressed
+
+    x is (rows, features) float64. For regression y is (rows, 1) float64. Whole numbers from 0 up are class labels as
+    they stand; other classes are numbered in the sorted order of their texts, which become `class_names`.
+
+    Raises FileNotFoundError where there is no file; ValueError, naming the path, for fields that are empty, "NA",
+    "nan" or "?", features that are not numbers (each with line and column), rows of another length than the header,
+    repeated or unknown column names, and for files without rows or that are no text of this kind.
+    """
+    if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
+        raise ValueError(f"delimiter got {checks.describe(delimiter)}; expected one character, such as ',' or ';'")
+    if task is not None:
+        checks.one_of("task", task, ("classification", "regression"))
+    if features is not None and (isinstance(features, str) or not isinstance(features, Sequence)):
+        raise TypeError(f"features got {checks.describe(features)}; expected a list of column names")
+    header, rows, lines = _table(path, delimiter)
+    checks.one_of("target", target, header)
+    names = [name for name in header if name != target] if features is None else list(features)
+    for name in names:
+        checks.one_of("features", name, header)
+    if target in names:
+        raise ValueError(f"features got {target!r}, which is the target; expected other columns")
+    if not names:
+        raise ValueError(f"{path} has no column but the target {target!r}; expected at least one feature")
+
+    columns = {name: [row[header.index(name)] for row in rows] for name in [*names, target]}
+    missing = [
+        f"line {line}, column {name!r}"
+        for i, line in enumerate(lines)
+        for name, fields in columns.items()
+        if fields[i].lower() in MISSING
+    ]
+    _refuse(path, "missing", missing, len(missing), "fill them in or remove the rows")
+    y, class_names = _targets(path, target, columns.pop(target), lines, task)
+    x = _numbers(path, columns, lines)
+    return Dataset(x, y, feature_names=names, class_names=class_names)
+
+
+def read_npz(path: str | os.PathLike[str], x: str = "x", y: str = "y") -> Dataset:
+    """Read inputs and targets from an npz file, as `np.savez(path, x=..., y=...)` writes it.
+
+    x, y   the names of the two arrays, which have the form that `Dataset` takes
+
+    Arrays "feature_names" and "class_names" are used if they are there.
+    Raises FileNotFoundError where there is no file; ValueError or TypeError, naming the path, for a file that is
+    truncated, corrupt or another kind, arrays that are not there, missing values (NaN, with row and column), and
+    arrays that a Dataset cannot hold. Nothing in the file is run: arrays of Python objects are refused.
+    """
+    with open(path, "rb") as file, _readable(path, "npz"), np.load(file, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    checks.one_of("x", x, arrays)
+    checks.one_of("y", y, arrays)
+    names = {name: arrays[name] for name in ("feature_names", "class_names") if name in arrays}
+    return _dataset(path, arrays[x], path, arrays[y], **names)
+
+
+def read_npy(x_path: str | os.PathLike[str], y_path: str | os.PathLike[str]) -> Dataset:
+    """Read inputs and targets from two npy files, as `np.save` writes them. Errors as for `read_npz`."""
+    arrays = []
+    for path in (x_path, y_path):
+        with open(path, "rb") as file, _readable(path, "npy"):
+            arrays.append(np.lib.format.read_array(file, allow_pickle=False))
+    return _dataset(x_path, arrays[0], y_path, arrays[1])
+
+
+# Tables --------------------------------------------------------------------------------------------------------------
+
+
+def _table(path: str | os.PathLike[str], delimiter: str) -> tuple[list[str], list[list[str]], list[int]]:
+    """The header, the rows, and the line each row ends in; blank lines are skipped."""
+    rows, lines = [], []
+    # utf-8-sig drops the byte order mark that spreadsheets put in front.
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        try:
+            for row in reader:
+                if row:
+                    rows.append([field.strip() for field in row])
+                    lines.append(reader.line_num)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not a table of UTF-8 text (after line {reader.line_num}: {error})") from error
+    if len(rows) < 2:
+        found = "only a header" if rows else "nothing"
+        raise ValueError(f"{path} has {found} in it; expected a header of column names and at least one row")
+    header = rows[0]
+    for name, count in Counter(header).items():
+        if count > 1:
+            raise ValueError(f"{path} has {count} columns named {name!r}; expected names that differ")
+    for row, line in zip(rows, lines, strict=True):
+        if len(row) != len(header):
+            raise ValueError(
+                f"{path} has a row of length {len(row)} in line {line}; expected {len(header)}, as in the header"
+            )
+    return header, rows[1:], lines[1:]
+
+
+def _targets(
+    path: str | os.PathLike[str], name: str, fields: list[str], lines: list[int], task: str | None
+) -> tuple[np.ndarray, list[str] | None]:
+    """The targets in one column, and the names of its classes where they are text."""
+    whole = all(WHOLE.fullmatch(field) for field in fields)
+    if task is None:
+        numeric = all(math.isfinite(_number(field)) for field in fields)
+        task = "regression" if numeric and not whole else "classification"
+    if task == "regression":
+        return _numbers(path, {name: fields}, lines), None
+    if whole and min(map(int, fields)) >= 0:
+        return np.array(fields).astype(np.int64), None
+    class_names, labels = np.unique(fields, return_inverse=True)
+    return labels, class_names.tolist()
+
+
+def _numbers(path: str | os.PathLike[str], columns: dict[str, list[str]], lines: list[int]) -> np.ndarray:
+    """The columns as (rows, columns) float64."""
+    values = np.array([[_number(field) for field in fields] for fields in columns.values()]).T
+    names = list(columns)
+    wrong = np.argwhere(~np.isfinite(values))
+    places = [f"{columns[names[k]][i]!r} in line {lines[i]}, column {names[k]!r}" for i, k in wrong[:SHOWN]]
+    _refuse(path, "not finite numbers", places, len(wrong), "choose numeric columns with features=[...]")
+    return np.ascontiguousarray(values)
+
+
+def _number(field: str) -> float:
+    """The number that a field says, or NaN. Python's 1_000 is not one."""
+    try:
+        return float(field) if "_" not in field else math.nan
+    except ValueError:
+        return math.nan
+
+
+# Arrays --------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _readable(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # damaged bytes make zipfile and NumPy raise a dozen kinds of exceptions
+        raise ValueError(f"{path} is not an {kind} file, or it is damaged ({error})") from error
+
+
+def _dataset(
+    x_path: str | os.PathLike[str], x: np.ndarray, y_path: str | os.PathLike[str], y: np.ndarray, **names: Any
+) -> Dataset:
+    for path, array, columns in ((x_path, x, names.get("feature_names")), (y_path, y, None)):
+        missing = np.argwhere(np.isnan(array)) if array.dtype.kind == "f" else np.empty((0, 0))
+        _refuse(path, "missing (NaN)", [_place(i, columns) for i in missing[:SHOWN]], len(missing), "fill them in")
+    try:
+        return Dataset(x, y, **names)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{x_path if x_path == y_path else f'{x_path} and {y_path}'}: {error}") from error
+
+
+def _place(index: np.ndarray, columns: np.ndarray | None) -> str:
+    if len(index) != 2:
+        return f"index {', '.join(map(str, index))}"
+    row, column = index
+    if columns is not None and column < len(columns):
+        column = repr(str(columns[column]))
+    return f"row {row}, column {column}"
+
+
+def _refuse(path: str | os.PathLike[str], what: str, places: list[str], count: int, advice: str) -> None:
+    """Raise ValueError if there are bad entries: where the first few are, and how many there are in all."""
+    if count:
+        shown = "; ".join(places[:SHOWN]) + ("; ..." if count > SHOWN else "")
+        raise ValueError(f"{path} has {count} {'entry' if count == 1 else 'entries'} {what}: {shown}; {advice}")

@@ -1,0 +1,317 @@
+"""Preprocessing: centre, scale, rotate or whiten the inputs, with statistics of the training data.
+
+    standardize = dl.data.Standardize()
+    train = standardize.fit_transform(train)
+    test = standardize.transform(test)  # with the mean and the deviation of the training rows
+
+Every step is fitted once, on training rows only: a mean that has seen the test rows tells the network about them, and
+the test no longer measures what it should. All of it is computed in float64; the result has the dtype of the data.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+from scipy import linalg
+
+from minidl import checks, storage
+from minidl.data.dataset import Dataset
+from minidl.described import Described
+
+Data = TypeVar("Data", Dataset, np.ndarray)
+Step = TypeVar("Step", bound="Preprocessing")
+
+
+class Preprocessing(Described):
+    """A map of the inputs with statistics that `fit` takes from training data and keeps.
+
+    A step of its own writes `_fit`, `_transform` and perhaps `_inverse`, on (rows, features) float64 arrays, and names
+    the arrays that `_fit` sets in `statistics`.
+    """
+
+    statistics: tuple[str, ...] = ()
+    rows: int | None = None  # of the data it was fitted on; None before
+    features: int
+
+    def fit(self: Step, data: Dataset | np.ndarray, allow_held_out: bool = False) -> Step:
+        """Take the statistics from `data`, a Dataset or a (rows, features) array of floats. Returns the step itself.
+
+        Raises RuntimeError if it is fitted already, ValueError for a Dataset that is held out (unless
+        `allow_held_out`), and TypeError or ValueError for data of a wrong form.
+        """
+        self._refuse_second_fit()
+        checks.boolean("allow_held_out", allow_held_out)
+        if isinstance(data, Dataset) and data.held_out and not allow_held_out:
+            raise ValueError(
+                f"data got {data!r}; expected training rows, because statistics of held-out rows spoil what these "
+                "rows are to measure: fit on the training set and transform both, or pass allow_held_out=True"
+            )
+        x = _inputs(data).astype(np.float64)
+        self._fit(x)
+        self.rows, self.features = x.shape
+        return self
+
+    def transform(self, data: Data) -> Data:
+        """The data after this step: a Dataset with everything but x kept, or an array, in the dtype of the data.
+
+        Feature names are dropped where the columns are no longer those features.
+        Raises RuntimeError before `fit`, and ValueError if the number of features is another than there.
+        """
+        return self._apply(self._transform, data, self._expected_features())
+
+    def fit_transform(self, data: Data, allow_held_out: bool = False) -> Data:
+        """`fit`, then `transform`, on the same data."""
+        return self.fit(data, allow_held_out).transform(data)
+
+    def inverse_transform(self, data: Data) -> Data:
+        """The data before this step. Where components were left out, the nearest data that have none of them."""
+        return self._apply(self._inverse, data, self._features_after())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the step and its statistics to an npz file; `load_preprocessing` reads it."""
+        self._expected_features()
+        steps, arrays = [], {}
+        for i, step in enumerate(self._steps()):
+            description = {"name": type(step).__name__, "arguments": step.arguments()}
+            steps.append({**description, "rows": step.rows, "features": step.features})
+            arrays.update({f"{i}.{name}": getattr(step, name) for name in step.statistics})
+        storage.write(path, storage.PREPROCESSING, {"chain": isinstance(self, Chain), "steps": steps}, arrays)
+
+    def _apply(self, function: Any, data: Any, features: int) -> Any:
+        x = _inputs(data)
+        if x.shape[1] != features:
+            raise ValueError(f"data got {x.shape[1]} features; expected {features}, as {self!r} was fitted")
+        result = checks.finite("data", checks.matrix("data", function(x.astype(np.float64)), x.dtype))
+        if not isinstance(data, Dataset):
+            return result
+        return replace(data, x=result, feature_names=data.feature_names if self._keeps_features() else None)
+
+    def _expected_features(self) -> int:
+        if self.rows is None:
+            raise RuntimeError(f"{self!r} is not fitted yet; call fit with the training data first")
+        return self.features
+
+    def _features_after(self) -> int:
+        return self._transform(np.zeros((1, self._expected_features()))).shape[1]
+
+    def _refuse_second_fit(self) -> None:
+        if self.rows is not None:
+            raise RuntimeError(f"{self!r} is already fitted on {self.rows} rows; make a new one")
+
+    def _keeps_features(self) -> bool:
+        """Whether column i still is feature i."""
+        return True
+
+    def _steps(self) -> tuple[Preprocessing, ...]:
+        return (self,)
+
+    def _fit(self, x: np.ndarray) -> None:
+        raise NotImplementedError
+
+    def _transform(self, x: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def _inverse(self, y: np.ndarray) -> np.ndarray:
+        raise NotImplementedError(f"{type(self).__name__} has no inverse")
+
+
+class Center(Preprocessing):
+    """y = x - mean.
+
+    per        "feature": each column has its own mean; for images this is the mean image (AlexNet, Krizhevsky et al.
+               2012). "channel": all pixels of a channel share one mean (VGG, Simonyan & Zisserman 2015).
+    channels   for "channel": a row of x holds that many images of one size, one behind the other. With one channel the
+               whole image has one mean.
+    """
+
+    statistics: tuple[str, ...] = ("mean",)  # (features,)
+
+    def __init__(self, per: str = "feature", channels: int = 1):
+        self.per = checks.one_of("per", per, ("feature", "channel"))
+        self.channels = checks.integer("channels", channels)
+
+    def _fit(self, x):
+        self.mean, _ = self._mean_and_deviation(x)
+
+    def _transform(self, x):
+        return x - self.mean
+
+    def _inverse(self, y):
+        return y + self.mean
+
+    def _mean_and_deviation(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation (with 1/n) of each column or channel, both of shape (features,)."""
+        features = x.shape[1]
+        if self.per == "channel" and features % self.channels:
+            raise ValueError(f"data got {features} features; expected a multiple of channels, which is {self.channels}")
+        groups = x.reshape(len(x), features if self.per == "feature" else self.channels, -1)
+        first = groups[:1, :, :1]  # subtracted before summing, so that a constant has a deviation of exactly 0
+        mean = first + (groups - first).mean(axis=(0, 2), keepdims=True)
+        deviation = np.sqrt(np.square(groups - mean).mean(axis=(0, 2)))
+        size = groups.shape[2]
+        return np.repeat(mean.ravel(), size), np.repeat(deviation, size)
+
+
+class Standardize(Center):
+    """y = (x - mean) / σ, with σ the standard deviation (1/n) of the training rows: mean 0 and variance 1 there.
+
+    per, channels   as for `Center`
+    epsilon         a feature with σ of at most epsilon counts as constant and is only centred: it stays 0 where the
+                    training rows were constant, and never becomes infinite
+    """
+
+    statistics = ("mean", "scale")  # both (features,)
+
+    def __init__(self, per: str = "feature", channels: int = 1, epsilon: float = 1e-8):
+        super().__init__(per, channels)
+        self.epsilon = checks.real("epsilon", epsilon, 0.0)
+
+    def _fit(self, x):
+        self.mean, deviation = self._mean_and_deviation(x)
+        self.scale = np.where(deviation > self.epsilon, deviation, 1.0)
+
+    def _transform(self, x):
+        return (x - self.mean) / self.scale
+
+    def _inverse(self, y):
+        return y * self.scale + self.mean
+
+
+class PCA(Preprocessing):
+    """y = (x - mean) U: the data in their principal axes, the one of the largest variance first (Hotelling 1933).
+
+    components   how many axes to keep; None for all, a rotation that loses nothing
+
+    The columns of U are orthonormal eigenvectors of the covariance (with 1/n) of the training rows. An eigenvector has
+    no sign of its own: here its entry of largest magnitude is positive. After `fit`: `mean` (features,), `axes` U
+    (features, components) and `variances` (components,), those of the training rows along the axes.
+    """
+
+    statistics = ("mean", "axes", "variances")
+
+    def __init__(self, components: int | None = None):
+        self.components = components if components is None else checks.integer("components", components)
+
+    def _fit(self, x):
+        rows, features = x.shape
+        if self.components is not None and self.components > features:
+            raise ValueError(f"data got {features} features; expected at least components, which is {self.components}")
+        self.mean = x.mean(axis=0)
+        centred = x - self.mean
+        variances, axes = linalg.eigh(centred.T @ centred / rows)  # in rising order
+        axes = axes[:, ::-1][:, : self.components]
+        largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0)
+        self.axes = axes * np.sign(largest)
+        # A variance of 0 can come out as -1e-17.
+        self.variances = np.maximum(variances[::-1][: self.components], 0.0)
+
+    def _transform(self, x):
+        return (x - self.mean) @ self.axes
+
+    def _inverse(self, y):
+        return y @ self.axes.T + self.mean
+
+    def _keeps_features(self):
+        return False
+
+
+class Whiten(PCA):
+    """Uncorrelated features of variance 1: y = (x - mean) U Λ^(-1/2) for "pca", and that times Uᵀ for "zca".
+
+    method       "pca" leaves the data in their principal axes; "zca" rotates them back, which changes them least, so
+                 that images still look like images (Bell & Sejnowski 1997; Kessy, Lewin & Strimmer 2018)
+    epsilon      added to each variance in Λ before the root: directions that hardly vary, mostly noise, are not blown
+                 up. In units of x squared, greater than 0
+    components   how many axes to keep; None for all
+
+    U and Λ are the axes and variances of `PCA`. The training rows then have covariance Λ / (Λ + ε) along the axes.
+    """
+
+    def __init__(self, method: str = "pca", epsilon: float = 1e-5, components: int | None = None):
+        super().__init__(components)
+        self.method = checks.one_of("method", method, ("pca", "zca"))
+        self.epsilon = checks.real("epsilon", epsilon, above=0.0)
+
+    def _transform(self, x):
+        y = super()._transform(x) / np.sqrt(self.variances + self.epsilon)
+        return y @ self.axes.T if self.method == "zca" else y
+
+    def _inverse(self, y):
+        y = y @ self.axes if self.method == "zca" else y
+        return super()._inverse(y * np.sqrt(self.variances + self.epsilon))
+
+    def _keeps_features(self):
+        return self.method == "zca"
+
+
+class Chain(Preprocessing):
+    """Steps one after another; each is fitted on what the steps before it make of the training data.
+
+    A chain among the steps counts as the steps it has.
+    """
+
+    def __init__(self, *steps: Preprocessing):
+        if not steps:
+            raise ValueError("steps got nothing; expected at least one step")
+        for i, step in enumerate(steps):
+            if not isinstance(step, Preprocessing):
+                raise TypeError(f"steps got {checks.describe(step)} at position {i}; expected steps such as Center()")
+        self.steps = tuple(inner for step in steps for inner in step._steps())
+        if len(set(map(id, self.steps))) < len(self.steps):
+            raise ValueError("steps got one of them twice; make a new step for each position")
+        self._refuse_second_fit()
+
+    def _refuse_second_fit(self):
+        for step in self.steps:
+            step._refuse_second_fit()
+
+    def _steps(self):
+        return self.steps
+
+    def _fit(self, x):
+        for step in self.steps:
+            x = step.fit(x)._transform(x)
+
+    def _transform(self, x):
+        for step in self.steps:
+            x = step._transform(x)
+        return x
+
+    def _inverse(self, y):
+        for step in reversed(self.steps):
+            y = step._inverse(y)
+        return y
+
+    def _keeps_features(self):
+        return all(step._keeps_features() for step in self.steps)
+
+
+STEPS: dict[str, type[Preprocessing]] = {step.__name__: step for step in (Center, Standardize, PCA, Whiten)}
+
+
+def load_preprocessing(path: str | os.PathLike[str]) -> Preprocessing:
+    """Read a fitted step that `save` wrote: the same results, bit for bit.
+
+    Raises FileNotFoundError where there is no file, ValueError where the file is truncated, corrupt or another kind.
+    """
+    _, description, arrays = storage.read(path, storage.PREPROCESSING)
+    try:
+        steps = [STEPS[step["name"]](**step["arguments"]) for step in description["steps"]]
+        made = Chain(*steps) if description["chain"] else steps[0]
+        for i, (step, described) in enumerate(zip(steps, description["steps"], strict=True)):
+            for name in step.statistics:
+                setattr(step, name, checks.finite(name, arrays[f"{i}.{name}"]))
+            step.rows = checks.integer("rows", described["rows"])
+            step.features = checks.integer("features", described["features"])
+        made.rows, made.features = steps[0].rows, steps[0].features
+        made._features_after()  # fails where the arrays do not fit together
+    except Exception as error:  # what a wrong description makes of constructors and shapes is not foreseeable
+        raise ValueError(f"{path} does not describe preprocessing that minidl can build ({error})") from error
+    return made
+
+
+def _inputs(data: Dataset | np.ndarray) -> np.ndarray:
+    return data.x if isinstance(data, Dataset) else checks.finite("data", checks.matrix("data", data))

@@ -1,0 +1,123 @@
+"""Splitting a data set at random, and joining data sets."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from minidl import checks
+from minidl.data.dataset import Dataset
+from minidl.targets import map_targets
+
+
+def split(data: Dataset, *parts: float, stratified: bool | None = None, seed: int = 0) -> tuple[Dataset, ...]:
+    """Split the rows at random: `train, validation, test = split(data, 0.8, 0.1, 0.1)`.
+
+    data         a Dataset
+    parts        two or more fractions that add up to 1, or numbers of rows that add up to len(data)
+    stratified   whether each part has the class shares of the whole: of each class, its share of the rows to within
+                 one. None: where there are class labels
+    seed         decides the rows of each part and their order
+
+    Every row is in exactly one part. Fractions are rounded by the largest remainder. The first part is for training;
+    the others are held out, as are all of them if `data` is.
+    Raises TypeError or ValueError for bad arguments, for a part without rows, and for `stratified=True` where y is not
+    one array of class labels.
+    """
+    if not isinstance(data, Dataset):
+        raise TypeError(f"data got {checks.describe(data)}; expected a minidl.data.Dataset(x, y)")
+    sizes = _sizes(parts, len(data))
+    if stratified is None:
+        stratified = data.has_labels
+    elif checks.boolean("stratified", stratified) and not data.has_labels:
+        raise ValueError(
+            f"stratified got True for {data!r}; expected a data set with class labels, or stratified=False"
+        )
+    rng = np.random.default_rng(checks.integer("seed", seed, minimum=0))
+    order = rng.permutation(len(data))
+    if stratified:
+        # Row by row the part it goes to: class by class, and within each class in random order.
+        by_class = order[np.argsort(data.y[order], kind="stable")]
+        counts = _stratified_counts(np.unique(data.y, return_counts=True)[1], sizes)
+        part_of = np.concatenate([np.repeat(np.arange(len(sizes)), of_class) for of_class in counts])
+        members = [rng.permutation(by_class[part_of == part]) for part in range(len(sizes))]
+    else:
+        members = np.split(order, np.cumsum(sizes)[:-1])
+    return tuple(replace(data[rows], held_out=data.held_out or i > 0) for i, rows in enumerate(members))
+
+
+def concatenate(*datasets: Dataset) -> Dataset:
+    """The rows of all data sets, one after another.
+
+    They need the same features and the same kind of targets. Names come from the data sets that have them, which must
+    agree; the result is held out if any of the data sets is, because it then has rows that nothing may be fitted to.
+    Raises TypeError or ValueError otherwise.
+    """
+    if not datasets:
+        raise ValueError("datasets got nothing; expected at least one")
+    for i, data in enumerate(datasets):
+        if not isinstance(data, Dataset):
+            raise TypeError(f"datasets got {checks.describe(data)} at position {i}; expected a minidl.data.Dataset")
+        if _form(data) != _form(datasets[0]):
+            raise ValueError(
+                f"datasets got {data!r} at position {i}; expected the same features and targets as {datasets[0]!r}"
+            )
+    return Dataset(
+        np.concatenate([data.x for data in datasets]),
+        map_targets(lambda *targets: np.concatenate(targets), *(data.y for data in datasets)),
+        held_out=any(data.held_out for data in datasets),
+        feature_names=_common("feature_names", datasets),
+        class_names=_common("class_names", datasets),
+    )
+
+
+def _sizes(parts: tuple[Any, ...], rows: int) -> list[int]:
+    """The number of rows of each part."""
+    if len(parts) < 2:
+        raise ValueError(f"parts got {parts}; expected at least two fractions or numbers of rows")
+    if all(isinstance(part, (int, np.integer)) for part in parts):
+        sizes = [checks.integer("parts", part) for part in parts]
+        if sum(sizes) != rows:
+            raise ValueError(f"parts got {parts}, {sum(sizes)} rows in all; expected {rows}, all rows of data")
+        return sizes
+    fractions = [checks.real("parts", part, above=0.0, below=1.0) for part in parts]
+    if not math.isclose(sum(fractions), 1.0, abs_tol=1e-9):
+        raise ValueError(f"parts got {parts}, which add up to {sum(fractions):g}; expected fractions that add up to 1")
+    shares = np.array(fractions) * rows
+    counts = np.floor(shares).astype(int)
+    counts[np.argsort(counts - shares, kind="stable")[: rows - counts.sum()]] += 1
+    if not counts.all():
+        raise ValueError(f"parts got {fractions[counts.argmin()]:g}, which is no row of {rows}; expected a row or more")
+    return counts.tolist()
+
+
+def _stratified_counts(of_class: np.ndarray, sizes: list[int]) -> np.ndarray:
+    """Whole numbers (classes, parts) that add up to `of_class` and to `sizes`, each its exact share rounded down or
+    that plus one.
+
+    What rounding down leaves open goes, class by class, to the parts that still need most rows, by the larger
+    remainder among equals. This always comes out even (Ryser's construction of 0-1 matrices with given sums, 1957).
+    """
+    products = np.outer(of_class, sizes)
+    counts, remainders = np.divmod(products, of_class.sum())
+    needed = sizes - counts.sum(axis=0)
+    for count, remainder, total in zip(counts, remainders, of_class, strict=True):
+        chosen = np.lexsort((-remainder, -needed))[: total - count.sum()]
+        count[chosen] += 1
+        needed[chosen] -= 1
+    return counts
+
+
+def _form(data: Dataset) -> Any:
+    """What data sets must have in common to be joined."""
+    return data.x.shape[1], map_targets(lambda targets: targets.shape[1:], data.y)
+
+
+def _common(attribute: str, datasets: tuple[Dataset, ...]) -> tuple[str, ...] | None:
+    names = {getattr(data, attribute) for data in datasets} - {None}
+    if len(names) > 1:
+        raise ValueError(f"datasets got different {attribute}: {' and '.join(map(str, sorted(names)))}")
+    return names.pop() if names else None
