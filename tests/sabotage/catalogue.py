@@ -227,11 +227,6 @@ CATALOGUE = [
         "A pixel that does not find its region gets no gradient.",
         ("operations/test_pooling.py",),
     ),
-    Sabotage(
-        "fractional-pool-never-moves", "layers/pooling.py", "        self.ops.dropout_advance(self.step)\n", "",
-        "Without new regions in each pass the noise that regularizes is gone.",
-        ("layers/test_pooling.py",),
-    ),
     # Dense -----------------------------------------------------------------------------------------------------------
     Sabotage(
         "bias-forgotten", "cpu/dense.py", "    if bias is not None:\n        _add_row(y, bias)\n", "",
