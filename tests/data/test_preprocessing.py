@@ -290,7 +290,7 @@ def test_a_file_brings_the_same_step_back(make, tmp_path):
 def test_files_of_another_kind_or_damaged_are_refused(tmp_path):
     path = tmp_path / "step.npz"
     dl.Sequential(dl.Dense(2, 2), backend="cpu").save(path)
-    with pytest.raises(ValueError, match=r"step.npz is not a minidl preprocessing file.* its format is 'minidl model'"):
+    with pytest.raises(ValueError, match=r"step.npz is not a minidl preprocessing file.*its format is 'minidl model'"):
         load_preprocessing(path)
     Chain(Center(), PCA()).fit(correlated()).save(path)
     with pytest.raises(ValueError, match=r"step.npz is not a minidl model file"):
