@@ -46,6 +46,10 @@ class Loss(Described):
             raise ValueError(f"{argument} got shape {targets.shape}; expected {(rows, n_out)}, that of the outputs")
         return targets
 
+    def mixable(self, targets: Any, n_out: int, dtype: np.dtype) -> Any:
+        """Checked targets in a form of which weighted means make sense, for mixup: labels as probabilities."""
+        return one_hot(targets, n_out, dtype) if targets.ndim == 1 else targets
+
     def _forward(self, outputs: Any, targets: Any, row_losses: Any, row_correct: Any) -> None:
         raise NotImplementedError
 
@@ -238,6 +242,7 @@ class MultiTask(Loss):
         self.heads = heads
         self.losses = {name: losses[name] for name in heads.heads}
         self.weights = {name: checks.real(name, weights.get(name, 1.0), above=0.0) for name in heads.heads}
+        self.widths = {name: columns.stop - columns.start for name, columns in heads.columns.items()}
         self.has_accuracy = any(loss.has_accuracy for loss in losses.values())
 
     def __repr__(self) -> str:
@@ -250,11 +255,13 @@ class MultiTask(Loss):
             raise ValueError(f"{argument} got {got}; expected a dict with targets for {', '.join(self.losses)}")
         if n_out != self.heads.n_out:
             raise ValueError(f"the model gives {n_out} outputs; the heads of the loss have {self.heads.n_out}")
-        widths = {name: columns.stop - columns.start for name, columns in self.heads.columns.items()}
         return {
-            name: loss.check_targets(f"{argument}[{name!r}]", targets[name], rows, widths[name], dtype)
+            name: loss.check_targets(f"{argument}[{name!r}]", targets[name], rows, self.widths[name], dtype)
             for name, loss in self.losses.items()
         }
+
+    def mixable(self, targets, n_out, dtype):
+        return {name: loss.mixable(targets[name], self.widths[name], dtype) for name, loss in self.losses.items()}
 
     def use(self, backend):
         if backend is not self._backend:
@@ -266,9 +273,8 @@ class MultiTask(Loss):
         self._outputs = outputs
         rows, one = outputs.shape[0], outputs.dtype.type(1)
         for name, loss in self.losses.items():
-            columns = self.heads.columns[name]
-            part = self._buffers.get(name, (rows, columns.stop - columns.start), outputs.dtype)
-            self._ops.copy_columns(outputs, columns.start, one, part, 0, part.shape[1])
+            part = self._buffers.get(name, (rows, self.widths[name]), outputs.dtype)
+            self._ops.copy_columns(outputs, self.heads.columns[name].start, one, part, 0, self.widths[name])
             loss.compute(part, targets[name])
 
     def backward(self):
@@ -301,8 +307,7 @@ class MultiTask(Loss):
         return {name: loss.mean_so_far() for name, loss in self.losses.items()}
 
     def loss_at_random(self, n_out):
-        widths = {name: columns.stop - columns.start for name, columns in self.heads.columns.items()}
-        parts = {name: loss.loss_at_random(widths[name]) for name, loss in self.losses.items()}
+        parts = {name: loss.loss_at_random(self.widths[name]) for name, loss in self.losses.items()}
         if None in parts.values():
             return None
         return sum(self.weights[name] * part for name, part in parts.items())

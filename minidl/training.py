@@ -37,7 +37,7 @@ from minidl.layers.base import Layer
 from minidl.layers.sequential import Sequential
 from minidl.losses import Loss
 from minidl.optimizers import Optimizer
-from minidl.targets import map_targets, one_hot
+from minidl.targets import map_targets
 
 EVALUATION_BATCH = 1024
 
@@ -145,7 +145,7 @@ class Run:
         self.parameters = model.parameters()  # settles a model that has no backend yet
         x, targets = _prepare("train", model, train, loss)
         if getattr(augmentation, "mixes_targets", False):
-            targets = _mixable(targets, model.n_out or x.shape[1], model.dtype)
+            targets = loss.mixable(targets, model.n_out or x.shape[1], model.dtype)
         if validation is not None:
             _prepare("validation", model, validation, loss)
         last = len(x) % batch_size or batch_size
@@ -353,13 +353,6 @@ class _Batches:
         for part in parts:
             checksum = zlib.crc32(part.data, checksum)
         return checksum
-
-
-def _mixable(targets: Any, classes: int, dtype: np.dtype) -> np.ndarray:
-    """Targets as an array of which weighted means make sense."""
-    if isinstance(targets, dict):
-        raise ValueError("augmentation mixes targets, which works for one task only; the loss has several heads")
-    return one_hot(targets, classes, dtype) if targets.ndim == 1 else targets
 
 
 def _prepare(argument: str, model: Sequential, data: Dataset, loss: Loss) -> tuple[np.ndarray, np.ndarray]:

@@ -740,3 +740,83 @@ def test_ctrl_c_during_validation_ends_the_run_after_the_epoch(monkeypatch, caps
     assert history.interrupted
     assert len(history) == 1
     assert "interrupted; whole epochs: 1." in capsys.readouterr().out
+
+
+# Several tasks
+
+
+def two_tasks(rows=200):
+    """Which class, and whether it is an odd one."""
+    one = data(rows)
+    return dl.data.Dataset(one.x, {"which": one.y, "odd": one.y % 2})
+
+
+def shared_network(seed=0):
+    heads = dl.Heads(which=dl.Dense(12, 3), odd=dl.Sequential(dl.Dense(12, 4), dl.Tanh(), dl.Dense(4, 1)))
+    model = dl.Sequential(dl.Dense(6, 12), dl.ReLU(), heads, backend="cpu", seed=seed)
+    losses = {"which": dl.SoftmaxCrossEntropy(), "odd": dl.BinaryCrossEntropy()}
+    return model, dl.MultiTask(heads, weights={"odd": 0.5}, **losses)
+
+
+def test_several_tasks_are_learned_on_shared_layers():
+    model, loss = shared_network()
+    train = two_tasks()
+    history = dl.fit(
+        model, train, validation=train, loss=loss, optimizer=dl.Adam(0.01), epochs=40, batch_size=32, progress=False
+    )
+    result = dl.evaluate(model, train, loss=loss)
+    heads = loss.by_head()
+    assert result.loss == pytest.approx(heads["which"][0] + 0.5 * heads["odd"][0])
+    assert result.accuracy == pytest.approx((heads["which"][1] + heads["odd"][1]) / 2)
+    assert result.loss == history["validation_loss"][-1] < 0.3 * history["loss"][0]
+    assert heads["which"][1] > 0.9 and heads["odd"][1] > 0.9
+
+
+def test_targets_without_a_head_are_refused_before_the_first_step():
+    model, loss = shared_network()
+    one = data(20)
+    with pytest.raises(ValueError, match=r"^train.y got no dict; expected a dict with targets for which, odd$"):
+        dl.fit(model, one, loss=loss, optimizer=dl.SGD(0.1), progress=False)
+    wrong = dl.data.Dataset(one.x, {"which": one.y, "old": one.y})
+    with pytest.raises(ValueError, match=r"^train.y got targets for 'which', 'old'; expected"):
+        dl.fit(model, wrong, loss=loss, optimizer=dl.SGD(0.1), progress=False)
+
+
+# Augmentation
+
+
+def test_augmentation_is_drawn_anew_in_each_epoch_from_the_seed():
+    seen = []
+
+    def spy(x, targets, rng):
+        seen.append(rng.normal())
+        return x + 0, targets
+
+    def losses(seed):
+        model = dl.Sequential(dl.Dense(6, 3), backend="cpu", seed=seed)
+        history = dl.fit(
+            model, data(64), loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(0.1), epochs=2, batch_size=32,
+            augmentation=spy, progress=False,
+        )  # fmt: skip
+        return history["loss"]
+
+    assert losses(0) == losses(0)
+    assert seen[:4] == seen[4:]
+    assert len(set(seen[:4])) == 4
+    losses(1)
+    assert not set(seen[8:]) & set(seen[:4])
+
+
+def test_mixed_targets_reach_the_loss_as_probabilities():
+    def half_and_half(x, targets, rng):
+        assert targets.shape == (len(x), 3) and set(np.unique(targets)) <= {0.0, 1.0}
+        return x, np.ascontiguousarray((targets + targets[::-1]) / 2)
+
+    half_and_half.mixes_targets = True
+    model = dl.Sequential(dl.Dense(6, 3), backend="cpu", seed=0)
+    history = dl.fit(
+        model, data(64), loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(0.1), epochs=5, batch_size=32,
+        augmentation=half_and_half, progress=False,
+    )  # fmt: skip
+    assert history["loss"][-1] < history["loss"][0]
+    assert history["loss"][-1] > 0.4  # half-and-half targets cannot be predicted with certainty
