@@ -217,7 +217,7 @@ def test_after_a_step_no_column_is_longer_than_max_norm(kind, any_backend, dtype
 def test_max_norm_holds_for_the_layers_that_have_it_and_through_training(rng):
     layers = dl.DropConnect(5, 8, 0.2, max_norm=0.6), dl.Tanh(), dl.NoisyDense(8, 8, 0.1, max_norm=0.7), dl.Dense(8, 3)
     model = dl.Sequential(*layers, backend="cpu", dtype="float64")
-    loss, optimizer = dl.MeanSquaredError(), dl.Momentum(0.1)
+    loss, optimizer = dl.MeanSquaredError(), dl.Momentum(0.02)
     x, targets = rng.normal(size=(20, 5)), 10 * rng.normal(size=(20, 3))
     for _ in range(30):
         loss.forward(model.forward(x, training=True), targets)
