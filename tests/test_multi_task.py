@@ -84,7 +84,7 @@ def test_by_head_tells_the_heads_apart_over_batches_of_unequal_size(any_backend,
     x, targets = draw(rng, 20)
     outputs = model.predict(x)
     loss.restart()  # before the first batch too
-    loss.forward(model.forward(x), targets)
+    loss.forward(model.forward(x[:2]), {name: part[:2] for name, part in targets.items()})
     loss.restart()
     for rows in (slice(0, 9), slice(9, 17), slice(17, 20)):
         loss.forward(model.forward(x[rows]), {name: part[rows] for name, part in targets.items()})

@@ -70,6 +70,9 @@ def test_the_difference_to_a_model_without_is_the_penalty_on_the_weights(penalty
     for given in (None, penalty):
         layers = dl.Dense(4, 3), dl.BatchNorm(3), dl.Tanh(), dl.Dense(3, 2)
         model = dl.Sequential(*layers, backend=any_backend.name, dtype="float64", penalty=given)
+        values = np.random.default_rng(1)
+        for parameter in model.parameters():  # biases and β too are no longer 0
+            any_backend.copy_into(parameter.value, values.normal(size=parameter.shape))
         train(model, x, dy)
         gradients.append({p.name: any_backend.to_numpy(p.gradient) for p in model.parameters()})
     without, with_penalty = gradients
