@@ -230,7 +230,9 @@ class MultiTask(Loss):
         super().__init__()
         if not isinstance(heads, Heads):
             raise TypeError(f"heads got {checks.describe(heads)}; expected the minidl.Heads layer of the model")
-        weights = weights or {}
+        weights = {} if weights is None else weights
+        if not isinstance(weights, dict):
+            raise TypeError(f"weights got {checks.describe(weights)}; expected a dict with numbers by name of the head")
         for argument, names in (("losses", losses), ("weights", weights)):
             for name in names:
                 checks.one_of(f"a name in {argument}", name, heads.heads)
@@ -241,8 +243,10 @@ class MultiTask(Loss):
             raise ValueError("losses got one loss for two heads; make a new loss for each")
         self.heads = heads
         self.losses = {name: losses[name] for name in heads.heads}
-        self.weights = {name: checks.real(name, weights.get(name, 1.0), above=0.0) for name in heads.heads}
         self.widths = {name: columns.stop - columns.start for name, columns in heads.columns.items()}
+        self.weights = {
+            name: checks.real(f"weights[{name!r}]", weights.get(name, 1.0), above=0.0) for name in heads.heads
+        }
         self.has_accuracy = any(loss.has_accuracy for loss in losses.values())
 
     def __repr__(self) -> str:

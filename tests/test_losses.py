@@ -9,6 +9,7 @@ import pytest
 import scipy.special
 
 import minidl as dl
+from minidl.losses import one_hot
 
 
 def cross_entropy(z, labels):
@@ -304,6 +305,153 @@ def test_binary_cross_entropy_takes_labels_for_one_output(rng):
 def test_wrong_outputs_never_reach_a_kernel(no_kernels, kind, outputs, error, message):
     with pytest.raises(error, match=message):
         kind().forward(outputs, [0, 0, 0])
+
+
+# Probabilities as targets, and label smoothing
+
+
+def soft_cross_entropy(z, t):
+    return -np.mean(np.sum(t * scipy.special.log_softmax(z, axis=1), axis=1)), (scipy.special.softmax(z, 1) - t) / len(
+        z
+    )
+
+
+def smoothed(t, smoothing):
+    """Szegedy et al. (2016): the label keeps 1 - ε, and all classes, the label too, share ε."""
+    return (1 - smoothing) * t + smoothing / t.shape[1]
+
+
+def draw_soft(rng, shape=(7, 5), dtype=np.float64):
+    """Logits, probabilities as targets, and labels."""
+    z = rng.normal(scale=2, size=shape).astype(dtype)
+    return z, rng.dirichlet(np.ones(shape[1]), shape[0]).astype(dtype), rng.integers(0, shape[1], shape[0])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+@pytest.mark.parametrize("shape", [(1, 2), (7, 5), (33, 70)])
+def test_probabilities_as_targets_follow_the_closed_form(any_backend, shape, smoothing, rng):
+    z, t, labels = draw_soft(rng, shape)
+    for targets, given in ((t, t), (labels, np.eye(shape[1])[labels])):
+        value, gradient = on(any_backend, dl.SoftmaxCrossEntropy(smoothing), z, targets)
+        expected, expected_gradient = soft_cross_entropy(z, smoothed(given, smoothing))
+        assert value == pytest.approx(expected, rel=1e-13)
+        np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-12, atol=1e-15)
+
+
+def test_soft_targets_in_float32_stay_float32_and_close(any_backend, rng):
+    z, t, _ = draw_soft(rng, dtype=np.float32)
+    value, gradient = on(any_backend, dl.SoftmaxCrossEntropy(0.1), z, t)
+    expected, expected_gradient = soft_cross_entropy(z.astype(float), smoothed(t.astype(float), 0.1))
+    assert gradient.dtype == np.float32
+    assert value == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_gradient_of_soft_targets_matches_central_differences(smoothing, rng):
+    z, t, labels = draw_soft(rng)
+    for targets in (t, labels):
+        identity = dl.Dense(5, 5, init="identity", bias=False)
+        dl.check_gradients(identity, z, dl.SoftmaxCrossEntropy(smoothing), targets, raises=True)
+
+
+def test_one_hot_targets_are_labels(any_backend, rng):
+    z, _, labels = draw_soft(rng)
+    value, gradient = on(any_backend, dl.SoftmaxCrossEntropy(), z, one_hot(labels, 5, np.float64))
+    expected, expected_gradient = on(any_backend, dl.SoftmaxCrossEntropy(), z, labels)
+    assert value == pytest.approx(expected, rel=1e-14)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-14, atol=1e-17)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_the_loss_is_smallest_where_the_network_gives_its_targets(smoothing, rng):
+    """There it is the entropy of the targets, its gradient is 0, and every other answer costs more."""
+    _, t, _ = draw_soft(rng)
+    goal, loss = smoothed(t, smoothing), dl.SoftmaxCrossEntropy(smoothing)
+    smallest = loss.forward(np.log(goal), t)
+    assert smallest == pytest.approx(-np.mean(np.sum(goal * np.log(goal), axis=1)), rel=1e-13)
+    np.testing.assert_allclose(loss.backward(), 0, atol=1e-15)
+    for _ in range(20):
+        assert loss.forward(np.log(goal) + 0.1 * rng.normal(size=t.shape), t) > smallest
+
+
+def test_smoothing_one_label_by_hand():
+    """ε = 0.3, three classes: 0.8 for the label and 0.1 for each other. Equal logits cost log 3, smoothed or not."""
+    loss = dl.SoftmaxCrossEntropy(0.3)
+    p = np.array([[0.5, 0.25, 0.25]])
+    assert loss.forward(np.log(p), [0]) == pytest.approx(-0.8 * math.log(0.5) - 0.2 * math.log(0.25), rel=1e-14)
+    np.testing.assert_allclose(loss.backward(), [[-0.3, 0.15, 0.15]], atol=1e-15)
+    assert loss.forward(np.zeros((1, 3)), [0]) == pytest.approx(math.log(3), rel=1e-14)
+
+
+def test_accuracy_with_soft_targets_asks_for_the_largest(any_backend):
+    z = np.array([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0], [1.0, 0.0, 2.0], [0.0, 1.0, 0.5]])
+    t = np.array([[0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.2, 0.2, 0.6], [0.0, 0.4, 0.6]])
+    for smoothing, targets in ((0.0, t), (0.5, t), (0.5, t.argmax(axis=1))):
+        loss = dl.SoftmaxCrossEntropy(smoothing)
+        on(any_backend, loss, z, targets)
+        assert loss.mean_so_far()[1] == 0.5
+
+
+def test_hard_and_soft_batches_may_alternate(rng):
+    z, t, labels = draw_soft(rng)
+    loss = dl.SoftmaxCrossEntropy()
+    for targets in (labels, t, labels, t):
+        assert loss.forward(z, targets) == pytest.approx(dl.SoftmaxCrossEntropy().forward(z, targets), rel=1e-15)
+        expected = soft_cross_entropy(z, np.eye(5)[labels] if targets is labels else t)[1]
+        np.testing.assert_allclose(loss.backward(), expected, atol=1e-15)
+
+
+def test_soft_targets_stay_as_they_are(rng):
+    z, t, _ = draw_soft(rng)
+    before = t.copy()
+    dl.SoftmaxCrossEntropy(0.2).forward(z, t)
+    np.testing.assert_array_equal(t, before)
+
+
+@pytest.mark.parametrize(
+    ("targets", "error", "message"),
+    [
+        ([[0.5, 0.6], [1.0, 0.0]], ValueError, "^targets got a sum of 1.1 in row 0; expected probabilities that sum"),
+        ([[1.0, 0.0], [0.4, 0.4]], ValueError, "^targets got a sum of 0.8 in row 1; expected probabilities that sum"),
+        ([[1.5, -0.5], [1.0, 0.0]], ValueError, "^targets got -0.5; expected probabilities from 0 to 1$"),
+        ([[1.0, 0.0], [0.0, 1.2]], ValueError, "^targets got 1.2; expected probabilities from 0 to 1$"),
+        ([[1.0, 0.0], [np.nan, 1.0]], ValueError, "^targets got nan at row 1, column 0"),
+        ([[1.0, 0.0]], ValueError, r"^targets got shape \(1, 2\); expected \(2, 2\), a probability for each class$"),
+        ([[1.0], [1.0]], ValueError, r"^targets got shape \(2, 1\); expected \(2, 2\), a probability for each class$"),
+        (np.ones((2, 2), np.float16) / 2, TypeError, "^targets got dtype float16; expected float32 or float64"),
+    ],
+)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_what_are_no_probabilities_never_reaches_a_kernel(no_kernels, smoothing, targets, error, message):
+    with pytest.raises(error, match=message):
+        dl.SoftmaxCrossEntropy(smoothing).forward(np.zeros((2, 2)), targets)
+
+
+@pytest.mark.parametrize(("labels", "error", "message"), WRONG_LABELS)
+def test_a_wrong_label_is_not_smoothed(no_kernels, labels, error, message):
+    with pytest.raises(error, match=message):
+        dl.SoftmaxCrossEntropy(0.1).forward(np.zeros((3, 3)), labels)
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0, math.nan])
+def test_smoothing_outside_zero_to_one_is_refused(smoothing):
+    with pytest.raises(ValueError, match="^label_smoothing got .*; expected a finite number, at least 0 and less than"):
+        dl.SoftmaxCrossEntropy(smoothing)
+
+
+def test_repr_shows_the_smoothing():
+    assert repr(dl.SoftmaxCrossEntropy(0.1)) == "SoftmaxCrossEntropy(label_smoothing=0.1)"
+
+
+def test_one_hot_rows(dtype):
+    rows = one_hot(np.array([2, 0, 2]), 3, dtype)
+    assert rows.dtype == dtype
+    np.testing.assert_array_equal(rows, [[0, 0, 1], [1, 0, 0], [0, 0, 1]])
+    with pytest.raises(ValueError, match="^labels got 3 at index 1; expected labels from 0 to 2$"):
+        one_hot(np.array([0, 3]), 3)
+    with pytest.raises(TypeError, match="^labels got dtype float64; expected integer class labels$"):
+        one_hot(np.array([0.0, 1.0]), 3)
 
 
 # Probabilities

@@ -187,6 +187,47 @@ def test_an_optimizer_belongs_to_one_model(kind):
     optimizer.step(mine.parameters())
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_after_a_step_no_column_is_longer_than_max_norm(kind, any_backend, dtype, rng):
+    """Against the same steps without it: long columns are scaled down to the limit, short ones keep their bits."""
+    limit = 1.0
+    columns = np.array([0.1, 0.5, 1.5, 3.0])  # lengths, far enough from the limit that a step moves none across
+    start = rng.normal(size=(6, 4))
+    start *= columns / np.linalg.norm(start, axis=0)
+    found = []
+    for max_norm in (limit, None):
+        layer, optimizer = dl.Dense(6, 4, max_norm=max_norm).build(any_backend.name, 0, str(dtype)), kind(0.01)
+        gradients = np.random.default_rng(1)
+        any_backend.copy_into(layer.weight.value, start.astype(dtype))
+        any_backend.copy_into(layer.bias.value, np.full(4, 5.0, dtype))
+        for parameter in layer.parameters():
+            any_backend.copy_into(parameter.gradient, gradients.normal(size=parameter.shape).astype(dtype))
+        optimizer.step(layer.parameters())
+        found.append([any_backend.to_numpy(p.value) for p in layer.parameters()])
+    (weight, bias), (free, free_bias) = found
+    lengths = np.linalg.norm(weight.astype(float), axis=0)
+    assert (lengths <= limit * (1 + 4 * np.finfo(dtype).eps)).all()
+    np.testing.assert_array_equal(weight[:, :2], free[:, :2])
+    np.testing.assert_allclose(
+        weight[:, 2:], free[:, 2:] / np.linalg.norm(free[:, 2:], axis=0), rtol=10 * np.finfo(dtype).eps
+    )
+    np.testing.assert_array_equal(bias, free_bias)
+
+
+def test_max_norm_holds_for_the_layers_that_have_it_and_through_training(rng):
+    layers = dl.DropConnect(5, 8, 0.2, max_norm=0.6), dl.Tanh(), dl.NoisyDense(8, 8, 0.1, max_norm=0.7), dl.Dense(8, 3)
+    model = dl.Sequential(*layers, backend="cpu", dtype="float64")
+    loss, optimizer = dl.MeanSquaredError(), dl.Momentum(0.02)
+    x, targets = rng.normal(size=(20, 5)), 10 * rng.normal(size=(20, 3))
+    for _ in range(30):
+        loss.forward(model.forward(x, training=True), targets)
+        model.backward_parameters(loss.backward())
+        optimizer.step(model.parameters())
+    longest = [np.linalg.norm(p.value, axis=0).max() for p in model.parameters() if p.name.endswith("weight")]
+    assert longest[:2] == [pytest.approx(0.6, rel=1e-14), pytest.approx(0.7, rel=1e-14)]
+    assert longest[2] > 1
+
+
 def test_a_model_without_weights_is_refused():
     with pytest.raises(ValueError, match="^parameters got an empty list; expected those of a model with weights$"):
         dl.SGD().step([])

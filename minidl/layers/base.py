@@ -77,8 +77,9 @@ class Layer(Described):
         forward(x, training=False) → y      x (batch, n_in), y (batch, n_out)
         backward(dy) → dx                   given dy = dL/dy, sets the gradients of the parameters and returns dL/dx
 
-    `y` and `dx` are buffers of the layer: they hold until its next pass, and a copy is yours to keep. Gradients are
-    overwritten, not added up. Neither `x` nor `dy` is changed. `backward` needs a forward pass with training=True.
+    `y` and `dx` are buffers of the layer, or the argument itself where it is passed on as it is: they hold until the
+    next pass, and a copy is yours to keep. Gradients are overwritten, not added up. Neither `x` nor `dy` is changed.
+    `backward` needs a forward pass with training=True.
     """
 
     n_in: Any = None  # features that the layer takes and gives; None where it takes any number and keeps it

@@ -9,6 +9,8 @@ import numpy as np
 from minidl import checks
 from minidl.layers.base import Layer, Place
 
+TAKEN = ("layer", "layers", "heads", "weights")  # by model files, and by the arguments of `minidl.MultiTask`
+
 
 class Heads(Layer):
     """Layers side by side on one input: y has the outputs of all heads next to each other, y = [f₁(x), f₂(x), ...].
@@ -27,8 +29,8 @@ class Heads(Layer):
         for name, head in heads.items():
             if not isinstance(head, Layer):
                 raise TypeError(f"{name} got {checks.describe(head)}; expected a layer")
-            if name.isdigit() or name in ("layer", "layers"):
-                raise ValueError(f"heads got the name {name!r}; expected one that is no number, 'layer' or 'layers'")
+            if not name.isidentifier() or name in TAKEN:
+                raise ValueError(f"heads got the name {name!r}; expected an identifier other than {', '.join(TAKEN)}")
             if not (isinstance(head.n_in, int) and isinstance(head.n_out, int)):
                 raise ValueError(
                     f"{name} got {head!r}; expected a head whose features in and out are known, as in Dense"

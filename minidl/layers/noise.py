@@ -15,7 +15,8 @@ class GaussianNoise(Stochastic):
     Inference:  y = x
     Backward:   dx = dy
 
-    On inputs of a linear model with squared error this is L2 with strength std² (Bishop 1995).
+    On the inputs of a linear layer with `MeanSquaredError` this is, in expectation, L2 with strength 2 std²/n_out
+    (Bishop 1995).
 
     std   standard deviation of the noise; at least 0
     """

@@ -78,6 +78,7 @@ class Residual(Sequential):
         return dx
 
     def backward_parameters(self, dy: Any) -> None:
+        _, dy = self.begin_backward(dy)
         if self.projection:
             self.projection.backward_parameters(dy)
         super().backward_parameters(dy)

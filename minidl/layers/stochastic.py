@@ -32,7 +32,7 @@ class Stochastic(Layer):
 
 
 class Dropping(Stochastic):
-    """A stochastic layer that sets something to 0 with probability `rate`, which may be changed between two passes."""
+    """A stochastic layer that sets something to 0 with probability `rate`, which may be changed between two steps."""
 
     @property
     def rate(self) -> float:

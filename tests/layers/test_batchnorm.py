@@ -139,3 +139,13 @@ def test_a_training_batch_of_one_row_is_refused_but_not_at_inference():
 def test_bad_arguments_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         dl.BatchNorm(**{"features": 4, **arguments})
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before the activation", "after the activation"])
+def test_before_or_after_the_activation_both_train_on_the_digits(before):
+    train, test = dl.data.digits()
+    norm_and_activation = (dl.BatchNorm(32), dl.ReLU()) if before else (dl.ReLU(), dl.BatchNorm(32))
+    model = dl.Sequential(dl.Dense(784, 32, bias=not before), *norm_and_activation, dl.Dense(32, 10), backend="cpu")
+    loss = dl.SoftmaxCrossEntropy()
+    dl.fit(model, train, loss=loss, optimizer=dl.Adam(3e-3), epochs=1, batch_size=100, progress=False)
+    assert dl.evaluate(model, test, loss=loss).accuracy > 0.85

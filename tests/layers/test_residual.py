@@ -63,3 +63,74 @@ def test_zero_init_needs_something_to_zero():
         dl.Residual(dl.Tanh(), zero_init=True)
     with pytest.raises(TypeError, match=r"zero_init got 1; expected True or False"):
         dl.Residual(dl.Dense(4, 4), zero_init=1)
+
+
+# Projections and stochastic depth
+
+
+def projected(backend="cpu", **arguments):
+    block = dl.Residual(dl.Dense(4, 6), dl.Tanh(), dl.Dense(6, 3), **arguments)
+    return block.build(backend, 3, "float64")
+
+
+def test_a_block_that_changes_the_size_projects_what_goes_past_it(any_backend, rng):
+    residual, get = projected(any_backend.name), any_backend.to_numpy
+    x, dy = rng.normal(size=(5, 4)), rng.normal(size=(5, 3))
+    assert (residual.n_in, residual.n_out) == (4, 3)
+    assert repr(residual) == "Residual(Dense(4, 6), Tanh(), Dense(6, 3))"
+    chain = dl.Sequential(dl.Dense(4, 6), dl.Tanh(), dl.Dense(6, 3), backend=any_backend.name, seed=3, dtype="float64")
+    projection = get(residual.projection.weight.value)
+    y = get(residual.forward(x, training=True))
+    np.testing.assert_allclose(y, x @ projection + get(chain.forward(x, training=True)), rtol=1e-13)
+    dx = get(residual.backward(dy))
+    np.testing.assert_allclose(dx, dy @ projection.T + get(chain.backward(dy)), rtol=1e-12)
+    np.testing.assert_allclose(get(residual.projection.weight.gradient), x.T @ dy, rtol=1e-12)
+
+
+def test_the_projection_is_there_only_where_the_sizes_differ_and_has_no_bias():
+    assert block().projection is None
+    assert dl.Residual(dl.Tanh()).projection is None
+    names = [p.name for p in dl.Sequential(dl.Residual(dl.Dense(4, 3)), backend="cpu").parameters()]
+    assert names == ["0.Residual.0.Dense.weight", "0.Residual.0.Dense.bias", "0.Residual.projection.Dense.weight"]
+
+
+def test_the_projection_of_the_first_layer_learns(rng):
+    """The first layer of a network gets its gradients by `backward_parameters`."""
+    model = dl.Sequential(dl.Residual(dl.Dense(4, 3), dl.Tanh()), backend="cpu", dtype="float64")
+    x, dy = rng.normal(size=(5, 4)), rng.normal(size=(5, 3))
+    model.forward(x, training=True)
+    model.backward_parameters(dy)
+    np.testing.assert_allclose(model.layers[0].projection.weight.gradient, x.T @ dy, rtol=1e-12)
+
+
+def test_a_zeroed_block_with_a_projection_starts_as_the_projection(rng):
+    residual, x = projected(zero_init=True), rng.normal(size=(5, 4))
+    assert np.abs(residual.projection.weight.value).min() > 0
+    np.testing.assert_array_equal(residual.forward(x), x @ residual.projection.weight.value)
+
+
+def test_files_keep_projection_stochastic_depth_and_zero_init(tmp_path, rng):
+    model = dl.Sequential(
+        dl.Residual(dl.Dense(4, 6), dl.Tanh(), dl.Dense(6, 3), dl.StochasticDepth(0.3), zero_init=True),
+        dl.Residual(dl.Dense(3, 2)),
+        backend="cpu",
+    )
+    x = rng.normal(size=(5, 4)).astype(np.float32)
+    model.forward(x, training=True)
+    model.save(tmp_path / "model.npz")
+    again = dl.load(tmp_path / "model.npz", "cpu")
+    assert repr(again) == repr(model)
+    assert [p.name for p in again.parameters()] == [p.name for p in model.parameters()]
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))
+    np.testing.assert_array_equal(again.forward(x, training=True), model.forward(x, training=True))
+
+
+def test_stochastic_depth_skips_the_block_for_some_samples(any_backend, rng):
+    residual = dl.Residual(dl.Dense(4, 4), dl.StochasticDepth(0.5)).build(any_backend.name, 0, "float64")
+    x = rng.normal(size=(40, 4))
+    chain = x @ any_backend.to_numpy(residual.layers[0].weight.value)
+    y = any_backend.to_numpy(residual.forward(x, training=True))
+    skipped = (y == x).all(axis=1)
+    assert 0 < skipped.sum() < 40
+    np.testing.assert_allclose(y[~skipped], (x + 2 * chain)[~skipped], rtol=1e-12)
+    np.testing.assert_allclose(any_backend.to_numpy(residual.forward(x)), x + chain, rtol=1e-12)

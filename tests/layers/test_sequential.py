@@ -333,7 +333,8 @@ def test_summary_lists_layers_outputs_parameters_and_how_weights_start():
         "2  ReLU()                                     (batch, 5)",
         "3  Dropout(0.3)                               (batch, 5)",
         "4  Sequential()                               (batch, 4)",
-        f"4.0  Dense(5, 4)                              (batch, 4)          24             20  he_normal(slope=0.1), {b}",  # noqa: E501
+        f"4.0  Dense(5, 4)                              (batch, 4)          24             20  "
+        f"he_normal(slope=0.1), {b}",
         "4.1  LeakyReLU(slope=0.1)                     (batch, 4)",
         "4.2  Sequential()                             (batch, 4)",
         "4.2.0  Tanh()                                 (batch, 4)",
@@ -342,6 +343,36 @@ def test_summary_lists_layers_outputs_parameters_and_how_weights_start():
         "cpu, float32, seed 3                                              79             62",
     ]
     assert "(batch, ?)" in dl.Sequential(dl.ReLU(), backend="cpu").summary()
+
+
+def test_summary_counts_projections_and_heads_and_what_is_inside_them():
+    """Multiply-adds by hand: Dense(a, b) has a·b, for each row of x; nothing else has any."""
+    model = dl.Sequential(
+        dl.DropConnect(6, 5, 0.5),
+        dl.Residual(dl.Dense(5, 7), dl.ReLU(), dl.CenteredDense(7, 4), dl.StochasticDepth(0.1)),
+        dl.Heads(digit=dl.Sequential(dl.NoisyDense(4, 8, 0.1), dl.Tanh(), dl.Dense(8, 10)), odd=dl.Dense(4, 1)),
+        backend="cpu",
+    )
+    block, heads = model.layers[1:]
+    assert model.layers[0].multiply_adds() == 6 * 5
+    assert block.multiply_adds() == 5 * 7 + 7 * 4 + 5 * 4
+    assert heads.multiply_adds() == 4 * 8 + 8 * 10 + 4 * 1
+    assert model.multiply_adds() == 30 + 83 + 116
+    rows = [re.split("  +", line) for line in model.summary().splitlines()]
+    assert {name: numbers for name, _, *numbers, start in rows[2:-2] if "std" in start} == {
+        "0": ["(batch, 5)", "35", "30"],
+        "1.0": ["(batch, 7)", "42", "35"],
+        "1.2": ["(batch, 4)", "36", "28"],
+        "1.projection": ["(batch, 4)", "20", "20"],
+        "2.digit.0": ["(batch, 8)", "40", "32"],
+        "2.digit.2": ["(batch, 10)", "90", "80"],
+        "2.odd": ["(batch, 1)", "5", "4"],
+    }
+    assert [row for row in rows if len(row) == 3 and row[0] in "12"] == [
+        ["1", "Residual()", "(batch, 4)"],
+        ["2", "Heads", "(batch, 11)"],
+    ]
+    assert rows[-1] == ["cpu, float32, seed 0", "268", "229"]
 
 
 def test_repr_builds_the_model_again():

@@ -24,11 +24,12 @@ INITS = [
     "identity",
 ]
 CONSTANT = "its output does not vary"
+NO_BIAS = "no bias, so the means stay"
 
 
 @st.composite
 def networks(draw, features: int = 5, bias: bool | None = None) -> dl.Sequential:
-    """A network of any layers: dense ones, plain and centered, activations, batch norm, dropout, blocks, chains."""
+    """A network of any layers: dense ones, activations, batch norm, dropout, blocks, chains, heads."""
 
     def dense(n_in: int, n_out: int) -> dl.Layer:
         kind = dl.CenteredDense if n_in > 1 and draw(st.integers(0, 3)) == 0 else dl.Dense
@@ -45,10 +46,14 @@ def networks(draw, features: int = 5, bias: bool | None = None) -> dl.Sequential
         chain = [dense(features, n), *others(n)]
         wrap = draw(st.sampled_from(["none", "none", "chain", "block"]))
         if wrap == "block":
-            layers.append(dl.Residual(*chain, dense(n, features), zero_init=draw(st.booleans())))
+            n_out = draw(st.sampled_from([features, features + 2]))  # another size than before needs a projection
+            layers.append(dl.Residual(*chain, dense(n, n_out), zero_init=draw(st.booleans())))
+            features = n_out
         else:
             layers += [dl.Sequential(*chain)] if wrap == "chain" else chain
             features = n
+    if draw(st.booleans()):
+        layers.append(dl.Heads(a=dense(features, 2), b=dl.Sequential(dense(features, 3), dl.Tanh())))
     return dl.Sequential(*layers, backend="cpu", seed=draw(seeds), dtype="float64")
 
 
@@ -73,7 +78,11 @@ def outputs(model: dl.Sequential, x: np.ndarray) -> list[np.ndarray]:
             y = x
             for child in layer.layers:
                 y = through(child, y)
-            return x + y if isinstance(layer, dl.Residual) else y
+            if not isinstance(layer, dl.Residual):
+                return y
+            return y + (x if layer.projection is None else through(layer.projection, x))
+        if isinstance(layer, dl.Heads):
+            return np.hstack([through(head, x) for head in layer.heads.values()])
         y = layer.forward(x).copy()
         if isinstance(layer, dl.Dense):
             found.append(y)
@@ -207,6 +216,26 @@ def test_a_report_is_one_line():
     assert str(Calibration("2 Dense(4, 3)", 0.0, 0.0, 0, CONSTANT)).endswith(f"in 0 ({CONSTANT})")
 
 
+def test_lsuv_reaches_projections_heads_and_noisy_layers(rng):
+    """Layers that draw are scaled by what they give at inference, and keep the weights that they started with."""
+    model = dl.Sequential(
+        dl.DropConnect(5, 8, 0.3, init="normal(std=3.0)"),
+        dl.Residual(dl.Dense(8, 6), dl.Tanh(), dl.Dense(6, 4), dl.StochasticDepth(0.5)),
+        dl.GaussianNoise(0.1),
+        dl.Heads(a=dl.NoisyDense(4, 2, 0.1), b=dl.Sequential(dl.Dropout(0.5), dl.Dense(4, 3))),
+        backend="cpu",
+        dtype="float64",
+    )
+    before = model.layers[0].weight.value.copy()
+    reports = dl.calibration.lsuv(model, rng.normal(size=(50, 5)), tolerance=1e-6)
+    assert [report.layer.split()[0] for report in reports] == [
+        "0", "1.Residual.0", "1.Residual.2", "1.Residual.projection", "3.Heads.a", "3.Heads.b.Sequential.1",
+    ]  # fmt: skip
+    assert all(abs(report.std_after**2 - 1) <= 1e-6 and not report.note for report in reports)
+    factor = model.layers[0].weight.value[0, 0] / before[0, 0]
+    np.testing.assert_allclose(model.layers[0].weight.value, factor * before, rtol=1e-9)
+
+
 # Within-layer normalization ------------------------------------------------------------------------------------------
 
 
@@ -216,10 +245,12 @@ def test_within_layer_gives_every_unit_mean_0_and_variance_1(data):
     reports = dl.calibration.within_layer(model, x)
     for layer, report, z in zip(dense_layers(model), reports, outputs(model, x), strict=True):
         varies = z.std(axis=0) > 0.5
-        np.testing.assert_allclose(z.mean(axis=0), 0, atol=1e-6, err_msg=f"means of {layer.label}")
+        if layer.has_bias:
+            np.testing.assert_allclose(z.mean(axis=0), 0, atol=1e-6, err_msg=f"means of {layer.label}")
         np.testing.assert_allclose(z.var(axis=0)[varies], 1, atol=1e-6, err_msg=f"variances of {layer.label}")
         constant = np.count_nonzero(~varies)
-        assert report.note == (f"{constant} units do not vary" if constant else ""), str(report)
+        notes = [f"{constant} units do not vary"] * bool(constant) + [NO_BIAS] * (not layer.has_bias)
+        assert report.note == "; ".join(notes), str(report)
         assert report.std_after == pytest.approx(np.std(z), abs=1e-6)
         assert report.iterations == 1 and report.layer == layer.label
 
@@ -231,7 +262,7 @@ def test_without_bias_within_layer_keeps_the_means_and_says_so(n_out, seed):
     x = 1.0 + np.random.default_rng(seed).standard_normal((20, 4))
     before = layer.forward(x).copy()
     (report,) = dl.calibration.within_layer(model, x)
-    assert report.note == "no bias, so the means stay"
+    assert report.note == NO_BIAS
     np.testing.assert_allclose(layer.forward(x), before / before.std(axis=0), rtol=1e-9)
 
 

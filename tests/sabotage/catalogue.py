@@ -436,6 +436,39 @@ CATALOGUE = [
         "Two dropout layers with one stream drop the same units.",
         ("test_streams.py", "layers/test_dropout.py"),
     ),
+    # Noise on weights, and penalties on them -------------------------------------------------------------------------
+    Sabotage(
+        "dropout-classic-not-scaled-at-test", "layers/dropout.py",
+        "self.dtype.type(1 - self.rate)", "self.dtype.type(1)",
+        "Units that learned with half of their inputs get all of them at test time: everything is too large.",
+        ("layers/test_stochastic.py",),
+    ),
+    Sabotage(
+        "dropconnect-backward-fresh-mask", "layers/noisy_dense.py",
+        "        self.ops.dropout(self.masked.gradient,",
+        "        self.ops.dropout_advance(self.step)\n        self.ops.dropout(self.masked.gradient,",
+        "A weight that was dropped in the forward pass has no part in the loss, so it gets no gradient.",
+        ("layers/test_stochastic.py",),
+    ),
+    Sabotage(
+        "penalty-on-the-bias", "layers/dense.py",
+        "        self.penalize_gradient(self.weight.value, self.weight.gradient, self.weight.gradient)\n",
+        "        for one in filter(None, (self.weight, self.bias)):\n"
+        "            self.penalize_gradient(one.value, one.gradient, one.gradient)\n",
+        "A bias shifts a unit and does not make it steeper: pulling it to 0 only makes the fit worse.",
+        ("test_penalties.py",),
+    ),
+    Sabotage(
+        "l1-gradient-without-sign", "scalar/penalties.py", "l1 * sign + l2 * w", "l1 + l2 * w",
+        "Without the sign every weight is pushed down, the negative ones away from 0.",
+        ("test_penalties.py",),
+    ),
+    Sabotage(
+        "activity-penalty-summed", "layers/activity_penalty.py",
+        "            self.penalize(x, 1 / x.shape[0])\n", "            self.penalize(x)\n",
+        "The loss is a mean over the batch; beside it a sum would ask for more zeros the larger the batch is.",
+        ("layers/test_activity_penalty.py",),
+    ),
     # Losses ----------------------------------------------------------------------------------------------------------
     Sabotage(
         "softmax-without-maximum", "cpu/losses.py",
@@ -459,6 +492,20 @@ CATALOGUE = [
         "(logits[r, 0] - logits[r, best])",
         "The loss asks for the probability of the label.",
         ("operations/test_losses.py",),
+    ),
+    Sabotage(
+        "smoothing-over-the-other-classes", "losses.py",
+        "self.label_smoothing / n_out", "self.label_smoothing / (n_out - 1)",
+        "ε is shared by all classes, the label too; with K - 1 the targets sum to more than 1.",
+        ("test_losses.py",),
+    ),
+    Sabotage(
+        "smoothed-loss-with-the-gradient-of-the-label", "losses.py",
+        "        backward(self._probabilities, targets, doutputs)\n",
+        "        backward(self._probabilities, targets if hard else one_hot(targets.argmax(axis=1), outputs.shape[1],"
+        " outputs.dtype), doutputs)\n",
+        "The loss is that of smoothed targets, and so is its gradient: softmax minus those targets.",
+        ("test_losses.py",),
     ),
     Sabotage(
         "squared-error-slope-without-2", "scalar/losses.py", "return TWO * (y - t)", "return y - t",
@@ -593,6 +640,12 @@ CATALOGUE = [
         ("operations/test_optimizers.py",),
     ),
     Sabotage(
+        "max-norm-on-rows", "optimizers.py",
+        "self._ops.max_norm(parameter.value,", "self._ops.max_norm(parameter.value.T,",
+        "The weights that come into one unit are a column; a row is what one input sends out.",
+        ("test_optimizers.py",),
+    ),
+    Sabotage(
         "weight-decay-on-biases", "layers/base.py", "        self.decays = decays\n", "        self.decays = True\n",
         "A bias does not make a function wiggle; decaying γ and β fights batch norm.",
         ("test_optimizers.py", "layers"),
@@ -640,6 +693,19 @@ CATALOGUE = [
         "self.backend.to_numpy(self.forward(batch, training=True))",
         "A prediction that changes from call to call.",
         ("layers/test_sequential.py",),
+    ),
+    Sabotage(
+        "projection-never-learns", "layers/residual.py",
+        "        if self.projection:\n            self.projection.backward_parameters(dy)\n", "",
+        "The way past the block has weights of its own, also where the block is the first layer.",
+        ("layers/test_residual.py",),
+    ),
+    Sabotage(
+        "only-the-last-head-teaches", "layers/heads.py",
+        "                self.ops.add(dx, part, dx)\n",
+        "                self.ops.copy_columns(part, 0, self._one, dx, 0, dx.shape[1])\n",
+        "What goes into several heads collects the gradients of all of them.",
+        ("layers/test_heads.py",),
     ),
     # Training and data -----------------------------------------------------------------------------------------------
     Sabotage(
