@@ -1,6 +1,7 @@
 """Writes docs/regularization.md and its two pictures: what each regularizer does to an overfitting network.
 
 python docs/regularization_study.py [--seeds 5] [--epochs 40] [--processes 2]
+python docs/regularization_study.py --draw      page and pictures again, from docs/regularization.json
 
 Every setting trains 784-512-512-10 with ReLU on the digits that ship with minidl, five times from different seeds.
 The strengths were chosen beforehand, as usual values, and not by their test error.
@@ -114,7 +115,7 @@ def draw_errors(results: list[dict[str, Any]]) -> Figure:
             axes.plot(errors.mean(), row + shift, "|", color=color, markersize=14, markeredgewidth=2.5, label=label)
     best, none = order[-1], SETTINGS[0]
     axes.set_title(
-        f"{best.name} helps most: test error {of(results, best, 'test_error').mean():.1%}, "
+        f"best: {best.name}, test error {of(results, best, 'test_error').mean():.1%}; "
         f"with nothing {of(results, none, 'test_error').mean():.1%}",
         fontsize="medium",
     )
@@ -175,7 +176,7 @@ def page(results: list[dict[str, Any]], settings: dict[str, Any]) -> str:
             *rows,
             "",
             f"Early stopping holds a tenth of the training samples out and stopped after {stopped.min()} to "
-            f"{stopped.max()} epochs. One test sample is {1 / len(test):.1%}: differences as small as the spread mean "
+            f"{stopped.max()} epochs. One test sample is {1 / len(test):.2%}: differences as small as the spread mean "
             "nothing.",
             "",
             "![Training and test error of each setting](images/regularizers.png)",
@@ -194,13 +195,24 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--draw", action="store_true", help="train nothing, draw the results of the last study again")
     options = parser.parse_args()
-    start = time.perf_counter()
-    results = study(options.seeds, options.epochs, options.processes)
-    settings = {**vars(options), "minutes": (time.perf_counter() - start) / 60, "minidl": dl.__version__}
-    with write_whole(HERE / "regularization.json", "w") as file:
-        json.dump({"settings": settings, "results": results}, file, indent=1)
-        file.write("\n")
+    path = HERE / "regularization.json"
+    if not options.draw:
+        start = time.perf_counter()
+        results = study(options.seeds, options.epochs, options.processes)
+        minutes = (time.perf_counter() - start) / 60
+        settings = {
+            "seeds": options.seeds,
+            "epochs": options.epochs,
+            "processes": options.processes,
+            "minutes": minutes,
+        }
+        with write_whole(path, "w") as file:
+            json.dump({"settings": settings, "results": results}, file)
+            file.write("\n")
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    results, settings = saved["results"], saved["settings"]
     save_figure(draw_errors(results), HERE / "images" / "regularizers.png")
     save_figure(draw_curves(results), HERE / "images" / "overfitting.png")
     with write_whole(HERE / "regularization.md", "w") as file:
