@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
 
@@ -21,3 +22,8 @@ def call_from_attributes(instance: Any) -> str:
     """The same for an object that keeps the arguments of its constructor under their own names."""
     kind = type(instance)
     return call(kind, {name: getattr(instance, name) for name in inspect.signature(kind).parameters})
+
+
+def without_address(value: Any) -> str:
+    """The repr of anything, without the address that a function or a plain object shows: no second run shares it."""
+    return re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value))

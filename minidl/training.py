@@ -28,7 +28,7 @@ import numpy as np
 from tqdm import tqdm
 
 from minidl import callbacks as events
-from minidl import checkpoints, checks
+from minidl import checkpoints, checks, text
 from minidl.backend import Backend
 from minidl.callbacks import Callback
 from minidl.data.dataset import Dataset
@@ -108,7 +108,7 @@ def fit(
         model, train, loss, optimizer, validation, epochs, batch_size, shuffle, augmentation, clip, listeners, progress
     )
     if resume is not None:
-        checkpoints.restore(run, resume)
+        checkpoints.restore(run, checks.path("resume", resume))
     run.go()
     return run.history
 
@@ -145,8 +145,7 @@ class Run:
         x, targets = _prepare("train", model, train, loss)
         if getattr(augmentation, "mixes_targets", False):
             targets = _mixable(targets, model.n_out or x.shape[1], model.dtype)
-        if validation is not None:
-            _prepare("validation", model, validation, loss)
+        held_out = None if validation is None else _prepare("validation", model, validation, loss)
         last = len(x) % batch_size or batch_size
         if last < model.smallest_batch:
             raise ValueError(
@@ -154,7 +153,23 @@ class Run:
                 f"normalization expects at least {model.smallest_batch}: choose another batch_size"
             )
         self.batches = _Batches(model.backend, x, targets, batch_size)
-        self.optimizer_at_start = repr(optimizer)
+        # What a resumed run must share with the one before it, to be the same run. Some of it changes on the way: a
+        # schedule may drive the rate of a layer.
+        at_start = model.model_description()
+        self.settings: dict[str, Any] = {
+            "model": at_start["model"],
+            "seed": at_start["seed"],
+            "dtype": at_start["dtype"],
+            "loss": repr(loss),
+            "optimizer": repr(optimizer),
+            "batch_size": self.batch_size,
+            "shuffle": self.shuffle,
+            "augmentation": text.without_address(augmentation),
+            "clip": text.without_address(clip),
+            "callbacks": [text.without_address(callback) for callback in callbacks if not callback.writes],
+            "train": _digest(x, targets),
+            "validation": None if held_out is None else _digest(*held_out),
+        }
 
     @property
     def epoch(self) -> int:
@@ -163,19 +178,6 @@ class Run:
     def stop(self, reason: str) -> None:
         """End the run after this epoch."""
         self.stopped = reason
-
-    def settings(self) -> dict[str, Any]:
-        """What a resumed run must share with the one before it, to be the same run."""
-        return {
-            "loss": repr(self.loss),
-            "optimizer": self.optimizer_at_start,
-            "batch_size": self.batch_size,
-            "shuffle": self.shuffle,
-            "augmentation": repr(self.augmentation),
-            "clip": repr(self.clip),
-            "callbacks": [type(callback).__name__ for callback in self.callbacks if not callback.writes],
-            "train": self.batches.digest(),
-        }
 
     def go(self) -> None:
         """Train to the last epoch, or until somebody stops the run."""
@@ -345,13 +347,13 @@ class _Batches:
                 x, targets = augment(x, targets)
             yield self.backend.wrap(x), map_targets(self.backend.wrap, targets)
 
-    def digest(self) -> int:
-        """A checksum of the data, by which a resumed run sees that they are the same."""
-        parts = self.targets.values() if isinstance(self.targets, dict) else [self.targets]
-        checksum = zlib.crc32(self.x.data)
-        for part in parts:
-            checksum = zlib.crc32(part.data, checksum)
-        return checksum
+
+def _digest(x: np.ndarray, targets: Any) -> int:
+    """A checksum of the data, by which a resumed run sees that they are the same."""
+    checksum = zlib.crc32(x.data)
+    for part in targets.values() if isinstance(targets, dict) else [targets]:
+        checksum = zlib.crc32(np.ascontiguousarray(part).data, checksum)
+    return checksum
 
 
 def _mixable(targets: Any, classes: int, dtype: np.dtype) -> np.ndarray:
