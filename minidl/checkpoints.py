@@ -46,16 +46,18 @@ def restore(run: Run, path: str | os.PathLike[str]) -> None:
     _, description, arrays = storage.read(path, storage.CHECKPOINT)
     try:
         _compare(run, description)
-        epochs = [_epoch(number, entry) for number, entry in enumerate(description["history"], start=1)]
+        history = _of_kind(list, "history", description["history"])
+        epochs = [_epoch(number, entry) for number, entry in enumerate(history, start=1)]
+        if not epochs:
+            raise ValueError("its history is empty")
         epochs_trained = checks.integer("epochs_trained", description["epochs_trained"], minimum=len(epochs))
         step = checks.integer("step", description["step"], minimum=len(epochs))
-        stopped = description["stopped"]
-        if not isinstance(stopped, (str, type(None))):
-            raise TypeError(f"stopped got {stopped!r}; expected a text or None")
+        stopped = _of_kind((str, type(None)), "stopped", description["stopped"])
+        states = [_of_kind(dict, "callbacks", state) for state in _of_kind(list, "callbacks", description["callbacks"])]
         weights, moments = storage.group(arrays, "model"), storage.group(arrays, "optimizer")
         run.model.check_snapshot(weights)
         stateful = [callback for callback in run.callbacks if not callback.writes]
-        for i, (callback, state) in enumerate(zip(stateful, description["callbacks"], strict=True)):
+        for i, (callback, state) in enumerate(zip(stateful, states, strict=True)):
             callback.restore(run, state, storage.group(arrays, f"callback {i}"))
         run.optimizer.restore(description["optimizer"], moments, run.parameters)
     except Exception as error:  # what a wrong description leads to is not foreseeable
@@ -66,10 +68,16 @@ def restore(run: Run, path: str | os.PathLike[str]) -> None:
     run.history.epochs.extend(epochs)
 
 
+def _of_kind(kind: Any, name: str, value: Any) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} got {checks.describe(value)}")
+    return value
+
+
 def _epoch(number: int, entry: dict[str, Any]) -> Epoch:
     epoch = Epoch(**entry)
-    if epoch.epoch != number:
-        raise ValueError(f"epoch got {epoch.epoch!r}; expected {number}")
+    if checks.integer("epoch", epoch.epoch) != number:
+        raise ValueError(f"epoch got {epoch.epoch}; expected {number}")
     for name in ("loss", "learning_rate", "seconds", "penalty"):
         checks.real(name, entry[name])
     for name in ("accuracy", "validation_loss", "validation_accuracy"):

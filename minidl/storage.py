@@ -66,7 +66,7 @@ def _parse(file: BinaryIO) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         # npz files are not compressed, so what they hold is no more than what lies there: a small file takes little.
-        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        if not all(member.compress_size == member.file_size for member in members):
             raise ValueError("it has compressed members")
         if sum(member.file_size for member in members) > size:
             raise ValueError("its members are larger than the file")
