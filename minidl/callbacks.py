@@ -70,19 +70,19 @@ class Callback:
 class Best:
     """The best value of a column of the history so far, and its epoch: the smallest, for accuracies the largest."""
 
-    def __init__(self, monitor: str):
-        self.monitor = checks.one_of("monitor", monitor, COLUMNS)
+    def __init__(self, argument: str, monitor: str):
+        self.argument, self.monitor = argument, checks.one_of(argument, monitor, COLUMNS)
         self.sign = -1.0 if "accuracy" in monitor else 1.0
         self.value: float | None = None
         self.epoch = 0
 
-    def start(self, argument: str, run: Run, smallest_change: float = 0.0) -> None:
+    def start(self, run: Run, smallest_change: float = 0.0) -> None:
         """Forget earlier runs, and look at the epochs that a resumed run has made."""
         self.value, self.epoch = None, 0
         if "validation" in self.monitor and run.validation is None:
-            raise ValueError(f"{argument} got {self.monitor!r}; but the run has no validation set")
+            raise ValueError(f"{self.argument} got {self.monitor!r}; but the run has no validation set")
         if "accuracy" in self.monitor and not run.loss.has_accuracy:
-            raise ValueError(f"{argument} got {self.monitor!r}; but the loss of the run has no accuracy")
+            raise ValueError(f"{self.argument} got {self.monitor!r}; but the loss of the run has no accuracy")
         for epoch in run.history:
             self.update(epoch, smallest_change)
 
@@ -113,7 +113,7 @@ class EarlyStopping(Callback):
         smallest_change: float = 0.0,
         restore_best: bool = True,
     ):
-        self.best, self.monitor = Best(monitor), monitor
+        self.best, self.monitor = Best("monitor", monitor), monitor
         self.patience = checks.integer("patience", patience)
         self.smallest_change = checks.real("smallest_change", smallest_change, 0.0)
         self.restore_best = checks.boolean("restore_best", restore_best)
@@ -123,7 +123,7 @@ class EarlyStopping(Callback):
         return text.call_from_attributes(self)
 
     def on_start(self, run: Run) -> None:
-        self.best.start("monitor", run, self.smallest_change)
+        self.best.start(run, self.smallest_change)
         if not run.history:  # a new run, perhaps not the first with this object
             self._weights = {}
 
@@ -189,12 +189,12 @@ class Checkpoint(Callback):
     def __init__(self, path: str | os.PathLike[str], every: int = 1, best: str | None = None):
         self.path = _writable("the path of the checkpoint", path)
         self.every = checks.integer("every", every)
-        self.best = Best(best) if best is not None else None
+        self.best = Best("best", best) if best is not None else None
         self._due = False
 
     def on_start(self, run: Run) -> None:
         if self.best is not None:
-            self.best.start("best", run)
+            self.best.start(run)
 
     def on_epoch_end(self, run: Run) -> None:
         number = run.history.epochs[-1].epoch

@@ -182,5 +182,5 @@ def named_call(argument: str, value: Any, example: str) -> tuple[str, dict[str, 
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
             raise ValueError
         return name, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):  # by what Python's parser makes of it
         raise ValueError(f"{argument} got {value!r}; expected parameters by name, as in {example!r}") from None

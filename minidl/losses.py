@@ -228,7 +228,9 @@ class MultiTask(Loss):
         super().__init__()
         if not isinstance(heads, Heads):
             raise TypeError(f"heads got {checks.describe(heads)}; expected the minidl.Heads layer of the model")
-        weights = weights or {}
+        weights = {} if weights is None else weights
+        if not isinstance(weights, dict):
+            raise TypeError(f"weights got {checks.describe(weights)}; expected a dict with weights by name of the head")
         for argument, names in (("losses", losses), ("weights", weights)):
             for name in names:
                 checks.one_of(f"a name in {argument}", name, heads.heads)
@@ -322,7 +324,8 @@ def one_hot(labels: np.ndarray, classes: int, dtype: Any = np.float32) -> np.nda
 
     Raises TypeError or ValueError for labels that are not integers from 0 to classes - 1.
     """
-    labels = checks.labels("labels", labels, len(labels), checks.integer("classes", classes))
+    labels = checks.as_array("labels", labels, "integer class labels")
+    labels = checks.labels("labels", labels, labels.shape[0] if labels.ndim else 1, checks.integer("classes", classes))
     rows = np.zeros((len(labels), classes), dtype)
     rows[np.arange(len(labels)), labels] = 1
     return rows

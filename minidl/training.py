@@ -302,7 +302,7 @@ def _checked_callbacks(callbacks: Any) -> Sequence[Callback]:
     if not isinstance(callbacks, (list, tuple)):
         raise TypeError(f"callbacks got {checks.describe(callbacks)}; expected a list of minidl.callbacks.Callback")
     for callback in callbacks:
-        _check("a callback", callback, Callback)
+        _check("callbacks", callback, Callback)
     return callbacks
 
 
