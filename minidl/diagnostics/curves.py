@@ -77,7 +77,7 @@ def draw_range_test(result: RangeTest, path: str | os.PathLike[str]) -> None:
     best = result.rates[result.losses.argmin()]
     axes.set_title(f"the loss falls up to a learning rate of {best:.2g}", fontsize="medium")
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="lower left")  # under the flat beginning of the curve
     save_figure(figure, path)
 
 
