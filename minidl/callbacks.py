@@ -27,7 +27,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from minidl import checkpoints, checks, schedules
+from minidl import checkpoints, checks
+from minidl.described import Described, without_address
 from minidl.files import write_whole
 from minidl.history import COLUMNS, Epoch
 
@@ -40,6 +41,10 @@ class Callback:
 
     follows_steps = False
     writes = False  # whether it only writes files: a resumed run may add such callbacks, or leave them out
+
+    def __repr__(self) -> str:
+        """A resumed run must have the same callbacks, told by their repr: show what changes the training."""
+        return f"{type(self).__name__}()"
 
     def on_start(self, run: Run) -> None: ...
 
@@ -59,38 +64,39 @@ class Callback:
         """What a checkpoint keeps of this callback: a description in JSON, and arrays by name."""
         return {}, {}
 
-    def restore(self, description: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Take a state back."""
+    def restore(self, run: Run, description: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Take a state back. Raises ValueError for one that does not fit the run; the model is not yet restored."""
 
 
 class Best:
     """The best value of a column of the history so far, and its epoch: the smallest, for accuracies the largest."""
 
-    def __init__(self, monitor: str):
-        self.monitor = checks.one_of("monitor", monitor, COLUMNS)
+    def __init__(self, argument: str, monitor: str):
+        self.argument, self.monitor = argument, checks.one_of(argument, monitor, COLUMNS)
         self.sign = -1.0 if "accuracy" in monitor else 1.0
         self.value: float | None = None
         self.epoch = 0
 
-    def update(self, run: Run, smallest_change: float = 0.0) -> bool:
-        """Look at the last epoch; returns whether it is better than all before, by more than `smallest_change`."""
-        epoch = run.history.epochs[-1]
+    def start(self, run: Run, smallest_change: float = 0.0) -> None:
+        """Forget earlier runs, and look at the epochs that a resumed run has made."""
+        self.value, self.epoch = None, 0
+        if "validation" in self.monitor and run.validation is None:
+            raise ValueError(f"{self.argument} got {self.monitor!r}; but the run has no validation set")
+        if "accuracy" in self.monitor and not run.loss.has_accuracy:
+            raise ValueError(f"{self.argument} got {self.monitor!r}; but the loss of the run has no accuracy")
+        for epoch in run.history:
+            self.update(epoch, smallest_change)
+
+    def update(self, epoch: Epoch, smallest_change: float = 0.0) -> bool:
+        """Look at an epoch; returns whether it is better than all before, by more than `smallest_change`."""
         value = getattr(epoch, self.monitor)
-        if value is None:
-            raise ValueError(f"monitor got {self.monitor!r}, which this run does not have: give fit a validation set")
         better = self.value is None or self.sign * (self.value - value) > smallest_change
         if better:
             self.value, self.epoch = value, epoch.epoch
         return better
 
-    def state(self) -> dict[str, Any]:
-        return {"value": self.value, "epoch": self.epoch}
 
-    def restore(self, description: dict[str, Any]) -> None:
-        self.value, self.epoch = description["value"], description["epoch"]
-
-
-class EarlyStopping(Callback):
+class EarlyStopping(Described, Callback):
     """Stop when a figure has not become better for some epochs, and go back to the weights of the best one.
 
     monitor           a column of the history: "validation_loss", "validation_accuracy", "loss", "cost", ...
@@ -108,14 +114,19 @@ class EarlyStopping(Callback):
         smallest_change: float = 0.0,
         restore_best: bool = True,
     ):
-        self.best = Best(monitor)
+        self.best, self.monitor = Best("monitor", monitor), monitor
         self.patience = checks.integer("patience", patience)
         self.smallest_change = checks.real("smallest_change", smallest_change, 0.0)
         self.restore_best = checks.boolean("restore_best", restore_best)
         self._weights: dict[str, np.ndarray] = {}
 
+    def on_start(self, run: Run) -> None:
+        self.best.start(run, self.smallest_change)
+        if not run.history:  # a new run, perhaps not the first with this object
+            self._weights = {}
+
     def on_epoch_end(self, run: Run) -> None:
-        if self.best.update(run, self.smallest_change):
+        if self.best.update(run.history.epochs[-1], self.smallest_change):
             if self.restore_best:
                 self._weights = run.model.snapshot()
         elif run.history.epochs[-1].epoch - self.best.epoch >= self.patience:
@@ -127,11 +138,12 @@ class EarlyStopping(Callback):
             run.model.restore(self._weights)
 
     def state(self):
-        return self.best.state(), self._weights
+        return {}, self._weights
 
-    def restore(self, description, arrays):
-        self.best.restore(description)
-        self._weights = arrays
+    def restore(self, run, description, arrays):
+        if self.restore_best:
+            run.model.check_snapshot(arrays)
+            self._weights = arrays
 
 
 class Schedule(Callback):
@@ -152,7 +164,11 @@ class Schedule(Callback):
         self.target, self.attribute, self.schedule = target, attribute, schedule
 
     def __repr__(self) -> str:
-        return f"Schedule({self.target!r}, {self.attribute!r}, {schedules.text(self.schedule)})"
+        return f"Schedule({self.target!r}, {self.attribute!r}, {without_address(self.schedule)})"
+
+    def on_start(self, run: Run) -> None:
+        if run.step:  # resumed: what the last step before had
+            setattr(self.target, self.attribute, self.schedule(run.step - 1))
 
     def on_step_start(self, run: Run) -> None:
         setattr(self.target, self.attribute, self.schedule(run.step))
@@ -169,14 +185,18 @@ class Checkpoint(Callback):
     writes = True
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1, best: str | None = None):
-        self.path = _writable("path", path)
+        self.path = _writable("the path of the checkpoint", path)
         self.every = checks.integer("every", every)
-        self.best = Best(best) if best is not None else None
+        self.best = Best("best", best) if best is not None else None
         self._due = False
+
+    def on_start(self, run: Run) -> None:
+        if self.best is not None:
+            self.best.start(run)
 
     def on_epoch_end(self, run: Run) -> None:
         number = run.history.epochs[-1].epoch
-        better = self.best is None or self.best.update(run)
+        better = self.best is None or self.best.update(run.history.epochs[-1])
         self._due = better and number % self.every == 0
 
     def write(self, run: Run) -> None:
@@ -194,8 +214,8 @@ class Log(Callback):
     writes = True
 
     def __init__(self, path: str | os.PathLike[str]):
-        self.path = _writable("log", path)
-        self.suffix = checks.one_of("the suffix of log", self.path.suffix, (".csv", ".jsonl"))
+        self.path = _writable("the path of the log", path)
+        self.suffix = checks.one_of("the suffix of the log's path", self.path.suffix, (".csv", ".jsonl"))
 
     def on_start(self, run: Run) -> None:
         with write_whole(self.path, "w") as file:
@@ -219,9 +239,7 @@ class Log(Callback):
 
 def _writable(argument: str, path: str | os.PathLike[str]) -> Path:
     """`path`, in a folder that exists: better to know that before the first epoch than after it."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"{argument} got {checks.describe(path)}; expected the path of a file")
-    path = Path(path)
+    path = checks.path(argument, path)
     if path.is_dir() or not path.parent.is_dir():
         problem = "is a folder" if path.is_dir() else f"is in {path.parent}, which is not a folder"
         raise ValueError(f"{argument} got {path}, which {problem}; expected a file in a folder that exists")

@@ -9,7 +9,9 @@ import ast
 import difflib
 import math
 import numbers
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,6 +81,15 @@ def boolean(argument: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{argument} got {describe(value)}; expected True or False")
     return bool(value)
+
+
+def path(argument: str, value: Any) -> Path:
+    """Return `value` as a Path. Numbers are refused (TypeError): `open` would take them for files that are open."""
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
+        raise TypeError(f"{argument} got {describe(value)}; expected the path of a file or folder")
+    if "\0" in os.fspath(value):
+        raise ValueError(f"{argument} got {describe(value)}; expected a path, without a null character")
+    return Path(value)
 
 
 def as_array(argument: str, value: Any, expected: str) -> np.ndarray:
@@ -171,5 +182,5 @@ def named_call(argument: str, value: Any, example: str) -> tuple[str, dict[str, 
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
             raise ValueError
         return name, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):  # by what Python's parser makes of it
         raise ValueError(f"{argument} got {value!r}; expected parameters by name, as in {example!r}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
 
@@ -26,3 +27,8 @@ class Described:
             elif value != parameter.default:
                 parts.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(parts)})"
+
+
+def without_address(value: Any) -> str:
+    """The repr of anything, without the address that a function or a plain object shows: no second run shares it."""
+    return re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value))

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from minidl import checks
+
 
 def cache_folder() -> Path:
     """The folder for things that can be made again: $XDG_CACHE_HOME or ~/.cache, or the system's own place for it."""
@@ -28,10 +30,12 @@ def write_whole(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[A
 
     Whoever reads `path` sees the old file or the new one, never a part. If the body raises, `path` is untouched.
     """
-    path = Path(path)
+    path = checks.path("path", path)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
-        with open(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
+        # The same bytes on every system: a file that is continued elsewhere has one kind of line ends.
+        as_text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+        with open(descriptor, mode, **as_text) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

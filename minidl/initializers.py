@@ -100,13 +100,16 @@ def get(init: str | Initializer) -> Initializer:
     return made(**parameters) if parameters else made
 
 
+LARGEST = 1e30  # of a parameter: float32 ends at 3.4e38
+
+
 # The same number or none at all --------------------------------------------------------------------------------------
 
 
 @initializer
 def constant(rng, fan_in, fan_out, value=0.0):
     """All weights `value`: every unit of a layer stays equal to every other, at every step."""
-    return np.full((fan_in, fan_out), checks.real("value", value))
+    return np.full((fan_in, fan_out), checks.real("value", value, -LARGEST, LARGEST))
 
 
 @initializer
@@ -118,7 +121,7 @@ def zeros(rng, fan_in, fan_out):
 @initializer
 def identity(rng, fan_in, fan_out, gain=1.0):
     """`gain` on the diagonal, 0 elsewhere: the layer copies as many features as fit."""
-    return checks.real("gain", gain) * np.eye(fan_in, fan_out)
+    return checks.real("gain", gain, -LARGEST, LARGEST) * np.eye(fan_in, fan_out)
 
 
 # One law for all layers ----------------------------------------------------------------------------------------------
@@ -127,13 +130,13 @@ def identity(rng, fan_in, fan_out, gain=1.0):
 @initializer
 def normal(rng, fan_in, fan_out, std=0.01):
     """N(0, std²), whatever the fans. The lectures' "small" is std 0.01, their "large" is 1."""
-    return rng.normal(0.0, checks.real("std", std, 0.0), (fan_in, fan_out))
+    return rng.normal(0.0, checks.real("std", std, 0.0, LARGEST), (fan_in, fan_out))
 
 
 @initializer
 def uniform(rng, fan_in, fan_out, limit=0.01):
     """U(-limit, limit), whatever the fans."""
-    limit = checks.real("limit", limit, 0.0)
+    limit = checks.real("limit", limit, 0.0, LARGEST)
     return rng.uniform(-limit, limit, (fan_in, fan_out))
 
 
@@ -142,8 +145,13 @@ def uniform(rng, fan_in, fan_out, limit=0.01):
 CUT = 2.0  # where truncated normals end, in standard deviations of the normal that is cut
 
 
+def _check_cut(cut):
+    return checks.real("cut", cut, 0.01, 8.0)
+
+
 def truncated_normal_std(cut: float) -> float:
     """The standard deviation of N(0, 1) given |z| ≤ cut:  √(1 - 2 c φ(c) / (2Φ(c) - 1)). For 2 it is 0.8796."""
+    cut = _check_cut(cut)
     density = math.exp(-cut * cut / 2.0) / math.sqrt(2.0 * math.pi)
     inside = math.erf(cut / math.sqrt(2.0))
     return math.sqrt(1.0 - 2.0 * cut * density / inside)
@@ -159,7 +167,7 @@ def _draw(rng, fan_in, fan_out, variance, distribution, cut=CUT):
         return rng.uniform(-limit, limit, shape)
     # Truncated: the inverse distribution function at uniform probabilities. The cut takes variance away; dividing by
     # what is left gives it back.
-    cut = checks.real("cut", cut, 0.01, 8.0)
+    cut = _check_cut(cut)
     tail = special.ndtr(-cut)
     z = special.ndtri(rng.uniform(tail, 1.0 - tail, shape))
     return z * (std / truncated_normal_std(cut))
@@ -176,24 +184,24 @@ def variance_scaling(rng, fan_in, fan_out, scale=1.0, mode="fan_in", distributio
 
     distribution is "normal", "uniform" or "truncated_normal", the last cut at `cut` standard deviations.
     """
-    checks.real("scale", scale, 0.0)
+    checks.real("scale", scale, 0.0, LARGEST)
     checks.one_of("mode", mode, ["fan_in", "fan_out", "fan_avg"])
     checks.one_of("distribution", distribution, ["normal", "uniform", "truncated_normal"])
     return _variance_scaling(rng, fan_in, fan_out, scale, mode, distribution, cut)
 
 
 def _lecun(rng, fan_in, fan_out, gain, distribution, cut=CUT):
-    gain = checks.real("gain", gain, 0.0)
+    gain = checks.real("gain", gain, 0.0, LARGEST)
     return _variance_scaling(rng, fan_in, fan_out, gain**2, "fan_in", distribution, cut)
 
 
 def _glorot(rng, fan_in, fan_out, gain, distribution, cut=CUT):
-    gain = checks.real("gain", gain, 0.0)
+    gain = checks.real("gain", gain, 0.0, LARGEST)
     return _variance_scaling(rng, fan_in, fan_out, gain**2, "fan_avg", distribution, cut)
 
 
 def _he(rng, fan_in, fan_out, slope, distribution, cut=CUT):
-    slope = checks.real("slope", slope)
+    slope = checks.real("slope", slope, -LARGEST, LARGEST)
     return _variance_scaling(rng, fan_in, fan_out, 2.0 / (1.0 + slope**2), "fan_in", distribution, cut)
 
 
@@ -264,7 +272,7 @@ def orthogonal(rng, fan_in, fan_out, gain=1.0):
     Drawn evenly from all such matrices: the Q of a Gaussian matrix, with the signs of R's diagonal put right
     (Mezzadri 2007). Where WWᵀ = gain² I, every row x keeps its length up to the gain: ‖x W‖ = gain ‖x‖.
     """
-    gain = checks.real("gain", gain)
+    gain = checks.real("gain", gain, -LARGEST, LARGEST)
     tall = rng.normal(size=(max(fan_in, fan_out), min(fan_in, fan_out)))
     q, r = np.linalg.qr(tall)
     q *= np.where(np.diag(r) < 0.0, -1.0, 1.0)
@@ -279,7 +287,7 @@ def sparse(rng, fan_in, fan_out, connections=15, gain=1.0):
     (Martens 2010; there 15 weights of standard deviation 1).
     """
     connections = min(checks.integer("connections", connections), fan_in)
-    gain = checks.real("gain", gain, 0.0)
+    gain = checks.real("gain", gain, 0.0, LARGEST)
     weights = np.zeros((fan_in, fan_out))
     chosen = rng.permuted(np.tile(np.arange(fan_in), (fan_out, 1)), axis=1)[:, :connections].T
     np.put_along_axis(weights, chosen, rng.normal(0.0, gain / math.sqrt(connections), chosen.shape), axis=0)

@@ -12,16 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from minidl import checks, schedules
+from minidl import checks
+from minidl.described import without_address
 from minidl.layers.base import Parameter
 from minidl.schedules import Schedule
 
 
 class Hyperparameter:
-    """An attribute of an optimizer: a number in the given bounds, or a schedule that gives one for each step."""
+    """An attribute of an optimizer: a number in the given bounds, or a schedule that gives one for each step.
 
-    def __init__(self, minimum: float = -math.inf, **bounds: float):
-        self.minimum, self.bounds = minimum, bounds
+    may_decay_to_0   whether a schedule may reach the 0 that `above` excludes
+    """
+
+    def __init__(self, minimum: float = -math.inf, may_decay_to_0: bool = False, **bounds: float):
+        self.bounds = {"minimum": minimum, **bounds}
+        self.scheduled = {"minimum": 0.0} if may_decay_to_0 else self.bounds
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -35,14 +40,12 @@ class Hyperparameter:
             optimizer.schedules[self.name] = value
             self.follow(optimizer, value)
         else:
-            optimizer.values[self.name] = checks.real(self.name, value, self.minimum, **self.bounds)
+            optimizer.values[self.name] = checks.real(self.name, value, **self.bounds)
 
     def follow(self, optimizer: Any, schedule: Schedule) -> None:
-        """Take the value for the next step. A rate that may not be 0 may still decay to 0."""
-        bounds = {name: bound for name, bound in self.bounds.items() if name != "above"}
-        lowest = self.bounds.get("above", self.minimum)
+        """Take the value for the next step."""
         argument = f"{self.name} at step {optimizer.steps}"
-        optimizer.values[self.name] = checks.real(argument, schedule(optimizer.steps), lowest, **bounds)
+        optimizer.values[self.name] = checks.real(argument, schedule(optimizer.steps), **self.scheduled)
 
 
 class Optimizer:
@@ -56,7 +59,7 @@ class Optimizer:
 
     moments = 0  # how many arrays of the parameter's shape the rule keeps
 
-    learning_rate = Hyperparameter(above=0.0)
+    learning_rate = Hyperparameter(may_decay_to_0=True, above=0.0)
 
     def __init__(self, learning_rate: float | Schedule):
         self.steps = 0
@@ -73,7 +76,7 @@ class Optimizer:
         return f"{type(self).__name__}({', '.join(f'{name}={shown[name]}' for name in self._arguments())})"
 
     def _schedule_texts(self) -> dict[str, str]:
-        return {name: schedules.text(schedule) for name, schedule in self.schedules.items()}
+        return {name: without_address(schedule) for name, schedule in self.schedules.items()}
 
     def _arguments(self) -> list[str]:
         return list(inspect.signature(type(self)).parameters)
@@ -138,20 +141,23 @@ class Optimizer:
         self, description: dict[str, Any], arrays: dict[str, np.ndarray], parameters: Sequence[Parameter]
     ) -> None:  # fmt: skip
         """Go on from a snapshot, for `parameters`. Raises ValueError if it is one of another optimizer or model."""
+        steps, values = checks.integer("steps", description["steps"], minimum=0), description["values"]
         if description["optimizer"] != type(self).__name__ or description["schedules"] != self._schedule_texts():
             was = f"{description['optimizer']} with schedules {description['schedules']}"
             raise ValueError(f"optimizer got {self!r}; the checkpoint is of {was}")
         self._attach(list(parameters))
         state = self._state()
-        if {name: array.shape for name, array in state.items()} != {name: a.shape for name, a in arrays.items()}:
+        if _forms(state) != _forms(arrays):
             raise ValueError("the moments in the checkpoint are not those of the model's parameters")
+        if values.keys() != self.values.keys():
+            raise ValueError(f"the checkpoint has the hyperparameters {sorted(values)}")
+        for name, value in values.items():
+            hyperparameter = getattr(type(self), name)
+            checks.real(name, value, **(hyperparameter.scheduled if name in self.schedules else hyperparameter.bounds))
         for name, array in state.items():
             self._backend.copy_into(array, arrays[name])
-        self.steps = checks.integer("steps", description["steps"], minimum=0)
-        if description["values"].keys() != self.values.keys():
-            raise ValueError(f"the checkpoint has the hyperparameters {sorted(description['values'])}")
-        for name in self.values.keys() - self.schedules.keys():
-            setattr(self, name, description["values"][name])
+        self.steps = steps
+        self.values.update(values)
 
     def _state(self) -> dict[str, Any]:
         """The arrays that the next step depends on, beside the parameters."""
@@ -166,6 +172,10 @@ class Optimizer:
 
 def _is_not(a: Any, b: Any) -> bool:
     return a is not b
+
+
+def _forms(arrays: dict[str, Any]) -> dict[str, tuple]:
+    return {name: (array.shape, array.dtype) for name, array in arrays.items()}
 
 
 class SGD(Optimizer):

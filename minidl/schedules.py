@@ -145,9 +145,3 @@ class OneCycle:
             return low + (self.peak - low) * (1 - math.cos(math.pi * along)) / 2
         low, along = self.peak / 10_000, (done - self.rising) / (1 - self.rising)
         return low + (self.peak - low) * (1 + math.cos(math.pi * along)) / 2
-
-
-def text(schedule: Schedule) -> str:
-    """How a schedule prints. A function goes by its name, because its repr has an address that no second run shares."""
-    name = getattr(schedule, "__qualname__", None)
-    return f"<function {name}>" if name else repr(schedule)

@@ -5,27 +5,31 @@ No pickle, so loading runs no code. The description names the kind, so that one 
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import os
-from pathlib import Path
+import zipfile
+import zlib
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from minidl import checks
 from minidl.files import write_whole
 
 MODEL = "minidl model"
 PREPROCESSING = "minidl preprocessing"
 CHECKPOINT = "minidl checkpoint"
 VERSION = 1
-ZIP_MAGIC = b"PK\x03\x04"
 
 
 def write(
     path: str | os.PathLike[str], kind: str, description: dict[str, Any], arrays: dict[str, np.ndarray]
 ) -> None:  # fmt: skip
     """Write a file of that kind, whole or not at all."""
-    text = json.dumps({"format": kind, "version": VERSION, **description}, ensure_ascii=False)
+    header = {"format": kind, "version": VERSION, "checksum": _checksum(arrays)}
+    text = json.dumps({**header, **description}, ensure_ascii=False)
     members: Any = {"description": np.array(text), **arrays}
     with write_whole(path) as file:
         np.savez(file, **members)
@@ -36,7 +40,7 @@ def read(path: str | os.PathLike[str], *kinds: str) -> tuple[str, dict[str, Any]
 
     Raises FileNotFoundError where there is no file, ValueError where the file is truncated, corrupt or another kind.
     """
-    path = Path(path)
+    path = checks.path("path", path)
     with open(path, "rb") as file:
         try:
             description, arrays = _parse(file)
@@ -62,16 +66,47 @@ def group(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
 
 
 def _parse(file: BinaryIO) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    if file.read(len(ZIP_MAGIC)) != ZIP_MAGIC:
-        raise ValueError("it is not an npz file")
-    file.seek(0)
-    with np.load(file, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
+    size = file.seek(0, os.SEEK_END)
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        # npz files are not compressed, so what they hold is no more than what lies there: a small file takes little.
+        if not all(member.compress_size == member.file_size for member in members):
+            raise ValueError("it has compressed members")
+        if sum(member.file_size for member in members) > size:
+            raise ValueError("its members are larger than the file")
+        if len({member.filename for member in members}) < len(members):
+            raise ValueError("it has two members of one name")
+        if not all(member.filename.endswith(".npy") for member in members):
+            raise ValueError("it has members that are not arrays")
+        arrays = {member.filename.removesuffix(".npy"): _array(archive.read(member)) for member in members}
     if "description" not in arrays:
         raise ValueError("it has no description")
     description = json.loads(str(arrays.pop("description")))
     if not isinstance(description, dict):
         raise ValueError("its description is no JSON object")
-    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-        raise ValueError("it has members that are not arrays")
+    if description.get("checksum", _checksum(arrays)) != _checksum(arrays):
+        raise ValueError("its arrays are not those that were written with its description")
     return description, arrays
+
+
+def _array(content: bytes) -> np.ndarray:
+    """The array in the bytes of an npy file, if its header asks for exactly as much as there is."""
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise ValueError(f"it has an array in version {version} of the npy format")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.hasobject:
+        raise ValueError("it has an array of objects, which only pickle could read")
+    if math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+        raise ValueError(f"it has an array of shape {shape} in {len(content)} bytes")
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _checksum(arrays: dict[str, np.ndarray]) -> int:
+    """Of names and contents: the checksums of a zip file do not tell when two of its members changed places."""
+    checksum = 0
+    for name, array in sorted(arrays.items()):
+        checksum = zlib.crc32(array.tobytes(), zlib.crc32(name.encode(), checksum))
+    return checksum

@@ -14,6 +14,7 @@ ways in which a run ends early and goes on later.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import signal
@@ -32,6 +33,7 @@ from minidl import checkpoints, checks
 from minidl.backend import Backend
 from minidl.callbacks import Callback
 from minidl.data.dataset import Dataset
+from minidl.described import without_address
 from minidl.history import Epoch, History
 from minidl.layers.base import Layer
 from minidl.layers.sequential import Sequential
@@ -109,7 +111,7 @@ def fit(
         model, train, loss, optimizer, validation, epochs, batch_size, shuffle, augmentation, clip, listeners, progress
     )
     if resume is not None:
-        checkpoints.restore(run, resume)
+        checkpoints.restore(run, checks.path("resume", resume))
     run.go()
     return run.history
 
@@ -146,8 +148,7 @@ class Run:
         x, targets = _prepare("train", model, train, loss)
         if getattr(augmentation, "mixes_targets", False):
             targets = loss.mixable(targets, model.n_out or x.shape[1], model.dtype)
-        if validation is not None:
-            _prepare("validation", model, validation, loss)
+        held_out = None if validation is None else _prepare("validation", model, validation, loss)
         last = len(x) % batch_size or batch_size
         if last < model.smallest_batch:
             raise ValueError(
@@ -155,7 +156,27 @@ class Run:
                 f"normalization expects at least {model.smallest_batch}: choose another batch_size"
             )
         self.batches = _Batches(model.backend, x, targets, batch_size)
-        self.optimizer_at_start = repr(optimizer)
+        self._data = {"train": (x, targets), "validation": held_out}
+        # What a resumed run must share with the one before it, to be the same run. Some of it changes on the way: a
+        # schedule may drive the rate of a layer.
+        at_start = model.model_description()
+        self.settings: dict[str, Any] = {
+            "model": at_start["model"],
+            "seed": at_start["seed"],
+            "dtype": at_start["dtype"],
+            "loss": repr(loss),
+            "optimizer": repr(optimizer),
+            "batch_size": self.batch_size,
+            "shuffle": self.shuffle,
+            "augmentation": without_address(augmentation),
+            "clip": without_address(clip),
+            "callbacks": [without_address(callback) for callback in callbacks if not callback.writes],
+        }
+
+    @functools.cached_property
+    def data_digests(self) -> dict[str, int | None]:
+        """Checksums of the data, which a resumed run must share, too; only runs with checkpoints pay for them."""
+        return {name: None if data is None else _digest(*data) for name, data in self._data.items()}
 
     @property
     def epoch(self) -> int:
@@ -164,19 +185,6 @@ class Run:
     def stop(self, reason: str) -> None:
         """End the run after this epoch."""
         self.stopped = reason
-
-    def settings(self) -> dict[str, Any]:
-        """What a resumed run must share with the one before it, to be the same run."""
-        return {
-            "loss": repr(self.loss),
-            "optimizer": self.optimizer_at_start,
-            "batch_size": self.batch_size,
-            "shuffle": self.shuffle,
-            "augmentation": repr(self.augmentation),
-            "clip": repr(self.clip),
-            "callbacks": [type(callback).__name__ for callback in self.callbacks if not callback.writes],
-            "train": self.batches.digest(),
-        }
 
     def go(self) -> None:
         """Train to the last epoch, or until somebody stops the run."""
@@ -301,7 +309,7 @@ def _checked_callbacks(callbacks: Any) -> Sequence[Callback]:
     if not isinstance(callbacks, (list, tuple)):
         raise TypeError(f"callbacks got {checks.describe(callbacks)}; expected a list of minidl.callbacks.Callback")
     for callback in callbacks:
-        _check("a callback", callback, Callback)
+        _check("callbacks", callback, Callback)
     return callbacks
 
 
@@ -346,13 +354,13 @@ class _Batches:
                 x, targets = augment(x, targets)
             yield self.backend.wrap(x), map_targets(self.backend.wrap, targets)
 
-    def digest(self) -> int:
-        """A checksum of the data, by which a resumed run sees that they are the same."""
-        parts = self.targets.values() if isinstance(self.targets, dict) else [self.targets]
-        checksum = zlib.crc32(self.x.data)
-        for part in parts:
-            checksum = zlib.crc32(part.data, checksum)
-        return checksum
+
+def _digest(x: np.ndarray, targets: Any) -> int:
+    """A checksum of the data, by which a resumed run sees that they are the same."""
+    checksum = zlib.crc32(x.data)
+    for part in targets.values() if isinstance(targets, dict) else [targets]:
+        checksum = zlib.crc32(np.ascontiguousarray(part).data, checksum)
+    return checksum
 
 
 def _prepare(argument: str, model: Sequential, data: Dataset, loss: Loss) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,8 @@ import zlib
 
 import numpy as np
 
+from minidl import checks
+
 # The third byte of the magic number names the type of the entries.
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_DIMENSIONS = 32  # as many as every supported NumPy can hold
@@ -29,6 +31,7 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     Raises OSError if the file cannot be read and ValueError, naming the path, if it is not exactly one whole
     IDX array: a wrong magic number, an empty dimension, missing or surplus bytes, a damaged gzip stream.
     """
+    path = checks.path("path", path)
     with open(path, "rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"
         file.seek(0)

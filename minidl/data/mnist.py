@@ -120,7 +120,7 @@ def fashion_mnist(folder: str | os.PathLike[str] | None = None) -> tuple[Dataset
 
 def _load(source: Source, folder: str | os.PathLike[str] | None) -> tuple[Dataset, Dataset]:
     if folder is not None:
-        folder = Path(folder)
+        folder = checks.path("folder", folder)
         if missing := _missing(folder):
             raise FileNotFoundError(
                 f"folder got {str(folder)!r}; expected the four {source.title} files in it, "

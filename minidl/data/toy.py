@@ -11,6 +11,8 @@ import numpy as np
 from minidl import checks
 from minidl.data.dataset import Dataset
 
+LARGEST = 1e30  # float32 ends at 3.4e38
+
 
 def gaussians(n: int = 400, *, classes: int = 2, noise: float = 0.3, seed: int = 0) -> Dataset:
     """One round blob per class, centred at equal distances on the unit circle, starting from (1, 0).
@@ -58,7 +60,7 @@ def spiral(n: int = 400, *, classes: int = 2, turns: float = 1.0, noise: float =
     Raises TypeError or ValueError for an argument of the wrong type or outside its range.
     """
     rng, y = _labels(n, classes, seed)
-    turns = checks.real("turns", turns, above=0)
+    turns = checks.real("turns", turns, maximum=LARGEST, above=0)
     radius = rng.uniform(0.1, 1.0, len(y))
     return _dataset(rng, _polar(radius, turns * radius + y / classes), y, noise)
 
@@ -79,5 +81,5 @@ def _polar(radius: np.ndarray, turn: np.ndarray) -> np.ndarray:
 
 def _dataset(rng: np.random.Generator, points: np.ndarray, y: np.ndarray, noise: float) -> Dataset:
     # Drawn also when it is 0, and drawn last: one seed gives the same points under every amount of noise.
-    points = points + checks.real("noise", noise, minimum=0) * rng.standard_normal(points.shape)
+    points = points + checks.real("noise", noise, 0.0, LARGEST) * rng.standard_normal(points.shape)
     return Dataset(points.astype(np.float32), y)

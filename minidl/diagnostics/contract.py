@@ -64,6 +64,8 @@ def check_layer(layer: Layer, *, backend: str = "cpu", seed: int = 0, raises: bo
     """
     if not isinstance(layer, Layer):
         raise TypeError(f"layer got {checks.describe(layer)}; expected a layer")
+    checks.integer("seed", seed, minimum=0)
+    checks.boolean("raises", raises)
     if layer.place is not None:
         raise ValueError(f"layer got {layer.label}, which already belongs to a model; expected a new one")
     contract = _Contract(layer, backend, seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -78,13 +77,13 @@ def draw_range_test(result: RangeTest, path: str | os.PathLike[str]) -> None:
     best = result.rates[result.losses.argmin()]
     axes.set_title(f"the loss falls up to a learning rate of {best:.2g}", fontsize="medium")
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="lower left")  # under the flat beginning of the curve
     save_figure(figure, path)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure to a file, whole or not at all, without a display."""
-    suffix = Path(path).suffix.lstrip(".").lower()
+    suffix = checks.path("path", path).suffix.lstrip(".").lower()
     checks.one_of("the suffix of path", suffix, FigureCanvasAgg(figure).get_supported_filetypes())
     with write_whole(path) as file:
         figure.savefig(file, format=suffix, dpi=150)

@@ -254,6 +254,10 @@ class Layer(Described):
         """Multiplications with an addition in the matrix products of one forward pass, for each row of x."""
         return sum(child.multiply_adds() for child in self.children())
 
+    def least_size(self) -> int:
+        """How many numbers the layer keeps at least, without those inside it: known before they are allocated."""
+        return 0
+
     def named_children(self) -> dict[str, Layer]:
         """The layers inside this one by name, in the order of the forward pass."""
         return {}

@@ -32,6 +32,9 @@ class BatchNorm(Layer):
     def leading_activation(self, beyond: str | None) -> str | None:
         return beyond
 
+    def least_size(self) -> int:
+        return 4 * self.features
+
     def allocate(self) -> None:
         self.gamma = self.parameter("gamma", np.ones(self.features))
         self.beta = self.parameter("beta", np.zeros(self.features))

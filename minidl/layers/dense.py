@@ -68,6 +68,9 @@ class Dense(Penalized):
     def multiply_adds(self) -> int:
         return self.n_in * self.n_out
 
+    def least_size(self) -> int:
+        return self.n_in * self.n_out
+
     def allocate_bias(self) -> None:
         if self.has_bias:
             self.bias = self.parameter("bias", np.zeros(self.n_out))

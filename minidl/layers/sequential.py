@@ -15,6 +15,7 @@ from minidl.layers.base import Layer, Place, links
 from minidl.penalties import Penalty
 
 PREDICT_BATCH = 1024
+A_MILLION = 1_000_000
 
 
 class Sequential(Layer):
@@ -197,6 +198,12 @@ class Sequential(Layer):
 
     def restore(self, snapshot: dict[str, np.ndarray]) -> None:
         """Put the arrays of a snapshot back. Raises ValueError, before anything is changed, if they do not fit."""
+        self.check_snapshot(snapshot)
+        for name, target in self.arrays():
+            self.backend.copy_into(target, snapshot[name])
+
+    def check_snapshot(self, snapshot: dict[str, np.ndarray]) -> None:
+        """Raise ValueError if these are not the arrays of this model."""
         self.parameters()
         targets = dict(self.arrays())
         if targets.keys() != snapshot.keys():
@@ -204,8 +211,6 @@ class Sequential(Layer):
         for name, target in targets.items():
             if snapshot[name].shape != target.shape or snapshot[name].dtype != target.dtype:
                 raise ValueError(f"its array {name} is {checks.describe(snapshot[name])}, not of shape {target.shape}")
-        for name, target in targets.items():
-            self.backend.copy_into(target, snapshot[name])
 
 
 def _summary_rows(prefix: str, parent: Layer, features: Any) -> Iterator[tuple[str, str, str, str, str]]:
@@ -253,6 +258,10 @@ def load_model(
         model = build_layer(description["model"], classes)
         if not isinstance(model, Sequential):
             raise ValueError("its outermost layer is not a Sequential")
+        # Before anything is allocated: a few bytes can ask for a layer that fills the memory.
+        asked, there = sum(layer.least_size() for layer in model.walk()), sum(array.size for array in arrays.values())
+        if asked > there + A_MILLION:  # up to there the message below is better
+            raise ValueError(f"its layers have {asked:,} numbers or more, its arrays {there:,}")
         model.build(backend, description["seed"], description["dtype"])
         model.epochs_trained = checks.integer("epochs_trained", description["epochs_trained"], minimum=0)
         model.restore(arrays)
@@ -263,4 +272,10 @@ def load_model(
 
 def layer_classes(layers: Iterable[type[Layer]]) -> dict[str, type[Layer]]:
     """The table by which `load_model` finds layers."""
+    if not isinstance(layers, Iterable):
+        raise TypeError(f"layers got {checks.describe(layers)}; expected a list of classes of layers")
+    layers = list(layers)
+    wrong = [layer for layer in layers if not (isinstance(layer, type) and issubclass(layer, Layer))]
+    if wrong:
+        raise TypeError(f"layers got {checks.describe(wrong[0])}; expected classes of layers")
     return {layer.__name__: layer for layer in layers}

@@ -128,7 +128,7 @@ def test_the_default_noise_leaves_a_problem_that_can_be_solved(problem):
         ({"n": 1}, ValueError, "^n got 1; expected an integer of at least 2$"),
         ({"n": 10.0}, TypeError, "^n got 10.0; expected an integer"),
         ({"n": True}, TypeError, "^n got True; expected an integer"),
-        ({"noise": -0.1}, ValueError, "^noise got -0.1; expected a finite number, at least 0$"),
+        ({"noise": -0.1}, ValueError, "^noise got -0.1; expected a finite number, at least 0 and at most 1e.30$"),
         ({"noise": np.nan}, ValueError, "^noise got nan"),
         ({"noise": "a lot"}, TypeError, "^noise got 'a lot'"),
         ({"seed": -1}, ValueError, "^seed got -1; expected an integer of at least 0$"),
@@ -152,5 +152,7 @@ def test_classes_are_checked(problem):
 
 @pytest.mark.parametrize("turns", [0, -1, np.inf])
 def test_turns_are_checked(turns):
-    with pytest.raises(ValueError, match=rf"^turns got {turns}; expected a finite number, greater than 0$"):
+    with pytest.raises(
+        ValueError, match=rf"^turns got {turns}; expected a finite number, greater than 0 and at most 1e.30$"
+    ):
         spiral(turns=turns)

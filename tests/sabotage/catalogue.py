@@ -809,6 +809,64 @@ CATALOGUE = [
         "A label out of range reads somebody else's memory in compiled code.",
         ("test_checks.py", "test_bad_input.py"),
     ),
+    # Schedules, clipping, callbacks, checkpoints ----------------------------------------------------------------------
+    Sabotage(
+        "steps-not-restored", "optimizers.py", "        self.steps = steps\n", "",
+        "A resumed run would begin its learning-rate schedule again.",
+        ("test_checkpoints.py",),
+    ),
+    Sabotage(
+        "epoch-order-from-the-run", "training.py",
+        'stream = f"{model.name}.{{}}.{model.epochs_trained}"', 'stream = f"{model.name}.{{}}.{self.epoch}"',
+        "A second fit would see the samples in the order of the first.",
+        ("test_training.py", "test_checkpoints.py"),
+    ),
+    Sabotage(
+        "clip-norm-of-each-parameter", "clipping.py",
+        "        for gradient in gradients:\n"
+        "            backend.operations.scale_to_norm(gradient, squares, dtype.type(self.limit))\n",
+        "        for i, gradient in enumerate(gradients):\n"
+        "            backend.operations.scale_to_norm(gradient, squares[i : i + 1], dtype.type(self.limit))\n",
+        "One factor for all keeps the direction of the step; one for each does not.",
+        ("test_clipping.py",),
+    ),
+    Sabotage(
+        "early-stopping-keeps-the-last-weights", "callbacks.py", "            run.model.restore(self._weights)\n",
+        "            pass\n",
+        "The last weights are the ones that made early stopping stop.",
+        ("test_callbacks.py",),
+    ),
+    Sabotage(
+        "cosine-off-by-one", "schedules.py",
+        "        done = min(step / self.steps, 1.0)\n        return self.end",
+        "        done = min((step + 1) / self.steps, 1.0)\n        return self.end",
+        "The first step has the full rate; step n, the one after the last of n, has the end.",
+        ("test_schedules.py",),
+    ),
+    Sabotage(
+        "warm-up-starts-at-the-full-rate", "schedules.py", "return self.then(0) * (step + 1) / self.steps",
+        "return self.then(0)",
+        "The first steps, with the gradients of random weights, are the ones that should be small.",
+        ("test_schedules.py",),
+    ),
+    Sabotage(
+        "checkpoint-written-in-place", "storage.py", "    with write_whole(path) as file:",
+        '    with open(path, "wb") as file:',
+        "Who dies while writing loses the old checkpoint and has no new one.",
+        ("test_checkpoints.py", "test_kill.py"),
+    ),
+    Sabotage(
+        "log-written-at-the-end", "callbacks.py",
+        "    def write(self, run: Run) -> None:\n"
+        '        with open(self.path, "a", encoding="utf-8", newline="") as file:\n'
+        "            self._line(file, run.history.epochs[-1])\n"
+        "            file.flush()\n"
+        "            os.fsync(file.fileno())\n",
+        "    def on_end(self, run: Run) -> None:\n"
+        "        self.on_start(run)\n",
+        "A log is read while the run goes on, or after it has died.",
+        ("test_callbacks.py",),
+    ),
 ]  # fmt: skip
 
 BY_NAME = {sabotage.name: sabotage for sabotage in CATALOGUE}
