@@ -37,6 +37,7 @@ RESULTS = {
     "GradientCheck", "GradientError", "GradientReport", "History", "Layer", "Loss", "MonteCarlo", "Optimizer",
     "Parameter", "RangeTest", "Stochastic", "BarrierError", "EmulatorError", "OutOfBoundsError",
     "UninitializedReadError", "Backend", "CPU", "CUDA", "Emulator", "Hyperparameter", "Initializer",
+    "AugmentationStep", "Geometric", "Mixing", "Preprocessing", "Described",
     "draw_loss", "draw_accuracy", "draw_curves", "draw_range_test", "save_figure", "map_targets", "text", "initializer",
 }  # fmt: skip
 
@@ -51,6 +52,27 @@ def model(**options):
 def file():
     model().save("model.npz")
     return "model.npz"
+
+
+def preprocessing():
+    dl.data.Center().fit(TRAIN).save("step.npz")
+    return "step.npz"
+
+
+def table():
+    with open("table.csv", "w", encoding="utf-8") as out:
+        out.write("a,b\n1.5,0\n2.5,1\n")
+    return "table.csv"
+
+
+def arrays():
+    np.savez("arrays.npz", x=X, y=TRAIN.y)
+    return "arrays.npz"
+
+
+def array(path, values):
+    np.save(path, values)
+    return path
 
 
 def idx():
@@ -112,6 +134,9 @@ CALLS = {
         "dtype": "float32",
         "penalty": None,
     },
+    "PReLU": lambda: {"features": 3, "slope": 0.25},
+    "MaxPool": lambda: {"shape": (4, 4), "size": 2, "stride": None},
+    "FractionalMaxPool": lambda: {"shape": (4, 4), "ratio": 1.5},
     # Losses, penalties, optimizers
     "SoftmaxCrossEntropy": lambda: {"label_smoothing": 0.1},
     "BinaryCrossEntropy": dict,
@@ -183,7 +208,33 @@ CALLS = {
     "lsuv": batch(tolerance=0.1, max_iterations=3, orthogonal=True),
     "within_layer": batch(),
     # Data, gains, initializers, backends
-    "Dataset": lambda: {"x": X, "y": [0, 1, 0, 1]},
+    "Dataset": lambda: {
+        "x": X,
+        "y": [0, 1, 0, 1],
+        "held_out": False,
+        "feature_names": ["a", "b", "c"],
+        "class_names": ["no", "yes"],
+    },
+    "Augmentation": lambda: {"steps": (dl.data.Shift(1),), "shape": (1, 3)},
+    "Shift": lambda: {"pixels": 1},
+    "Rotation": lambda: {"degrees": 10.0},
+    "Scaling": lambda: {"amount": 0.1},
+    "Noise": lambda: {"std": 0.1},
+    "Cutout": lambda: {"size": 2},
+    "Mixup": lambda: {"alpha": 1.0},
+    "CutMix": lambda: {"alpha": 1.0},
+    "Center": lambda: {"per": "feature", "channels": 1},
+    "Standardize": lambda: {"per": "feature", "channels": 1, "epsilon": 1e-8},
+    "PCA": lambda: {"components": 2},
+    "Whiten": lambda: {"method": "pca", "epsilon": 1e-5, "components": 2},
+    "Chain": lambda: {"steps": (dl.data.Center(),)},
+    "load_preprocessing": lambda: {"path": preprocessing()},
+    "split": lambda: {"data": TRAIN, "parts": (0.5, 0.5), "stratified": True, "seed": 0},
+    "concatenate": lambda: {"datasets": (TRAIN, TRAIN)},
+    "pseudo_label": batch(threshold=0.1),
+    "read_csv": lambda: {"path": table(), "target": "b", "features": ["a"], "delimiter": ",", "task": None},
+    "read_npz": lambda: {"path": arrays(), "x": "x", "y": "y"},
+    "read_npy": lambda: {"x_path": array("x.npy", X), "y_path": array("y.npy", TRAIN.y)},
     "digits": dict,
     "mnist": lambda: {"folder": "data"},
     "fashion_mnist": lambda: {"folder": "data"},
@@ -229,6 +280,9 @@ ALSO = {
     "classes": "n got",
     "lowest": "highest got",
     "highest": "lowest got",
+    "delimiter": "target got",  # with another delimiter the header is one name
+    "features": "expected at least one feature",
+    "steps": "step",
 }
 
 

@@ -51,6 +51,7 @@ def read_csv(
         checks.one_of("task", task, ("classification", "regression"))
     if features is not None and (isinstance(features, str) or not isinstance(features, Sequence)):
         raise TypeError(f"features got {checks.describe(features)}; expected a list of column names")
+    path = checks.path("path", path)
     header, rows, lines = _table(path, delimiter)
     checks.one_of("target", target, header)
     names = [name for name in header if name != target] if features is None else list(features)
@@ -84,6 +85,7 @@ def read_npz(path: str | os.PathLike[str], x: str = "x", y: str = "y") -> Datase
     truncated, corrupt or another kind, arrays that are not there, missing values (NaN, with row and column), and
     arrays that a Dataset cannot hold. Nothing in the file is run: arrays of Python objects are refused.
     """
+    path = checks.path("path", path)
     with open(path, "rb") as file, _readable(path, "npz"), np.load(file, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     checks.one_of("x", x, arrays)
@@ -95,7 +97,7 @@ def read_npz(path: str | os.PathLike[str], x: str = "x", y: str = "y") -> Datase
 def read_npy(x_path: str | os.PathLike[str], y_path: str | os.PathLike[str]) -> Dataset:
     """Read inputs and targets from two npy files, as `np.save` writes them. Errors as for `read_npz`."""
     arrays = []
-    for path in (x_path, y_path):
+    for path in (checks.path("x_path", x_path), checks.path("y_path", y_path)):
         with open(path, "rb") as file, _readable(path, "npy"):
             arrays.append(np.lib.format.read_array(file, allow_pickle=False))
     return _dataset(x_path, arrays[0], y_path, arrays[1])

@@ -321,6 +321,7 @@ def test_a_description_that_does_not_fit_is_refused(tmp_path, change):
     with np.load(path) as file:
         arrays = dict(file)
     description = json.loads(str(arrays.pop("description")))
+    del description["checksum"]  # or that alone would tell
     change(description, arrays)
     np.savez(path, description=np.array(json.dumps(description)), **arrays)
     with pytest.raises(ValueError, match="does not describe preprocessing that minidl can build"):
