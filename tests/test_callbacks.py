@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 from dataclasses import asdict
 
 import numpy as np
@@ -191,6 +192,27 @@ def test_early_stopping_starts_anew_with_each_run():
     again = make()
     fit(again)
     assert all(np.array_equal(a, b) for a, b in zip(model.snapshot().values(), again.snapshot().values(), strict=True))
+
+
+class CtrlC(dl.Callback):
+    follows_steps = True
+
+    def on_step_end(self, run):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_run_that_ends_in_its_first_epoch_does_not_get_the_weights_of_an_earlier_one():
+    stopping, model, one_step = dl.EarlyStopping("loss"), make(), make()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # that of Python; pytest may have another
+    try:
+        fit(make(), callbacks=[stopping])
+        assert fit(model, callbacks=[stopping, CtrlC()]).interrupted
+        fit(one_step, callbacks=[CtrlC()])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert all(
+        np.array_equal(a, b) for a, b in zip(model.snapshot().values(), one_step.snapshot().values(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("kind", [dl.EarlyStopping, lambda monitor: dl.Checkpoint("run.npz", best=monitor)])

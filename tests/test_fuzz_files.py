@@ -238,8 +238,19 @@ def foreign(content, folder):
     yield with_weight(headed("(" * 3000 + "1" + ")" * 3000))
     # A bomb: 256 MB of zeros, compressed to a quarter of a megabyte.
     yield zipped({**members, weight: npy(np.zeros(256 << 20, np.uint8))}.items(), zipfile.ZIP_DEFLATED)
-    # Another one: each entry of the directory is as large as the file and points to the same bytes.
+    # A directory that promises half a gigabyte: of the compressed member, and of both.
+    yield from (lying(content, 20), lying(content, 20, 24))
+    # Another bomb: each entry of the directory is as large as the file and points to the same bytes.
     yield overlapping(200)
+
+
+def lying(content, *offsets):
+    """The file with other sizes in the first entry of its directory."""
+    content = bytearray(content)
+    entry = content.index(b"PK\x01\x02")
+    for offset in offsets:
+        content[entry + offset : entry + offset + 4] = (1 << 29).to_bytes(4, "little")
+    return bytes(content)
 
 
 def overlapping(count):
