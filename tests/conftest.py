@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -40,3 +42,11 @@ def dtype(request: pytest.FixtureRequest) -> np.dtype:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20240607)
+
+
+@pytest.fixture
+def python_handles_interrupts() -> Iterator[None]:
+    """The handler that Python starts with: pytest may have set another one, and a background job has none."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -201,15 +201,12 @@ class CtrlC(dl.Callback):
         signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.usefixtures("python_handles_interrupts")
 def test_a_run_that_ends_in_its_first_epoch_does_not_get_the_weights_of_an_earlier_one():
     stopping, model, one_step = dl.EarlyStopping("loss"), make(), make()
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # that of Python; pytest may have another
-    try:
-        fit(make(), callbacks=[stopping])
-        assert fit(model, callbacks=[stopping, CtrlC()]).interrupted
-        fit(one_step, callbacks=[CtrlC()])
-    finally:
-        signal.signal(signal.SIGINT, before)
+    fit(make(), callbacks=[stopping])
+    assert fit(model, callbacks=[stopping, CtrlC()]).interrupted
+    fit(one_step, callbacks=[CtrlC()])
     assert all(
         np.array_equal(a, b) for a, b in zip(model.snapshot().values(), one_step.snapshot().values(), strict=True)
     )

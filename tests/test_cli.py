@@ -158,6 +158,7 @@ def test_a_diverging_run_has_its_own_exit_code(capsys):
     assert "the first layer with a non-finite output is 2 Dense(16, 2" in error
 
 
+@pytest.mark.usefixtures("python_handles_interrupts")
 def test_ctrl_c_keeps_what_was_learned(tmp_path, monkeypatch):
     real, calls = dl.Adam.step, []
 

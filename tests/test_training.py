@@ -517,14 +517,6 @@ def test_a_loss_that_overflows_on_finite_outputs_says_so():
 # Ctrl-C
 
 
-@pytest.fixture
-def python_handles_interrupts():
-    """The handler that Python starts with; pytest and its workers may have set another one."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def interrupt_at(monkeypatch, optimizer, step, times=1):
     def action(number):
         if number == step:
@@ -728,6 +720,7 @@ def test_a_validation_loss_that_is_not_finite_ends_the_run(monkeypatch, rng):
         fit(model, data(20), validation=data(10), optimizer=optimizer, epochs=3, batch_size=10)
 
 
+@pytest.mark.usefixtures("python_handles_interrupts")
 def test_ctrl_c_during_validation_ends_the_run_after_the_epoch(monkeypatch, capsys):
     real = dl.training.evaluate
 
