@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from minidl.cpu.jit import jit, scalar
+from minidl.cpu.jit import jit, jit_in_any_order, scalar
 from minidl.scalar.clipping import clip
 from minidl.scalar.constants import ZERO
 
@@ -18,7 +18,7 @@ def clip_values(values, limit):
         values[i] = _clip(values[i], limit)
 
 
-@jit
+@jit_in_any_order
 def squared_norm(values, partials, total):
     """total[0] = Σ v².   values (n,), total (1,); `partials` (128,) is working memory for CUDA, not used here."""
     squares = 0.0  # a float64 on purpose: in float32 a long running sum loses digits

@@ -5,21 +5,29 @@ from __future__ import annotations
 from numba import uint32, uint64
 
 from minidl.cpu.jit import jit, scalar
+from minidl.cpu.vector_math import inlined
 from minidl.scalar.constants import ZERO
 from minidl.scalar.philox import philox, pick
 
 _philox, _pick = scalar(philox), scalar(pick)
 
 
+@inlined
+def _drop_group(x, group, lanes, key_0, key_1, step, threshold, scale, y):
+    word_0, word_1, word_2, word_3 = _philox(uint32(group), step, uint32(0), uint32(0), key_0, key_1)
+    for lane in range(lanes):
+        i = 4 * group + lane
+        word = _pick(lane, word_0, word_1, word_2, word_3)
+        y[i] = x[i] * scale if uint64(word) >= threshold else ZERO
+
+
 @jit
 def _dropout(x, key, step, threshold, scale, y):
-    for group in range((x.size + 3) // 4):
-        word_0, word_1, word_2, word_3 = _philox(uint32(group), step[0], uint32(0), uint32(0), key[0], key[1])
-        for lane in range(4):
-            i = 4 * group + lane
-            if i < x.size:
-                word = _pick(lane, word_0, word_1, word_2, word_3)
-                y[i] = x[i] * scale if uint64(word) >= threshold else ZERO
+    key_0, key_1, step_0 = key[0], key[1], step[0]
+    whole = x.size // 4
+    for group in range(whole):  # all alike, so many of them fit side by side into vectors
+        _drop_group(x, group, 4, key_0, key_1, step_0, threshold, scale, y)
+    _drop_group(x, whole, x.size - 4 * whole, key_0, key_1, step_0, threshold, scale, y)
 
 
 def dropout(x, key, step, threshold, scale, y):

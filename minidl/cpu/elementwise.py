@@ -19,5 +19,7 @@ def copy_columns(source, source_start, scale, target, target_start, count):
     source (rows, n) and target (rows, m); the other columns of target stay as they are.
     """
     for r in range(source.shape[0]):
+        taken = source[r, source_start : source_start + count]
+        place = target[r, target_start : target_start + count]
         for j in range(count):
-            target[r, target_start + j] = scale * source[r, source_start + j]
+            place[j] = scale * taken[j]

@@ -11,14 +11,15 @@ import contextlib
 import functools
 import hashlib
 import os
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
-from numba.extending import register_jitable
 
+from minidl.cpu import vector_math
 from minidl.files import cache_folder
 
 PACKAGE = Path(__file__).parent.parent
@@ -84,18 +85,28 @@ class _SourceCache(FunctionCache):
     _impl_class = _SourceCacheImpl
 
 
-def jit(function: Callable) -> Any:
+def jit(function: Callable, liberties: frozenset[str] = frozenset({"contract"})) -> Any:
     """Compile `function` on its first call for each combination of argument types, through the cache above.
 
     `contract` lets the compiler use fused multiply-add, which rounds once instead of twice. The other liberties
     of fast-math stay off: they would reorder sums and assume that no NaN exists.
     """
-    compiled: Any = numba.njit(nogil=True, error_model="numpy", fastmath={"contract"})(function)
+    compiled: Any = numba.njit(nogil=True, error_model="numpy", fastmath=set(liberties))(function)
     with contextlib.suppress(RuntimeError):  # Numba raises it where it finds no place to write
         compiled._cache = _SourceCache(function)
     return compiled
 
 
+def jit_in_any_order(function: Callable) -> Any:
+    """The same, where the compiler may add the terms of a sum in any order, many side by side."""
+    return jit(function, frozenset({"contract", "reassoc"}))
+
+
 def scalar(function: Callable) -> Callable:
-    """Let compiled loops call `function`, a function of the scalar floor. It stays callable from Python."""
-    return register_jitable(function)
+    """Let compiled loops call `function`, a function of the scalar floor, with `vector_math` in place of `math`.
+
+    As in the emulator, the same code object finds another module under that name.
+    """
+    namespace = {**function.__globals__, "math": vector_math}
+    closure, defaults = function.__closure__, function.__defaults__
+    return vector_math.inlined(types.FunctionType(function.__code__, namespace, function.__name__, defaults, closure))

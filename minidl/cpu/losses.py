@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
-from minidl.cpu.jit import jit, scalar
+from minidl.cpu.jit import jit, jit_in_any_order, scalar
+from minidl.cpu.vector_math import exp, inlined, log, of_rank, rank
 from minidl.scalar.constants import ONE, ZERO
 from minidl.scalar.losses import (
     binary_cross_entropy,
@@ -20,62 +19,101 @@ from minidl.scalar.losses import (
 _soft_cross_entropy = scalar(soft_cross_entropy)
 
 
+@inlined
+def _surprise(z, largest, log_total):
+    """-log of the probability of a class with logit z. Inlined, it keeps its brackets also in a sum in any order."""
+    return log_total - (z - largest)
+
+
+@jit
+def _largest(z, r):
+    """The largest number of row r; a NaN counts as the largest."""
+    highest = rank(z[r, 0])
+    for j in range(1, z.shape[1]):
+        other = rank(z[r, j])
+        highest = other if other > highest else highest
+    return of_rank(highest)
+
+
+@jit
+def _first(z, r, value):
+    """The first column where row r has this value, or else the last."""
+    j = 0
+    while j < z.shape[1] - 1 and z[r, j] != value:
+        j += 1
+    return j
+
+
+@jit
+def _exponentials(x, y):
+    """y[r] = exp(x[r] - max x[r])."""
+    for r in range(x.shape[0]):
+        largest = _largest(x, r)
+        for j in range(x.shape[1]):
+            y[r, j] = x[r, j] - largest
+    y = y.reshape(-1)  # all rows in one loop: a row of ten classes would not fill a vector
+    for i in range(y.size):
+        y[i] = exp(y[i])
+
+
+@jit_in_any_order
+def _row_total(y, r):
+    total = ZERO
+    for j in range(y.shape[1]):
+        total += y[r, j]
+    return total
+
+
+@jit
+def _normalize(y, r):
+    """Divide row r by its sum, and return that."""
+    total = _row_total(y, r)
+    for j in range(y.shape[1]):
+        y[r, j] /= total
+    return total
+
+
 @jit
 def softmax(x, y):
     """y[r] = exp(x[r] - max x[r]) / Σ: subtracting the maximum changes nothing and prevents overflow."""
-    for r in range(x.shape[0]):
-        largest = x[r, 0]
-        for j in range(1, x.shape[1]):
-            largest = max(largest, x[r, j])
-        total = ZERO
-        for j in range(x.shape[1]):
-            y[r, j] = math.exp(x[r, j] - largest)
-            total += y[r, j]
-        for j in range(x.shape[1]):
-            y[r, j] /= total
+    _exponentials(x, y)
+    for r in range(y.shape[0]):
+        _normalize(y, r)
 
 
 @jit
-def _best_and_log_total(logits, r):
-    """Where the first largest logit of row r is, and log Σⱼ exp(zⱼ - that logit)."""
-    best = 0
-    for j in range(1, logits.shape[1]):
-        if logits[r, j] > logits[r, best]:
-            best = j
-    total = ZERO
-    for j in range(logits.shape[1]):
-        total += math.exp(logits[r, j] - logits[r, best])
-    return best, math.log(total)
-
-
-@jit
-def _softmax_losses(logits, labels, row_losses, row_correct):
-    for r in range(logits.shape[0]):
-        best, log_total = _best_and_log_total(logits, r)
-        row_losses[r] = log_total - (logits[r, labels[r]] - logits[r, best])
-        row_correct[r] = ONE if best == labels[r] else ZERO
-
-
-@jit
-def _soft_losses(logits, targets, row_losses, row_correct):
-    for r in range(logits.shape[0]):
-        best, log_total = _best_and_log_total(logits, r)
-        loss, expected = ZERO, 0
-        for j in range(logits.shape[1]):
-            loss += _soft_cross_entropy(targets[r, j], log_total - (logits[r, j] - logits[r, best]))
-            if targets[r, j] > targets[r, expected]:
-                expected = j
-        row_losses[r] = loss
-        row_correct[r] = ONE if best == expected else ZERO
-
-
 def softmax_cross_entropy_forward(logits, labels, probabilities, row_losses, row_correct):
     """row_losses[r] = log Σⱼ exp zⱼ - z[label], row_correct[r] = 1 if the first largest logit is the label's.
 
     logits and probabilities (rows, classes), labels (rows,) int64 in [0, classes).
     """
-    softmax(logits, probabilities)
-    _softmax_losses(logits, labels, row_losses, row_correct)
+    _exponentials(logits, probabilities)
+    for r in range(logits.shape[0]):
+        largest, log_total = _largest(logits, r), log(_normalize(probabilities, r))
+        row_losses[r] = _surprise(logits[r, labels[r]], largest, log_total)
+        row_correct[r] = ONE if _first(logits, r, largest) == labels[r] else ZERO
+
+
+@jit_in_any_order
+def _soft_loss(logits, targets, r, largest, log_total):
+    loss = ZERO
+    for j in range(logits.shape[1]):
+        loss += _soft_cross_entropy(targets[r, j], _surprise(logits[r, j], largest, log_total))
+    return loss
+
+
+@jit
+def soft_cross_entropy_forward(logits, targets, probabilities, row_losses, row_correct):
+    """row_losses[r] = Σⱼ tⱼ (log Σₖ exp zₖ - zⱼ), row_correct[r] = 1 if the first largest logit and target coincide.
+
+    logits, probabilities and targets (rows, classes), each row of the targets a distribution over the classes.
+    """
+    _exponentials(logits, probabilities)
+    for r in range(logits.shape[0]):
+        largest, log_total = _largest(logits, r), log(_normalize(probabilities, r))
+        row_losses[r] = _soft_loss(logits, targets, r, largest, log_total)
+        expected = _first(targets, r, _largest(targets, r))
+        row_correct[r] = ONE if _first(logits, r, largest) == expected else ZERO
 
 
 @jit
@@ -95,7 +133,7 @@ def _forward_loop(row_loss, row_score):
     """A loop for losses that are a mean over outputs; `row_score` says when an output counts as correct."""
     row_loss, row_score = scalar(row_loss), scalar(row_score)
 
-    @jit
+    @jit_in_any_order
     def mean_over_outputs(outputs, targets, one_over_columns, row_losses, row_correct):
         for r in range(outputs.shape[0]):
             loss, correct = ZERO, ZERO
@@ -113,9 +151,9 @@ def _backward_loop(slope):
 
     @jit
     def mean_over_outputs_backward(outputs, targets, one_over_count, doutputs):
-        for r in range(outputs.shape[0]):
-            for j in range(outputs.shape[1]):
-                doutputs[r, j] = slope(outputs[r, j], targets[r, j]) * one_over_count
+        outputs, targets, doutputs = outputs.reshape(-1), targets.reshape(-1), doutputs.reshape(-1)
+        for i in range(outputs.size):
+            doutputs[i] = slope(outputs[i], targets[i]) * one_over_count
 
     return mean_over_outputs_backward
 
@@ -125,15 +163,6 @@ _binary_cross_entropy_forward = _forward_loop(binary_cross_entropy, same_side)
 _binary_cross_entropy_backward = _backward_loop(binary_cross_entropy_slope)
 _mean_squared_error_forward = _forward_loop(squared_error, never_correct)
 _mean_squared_error_backward = _backward_loop(squared_error_slope)
-
-
-def soft_cross_entropy_forward(logits, targets, probabilities, row_losses, row_correct):
-    """row_losses[r] = Σⱼ tⱼ (log Σₖ exp zₖ - zⱼ), row_correct[r] = 1 if the first largest logit and target coincide.
-
-    logits, probabilities and targets (rows, classes), each row of the targets a distribution over the classes.
-    """
-    softmax(logits, probabilities)
-    _soft_losses(logits, targets, row_losses, row_correct)
 
 
 def soft_cross_entropy_backward(probabilities, targets, dlogits):
@@ -166,7 +195,7 @@ def mean_squared_error_backward(predictions, targets, dpredictions):
     _mean_squared_error_backward(predictions, targets, predictions.dtype.type(1 / predictions.size), dpredictions)
 
 
-@jit
+@jit_in_any_order
 def _mean_loss(row_losses, row_correct, one_over_rows, mean, totals):
     loss, correct = ZERO, ZERO
     for r in range(row_losses.size):

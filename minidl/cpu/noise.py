@@ -5,6 +5,7 @@ from __future__ import annotations
 from numba import uint32, uint64
 
 from minidl.cpu.jit import jit, scalar
+from minidl.cpu.vector_math import inlined
 from minidl.scalar.constants import ZERO
 from minidl.scalar.noise import box_muller
 from minidl.scalar.philox import philox, pick
@@ -12,16 +13,23 @@ from minidl.scalar.philox import philox, pick
 _philox, _pick, _box_muller = scalar(philox), scalar(pick), scalar(box_muller)
 
 
+@inlined
+def _add_to_group(x, group, lanes, key_0, key_1, step, std, y):
+    word_0, word_1, word_2, word_3 = _philox(uint32(group), step, uint32(0), uint32(0), key_0, key_1)
+    normal_0, normal_1 = _box_muller(word_0, word_1, x.dtype.type)
+    normal_2, normal_3 = _box_muller(word_2, word_3, x.dtype.type)
+    for lane in range(lanes):
+        i = 4 * group + lane
+        y[i] = x[i] + std * _pick(lane, normal_0, normal_1, normal_2, normal_3)
+
+
 @jit
 def _gaussian_noise(x, key, step, std, y):
-    for group in range((x.size + 3) // 4):
-        word_0, word_1, word_2, word_3 = _philox(uint32(group), step[0], uint32(0), uint32(0), key[0], key[1])
-        normal_0, normal_1 = _box_muller(word_0, word_1, x.dtype.type)
-        normal_2, normal_3 = _box_muller(word_2, word_3, x.dtype.type)
-        for lane in range(4):
-            i = 4 * group + lane
-            if i < x.size:
-                y[i] = x[i] + std * _pick(lane, normal_0, normal_1, normal_2, normal_3)
+    key_0, key_1, step_0 = key[0], key[1], step[0]
+    whole = x.size // 4
+    for group in range(whole):  # as in dropout.py
+        _add_to_group(x, group, 4, key_0, key_1, step_0, std, y)
+    _add_to_group(x, whole, x.size - 4 * whole, key_0, key_1, step_0, std, y)
 
 
 def gaussian_noise(x, key, step, std, y):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from minidl.cpu.jit import jit, scalar
+from minidl.cpu.jit import jit, jit_in_any_order, scalar
 from minidl.scalar.penalties import penalty, penalty_slope
 
 _penalty = scalar(penalty)
 _penalty_slope = scalar(penalty_slope)
 
 
-@jit
+@jit_in_any_order
 def _penalty_cost(value, l1, l2, cost):
     total = 0.0  # a float64 on purpose: in float32 a long running sum loses digits
     for i in range(value.size):

@@ -19,19 +19,25 @@ def max_pool_forward(x, height, width, row_start, row_stop, column_start, column
     x has shape (batch, channels · height · width), y and winner (batch, channels · regions down · regions across).
     Region (i, j) is image[row_start[i]:row_stop[i], column_start[j]:column_stop[j]], for int32 bounds in rising order.
     """
-    down, across = row_start.size, column_start.size
+    channels = x.shape[1] // (height * width)
     for b in range(x.shape[0]):
-        for cell in range(y.shape[1]):
-            i, j = cell // across % down, cell % across
-            image = cell // (down * across) * (height * width)
-            won = image + row_start[i] * width + column_start[j]
-            for row in range(row_start[i], row_stop[i]):
-                for column in range(column_start[j], column_stop[j]):
-                    pixel = image + row * width + column
-                    if _beats(x[b, pixel], x[b, won]):
-                        won = pixel
-            y[b, cell] = x[b, won]
-            winner[b, cell] = won
+        cell = 0
+        for channel in range(channels):
+            image = channel * height * width
+            for i in range(row_start.size):
+                for j in range(column_start.size):
+                    won = image + row_start[i] * width + column_start[j]
+                    best = x[b, won]
+                    for row in range(row_start[i], row_stop[i]):
+                        for column in range(column_start[j], column_stop[j]):
+                            pixel = image + row * width + column
+                            value = x[b, pixel]
+                            better = _beats(value, best)
+                            # Choices instead of a branch: which pixel wins is hard for a processor to guess.
+                            best, won = value if better else best, pixel if better else won
+                    y[b, cell] = best
+                    winner[b, cell] = won
+                    cell += 1
 
 
 @jit
