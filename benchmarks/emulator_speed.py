@@ -25,7 +25,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that this file can be run from anywhere
 
 import minidl as dl
+from benchmarks import machine
 from minidl import backend as backends
 from minidl.cuda import device
 from minidl.files import write_whole
@@ -138,7 +138,7 @@ class Contender:
 def measure(repetitions: int) -> dict[str, Any]:
     """Seconds of each step and how far the results are apart."""
     # Programs that run beside the benchmark slow the emulator down more than the simulator, which mostly waits.
-    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+    load = machine.load_average()
     contenders = {name: Contender(name) for name in CONTENDERS}
     try:
         for contender in contenders.values():  # the first step compiles; the second runs what the first one left
@@ -173,8 +173,8 @@ def report(measured: dict[str, Any]) -> dict[str, Any]:
         "median_seconds": medians,
         **measured,
         "date": date.today().isoformat(),
-        "machine": {"cpu": cpu_model(), "cores": os.cpu_count(), "system": platform.system()},
-        "versions": versions("minidl", "numba", "numba-cuda", "numpy", "greenlet"),
+        "machine": {"cpu": machine.cpu_model(), "cores": os.cpu_count(), "system": platform.system()},
+        "versions": machine.versions("minidl", "numba", "numba-cuda", "numpy", "greenlet"),
     }
 
 
@@ -188,7 +188,7 @@ def markdown(result: dict[str, Any]) -> str:
     agreement = (
         f"parameters differ by at most {difference:.1e}" if difference else "all parameters are equal bit for bit"
     )
-    machine, used = result["machine"], ", ".join(f"{name} {number}" for name, number in result["versions"].items())
+    where, used = result["machine"], ", ".join(f"{name} {number}" for name, number in result["versions"].items())
     return "\n".join(
         [
             "# The emulator against Numba's CUDA simulator",
@@ -206,33 +206,11 @@ def markdown(result: dict[str, Any]) -> str:
             f"The simulator knows no warp shuffles: {' and '.join(result['kernels_left_out'])} are replaced by the CPU "
             "backend in both.",
             "",
-            f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, "
+            f"{where['cpu']}, {where['cores']} cores, {where['system']}, "
             f"load average {result['load_average_before']} before the start; {used}; {result['date']}.",
             "",
         ]
     )
-
-
-def cpu_model() -> str:
-    """The name of the processor, where the system tells it."""
-    if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    if sys.platform == "darwin":
-        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
-        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
-    return platform.processor() or platform.machine()
-
-
-def versions(*packages: str) -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

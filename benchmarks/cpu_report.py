@@ -1,0 +1,134 @@
+"""Tables and a picture of what benchmarks/cpu_speed.py has measured."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+OURS = "minidl"
+BUSY = 0.5  # programs that want to run: libraries whose threads wait for each other then wait for those as well
+STEPS = ("step", "normalized", "deep")
+
+# Okabe & Ito's palette: distinct for colour-blind readers; the markers keep it readable in black and white.
+STYLES = {
+    "JAX jit": {"color": "#D55E00", "marker": "s"},
+    "PyTorch": {"color": "#0072B2", "marker": "^"},
+    "PyTorch fused": {"color": "#56B4E9", "marker": "v"},
+    "torch.compile": {"color": "#009E73", "marker": "D"},
+    "NumPy": {"color": "#CC79A7", "marker": "X"},
+}
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """Everything as a page."""
+    machine, settings = result["machine"], result["settings"]
+    used = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
+    lines = [
+        "# minidl on the CPU",
+        "",
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, load average "
+        f"{machine['load_average_before']} before the start; {used}; {result['date']}.",
+        "",
+        f"float32. Median of {settings['repetitions']} turns of about {settings['turn_seconds']} s. In the tables of "
+        "times, × is the time divided by minidl's: more than 1 is slower than minidl. Arithmetic is how long the "
+        "multiply-adds of the matrix products would take at the highest rate that was measured on as many cores.",
+        "",
+    ]
+    if (machine["load_average_before"] or 0) >= BUSY:
+        lines += [
+            "**The machine was busy with something else: with more than one thread the numbers mean nothing.**",
+            "",
+        ]
+    if settings["quick"]:
+        lines += ["**A quick run, to see that it works: the numbers are rough.**", ""]
+    for run in result["runs"]:
+        lines += [f"## Threads: {run['threads']}", ""]
+        for table in run["workloads"].values():
+            lines += [f"### {table['title']}", "", *_table(table), ""]
+            lines += [f"{name}: {reason}." for name, reason in table["missing"].items()]
+            lines += [table["note"]] * bool(table["note"]) + [""]
+        lines += [f"Thread pools: {'; '.join(run['thread_pools'])}.", ""]
+    return "\n".join(lines)
+
+
+def _table(table: dict[str, Any]) -> Iterable[str]:
+    rows = table["rows"]
+    if not rows:
+        return
+    names = sorted(rows[0]["measured"], key=lambda name: name != OURS)  # ours first
+    arithmetic = "arithmetic" in rows[0]
+    yield "| " + " | ".join(["", *names, *["arithmetic", "minidl / arithmetic"] * arithmetic]) + " |"
+    yield "|---" * (1 + len(names) + 2 * arithmetic) + "|"
+    for row in rows:
+        medians = {name: statistics.median(row["measured"][name]) for name in names}
+        cells = [_cell(table["unit"], medians, name, row) for name in names]
+        if arithmetic:
+            cells += [_seconds(row["arithmetic"]), f"{medians[OURS] / row['arithmetic']:.1f}"]
+        yield "| " + " | ".join([row["case"], *cells]) + " |"
+
+
+def _cell(unit: str, medians: dict[str, float], name: str, row: dict[str, Any]) -> str:
+    value = medians[name]
+    if unit in ("flop/s", "byte/s"):
+        rate = row["work"] / value
+        return f"{rate / 1e9:.3g} {'GFLOP/s' if unit == 'flop/s' else 'GB/s'} ({rate / row['limit']:.0%})"
+    text = _seconds(value) if unit == "s" else f"{value / 2**20:.0f} MiB"
+    return text if name == OURS else f"{text} (× {value / medians[OURS]:.2f})"
+
+
+def _seconds(value: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value * 1e6:.3g} µs"
+
+
+def figure(result: dict[str, Any]) -> Figure | None:
+    """Times of training steps as multiples of minidl's, a panel for each number of threads; None if there are none."""
+    runs = [run for run in result["runs"] if any(name in run["workloads"] for name in STEPS)]
+    if not runs:
+        return None
+    picture = Figure(figsize=(5.8 * len(runs), 4.6), layout="constrained")
+    for axes, run in zip(picture.subplots(1, len(runs), sharey=True, squeeze=False)[0], runs, strict=True):
+        _draw(axes, run)
+    picture.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3 * len(runs), fontsize="small")
+    return picture
+
+
+def _draw(axes: Any, run: dict[str, Any]) -> None:
+    workloads = run["workloads"]
+    suffix = {"step": "", "normalized": "\nbatch norm,\nAdam", "deep": "\n10 × 500\ntanh"}
+    shown = [(name, row) for name in STEPS if name in workloads for row in workloads[name]["rows"]]
+    ratios: dict[str, list[float]] = {}
+    for _, row in shown:
+        ours = statistics.median(row["measured"][OURS])
+        for name, times in row["measured"].items():
+            ratios.setdefault(name, []).append(statistics.median(times) / ours)
+    axes.axhline(1.0, label=OURS, color="black")
+    drawn = [name for name in STYLES if name in ratios]
+    for i, name in enumerate(drawn):
+        side = (i - (len(drawn) - 1) / 2) / 8  # side by side, so that none hides another
+        axes.plot([k + side for k in range(len(shown))], ratios[name], label=name, linestyle="", **STYLES[name])
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_xticks(range(len(shown)), [row["case"] + suffix[name] for name, row in shown], fontsize="small")
+    axes.set_xlim(-0.5, len(shown) - 0.5)
+    axes.set_ylabel("time of a step / minidl's time")
+    axes.grid(alpha=0.3, axis="y")
+    axes.set_title(_claim(run["threads"], ratios), fontsize="medium")
+
+
+def _claim(threads: int, ratios: dict[str, list[float]]) -> str:
+    """How much of minidl's time the two large frameworks take."""
+    parts = [
+        f"{name} takes {min(ratios[name]):.2g} to {max(ratios[name]):.2g} times as long as minidl"
+        for name in ("JAX jit", "PyTorch")
+        if name in ratios
+    ]
+    return "\n".join([f"One training step on {threads} thread{'s' * (threads > 1)}:", *parts])

@@ -1,0 +1,6 @@
+"""The operations around the matrix products, by minidl, NumPy and PyTorch.
+
+A module for each, with `prepare(operation, given)`, which returns a function of no arguments that does the operation on
+the given arrays and returns its results, as arrays that NumPy can read, or None where the framework has no equivalent.
+Results go into memory that was made before, as far as the framework can.
+"""
