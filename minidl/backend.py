@@ -9,6 +9,7 @@ A `Backend` is a set of operations and the memory that they work on:
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,8 @@ import minidl.emulator
 from minidl import checks
 from minidl.cuda import device
 
+CACHE_LINE = 64  # bytes
+
 
 class Backend:
     """One place to run. `operations` has the functions that `minidl.cpu` lists, under the same names.
@@ -32,17 +35,25 @@ class Backend:
     name: str
     operations: Any
     readback_interval = 1
+    on_host = True  # whether its arrays are NumPy's
 
     def __repr__(self) -> str:
         return f"<backend {self.name}>"
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """An uninitialized array."""
-        return np.empty(shape, dtype)
+        """An uninitialized array. It begins at a cache line, so that no vector of its first row lies in two of them."""
+        dtype = np.dtype(dtype)
+        size = math.prod(shape) * dtype.itemsize
+        room = np.empty(size + CACHE_LINE, np.uint8)
+        start = -room.ctypes.data % CACHE_LINE
+        return room[start : start + size].view(dtype).reshape(shape)
 
     def array(self, values: Any, dtype: Any) -> Any:
         """A new array with a copy of `values`."""
-        return np.array(values, dtype, order="C")
+        values = np.asarray(values, dtype)
+        array = self.empty(values.shape, dtype)
+        array[...] = values
+        return array
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
         return self.array(np.zeros(shape, dtype), dtype)
@@ -79,6 +90,7 @@ class Emulator(Backend):
 class CUDA(Backend):
     name = "cuda"
     readback_interval = 50
+    on_host = False
 
     def __init__(self) -> None:
         self.operations = _operations_with(device.launch)

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from minidl import backend as backends
 from minidl import callbacks as events
 from minidl import checkpoints, checks
 from minidl.backend import Backend
@@ -339,7 +340,7 @@ class _Batches:
         self._targets = map_targets(self._room, targets)
 
     def _room(self, array: np.ndarray) -> np.ndarray:
-        return np.empty((self.size, *array.shape[1:]), array.dtype)
+        return backends.get("cpu").empty((self.size, *array.shape[1:]), array.dtype)
 
     def in_order(self, order: np.ndarray, augment: Callable | None = None) -> Iterator[tuple[Any, Any]]:
         for start in range(0, len(order), self.size):
