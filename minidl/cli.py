@@ -21,6 +21,7 @@ from typing import Any
 import minidl as dl
 from minidl import checks
 from minidl.cpu.jit import cache_path
+from minidl.cpu.threads import thread_count
 from minidl.data import Dataset
 from minidl.initializers import INITIALIZERS
 from minidl.scalar.activations import ACTIVATIONS
@@ -135,7 +136,7 @@ def _output_folder(options: argparse.Namespace) -> Path:
 def doctor(options: argparse.Namespace) -> int:
     """Say what this machine offers, and how to get the rest."""
     print(f"minidl {dl.__version__} on Python {platform.python_version()}, {platform.platform()}")
-    print(f"  CPU cores   {os.cpu_count()}")
+    print(f"  CPU cores   {os.cpu_count()}, threads for large products {thread_count()} (MINIDL_NUM_THREADS)")
     print(f"  packages    {', '.join(map(_version, ('numpy', 'numba', 'scipy', 'matplotlib', 'numba-cuda')))}")
     print(f"  cache       {cache_path() or 'none: no folder can be written, so every run compiles again'}")
     print("backends")

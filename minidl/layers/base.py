@@ -87,6 +87,10 @@ class Layer(Described):
     smallest_batch = 1  # rows that a training pass needs
 
     place: Place | None = None
+    backend: Backend
+    ops: Any  # the operations of the backend; every layer runs on any of them
+    dtype: np.dtype
+    streams: Streams
     x: Any = None  # the input of the last forward pass, if that was a training pass
     cost: Any = None  # (2,) array of the backend, if the layer has a penalty: that of the last training pass, and a sum
 
@@ -157,7 +161,7 @@ class Layer(Described):
     def _accept(self, argument: str, array: Any) -> Any:
         if type(array) is np.ndarray:  # a subclass, such as np.matrix, becomes a plain array below
             if array.dtype == self.dtype and array.ndim == 2 and array.size and array.flags.carray:
-                return array if self.backend.owns(array) else self.backend.wrap(array)
+                return array if self.backend.on_host else self.backend.wrap(array)
         elif not isinstance(array, np.ndarray) and self.backend.owns(array):
             return array
         return self.backend.wrap(checks.matrix(argument, array, self.dtype))
@@ -185,6 +189,8 @@ class Layer(Described):
         if self.place is not None:
             raise ValueError(f"layer {self.label} already belongs to a model; make a new layer for this one")
         self.place = place
+        self.backend, self.dtype, self.streams = place.backend, place.dtype, place.streams
+        self.ops = place.backend.operations
         self._parameters: dict[str, Parameter] = {}
         self._state: dict[str, Any] = {}
         self._buffers = Buffers(place.backend)
@@ -192,7 +198,8 @@ class Layer(Described):
 
     def settle_children(self, follows: Iterable[str | None]) -> None:
         """Give the layers inside their places; `follows` has the activation behind each, as far as there is one."""
-        place = self._settled
+        place = self.place
+        assert place is not None
         prefix = f"{place.name}." if place.name else ""
         try:
             for (name, child), activation in zip_longest(self.named_children().items(), follows):
@@ -201,22 +208,10 @@ class Layer(Described):
             self.place = None  # a model with a layer of another one must not look settled the next time
             raise
 
-    @property
-    def backend(self) -> Backend:
-        return self._settled.backend
-
-    @property
-    def ops(self) -> Any:
-        """The operations of the backend; every layer runs on any of them."""
-        return self._settled.backend.operations
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self._settled.dtype
-
-    @property
-    def streams(self) -> Streams:
-        return self._settled.streams
+    def __getattr__(self, name: str) -> Any:
+        if name in ("backend", "ops", "dtype", "streams"):  # a settled layer has them, and does not come here
+            raise RuntimeError(f"layer {self!r} has no backend yet: put it into a Sequential, or call build()")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
     def name(self) -> str:
@@ -227,12 +222,6 @@ class Layer(Described):
     def label(self) -> str:
         """How messages call the layer."""
         return f"{self.name.rpartition('.')[0]} {self!r}".strip()
-
-    @property
-    def _settled(self) -> Place:
-        if self.place is None:
-            raise RuntimeError(f"layer {self!r} has no backend yet: put it into a Sequential, or call build()")
-        return self.place
 
     def parameters(self) -> list[Parameter]:
         """The parameters of the layer, weight before bias, γ before β, and those of the layers inside, in order."""

@@ -74,7 +74,8 @@ class Dense(Penalized):
     def allocate_bias(self) -> None:
         if self.has_bias:
             self.bias = self.parameter("bias", np.zeros(self.n_out))
-        self.allocate_penalty(penalties.get(self.penalty) if self.penalty else self._settled.penalty)
+        of_the_model = self.place.penalty if self.place else None
+        self.allocate_penalty(penalties.get(self.penalty) if self.penalty else of_the_model)
 
     def forward(self, x: Any, training: bool = False) -> Any:
         x = self.begin_forward(x, training)

@@ -227,9 +227,32 @@ CATALOGUE = [
         "A pixel that does not find its region gets no gradient.",
         ("operations/test_pooling.py",),
     ),
+    # exp, log and tanh of the CPU ------------------------------------------------------------------------------------
+    Sabotage(
+        "ln-2-in-one-part", "cpu/vector_math.py", "r = (x - n * high) - n * low", "r = x - n * (high + low)",
+        "ln 2 is rounded, and n times its error is an error of eˣ.",
+        ("operations/test_vector_math.py",),
+    ),
+    Sabotage(
+        "exp-ends-too-early", "cpu/vector_math.py", "(one + from_one) * _scale(one, n_1) * _scale(one, n_2)",
+        "(one + from_one) * _scale(one, n_1 + n_2)",
+        "2ⁿ leaves the normal numbers before 2ⁿ eʳ has become 0 or infinite.",
+        ("operations/test_vector_math.py",),
+    ),
+    Sabotage(
+        "log1p-of-a-rounded-sum", "cpu/vector_math.py", "f = x if k == zero else (_scale(u, -k) - one) + ",
+        "f = (_scale(u, -k) - one) + zero * ",
+        "1 + x has lost most digits of a small x: log(1 + x) is 0 where x is 1e-8.",
+        ("operations/test_vector_math.py",),
+    ),
+    Sabotage(
+        "vector-exp-loses-nan", "cpu/vector_math.py", "least if x < least else", "least if not x >= least else",
+        "A NaN that is pushed into the range of exp comes out as 0.",
+        ("operations/test_vector_math.py",),
+    ),
     # Dense -----------------------------------------------------------------------------------------------------------
     Sabotage(
-        "bias-forgotten", "cpu/dense.py", "    if bias is not None:\n        _add_row(y, bias)\n", "",
+        "bias-forgotten", "cpu/dense.py", "product(x, weight, y, bias)", "product(x, weight, y)",
         "Without its bias a unit's boundary goes through the origin.",
         ("operations/test_dense.py",),
     ),
@@ -249,7 +272,23 @@ CATALOGUE = [
         ("layers/test_base.py",),
     ),
     Sabotage(
-        "input-gradient-without-transpose", "cpu/dense.py", "product(dy, weight.T, dx)",
+        "product-edge-not-masked", "cpu/product.py", "min(lanes, columns - j)", "lanes",
+        "The last vector of a row reaches over the edge of the matrix, into the row below.",
+        ("cpu/test_product.py",),
+    ),
+    Sabotage(
+        "product-rows-left-over-forgotten", "cpu/product.py", "if i + 2 <= last:", "if i + 3 <= last:",
+        "128 rows are 21 blocks of 6 and 2 more.",
+        ("cpu/test_product.py",),
+    ),
+    Sabotage(
+        "product-threads-split-the-sum", "cpu/product.py", "units * i // count * unit",
+        "units * i // count * unit + (i == 1)",
+        "Two threads that meet inside a block leave out, or do twice, what is between them.",
+        ("cpu/test_product.py",),
+    ),
+    Sabotage(
+        "input-gradient-without-transpose", "cpu/dense.py", "product_with_transposed(dy, weight, dx)",
         "product(dy, weight.reshape(weight.shape[1], weight.shape[0]), dx)",
         "dx = dy Wᵀ: reshaping a matrix is not transposing it.",
         ("operations/test_dense.py",),
@@ -472,7 +511,7 @@ CATALOGUE = [
     # Losses ----------------------------------------------------------------------------------------------------------
     Sabotage(
         "softmax-without-maximum", "cpu/losses.py",
-        "            y[r, j] = math.exp(x[r, j] - largest)\n", "            y[r, j] = math.exp(x[r, j])\n",
+        "            y[r, j] = x[r, j] - largest\n", "            y[r, j] = x[r, j]\n",
         "e^z overflows for logits that a network reaches in a bad epoch.",
         ("operations/test_losses.py",),
     ),
@@ -488,8 +527,8 @@ CATALOGUE = [
         ("operations/test_losses.py",),
     ),
     Sabotage(
-        "cross-entropy-of-the-wrong-class", "cpu/losses.py", "(logits[r, labels[r]] - logits[r, best])",
-        "(logits[r, 0] - logits[r, best])",
+        "cross-entropy-of-the-wrong-class", "cpu/losses.py", "_surprise(logits[r, labels[r]], largest",
+        "_surprise(logits[r, 0], largest",
         "The loss asks for the probability of the label.",
         ("operations/test_losses.py",),
     ),
@@ -589,8 +628,8 @@ CATALOGUE = [
         ("operations/test_losses.py",),
     ),
     Sabotage(
-        "soft-targets-last-of-equals", "cpu/losses.py", "if targets[r, j] > targets[r, expected]:",
-        "if targets[r, j] >= targets[r, expected]:",
+        "soft-targets-last-of-equals", "cpu/losses.py", "_first(targets, r, _largest(targets, r))",
+        "targets.shape[1] - 1 - targets[r, ::-1].argmax()",
         "Of two equal targets the first is the answer, as of two equal logits.",
         ("operations/test_losses.py",),
     ),

@@ -1,0 +1,217 @@
+"""The inner loop of the matrix product, in LLVM's vector instructions.
+
+A processor adds and multiplies whole vectors: with AVX-512, 16 float32 numbers at once, twice in a cycle. The numbers
+must be in registers for that, and there are only 32 (16 before AVX-512). So a block of C, a few rows by a few vectors,
+stays in registers while k runs over the whole depth of the product:
+
+    for k:                          for AVX-512 and float32, with 6 rows and 4 vectors:
+        load 4 vectors of row k of B                       4 loads
+        for each of 6 rows i:
+            copy A[i, k] into all lanes of a vector        6 loads
+            C[i] += A[i, k] · B[k]                        24 multiply-adds
+
+24 multiply-adds take 12 cycles, longer than the 10 loads and than the 4 cycles after which a result can be added to
+again. Python and Numba have no such vectors, but Numba lets a function emit LLVM's instructions: that is all below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding
+from llvmlite import ir
+from numba import types
+from numba.core import config
+from numba.extending import intrinsic
+
+INT = ir.IntType(64)
+
+
+def _features() -> set[str]:
+    """The vector instructions that Numba compiles for: those of this machine, or of NUMBA_CPU_FEATURES."""
+    chosen = getattr(config, "CPU_FEATURES", None)
+    if chosen is not None:
+        return {name[1:] for name in chosen.split(",") if name.startswith("+")}
+    return {name for name, present in llvmlite.binding.get_host_cpu_features().items() if present}
+
+
+FEATURES = _features()
+# Bytes of a vector, and how many vectors of C and B fit into the registers beside one for A.
+if "avx512f" in FEATURES:
+    VECTOR_BYTES, REGISTERS = 64, 32
+elif "avx2" in FEATURES and "fma" in FEATURES:
+    VECTOR_BYTES, REGISTERS = 32, 16
+elif "neon" in FEATURES:
+    VECTOR_BYTES, REGISTERS = 16, 32
+else:
+    VECTOR_BYTES, REGISTERS = 16, 16
+FUSED = bool(FEATURES & {"fma", "neon", "avx512f"})  # without it, a fused multiply-add is a slow function call
+PANEL = 4 if REGISTERS == 32 else 2  # vectors of C side by side: with more there are too few rows for the loads of B
+
+
+def block_rows(vectors: int) -> int:
+    """The rows of C that fit into the registers together with `vectors` vectors of B and one of A."""
+    return min((REGISTERS - vectors - 1) // vectors, 14)
+
+
+def micro_kernel(rows: int, vectors: int, partial: bool) -> Callable:
+    """An intrinsic that computes a block of C with `rows` rows and `vectors` vectors of columns.
+
+        C[i, j] = start[i, j] + Σₖ A[i, k] B[k, j]
+
+    Its arguments are four flat arrays, each with the index of its first element and its strides, then the depth of the
+    sum and `columns`: how many lanes of the last vector are in the matrix, if `partial` says that not all may be.
+    Every element is one chain of additions in the order of k, so it does not depend on the block that it is in.
+    """
+
+    @intrinsic
+    def kernel(typing, a, a_at, a_row, a_k, b, b_at, b_k, start, start_at, start_row, c, c_at, c_row, depth, columns):
+        array, integer = a, types.int64
+        at_and_row = (integer, integer)
+        signature = types.void(
+            array, *at_and_row, integer, array, *at_and_row, array, *at_and_row, array, *at_and_row, integer, integer
+        )
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            emit = _Emitter(context, builder, signature.args[0], partial)
+            a, a_at, a_row, a_k, b, b_at, b_k, start, start_at, start_row, c, c_at, c_row, depth, columns = arguments
+            a, b, start, c = (
+                emit.pointer(array, at) for array, at in ((a, a_at), (b, b_at), (start, start_at), (c, c_at))
+            )
+            emit.columns = columns
+            block = [(i, j) for i in range(rows) for j in range(vectors)]
+            first = [emit.load(start, emit.plus(start_row, i), j, j == vectors - 1) for i, j in block]
+
+            before = builder.block
+            loop, after = builder.append_basic_block("k"), builder.append_basic_block("done")
+            builder.branch(loop)
+            builder.position_at_end(loop)
+            k = builder.phi(INT)
+            k.add_incoming(INT(0), before)
+            sums = [builder.phi(emit.vector) for _ in block]
+            for phi, value in zip(sums, first, strict=True):
+                phi.add_incoming(value, before)
+            row_of_b = builder.mul(k, b_k)
+            b_vectors = [emit.load(b, row_of_b, j, j == vectors - 1) for j in range(vectors)]
+            column_of_a = builder.mul(k, a_k)
+            a_scalars = [emit.broadcast(a, builder.add(emit.plus(a_row, i), column_of_a)) for i in range(rows)]
+            totals = [emit.multiply_add(a_scalars[i], b_vectors[j], sums[i * vectors + j]) for i, j in block]
+            for phi, value in zip(sums, totals, strict=True):
+                phi.add_incoming(value, loop)
+            following = builder.add(k, INT(1))
+            k.add_incoming(following, loop)
+            builder.cbranch(builder.icmp_signed("<", following, depth), loop, after)
+
+            builder.position_at_end(after)
+            for (i, j), value in zip(block, totals, strict=True):
+                emit.store(value, c, emit.plus(c_row, i), j, j == vectors - 1)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return kernel
+
+
+@intrinsic
+def transpose_block(typing, source, source_at, source_row, target, target_at, target_row):
+    """target[j, i] = source[i, j] for a square block, as many numbers wide as a vector has lanes.
+
+    The block is read into as many vectors as it has rows. Then neighbours exchange every second number, vectors two
+    apart every second pair, and so on: log₂ steps of shuffles inside registers, where a plain loop would write one
+    number at a time, each into another cache line.
+    """
+    integer = types.int64
+    signature = types.void(source, integer, integer, target, integer, integer)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        emit = _Emitter(context, builder, signature.args[0], partial=False)
+        source, source_at, source_row, target, target_at, target_row = arguments
+        source, target = emit.pointer(source, source_at), emit.pointer(target, target_at)
+        rows = [emit.load(source, emit.plus(source_row, i), 0, False) for i in range(emit.lanes)]
+        distance = 1
+        while distance < emit.lanes:
+            for i in range(emit.lanes):
+                if not i & distance:
+                    rows[i], rows[i + distance] = emit.exchange(rows[i], rows[i + distance], distance)
+            distance *= 2
+        for j, row in enumerate(rows):
+            emit.store(row, target, emit.plus(target_row, j), 0, False)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+class _Emitter:
+    """Loads, stores and arithmetic of one vector type, written into the function that Numba is compiling."""
+
+    def __init__(self, context: Any, builder: Any, array: Any, partial: bool):
+        self.context, self.builder, self.array, self.partial = context, builder, array, partial
+        self.number = context.get_value_type(array.dtype)
+        self.bytes = array.dtype.bitwidth // 8
+        self.lanes = VECTOR_BYTES // self.bytes
+        self.vector = ir.VectorType(self.number, self.lanes)
+        self.name = f"v{self.lanes}f{array.dtype.bitwidth}"
+        self.columns: Any = None
+
+    def pointer(self, array: Any, at: Any) -> Any:
+        data = self.context.make_array(self.array)(self.context, self.builder, value=array).data
+        return self.builder.gep(data, [at])
+
+    def plus(self, stride: Any, count: int) -> Any:
+        return self.builder.mul(stride, INT(count))
+
+    def _vector_at(self, pointer: Any, offset: Any, j: int) -> Any:
+        offset = self.builder.add(offset, INT(j * self.lanes))
+        return self.builder.bitcast(self.builder.gep(pointer, [offset]), self.vector.as_pointer())
+
+    def load(self, pointer: Any, offset: Any, j: int, last: bool) -> Any:
+        at = self._vector_at(pointer, offset, j)
+        if self.partial and last:
+            operands = [at, ir.IntType(32)(self.bytes), self._mask(), self.vector(None)]
+            return self._call(f"llvm.masked.load.{self.name}.p0", self.vector, operands)
+        value = self.builder.load(at)
+        value.align = self.bytes
+        return value
+
+    def store(self, value: Any, pointer: Any, offset: Any, j: int, last: bool) -> None:
+        at = self._vector_at(pointer, offset, j)
+        if self.partial and last:
+            operands = [value, at, ir.IntType(32)(self.bytes), self._mask()]
+            self._call(f"llvm.masked.store.{self.name}.p0", ir.VoidType(), operands)
+        else:
+            self.builder.store(value, at).align = self.bytes
+
+    def broadcast(self, pointer: Any, offset: Any) -> Any:
+        return self._spread(self.builder.load(self.builder.gep(pointer, [offset])), self.vector)
+
+    def _spread(self, value: Any, vector: ir.VectorType) -> Any:
+        nothing, first = vector(ir.Undefined), ir.IntType(32)(0)
+        one_lane = self.builder.insert_element(nothing, value, first)
+        zeros = ir.VectorType(ir.IntType(32), self.lanes)([0] * self.lanes)
+        return self.builder.shuffle_vector(one_lane, nothing, zeros)
+
+    def exchange(self, a: Any, b: Any, distance: int) -> tuple[Any, Any]:
+        """Swap the lanes of `a` whose number has the bit `distance` with those of `b` that do not have it."""
+        numbers = range(self.lanes)
+        low = [lane if not lane & distance else self.lanes + lane - distance for lane in numbers]
+        high = [lane + distance if not lane & distance else self.lanes + lane for lane in numbers]
+        picks = ir.VectorType(ir.IntType(32), self.lanes)
+        return self.builder.shuffle_vector(a, b, picks(low)), self.builder.shuffle_vector(a, b, picks(high))
+
+    def _mask(self) -> Any:
+        """Which lanes are in the matrix: those whose number is less than `columns`."""
+        integers = ir.VectorType(INT, self.lanes)
+        numbers = integers([INT(lane) for lane in range(self.lanes)])
+        return self.builder.icmp_signed("<", numbers, self._spread(self.columns, integers))
+
+    def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
+        if not FUSED:
+            return self.builder.fadd(self.builder.fmul(a, b), c)
+        return self._call(f"llvm.fma.{self.name}", self.vector, [a, b, c])
+
+    def _call(self, name: str, result: Any, operands: list[Any]) -> Any:
+        module = self.builder.module
+        if name not in module.globals:
+            ir.Function(module, ir.FunctionType(result, [operand.type for operand in operands]), name)
+        return self.builder.call(module.globals[name], operands)

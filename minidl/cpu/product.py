@@ -1,0 +1,208 @@
+"""Matrix products on the CPU, from three loops to nearly every multiply-add that the processor has.
+
+C = A B is C[i, j] = Σₖ A[i, k] B[k, j]: three loops, for i, for j, for k. Their order decides everything:
+
+1. i, j, k, as the formula reads: each step of the inner loop needs a number of B from another row, which is another
+   cache line and often another page of memory.
+2. i, k, j, the loop over j inside: rows of B and C are read in order, and the compiler multiplies whole vectors. But C
+   is loaded and stored again for every multiply-add.
+3. A block of C stays in registers while k runs (`microkernel.py`). With 6 rows by 4 vectors of C each vector of B that
+   is loaded serves 6 rows, and each number of A serves 4 vectors: 10 loads for 24 multiply-adds.
+
+benchmarks/cpu_product.py has the first two in full and measures all of them, blocks of other sizes too; its results
+are in benchmarks/results/cpu_product.md. What is left to this file is to cover C with such blocks, whatever its size,
+and to let them read memory in a good order:
+
+- C is done in panels of 4 vectors of columns, from top to bottom: the panel of B stays in the cache meanwhile.
+- What is left of the columns is done vector by vector, in blocks of more rows; the last one masks the lanes beyond the
+  edge. What is left of the rows is done by fours, twos and ones.
+- Aᵀ B needs no copy: an element of A is read alone and may come from anywhere, so A only gets other strides.
+- A Bᵀ does: B is read in vectors along j, so each panel of it is first transposed, in registers, to memory of its own.
+- A panel is copied, too, where the rows of B are so far apart that each is on another page of memory.
+- Every element is one chain of multiply-adds in the order of k, wherever its block begins. So the bits do not depend on
+  how many threads share the columns or rows.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+
+import numpy as np
+
+from minidl.cpu import blas, threads
+from minidl.cpu.jit import jit, jit_in_any_order
+from minidl.cpu.microkernel import FUSED, PANEL, VECTOR_BYTES, block_rows, micro_kernel, transpose_block
+
+# Leave all products to the BLAS of NumPy: for comparison, and where there are no fused multiply-adds.
+BLAS = os.environ.get("MINIDL_BLAS", "0" if FUSED else "1") == "1"
+SHARED = 8e6  # multiply-adds from which a product is shared among threads: about 60 µs of one core
+PAGE = 4096  # bytes
+WORTH_A_COPY = 64  # rows of C that a copied panel of B must serve
+FEW_ROWS = 4  # up to so many rows of A, A Bᵀ takes scalar products of rows and transposes nothing
+
+
+def _strip(vectors, partial):
+    """A loop over rows of C for `vectors` vectors of its columns, in blocks as tall as the registers allow."""
+    tall_rows = block_rows(vectors)
+    tall, four, two, one = (micro_kernel(rows, vectors, partial) for rows in (tall_rows, 4, 2, 1))
+
+    @jit
+    def strip(a, a_row, a_k, b, b_at, b_k, start, start_row, c, c_row, column, first, last, depth, lanes):
+        i = first
+        while i + tall_rows <= last:
+            s, t = column + i * start_row, column + i * c_row
+            tall(a, i * a_row, a_row, a_k, b, b_at, b_k, start, s, start_row, c, t, c_row, depth, lanes)
+            i += tall_rows
+        while i + 4 <= last:
+            s, t = column + i * start_row, column + i * c_row
+            four(a, i * a_row, a_row, a_k, b, b_at, b_k, start, s, start_row, c, t, c_row, depth, lanes)
+            i += 4
+        if i + 2 <= last:
+            s, t = column + i * start_row, column + i * c_row
+            two(a, i * a_row, a_row, a_k, b, b_at, b_k, start, s, start_row, c, t, c_row, depth, lanes)
+            i += 2
+        if i < last:
+            s, t = column + i * start_row, column + i * c_row
+            one(a, i * a_row, a_row, a_k, b, b_at, b_k, start, s, start_row, c, t, c_row, depth, lanes)
+
+    return strip
+
+
+_panel_strip = _strip(PANEL, False)
+_vector_strip = _strip(1, True)
+_single_row = micro_kernel(1, 4 * PANEL, False)  # one row of C leaves room in the registers for many of its columns
+
+
+@jit
+def _panel(a, a_row, a_k, b, b_at, b_k, start, start_row, c, c_row, column, columns, first, last, depth):
+    """Up to PANEL vectors of columns of C, with B from `b_at` on."""
+    lanes = VECTOR_BYTES // c.itemsize
+    if columns == PANEL * lanes:
+        _panel_strip(a, a_row, a_k, b, b_at, b_k, start, start_row, c, c_row, column, first, last, depth, lanes)
+    else:  # vector by vector, in blocks that are all the taller
+        for j in range(0, columns, lanes):
+            at, to, rest = b_at + j, column + j, min(lanes, columns - j)
+            _vector_strip(a, a_row, a_k, b, at, b_k, start, start_row, c, c_row, to, first, last, depth, rest)
+
+
+@jit
+def _copy_panel(b, row_length, depth, column, columns, panel, width):
+    """panel[k, j] = B[k, column + j]."""
+    for k in range(depth):
+        for j in range(columns):
+            panel[k * width + j] = b[k * row_length + column + j]
+
+
+@jit
+def _transpose_panel(b, row, depth, columns, panel, width):
+    """panel[k, j] = B[row + j, k]: rows of B, each of them `depth` long, become columns."""
+    lanes = VECTOR_BYTES // b.itemsize
+    whole_rows, whole_depth = columns // lanes * lanes, depth // lanes * lanes
+    for j in range(0, whole_rows, lanes):
+        for k in range(0, whole_depth, lanes):
+            transpose_block(b, (row + j) * depth + k, depth, panel, k * width + j, width)
+    for j in range(columns):
+        for k in range(whole_depth if j < whole_rows else 0, depth):
+            panel[k * width + j] = b[(row + j) * depth + k]
+
+
+@jit
+def _product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right):
+    """The rows top:bottom and the columns left:right of C = start + A B, where `start` is one row for all."""
+    a, b, c_row, c = a.reshape(-1), b.reshape(-1), c.shape[1], c.reshape(-1)
+    lanes = VECTOR_BYTES // c.itemsize
+    width = PANEL * lanes
+    first = left
+    if bottom - top == 1:
+        while first + 4 * width <= right:
+            at = top * c_row + first
+            _single_row(a, top * a_row, a_row, a_k, b, first, c_row, start, first, 0, c, at, c_row, depth, lanes)
+            first += 4 * width
+    copied = c_row * c.itemsize >= PAGE and bottom - top >= WORTH_A_COPY
+    panel = np.empty(depth * width if copied else 0, c.dtype)
+    for j in range(first, right, width):
+        count = min(width, right - j)
+        if copied:
+            _copy_panel(b, c_row, depth, j, count, panel, width)
+            _panel(a, a_row, a_k, panel, 0, width, start, 0, c, c_row, j, count, top, bottom, depth)
+        else:
+            _panel(a, a_row, a_k, b, j, c_row, start, 0, c, c_row, j, count, top, bottom, depth)
+
+
+@jit
+def _product_with_transposed(a, b, start, c, depth, top, bottom, left, right):
+    """The rows top:bottom and the columns left:right of C = start + A Bᵀ."""
+    a, b, c_row, c = a.reshape(-1), b.reshape(-1), c.shape[1], c.reshape(-1)
+    width = PANEL * (VECTOR_BYTES // c.itemsize)
+    panel = np.empty(depth * width, c.dtype)
+    for j in range(left, right, width):
+        count = min(width, right - j)
+        _transpose_panel(b, j, depth, count, panel, width)
+        _panel(a, depth, 1, panel, 0, width, start, 0, c, c_row, j, count, top, bottom, depth)
+
+
+@jit_in_any_order
+def _dots(a, b, c):
+    """C = A Bᵀ by scalar products of rows: for few rows of A, faster than to transpose B first."""
+    for i in range(c.shape[0]):
+        for j in range(c.shape[1]):
+            total = c.dtype.type(0)
+            for k in range(a.shape[1]):
+                total += a[i, k] * b[j, k]
+            c[i, j] = total
+
+
+def product(a, b, c, row=None):
+    """C = A B, plus `row` in each row.   a (m, k), b (k, n), c (m, n), row (n,) or None."""
+    if BLAS:
+        blas.product(a, b, c, row)
+    else:
+        start = _zeros(c.shape[1], c.dtype) if row is None else row
+        _share(_product, (a, a.shape[1], 1, b, start), c, a.shape[1])
+
+
+def product_of_transposed(a, b, c):
+    """C = Aᵀ B.   a (k, m), b (k, n), c (m, n)."""
+    if BLAS:
+        blas.product(a.T, b, c)
+    else:
+        _share(_product, (a, 1, a.shape[1], b, _zeros(c.shape[1], c.dtype)), c, a.shape[0])
+
+
+def product_with_transposed(a, b, c):
+    """C = A Bᵀ.   a (m, k), b (n, k), c (m, n)."""
+    if BLAS:
+        blas.product(a, b.T, c)
+    elif len(c) <= FEW_ROWS:
+        _dots(a, b, c)
+    else:
+        _share(_product_with_transposed, (a, b, _zeros(c.shape[1], c.dtype)), c, a.shape[1])
+
+
+@functools.cache
+def _zeros(count, dtype):
+    return np.zeros(count, dtype)
+
+
+def _share(function, arguments, c, depth):
+    """Let the threads compute C together: whole panels of columns each, or else whole blocks of rows."""
+    rows, columns = c.shape
+    count = threads.thread_count() if rows * columns * depth >= SHARED else 1
+    if count == 1:
+        function(*arguments, c, depth, 0, rows, 0, columns)
+        return
+    width, height = PANEL * (VECTOR_BYTES // c.itemsize), block_rows(PANEL)
+    if columns >= 2 * count * width or rows < count * height:
+        shares = [(0, rows, *part) for part in _parts(columns, width, count)]
+    else:
+        shares = [(*part, 0, columns) for part in _parts(rows, height, count)]
+    threads.run(function, [(*arguments, c, depth, *share) for share in shares])
+
+
+def _parts(size, unit, count):
+    """`count` ranges of about the same length that begin at multiples of `unit`."""
+    units = -(-size // unit)
+    edges = [min(units * i // count * unit, size) for i in range(count + 1)]
+    return [(low, high) for low, high in itertools.pairwise(edges) if low < high]
