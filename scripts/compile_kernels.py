@@ -9,8 +9,8 @@ forgotten. The way to machine code is the one of a launch: Numba to LTO-IR, NVID
 
 Errors, besides what the compiler refuses:
 
-    float64      an instruction of double precision in a float32 version: a consumer GPU runs it 32 or 64 times as slowly,
-                 and it slips in unseen: `x * 0.1` is enough
+    float64      an instruction of double precision in a float32 version: a consumer GPU runs it 32 or 64 times as
+                 slowly, and it slips in unseen: `x * 0.1` is enough
     stack        arrays in local memory or spilled registers
     limits       more registers or shared memory than a block of that launch can have
     difference   figures other than those in scripts/expected_kernels.json; with another compiler than the one it was
@@ -202,7 +202,7 @@ def disassemble(cubin: bytes) -> str:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "kernel.cubin"
         file.write_bytes(cubin)
-        # The analysis of dataflow finds where computed jumps lead; it takes a third of the time, and no kernel has any.
+        # The analysis of dataflow finds where computed jumps lead: a quarter of the time, for nothing in these kernels.
         command = [str(disassembler()), "--print-code", "--no-dataflow", file]
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

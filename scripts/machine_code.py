@@ -1,4 +1,4 @@
-"""What NVIDIA's assembler and disassembler say about a kernel, read from their text: this file needs neither of them."""
+"""What NVIDIA's assembler and disassembler say about a kernel, read from their text; this file runs without them."""
 
 from __future__ import annotations
 

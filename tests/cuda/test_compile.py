@@ -87,7 +87,7 @@ def test_a_compute_capability_that_is_none(capsys):
     assert "--cc got 'sm_75'; expected a compute capability such as 7.5" in capsys.readouterr().err
 
 
-# The expected figures --------------------------------------------------------------------------------------------------
+# The expected figures -------------------------------------------------------------------------------------------------
 
 FIGURES = Figures(registers=29, shared=2176, stack=0, loop=118, fma=16)
 VERSION = Version("dense.product", "float32", "9.0")
@@ -287,7 +287,7 @@ PLANTED = {
 def test_a_planted_mistake_is_noticed(monkeypatch, capsys, mistake, capability):
     launch, message = PLANTED[mistake][0](), PLANTED[mistake][1]
     monkeypatch.setattr(compile_kernels, "launched_kernels", lambda dtype: [launch])
-    monkeypatch.setattr(compile_kernels, "all_kernels", lambda: {})
+    monkeypatch.setattr(compile_kernels, "all_kernels", dict)
     compile_kernels._launches.cache_clear()
     assert compile_kernels.main(["--dtype", "float32", "--cc", capability]) == 1
     compile_kernels._launches.cache_clear()
