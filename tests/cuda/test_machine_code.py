@@ -115,6 +115,14 @@ def test_an_endless_loop_with_its_way_out_in_the_middle():
     assert len(machine_code.inner_loop(code)) == 4
 
 
+def test_the_way_back_from_a_rare_path_behind_the_end_is_no_loop():
+    rare = [".L_x_3:", "SHFL.IDX R1, R2", "FADD R1, R2", "BRA `(.L_x_2)"]
+    straight = ["BRA.DIV UR4, `(.L_x_3)", ".L_x_2:", "FFMA R1, R2, R3"]
+    assert machine_code.inner_loop(code_of(*straight, "EXIT", *rare)) == []
+    loop = machine_code.inner_loop(code_of(".L_x_1:", *straight, "@P0 BRA `(.L_x_1)", "EXIT", *rare))
+    assert [instruction.opcode for instruction in loop] == ["BRA.DIV", "FFMA", "BRA"]
+
+
 @pytest.mark.parametrize(
     "opcode", ["DADD", "DFMA.RP", "DSETP.GT.AND", "F2F.F64.F32", "F2F.F32.F64", "I2F.F64.U32", "F2I.F64", "MUFU.RCP64H"]
 )
