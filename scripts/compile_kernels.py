@@ -85,11 +85,10 @@ def compiler_missing() -> str | None:
     if importlib.util.find_spec("numba_cuda") is None:
         return f"numba-cuda is not installed: {way_out}"
     try:
-        from cuda.core import Linker
         from numba.cuda.cudadrv.nvvm import NVVM
 
         NVVM()
-        assert Linker
+        importlib.import_module("cuda.core")
     except Exception as error:
         return f"NVIDIA's compiler cannot be loaded ({' '.join(str(error).split())}): {way_out}"
     if disassembler() is None:
