@@ -1,32 +1,46 @@
-"""Compile every CUDA kernel of minidl to PTX, without a GPU, and look for float64 in the float32 versions.
+"""Compile every CUDA kernel of minidl to machine code, without a GPU, and look at what came out.
 
-    pip install 'minidl[cuda13]'
-    python scripts/compile_kernels.py [--cc 7.5] [--dtype float32] [--kernel NAME]
+    pip install 'minidl[cuda13,disassembler]'
+    python scripts/compile_kernels.py [--cc 7.5] [--dtype float32] [--kernel NAME] [--accept]
 
-The argument types of a kernel are those that it is launched with: every operation is called once with a launcher that
-only takes notes. A kernel that no operation launches is an error, so none can be forgotten.
+The argument types of a kernel, and the size of its blocks, are those that it is launched with: every operation is
+called once with a launcher that only takes notes. A kernel that no operation launches is an error, so none can be
+forgotten. The way to machine code is the one of a launch: Numba to LTO-IR, NVIDIA's linker from there.
 
-A float64 instruction in the float32 version of a kernel is an error too. A consumer GPU runs it 32 or 64 times as
-slowly, and it slips in unseen: `x * 0.1` is enough.
+Errors, besides what the compiler refuses:
 
-The table has the lines of PTX, how many of them are float64, and the registers that a thread of the machine code needs.
+    float64      an instruction of double precision in a float32 version: a consumer GPU runs it 32 or 64 times as
+                 slowly, and it slips in unseen: `x * 0.1` is enough
+    stack        arrays in local memory or spilled registers
+    limits       more registers or shared memory than a block of that launch can have
+    difference   figures other than those in scripts/expected_kernels.json; with another compiler than the one it was
+                 written with, they are only reported
+
+The option --accept makes the new figures the expected ones and writes docs/kernels.md.
+
 Exits with 0 if all is well, 1 if not, and 2 if the compiler is not installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import importlib.util
+import math
+import multiprocessing
+import os
 import pkgutil
 import re
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numba
@@ -34,42 +48,60 @@ import numba
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that this file can be run from anywhere
 
 import minidl.cuda
+from scripts import expected_kernels, machine_code
+from scripts.expected_kernels import Expected, Version
 from scripts.kernel_examples import examples
+from scripts.machine_code import Figures
 
-CAPABILITIES = ("7.5", "9.0")
+CAPABILITIES = ("7.5", "8.0", "9.0", "10.0")  # 7.5 is the oldest of CUDA 13
 DTYPES = ("float32", "float64")
 
 
-@dataclass(frozen=True)
-class Compiled:
-    """What came out for one kernel; `problem` is None if all is well, `registers` if the assembler is missing."""
+class Launch(NamedTuple):
+    """A kernel, the types of the arguments that an operation launches it with, and the threads of a block."""
 
-    kernel: str
-    dtype: str
-    capability: str
-    instructions: int = 0
-    float64: int = 0
-    registers: int | None = None
-    problem: str | None = None
+    name: str
+    kernel: Any
+    types: tuple[Any, ...]
+    threads: int
+
+
+class Compiled(NamedTuple):
+    """What came out for one version of a kernel; no figures if it does not compile."""
+
+    version: Version
+    figures: Figures | None
+    problems: list[str]
 
     def __str__(self) -> str:
-        registers = "" if self.registers is None else self.registers
-        figures = f"{self.instructions:>10} {self.float64:>8} {registers:>10}"
-        return f"{self.kernel:<45} {self.dtype:<8} {self.capability:<4} {figures}{'  FAILED' if self.problem else ''}"
+        figures = "".join(f"{figure:>10}" for figure in self.figures or ())
+        kernel, dtype, capability = self.version
+        return f"{kernel:<45} {dtype:<8} {capability:<4}{figures}{'  FAILED' if self.problems else ''}"
 
 
 def compiler_missing() -> str | None:
     """None if kernels can be compiled here, else one sentence with the way out."""
-    way_out = "run pip install 'minidl[cuda13]' (Linux and Windows; it needs no GPU)"
+    way_out = "run pip install 'minidl[cuda13,disassembler]' (Linux and Windows; it needs no GPU)"
     if importlib.util.find_spec("numba_cuda") is None:
         return f"numba-cuda is not installed: {way_out}"
     try:
         from numba.cuda.cudadrv.nvvm import NVVM
 
         NVVM()
+        importlib.import_module("cuda.core")
     except Exception as error:
-        return f"NVIDIA's compiler NVVM cannot be loaded ({' '.join(str(error).split())}): {way_out}"
+        return f"NVIDIA's compiler cannot be loaded ({' '.join(str(error).split())}): {way_out}"
+    if disassembler() is None:
+        return f"NVIDIA's disassembler nvdisasm is not installed: {way_out}"
     return None
+
+
+@functools.cache
+def disassembler() -> str | None:
+    """Where nvdisasm is: in a package, or in a CUDA toolkit."""
+    from cuda.pathfinder import find_nvidia_binary_utility
+
+    return find_nvidia_binary_utility("nvdisasm")
 
 
 # Which kernels there are, and what they are launched with -----------------------------------------------------------
@@ -95,115 +127,184 @@ def _kernels_in(names: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
             yield str(name), value
 
 
-def launched_kernels(dtype: str) -> list[tuple[Any, tuple[Any, ...]]]:
-    """Each kernel that the operations launch, with the types of its arguments."""
-    launches: dict[tuple[Any, tuple[Any, ...]], None] = {}  # a set that keeps the order
+def launched_kernels(dtype: str) -> list[Launch]:
+    """Each kernel that the operations launch, once for each list of types. Raises LookupError without an example."""
+    blocks: dict[tuple[Any, tuple[Any, ...]], int] = {}
 
     def take_notes(kernel, grid, block, *arguments):
-        launches[kernel, tuple(map(numba.typeof, arguments))] = None
+        key = kernel, tuple(map(numba.typeof, arguments))
+        blocks[key] = max(blocks.get(key, 0), math.prod(block))
 
     for example in examples(dtype):
         getattr(minidl.cuda, example.operation)(take_notes, *example.arguments.values())
-    return list(launches)
+    names = {kernel: name for name, kernel in all_kernels().items()}
+    launches: dict[str, Launch] = {}
+    for (kernel, types), threads in blocks.items():
+        name = names.get(kernel, kernel.py_func.__qualname__)
+        while name in launches:  # the same kernel with other types
+            name += "'"
+        launches[name] = Launch(name, kernel, types, threads)
+    return list(launches.values())
 
 
-# From a kernel to PTX, and further to machine code ------------------------------------------------------------------
+# From a kernel to machine code ----------------------------------------------------------------------------------------
 
 
-def compile_kernel(name: str, kernel: Any, types: tuple[Any, ...], dtype: str, capability: str) -> Compiled:
-    """Compile a kernel for argument types and a compute capability such as "7.5"."""
+def compile_kernel(launch: Launch, dtype: str, capability: str) -> Compiled:
+    """Compile a kernel for a compute capability such as "7.5"."""
+    version = Version(launch.name, dtype, capability)
     try:
-        ptx = to_ptx(kernel, types, capability)
-        registers = assemble(ptx, capability)
+        cubin, log = to_cubin(launch, capability)
+        code = machine_code.parse(disassemble(cubin))
+        figures = machine_code.figures(log, code)
     except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return Compiled(name, dtype, capability, problem=f"{type(error).__name__}: {' '.join(lines)[:600]}")
-    instructions = [line for line in ptx_body(ptx) if line.endswith(";") and not line.startswith(".")]
-    float64 = sum(".f64" in instruction for instruction in instructions)
-    problem = f"{float64} float64 instructions in the float32 version" if float64 and dtype == "float32" else None
-    return Compiled(name, dtype, capability, len(instructions), float64, registers, problem)
+        message = " ".join(str(error).replace("\0", "").split())  # NVIDIA's linker ends its text as C does
+        return Compiled(version, None, [f"{type(error).__name__}: {message[:600]}"])
+    return Compiled(version, figures, list(machine_code.problems(figures, code, dtype, launch.threads)))
 
 
-def to_ptx(kernel: Any, types: tuple[Any, ...], capability: str) -> str:
+def to_cubin(launch: Launch, capability: str) -> tuple[bytes, str]:
+    """The machine code, and what the assembler says about it."""
+    from cuda.core import Linker, LinkerOptions, ObjectCode
     from numba import cuda
     from numba.cuda import dispatcher
 
     major, minor = map(int, capability.split("."))
+    target = major, minor, "a" if major >= 9 else ""  # Numba chooses the same
+    options = launch.kernel.targetoptions
     # Numba compiles device functions for the GPU that is present: tell it of one.
     gpu = SimpleNamespace(compute_capability=(major, minor), id=0)
     with mock.patch.object(dispatcher, "get_current_device", lambda: gpu):
-        ptx, _ = cuda.compile_ptx(kernel.py_func, types, cc=(major, minor))
-    return ptx
+        code, _ = cuda.compile(
+            launch.kernel.py_func,
+            launch.types,
+            device=False,
+            abi="numba",
+            fastmath=options.get("fastmath"),
+            launch_bounds=options.get("launch_bounds"),
+            cc=target,
+            output="ltoir",
+        )
+    link_options = LinkerOptions(
+        arch="sm_" + "".join(map(str, target)),
+        max_register_count=options.get("max_registers"),
+        link_time_optimization=True,
+        ptxas_options=["-v"],
+        verbose=True,
+    )
+    linker = Linker(ObjectCode.from_ltoir(code), options=link_options)
+    return linker.link("cubin").code, linker.get_info_log()
 
 
-def ptx_body(ptx: str) -> list[str]:
-    """The lines between the braces of the kernel, without comments."""
-    body = ptx[ptx.index("{") :]
-    return [line.strip() for line in re.sub(r"//.*", "", body).splitlines()]
+def disassemble(cubin: bytes) -> str:
+    """Machine code as text. Raises RuntimeError with what the disassembler says if it refuses."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "kernel.cubin"
+        file.write_bytes(cubin)
+        # The analysis of dataflow finds where computed jumps lead: a quarter of the time, for nothing in these kernels.
+        command = [str(disassembler()), "--print-code", "--no-dataflow", file]
+        done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"nvdisasm: {done.stderr}")
+    return done.stdout
 
 
-def assemble(ptx: str, capability: str) -> int | None:
-    """Assemble PTX to machine code; returns the number of registers, or None without an assembler.
+def compile_all(versions: Sequence[Version]) -> Iterator[Compiled]:
+    """Compile on all cores. One version alone is compiled in this process: starting another takes longer."""
+    processes = min(os.cpu_count() or 1, len(versions))
+    if processes <= 1:
+        yield from map(_compile, versions)
+        return
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(_compile, versions, chunksize=4)
 
-    Raises RuntimeError if the assembler refuses it.
-    """
-    try:
-        from cuda.core import Linker, LinkerOptions, ObjectCode
-    except ImportError:
-        return None
-    options = LinkerOptions(arch=f"sm_{capability.replace('.', '')}", ptxas_options=["-v"], verbose=True)
-    linker = Linker(ObjectCode.from_ptx(ptx.encode()), options=options)
-    linker.link("cubin")
-    used = re.search(r"[Uu]sed (\d+) registers", linker.get_info_log())
-    return int(used[1]) if used else None
+
+def _compile(version: Version) -> Compiled:
+    """By its name, because a kernel cannot travel to another process."""
+    return compile_kernel(_launches(version.dtype)[version.kernel], version.dtype, version.capability)
+
+
+@functools.cache
+def _launches(dtype: str) -> dict[str, Launch]:
+    return {launch.name: launch for launch in launched_kernels(dtype)}
 
 
 # The command --------------------------------------------------------------------------------------------------------
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Compile every CUDA kernel of minidl to PTX, without a GPU.")
-    parser.add_argument("--cc", action="append", metavar="7.5", help="compute capability (default: 7.5 and 9.0)")
+    parser = argparse.ArgumentParser(description="Compile every CUDA kernel of minidl to machine code, without a GPU.")
+    parser.add_argument("--cc", action="append", metavar="7.5", help=f"(default: {', '.join(CAPABILITIES)})")
     parser.add_argument("--dtype", action="append", choices=DTYPES, help="(default: both)")
     parser.add_argument("--kernel", default="", metavar="NAME", help="only kernels whose name contains this")
+    parser.add_argument("--accept", action="store_true", help="make the figures the expected ones")
     options = parser.parse_args(arguments)
     for capability in options.cc or ():
         if not re.fullmatch(r"\d+\.\d", capability):
             parser.error(f"--cc got {capability!r}; expected a compute capability such as 7.5")
+    everything = not (options.cc or options.dtype or options.kernel)
+    if options.accept and not everything:
+        parser.error(
+            "--accept got a choice of kernels; expected no --cc, --dtype or --kernel, as the file has them all"
+        )
 
     missing = compiler_missing()
     if missing:
         print(missing, file=sys.stderr)
         return 2
     try:
-        launches = {dtype: launched_kernels(dtype) for dtype in options.dtype or DTYPES}
+        launches = [(dtype, launch) for dtype in options.dtype or DTYPES for launch in launched_kernels(dtype)]
     except LookupError as error:  # an operation without an example
         print(error.args[0], file=sys.stderr)
         return 1
+    versions = [
+        Version(launch.name, dtype, capability)
+        for dtype, launch in launches
+        if options.kernel in launch.name
+        for capability in options.cc or CAPABILITIES
+    ]
 
     start = time.perf_counter()
-    names = {kernel: name for name, kernel in all_kernels().items()}
-    problems, launched, count = [], set(), 0
-    print(f"{'kernel':<45} {'dtype':<8} {'cc':<4} {'PTX lines':>10} {'float64':>8} {'registers':>10}")
-    for dtype, kernels in launches.items():
-        for kernel, types in kernels:
-            launched.add(kernel)
-            name = names.get(kernel, kernel.py_func.__qualname__)
-            for capability in (options.cc or CAPABILITIES) if options.kernel in name else ():
-                done = compile_kernel(name, kernel, types, dtype, capability)
-                count += 1
-                print(done, flush=True)
-                if done.problem:
-                    problems.append(f"{name} ({dtype}, {capability}): {done.problem}")
-    problems += [f"{name}: no operation launches it" for kernel, name in names.items() if kernel not in launched]
-    if not count:
+    print(f"{'kernel':<45} {'dtype':<8} {'cc':<4}" + "".join(f"{figure:>10}" for figure in Figures._fields))
+    problems, found = [], {}
+    for done in compile_all(versions):
+        print(done, flush=True)
+        problems += [f"{done.version}: {problem}" for problem in done.problems]
+        if done.figures:
+            found[done.version] = done.figures
+    launched = {launch.kernel for _, launch in launches}
+    problems += [
+        f"{name}: no operation launches it" for name, kernel in all_kernels().items() if kernel not in launched
+    ]
+    if not versions:
         problems.append(f"--kernel got {options.kernel!r}, which is in the name of no kernel")
+    print(f"\n{len(versions)} versions in {time.perf_counter() - start:.0f} s, {len(problems)} problems")
 
-    seconds = time.perf_counter() - start
-    print(f"\n{count} versions of {len(launched)} kernels in {seconds:.0f} s, {len(problems)} problems")
+    if options.accept and not problems:
+        expected_kernels.write(Expected(expected_kernels.compiler(), found))
+    else:
+        problems += compare(found, everything)
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0
+
+
+def compare(found: dict[Version, Figures], everything: bool) -> list[str]:
+    """The differences from the expected figures; with another compiler they are printed, and the list is empty."""
+    expected = expected_kernels.read()
+    differences = list(expected_kernels.differences(expected.kernels, found))
+    if everything:
+        differences += [f"{name}: expected, but not there" for name in expected.kernels if name not in found]
+    current = expected_kernels.compiler()
+    if differences and current == expected.compiler:
+        return [*differences, "If these differences are meant: python scripts/compile_kernels.py --accept"]
+    if differences:
+        was, now = (
+            ", ".join(f"{name} {compiler[name]}" for name in current) for compiler in (expected.compiler, current)
+        )
+        print(f"The expected figures are those of another compiler ({was}; here {now}), so these are no problems:")
+        print("\n".join(differences))
+    return []
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import runpy
 from pathlib import Path
 
 import minidl as dl
+from scripts import expected_kernels
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -16,6 +17,10 @@ DOCS = ROOT / "docs"
 def test_the_page_of_initializers_is_what_the_tables_say():
     written = (DOCS / "initializers.md").read_text(encoding="utf-8")
     assert runpy.run_path(str(DOCS / "initializer_table.py"))["page"]() == written
+
+
+def test_the_page_of_kernels_is_what_the_expected_figures_say():
+    assert expected_kernels.page(expected_kernels.read()) == expected_kernels.PAGE.read_text(encoding="utf-8")
 
 
 ROW = re.compile(r"^\| .* \|$", re.MULTILINE)

@@ -16,7 +16,10 @@ from numba import cuda
 import minidl.cuda
 from minidl.cuda import dense
 from minidl.scalar.activations import ACTIVATIONS
-from scripts import compile_kernels, kernel_examples
+from scripts import compile_kernels, expected_kernels, kernel_examples
+from scripts.compile_kernels import Compiled, Launch
+from scripts.expected_kernels import Expected, Version
+from scripts.machine_code import Figures
 
 SCRIPT = Path(compile_kernels.__file__)
 needs_compiler = pytest.mark.skipif(
@@ -32,14 +35,32 @@ def test_every_kernel_is_found_and_launched():
     assert {f"activations.BACKWARD[{name}]" for name in ACTIVATIONS} <= kernels.keys()
     assert not [name for name in kernels if "warp_sum" in name or "_load" in name]  # these are device functions
     for dtype in compile_kernels.DTYPES:
-        assert {kernel for kernel, _ in compile_kernels.launched_kernels(dtype)} == set(kernels.values())
+        launches = compile_kernels.launched_kernels(dtype)
+        assert {launch.name: launch.kernel for launch in launches} == kernels
+        threads = {launch.name: launch.threads for launch in launches}
+        assert (threads["dense.product"], threads["dropout.advance"], threads["batchnorm.statistics"]) == (256, 1, 256)
 
 
 def test_the_types_are_those_of_the_dtype():
     for dtype in compile_kernels.DTYPES:
         other = {"float32": "float64", "float64": "float32"}[dtype]
-        for _, types in compile_kernels.launched_kernels(dtype):
-            assert not [found for found in types if other in str(found)]
+        for launch in compile_kernels.launched_kernels(dtype):
+            assert not [found for found in launch.types if other in str(found)]
+
+
+def test_a_kernel_with_two_lists_of_types_is_compiled_for_both(monkeypatch):
+    kernel = compile_kernels.all_kernels()["dense.add_row"]
+
+    def twice(launch, *arguments):
+        for dtype, block in (("float32", (16, 16)), ("float64", (8, 4)), ("float32", (8, 4))):
+            launch(kernel, (1,), block, np.zeros((2, 2), dtype))
+
+    monkeypatch.setattr(minidl.cuda, "add", twice)
+    launches = [launch for launch in compile_kernels.launched_kernels("float32") if launch.kernel is kernel]
+    assert [(launch.name, launch.threads) for launch in launches[1:]] == [
+        ("dense.add_row'", 256),
+        ("dense.add_row''", 32),
+    ]
 
 
 def test_an_operation_without_an_example_is_an_error(monkeypatch, capsys):
@@ -55,7 +76,7 @@ def test_without_numba_cuda_it_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert compile_kernels.main([]) == 2
     message = capsys.readouterr().err
-    assert "numba-cuda is not installed: run pip install 'minidl[cuda13]'" in message
+    assert "numba-cuda is not installed: run pip install 'minidl[cuda13,disassembler]'" in message
     assert len(message.splitlines()) == 1
 
 
@@ -66,49 +87,218 @@ def test_a_compute_capability_that_is_none(capsys):
     assert "--cc got 'sm_75'; expected a compute capability such as 7.5" in capsys.readouterr().err
 
 
+# The expected figures -------------------------------------------------------------------------------------------------
+
+FIGURES = Figures(registers=29, shared=2176, stack=0, loop=118, fma=16)
+VERSION = Version("dense.product", "float32", "9.0")
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """Stands in for the compiler: returns the list of what comes out of it, and what is expected."""
+    results = [Compiled(VERSION, FIGURES, [])]
+    expected = Expected(expected_kernels.compiler(), {VERSION: FIGURES})
+    monkeypatch.setattr(compile_kernels, "compiler_missing", lambda: None)
+    monkeypatch.setattr(compile_kernels, "compile_all", lambda versions: iter(results))
+    monkeypatch.setattr(expected_kernels, "read", lambda: expected)
+    return results, expected
+
+
+def test_the_file_has_every_kernel():
+    names = [
+        Version(launch.name, dtype, capability)
+        for dtype in compile_kernels.DTYPES
+        for launch in compile_kernels.launched_kernels(dtype)
+        for capability in compile_kernels.CAPABILITIES
+    ]
+    assert list(expected_kernels.read().kernels) == names
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    other = Version("dense.FORWARD[relu]", "float32", "9.0")
+    expected = Expected({"python": "3.11", "numba": "0.68"}, {VERSION: FIGURES, other: FIGURES._replace(fma=0)})
+    expected_kernels.write(expected, tmp_path / "expected.json", tmp_path / "kernels.md")
+    assert expected_kernels.read(tmp_path / "expected.json") == expected
+    assert len((tmp_path / "expected.json").read_text().splitlines()) == 6
+    text = (tmp_path / "kernels.md").read_text(encoding="utf-8")
+    assert "| `dense.product` | 29 | 2176 | 118 | 14 |" in text
+    assert "Compiled with python 3.11, numba 0.68." in text
+
+
+def test_the_page_shows_where_targets_differ():
+    older = VERSION._replace(capability="7.5")
+    without = Figures(registers=38, shared=0, stack=0, loop=0, fma=0)
+    text = expected_kernels.page(Expected({}, {older: without, VERSION: FIGURES}))
+    assert "for\ncompute capability 7.5 / 9.0" in text
+    assert "| `dense.product` | 38 / 29 | 0 / 2176 | 0 / 118 | 0 / 14 |" in text
+    text = expected_kernels.page(Expected({}, {older: without, VERSION: without}))
+    assert "| `dense.product` | 38 |  |  |  |" in text
+
+
+def test_as_expected(compiled, capsys):
+    assert compile_kernels.main(["--kernel", "dense.product"]) == 0
+    assert "29      2176         0       118        16" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("figure", Figures._fields)
+def test_a_difference_fails_and_says_how_to_accept_it(compiled, capsys, figure):
+    compiled[1].kernels[VERSION] = FIGURES._replace(**{figure: 5})
+    assert compile_kernels.main(["--kernel", "dense.product"]) == 1
+    change = f"dense.product (float32, 9.0): {figure} 5 → {getattr(FIGURES, figure)}"
+    advice = "If these differences are meant: python scripts/compile_kernels.py --accept"
+    assert capsys.readouterr().err.splitlines() == [change, advice]
+
+
+def test_a_new_kernel_and_one_that_is_gone_are_differences(compiled, capsys):
+    gone = compiled[1].kernels.pop(VERSION), VERSION._replace(kernel="dense.old")
+    compiled[1].kernels[gone[1]] = gone[0]
+    assert compile_kernels.main(["--dtype", "float32"]) == 1
+    assert "dense.product (float32, 9.0): new" in (message := capsys.readouterr().err)
+    assert "dense.old" not in message  # not asked for
+    assert compile_kernels.main([]) == 1
+    assert "dense.old (float32, 9.0): expected, but not there" in capsys.readouterr().err
+
+
+def test_with_another_compiler_a_difference_is_only_reported(compiled, capsys):
+    compiled[1].compiler["numba-cuda"] = "0.20"
+    compiled[1].kernels[VERSION] = FIGURES._replace(registers=5)
+    assert compile_kernels.main(["--kernel", "dense.product"]) == 0
+    printed = capsys.readouterr()
+    assert "of another compiler (python" in printed.out and "numba-cuda 0.20" in printed.out
+    assert printed.out.endswith("dense.product (float32, 9.0): registers 5 → 29\n")
+    assert not printed.err
+
+
+def test_accept_writes_what_was_found(compiled, monkeypatch):
+    compiled[1].kernels.clear()
+    written = []
+    monkeypatch.setattr(expected_kernels, "write", written.append)
+    assert compile_kernels.main(["--accept"]) == 0
+    assert written == [Expected(expected_kernels.compiler(), {VERSION: FIGURES})]
+
+
+def test_accept_writes_nothing_if_there_is_a_problem(compiled, monkeypatch, capsys):
+    compiled[0].append(Compiled(VERSION, None, ["TypingError: no"]))
+    monkeypatch.setattr(expected_kernels, "write", None)
+    assert compile_kernels.main(["--accept"]) == 1
+    assert "dense.product (float32, 9.0): TypingError: no" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("choice", [["--cc", "7.5"], ["--dtype", "float32"], ["--kernel", "dense"]])
+def test_accept_needs_every_kernel(choice, capsys):
+    with pytest.raises(SystemExit):
+        compile_kernels.main(["--accept", *choice])
+    assert "--accept got a choice of kernels; expected no --cc, --dtype or --kernel" in capsys.readouterr().err
+
+
+# A real compiler ------------------------------------------------------------------------------------------------------
+
+
 @needs_compiler
 @pytest.mark.parametrize("name", ["dense.product_at", "batchnorm.statistics", "losses.softmax_losses"])
 @pytest.mark.parametrize("dtype", compile_kernels.DTYPES)
 def test_kernels_compile(name, dtype):
-    kernel = compile_kernels.all_kernels()[name]
-    ((_, types),) = [found for found in compile_kernels.launched_kernels(dtype) if found[0] is kernel]
+    (launch,) = [launch for launch in compile_kernels.launched_kernels(dtype) if launch.name == name]
     for capability in compile_kernels.CAPABILITIES:
-        done = compile_kernels.compile_kernel(name, kernel, types, dtype, capability)
-        assert done.problem is None
-        assert done.instructions > 20
-        assert (done.float64 > 0) == (dtype == "float64")
+        done = compile_kernels.compile_kernel(launch, dtype, capability)
+        assert not done.problems
+        assert 16 <= done.figures.registers < 128
+        assert done.figures.shared % 512 == 0 or name == "dense.product_at"
+        assert done.figures.loop > 20
 
 
 @needs_compiler
-def test_the_ptx_is_for_the_capability():
-    for capability in compile_kernels.CAPABILITIES:
-        ptx = compile_kernels.to_ptx(_kernel(lambda x: x[0]), (VECTOR,), capability)
-        assert f".target sm_{capability.replace('.', '')}" in ptx
+def test_the_tile_of_the_matrix_product():
+    for dtype, size in (("float32", 4), ("float64", 8)):
+        launch = next(launch for launch in compile_kernels.launched_kernels(dtype) if launch.name == "dense.product")
+        figures = compile_kernels.compile_kernel(launch, dtype, "9.0").figures
+        assert figures.shared == 2 * dense.TILE * dense.PITCH * size
+        assert figures.fma == dense.TILE  # the walk through the tile is unrolled
 
 
-def _kernel(function):
+@needs_compiler
+@pytest.mark.parametrize(("capability", "target"), [("7.5", "sm_75"), ("8.0", "sm_80"), ("9.0", "sm_90a")])
+def test_the_machine_code_is_for_the_capability(capability, target):
+    cubin, log = compile_kernels.to_cubin(_launch(lambda x: x[0]), capability)
+    assert f"for '{target}'" in log
+    assert f".target\t{target}" in compile_kernels.disassemble(cubin)
+
+
+@needs_compiler
+def test_what_the_disassembler_refuses():
+    with pytest.raises(RuntimeError, match="nvdisasm: "):
+        compile_kernels.disassemble(b"no machine code")
+
+
+def _kernel(function, **options):
     """A kernel that stores `function(x)` into its argument."""
     function = cuda.jit(device=True)(function)
 
-    @cuda.jit
+    @cuda.jit(**options)
     def store(x):
         x[0] = function(x)
 
     return store
 
 
-@needs_compiler
-@pytest.mark.parametrize("function", [lambda x: x[0] * 0.1, lambda x: x[0] / x.size, lambda x: math.sqrt(x.size)])
-def test_a_float64_instruction_in_a_float32_kernel_is_a_problem(function):
-    done = compile_kernels.compile_kernel("store", _kernel(function), (VECTOR,), "float32", "9.0")
-    assert done.float64 > 0
-    assert done.problem == f"{done.float64} float64 instructions in the float32 version"
+def _launch(function, threads=256, **options):
+    return Launch("planted", _kernel(function, **options), (VECTOR,), threads)
+
+
+def _many_values(count=90):
+    """A function of x that needs `count` values of x at the same time: each is used in two sums far from each other."""
+    loads = [f"    x{i} = x[x.size + {i}]" for i in range(count)]
+    forth, back = ([f"(x{i} * x{(i * step) % count})" for i in range(count)] for step in (7, 11))
+    body = [*loads, "    syncthreads()", f"    return ({' + '.join(forth)}) * ({' - '.join(back)})"]
+    names = {"syncthreads": cuda.syncthreads}
+    exec("\n".join(["def many(x):", *body]), names)
+    return names["many"]
+
+
+def _scratch(x):
+    array = cuda.local.array(512, numba.float32)
+    for i in range(512):
+        array[i] = x[i]
+    return array[x.size]
+
+
+def _tile(x):
+    array = cuda.shared.array(20000, numba.float32)
+    array[cuda.threadIdx.x] = x[0]
+    cuda.syncthreads()
+    return array[x.size]
+
+
+PLANTED = {
+    "constant": (lambda: _launch(lambda x: x[0] * 0.1), "float64 instructions in the float32 version (DMUL, F2F."),
+    "quotient": (lambda: _launch(lambda x: x[0] / x.size), "float64 instructions in the float32 version ("),
+    "root": (lambda: _launch(lambda x: math.sqrt(x.size)), "float64 instructions in the float32 version ("),
+    "local array": (lambda: _launch(_scratch), "2048 bytes of stack in a thread"),
+    "spill": (lambda: _launch(_many_values(), max_registers=32), "bytes of stack in a thread"),
+    "registers": (lambda: _launch(_many_values(), 1024), "registers in each of the 1024 threads of a block"),
+    "name": (lambda: _launch(lambda x: x.no_such_name), "no_such_name"),
+    "shared": (lambda: _launch(_tile), "shared"),
+}
 
 
 @needs_compiler
-def test_a_kernel_that_does_not_compile_is_a_problem():
-    done = compile_kernels.compile_kernel("store", _kernel(lambda x: x.no_such_name), (VECTOR,), "float32", "9.0")
-    assert "no_such_name" in done.problem
+@pytest.mark.parametrize("mistake", PLANTED)
+@pytest.mark.parametrize("capability", ["7.5", "10.0"])
+def test_a_planted_mistake_is_noticed(monkeypatch, capsys, mistake, capability):
+    launch, message = PLANTED[mistake][0](), PLANTED[mistake][1]
+    monkeypatch.setattr(compile_kernels, "launched_kernels", lambda dtype: [launch])
+    monkeypatch.setattr(compile_kernels, "all_kernels", dict)
+    compile_kernels._launches.cache_clear()
+    assert compile_kernels.main(["--dtype", "float32", "--cc", capability]) == 1
+    compile_kernels._launches.cache_clear()
+    named = [line for line in capsys.readouterr().err.splitlines() if message in line]
+    assert len(named) == 1 and named[0].startswith(f"planted (float32, {capability}): ")
+
+
+@needs_compiler
+def test_a_kernel_at_its_limit_is_no_problem():
+    done = compile_kernels.compile_kernel(_launch(_many_values(), threads=256), "float32", "9.0")
+    assert done.figures.registers > 64 and not done.problems
 
 
 @needs_compiler
@@ -122,13 +312,13 @@ def test_a_kernel_that_no_operation_launches_fails(monkeypatch, capsys):
 
 @needs_compiler
 def test_the_command():
-    arguments = ["--kernel", "dense.add_row", "--cc", "7.5", "--dtype", "float32"]
-    done = subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True, timeout=120)
+    arguments = ["--kernel", "dense.add_row", "--cc", "7.5", "--dtype", "float32", "--dtype", "float64"]
+    done = subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    header, row, _, summary = done.stdout.splitlines()
-    assert header.split() == ["kernel", "dtype", "cc", "PTX", "lines", "float64", "registers"]
-    assert row.split()[:3] == ["dense.add_row", "float32", "7.5"] and row.split()[4] == "0"
-    assert summary.startswith("1 versions of ") and summary.endswith("0 problems")
+    header, *rows, _, summary = done.stdout.splitlines()[:5]
+    assert header.split() == ["kernel", "dtype", "cc", *Figures._fields]
+    assert [row.split()[:3] for row in rows] == [["dense.add_row", dtype, "7.5"] for dtype in compile_kernels.DTYPES]
+    assert summary.startswith("2 versions in ") and summary.endswith("0 problems")
 
 
 @needs_compiler

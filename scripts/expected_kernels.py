@@ -1,0 +1,118 @@
+"""The figures that the machine code of each kernel is expected to have: their file, their page, and the comparison.
+
+`python scripts/compile_kernels.py --accept` writes `scripts/expected_kernels.json` and `docs/kernels.md`.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+from minidl.files import write_whole
+from scripts.machine_code import Figures
+
+FILE = Path(__file__).with_suffix(".json")
+PAGE = Path(__file__).parent.parent / "docs" / "kernels.md"
+PACKAGES = ("numba", "numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink")  # from Python to machine code, in this order
+HEAD = """# What the kernels cost
+
+This page is written by `python scripts/compile_kernels.py --accept`. It shows the machine code of every CUDA kernel for
+compute capability {capabilities}, as the compiler makes it; no GPU has run it for this page.
+
+- **registers**: 32-bit registers of a thread. A multiprocessor has 65536; the more a thread takes, the fewer threads
+  are there to hide the memory's latency.
+- **shared**: bytes of shared memory of a block.
+- **inner loop**: instructions of the longest loop that contains no other; empty if there is no loop.
+- **FMA**: the share of these that are fused multiply-adds, in percent: what a matrix product is there for. The others
+  load, compute addresses and count.
+
+Where the targets differ, a cell has a number for each, in this order. The stack of every kernel is empty: nothing is
+spilled to local memory, and the check fails if that changes. In the float32 versions no instruction is float64.
+
+Compiled with {compiler}.
+"""
+
+
+class Version(NamedTuple):
+    """One kernel for one dtype and one compute capability, such as "9.0"."""
+
+    kernel: str
+    dtype: str
+    capability: str
+
+    def __str__(self) -> str:
+        return f"{self.kernel} ({self.dtype}, {self.capability})"
+
+
+class Expected(NamedTuple):
+    """Figures, and the versions of the compiler that they belong to."""
+
+    compiler: dict[str, str]
+    kernels: dict[Version, Figures]
+
+
+def compiler() -> dict[str, str]:
+    """The versions on which the machine code depends: of Python, whose bytecode Numba reads, and of each package."""
+    return {"python": ".".join(platform.python_version_tuple()[:2]), **{name: _version(name) for name in PACKAGES}}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # it may come with a CUDA toolkit instead
+        return "unknown"
+
+
+def read(file: Path = FILE) -> Expected:
+    content = json.loads(file.read_text(encoding="utf-8"))
+    kernels = {Version(*name.split()): Figures(*figures) for name, figures in content["kernels"].items()}
+    return Expected(content["compiler"], kernels)
+
+
+def write(expected: Expected, file: Path = FILE, page_file: Path = PAGE) -> None:
+    """Write the file, one line for each version so that a change is easy to review, and the page."""
+    lines = [f"  {json.dumps(' '.join(name))}: {json.dumps(figures)}" for name, figures in expected.kernels.items()]
+    with write_whole(file, "w") as opened:
+        opened.write(f'{{"compiler": {json.dumps(expected.compiler)},\n "figures": {json.dumps(Figures._fields)},\n')
+        opened.write(' "kernels": {\n' + ",\n".join(lines) + "\n}}\n")
+    with write_whole(page_file, "w") as opened:
+        opened.write(page(expected))
+
+
+def differences(expected: Mapping[Version, Figures], found: Mapping[Version, Figures]) -> Iterator[str]:
+    """A sentence for each version that was compiled and is not as expected."""
+    for name, figures in found.items():
+        if name not in expected:
+            yield f"{name}: new"
+            continue
+        pairs = zip(Figures._fields, expected[name], figures, strict=True)
+        changes = [f"{figure} {before} → {now}" for figure, before, now in pairs if before != now]
+        if changes:
+            yield f"{name}: {', '.join(changes)}"
+
+
+def page(expected: Expected) -> str:
+    """The text of the page."""
+    capabilities = list(dict.fromkeys(name.capability for name in expected.kernels))
+    versions = ", ".join(f"{package} {number}" for package, number in expected.compiler.items())
+    text = HEAD.format(capabilities=" / ".join(capabilities), compiler=versions)
+    for dtype in dict.fromkeys(name.dtype for name in expected.kernels):
+        text += f"\n## {dtype}\n\n| kernel | registers | shared | inner loop | FMA |\n|---|---|---|---|---|\n"
+        for kernel in dict.fromkeys(name.kernel for name in expected.kernels):
+            targets = [expected.kernels[Version(kernel, dtype, capability)] for capability in capabilities]
+            registers, shared, _, loop, fma = zip(*targets, strict=True)
+            share = [round(100 * n / length) if length else 0 for n, length in zip(fma, loop, strict=True)]
+            cells = [_cell(numbers) for numbers in (registers, shared, loop, share)]
+            text += f"| `{kernel}` | {' | '.join(cells)} |\n"
+    return text
+
+
+def _cell(numbers: Sequence[int]) -> str:
+    """One number if the targets agree, and none if it is 0."""
+    if len(set(numbers)) == 1:
+        return str(numbers[0] or "")
+    return " / ".join(map(str, numbers))

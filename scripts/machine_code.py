@@ -1,0 +1,137 @@
+"""What NVIDIA's assembler and disassembler say about a kernel, read from their text; this file runs without them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+# CUDA C++ Programming Guide, "Technical Specifications per Compute Capability": the same from 7.5 to 10.0.
+REGISTERS_OF_A_BLOCK = 65536  # of 32 bits
+REGISTERS_AT_ONCE = 8  # a thread gets them in multiples of this
+STATIC_SHARED = 48 * 1024  # bytes that a block may have without asking for more at the launch
+
+
+class Figures(NamedTuple):
+    """What one kernel costs on one target."""
+
+    registers: int  # of 32 bits, a thread
+    shared: int  # bytes, a block
+    stack: int  # bytes of slow local memory, a thread: arrays that are indexed at run time, and what is spilled
+    loop: int  # instructions of the inner loop; 0 if the kernel has none
+    fma: int  # how many of these are fused multiply-adds
+
+
+class Instruction(NamedTuple):
+    """One line of machine code: "@P0 BRA `(.L_x_2)" is a branch to ".L_x_2" under a condition."""
+
+    opcode: str
+    conditional: bool
+    target: str | None  # the label that it names
+
+
+class Code(NamedTuple):
+    """The instructions of a kernel, and before which of them each label stands."""
+
+    instructions: list[Instruction]
+    labels: dict[str, int]
+
+
+_LINE = re.compile(
+    r"""^(?P<label>\.L_\w+): |
+    ^\s+/\*[0-9a-f]{4,}\*/ \s+ (?P<predicate>@!?U?P\w+\s+)? (?P<opcode>[A-Z][\w.]*) (?P<operands>[^;\n]*)""",
+    re.MULTILINE | re.VERBOSE,
+)
+
+
+def parse(disassembly: str) -> Code:
+    """The output of `nvdisasm -c` for a file with one kernel. Raises ValueError if there is no instruction in it."""
+    instructions, labels = [], {}
+    for line in _LINE.finditer(disassembly):
+        if line["label"]:
+            labels[line["label"]] = len(instructions)
+            continue
+        before, _, target = line["operands"].partition("`(")
+        conditional = bool(line["predicate"] or (target and before.strip()))  # "BRA.DIV UR4, `(.L_x_9)" has no "@"
+        instructions.append(Instruction(line["opcode"], conditional, target.partition(")")[0] or None))
+    if not instructions:
+        raise ValueError(f"the disassembler shows no instruction: {disassembly[:200]!r}")
+    return Code(instructions, labels)
+
+
+def figures(assembler_log: str, code: Code) -> Figures:
+    """From what the assembler says with the option -v, and the code. Raises ValueError if the log lacks a figure."""
+    registers = re.search(r"Used (\d+) registers", assembler_log)
+    stack = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", assembler_log)
+    if not registers or not stack:
+        raise ValueError(f"the assembler does not say which registers or stack are used: {assembler_log!r}")
+    shared = re.search(r"(\d+) bytes smem", assembler_log)  # left out if it is 0
+    loop = inner_loop(code)
+    fma = sum(re.match(r"[FD]FMA", instruction.opcode) is not None for instruction in loop)
+    return Figures(int(registers[1]), int(shared[1]) if shared else 0, int(stack[1]), len(loop), fma)
+
+
+def problems(found: Figures, code: Code, dtype: str, threads: int) -> Iterator[str]:
+    """What must not be, in a kernel whose arrays have `dtype` and whose blocks have `threads` threads."""
+    double = float64_opcodes(code)
+    if dtype == "float32" and double:
+        kinds = ", ".join(sorted(set(double)))
+        yield f"{len(double)} float64 instructions in the float32 version ({kinds})"
+    if found.stack:
+        yield f"{found.stack} bytes of stack in a thread: an array without constant indices, or spilled registers"
+    registers = -(-found.registers // REGISTERS_AT_ONCE) * REGISTERS_AT_ONCE * threads
+    if registers > REGISTERS_OF_A_BLOCK:
+        needed = f"{found.registers} registers in each of the {threads} threads of a block"
+        yield f"{needed}: {registers} with rounding; a block can have {REGISTERS_OF_A_BLOCK}"
+    if found.shared > STATIC_SHARED:
+        yield f"{found.shared} bytes of shared memory in a block; without asking it can have {STATIC_SHARED}"
+
+
+def float64_opcodes(code: Code) -> list[str]:
+    """The opcodes of double precision: DADD, DFMA and their kin, conversions such as F2F.F64.F32, MUFU.RCP64H."""
+    pattern = re.compile(r"D(?!EPBAR)|.*(\.F64|64H)")  # DEPBAR waits for memory
+    return [instruction.opcode for instruction in code.instructions if pattern.match(instruction.opcode)]
+
+
+def inner_loop(code: Code) -> list[Instruction]:
+    """The longest loop that contains no other: the unrolled one, where the rest that is left over has its own."""
+    loops = list(_loops(code))
+    inner = [
+        (start, end)
+        for start, end in loops
+        if not any((start, end) != (s, e) and start <= s and e <= end for s, e in loops)
+    ]
+    start, end = max(inner, key=lambda loop: loop[1] - loop[0], default=(0, -1))
+    return code.instructions[start : end + 1]
+
+
+def _loops(code: Code) -> Iterator[tuple[int, int]]:
+    """First and last instruction of each loop.
+
+    Not every jump back closes one: rare paths stand behind the end of the kernel and jump back from there. A loop
+    reaches its jump without leaving the range between the two. (A kernel ends with an instruction that jumps to
+    itself; it is no loop either.)
+    """
+    for end, instruction in enumerate(code.instructions):
+        start = code.labels.get(instruction.target or "", end)
+        if instruction.opcode.startswith("BRA") and start < end and _reaches(code, start, end):
+            yield start, end
+
+
+def _reaches(code: Code, start: int, end: int) -> bool:
+    """Whether `end` can follow on `start` without an instruction outside start … end."""
+    seen, waiting = set(), [start]
+    while waiting:
+        here = waiting.pop()
+        if here == end:
+            return True
+        if here in seen or not start <= here < end:
+            continue
+        seen.add(here)
+        opcode, conditional, target = code.instructions[here]
+        jumps, leaves = opcode.startswith("BRA"), opcode.startswith(("EXIT", "RET"))
+        if jumps and target in code.labels:
+            waiting.append(code.labels[target])
+        if conditional or not (jumps or leaves):
+            waiting.append(here + 1)
+    return False
