@@ -62,7 +62,8 @@ def draw_accesses(trace: Trace, path: str | os.PathLike[str], block: Sequence[in
                 _draw_panel(axes, touching, windows[array], trace.block_shape, colliding)
                 worst = max(conflicts.get(access, 1) for access in touching)
                 note = f": {worst}-way bank conflict" if worst > 1 else ""
-                axes.set_title(f"step {step}, {' '.join(array)}{note}", fontsize="small")
+                part = "" if all(_inside(a, windows[array]) for a in touching) else " (part)"
+                axes.set_title(f"step {step}, {' '.join(array)}{part}{note}", fontsize="small")
             else:
                 axes.set_axis_off()
     steps_shown = f"{len(shown)} of {len(steps)} steps between barriers" if len(shown) < len(steps) else "step by step"
@@ -75,7 +76,7 @@ def draw_accesses(trace: Trace, path: str | os.PathLike[str], block: Sequence[in
 
 
 def _cell(access: Access) -> tuple[int, int]:
-    """Row and column: a vector is one row, and of more than two dimensions the leading ones become one."""
+    """Row and column: a vector is one row, and of more than two dimensions the last two count."""
     *leading, column = access.element
     return (leading[-1] if leading else 0), column
 
@@ -87,14 +88,18 @@ def _window(accesses: Iterable[Access]) -> tuple[tuple[int, int], tuple[int, int
     return first, (min(max(rows) + 1, first[0] + MAX_CELLS), min(max(columns) + 1, first[1] + MAX_CELLS))
 
 
+def _inside(access: Access, window: Any) -> bool:
+    row, column = _cell(access)
+    return row < window[1][0] and column < window[1][1]
+
+
 def _draw_panel(axes: Any, here: list[Access], window: Any, block_shape: Any, colliding: set[Access]) -> None:
     (top, left), (bottom, right) = window
     cells = defaultdict(list)
     for access in here:
-        cells[_cell(access)].append(access)
+        if _inside(access, window):
+            cells[_cell(access)].append(access)
     for (row, column), touching in cells.items():
-        if row >= bottom or column >= right:
-            continue
         kinds = {access.kind for access in touching}
         style = STYLES["read" if kinds == {"read"} else "written" if kinds == {"write"} else "read and written"]
         corner = (column - 0.5, row - 0.5)

@@ -146,6 +146,9 @@ class Trace:
     def plot(self, path: str | os.PathLike[str], block: Sequence[int] = (0, 0, 0)) -> None:
         """Draw into a file which elements each thread of `block` reads and writes, from barrier to barrier.
 
+        A panel shows the last two dimensions of an array, up to 32 × 32 elements, with the number of the thread in
+        the block (x runs fastest); "4×" are four threads. The first six steps are drawn.
+
         Raises ValueError for a block that accesses nothing.
         """
         from minidl.diagnostics.accesses import draw_accesses

@@ -174,7 +174,9 @@ def all_in_a_branch(y):
 def test_a_vote_that_a_lane_never_joins():
     with pytest.raises(BarrierError, match=r"waits at ballot_sync .* mask 0xffffffff, but thread \(5, 0, 0\) .* ended"):
         launch(ballot_in_a_branch, 1, 32, np.zeros(32, np.int64))
-    with pytest.raises(BarrierError, match=r"waits at all_sync .* thread \(5, 0, 0\) of the same warp waits at any_sync"):
+    with pytest.raises(
+        BarrierError, match=r"waits at all_sync .* thread \(5, 0, 0\) of the same warp waits at any_sync"
+    ):
         launch(all_in_a_branch, 1, 32, np.zeros(32, np.int64))
 
 
