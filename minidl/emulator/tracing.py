@@ -207,7 +207,7 @@ class _Recorder(Observer):
                 colliding = tuple(access for access, n in zip(accesses, rounds, strict=True) if n > 1)
                 yield WarpAccess(accesses, 0, 0, max(rounds), colliding)
             else:
-                sectors = {byte // SECTOR for offset in offsets for byte in (offset, offset + size - 1)}
+                sectors = {offset // SECTOR for offset in offsets}
                 yield WarpAccess(accesses, len(sectors), -(-len(set(offsets)) * size // SECTOR), 0, ())
 
 

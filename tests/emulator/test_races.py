@@ -187,6 +187,14 @@ def block_writes_what_another_read(x):
 
 
 @cuda.jit
+def all_read_what_the_last_block_writes(x):
+    value = x[0]
+    cuda.syncthreads()
+    if cuda.grid(1) == 64:
+        x[0] = value
+
+
+@cuda.jit
 def barriers_do_not_order_blocks(x):
     cuda.syncthreads()
     if cuda.threadIdx.x == cuda.blockIdx.x:
@@ -300,6 +308,7 @@ RACES = {
     blocks_write_one: "block (1, 0, 0), thread (0, 0, 0)",
     block_reads_what_another_wrote: "x[0] is read, and thread (0, 0, 0) of the same block wrote it",
     block_writes_what_another_read: "x[0] is written, and thread (0, 0, 0) of block (0, 0, 0) read it",
+    all_read_what_the_last_block_writes: "x[0] is written, and thread (0, 0, 0) of block (0, 0, 0) read it",
     barriers_do_not_order_blocks: "x[5] is read, and thread (0, 0, 0) of block (0, 0, 0) wrote it",
     lanes_without_syncwarp: "tile[1] is written, and thread (0, 0, 0) of the same block read it",
     warps_with_syncwarp_only: "tile[63] is",
@@ -427,15 +436,24 @@ def atomics(x):
 
 
 @cuda.jit
+def two_arrays(x):
+    t = cuda.threadIdx.x
+    there, back = cuda.shared.array(64, float32), cuda.shared.array(64, float32)
+    there[t] = x[cuda.grid(1)]
+    back[63 - t] = there[t]
+
+
+@cuda.jit
 def own_elements(x):
     for _ in range(3):
         x[cuda.grid(1)] += 1
 
 
 @pytest.mark.parametrize(
-    "kernel", [with_barriers, with_syncwarp, order_is_passed_on, reads_race_with_nobody, atomics, own_elements],
+    "kernel",
+    [with_barriers, with_syncwarp, order_is_passed_on, reads_race_with_nobody, atomics, two_arrays, own_elements],
     ids=lambda kernel: kernel.py_func.__name__,
-)  # fmt: skip
+)
 def test_what_is_ordered_does_not_race(kernel):
     blocks = 1 if kernel in (with_barriers, with_syncwarp, order_is_passed_on) else 2
     with race_detector():
