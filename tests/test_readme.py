@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PROGRAM, FOUR_LINES, TOOLBOX, KERNEL, LAYER, DATA = re.findall(
+PROGRAM, FOUR_LINES, TOOLBOX, KERNEL, MICROSCOPE, LAYER, DATA = re.findall(
     r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE
 )
 
@@ -54,6 +54,15 @@ def test_the_faulty_kernel_is_caught_with_the_message_shown(tmp_path):
     shown = re.search(r"# (OutOfBoundsError: .*), \.\.\.: (.*)$", KERNEL, re.MULTILINE)
     assert shown.group(1) in result.stderr
     assert shown.group(2) in result.stderr
+
+
+def test_the_microscope_shows_what_is_printed_below_it(tmp_path):
+    (tmp_path / "kernel.py").write_text(MICROSCOPE, encoding="utf-8")
+    result = run("import runpy; runpy.run_path('kernel.py')", tmp_path)
+    assert result.returncode == 1
+    table, race = re.findall(r"(?:^# .*\n)+", MICROSCOPE, re.MULTILINE)
+    assert result.stdout == re.sub("^# ", "", table, flags=re.MULTILINE)
+    assert re.sub("^# ", "", race, flags=re.MULTILINE).replace("\n", " ").strip() in result.stderr
 
 
 def test_the_wrong_layer_is_found_out(tmp_path):

@@ -60,7 +60,7 @@ def block_total(partial, value):
         if t < half:
             partial[t] += partial[t + half]
         half //= 2
-    total = partial[0]
+    total = partial[t]  # the sum in thread 0; its own element is the only one that a thread may read without a barrier
     cuda.syncthreads()  # nobody overwrites `partial` before thread 0 has read it
     return total
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dis
 import sys
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FrameType
 
 HERE = str(Path(__file__).parent)
 
@@ -26,11 +26,24 @@ class BarrierError(EmulatorError):
     """Some threads wait at a barrier or a warp exchange that others of the same block or warp never reach."""
 
 
-def source_line() -> str:
-    """ "file.py:12" of the innermost frame outside this package: the line of the kernel that is running."""
-    frame = sys._getframe(1)
+class RaceError(EmulatorError):
+    """Two threads touch one element, at least one of them writes it, and nothing orders the two accesses."""
+
+
+def kernel_frame(depth: int = 1) -> FrameType:
+    """The innermost frame outside this package: the kernel or device function that is running.
+
+    `depth` says how many frames to pass over unseen.
+    """
+    frame = sys._getframe(depth)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(HERE):
         frame = frame.f_back
+    return frame
+
+
+def source_line() -> str:
+    """ "file.py:12": the line of the kernel that is running."""
+    frame = kernel_frame()
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
 
 

@@ -17,8 +17,17 @@ from typing import Any, NoReturn
 import greenlet
 import numpy as np
 
-from minidl.emulator.arrays import BlockArray, GlobalArray, GlobalVector
+from minidl.emulator.arrays import (
+    BlockArray,
+    GlobalArray,
+    GlobalVector,
+    WatchedBlockArray,
+    WatchedGlobalArray,
+    WatchedGlobalVector,
+)
+from minidl.emulator.atomics import Atomic
 from minidl.emulator.errors import BarrierError, EmulatorError, line_of, source_line
+from minidl.emulator.observer import CURRENT, Observer
 from minidl.emulator.program import Program
 
 WARP = 32
@@ -80,6 +89,7 @@ class Device:
         self.blockDim = self.gridDim = Dim3(1, 1, 1)
         self.shared = _Memory(self._shared_array)
         self.local = _Memory(self._local_array)
+        self.atomic = Atomic()
         self.warpsize = WARP
         self._lock = threading.RLock()
         self._programs: dict[Any, Program] = {}
@@ -87,6 +97,7 @@ class Device:
         self._program: Program
         self._thread: Thread
         self._wait: Callable[[], Any]  # back to the scheduler, until it resumes the thread
+        self._observer: Observer | None = None
         self._exchanging = False  # whether some thread waits for an exchange in its warp
         self._shared: dict[tuple[int, int], BlockArray] = {}
 
@@ -137,6 +148,17 @@ class Device:
         source = lane + delta if lane + delta < WARP else lane
         return self._from_lane(source, self._exchange("shfl_down_sync", mask, value))
 
+    def ballot_sync(self, mask: int, predicate: Any) -> int:
+        """One bit for each lane of the mask: whether its predicate holds."""
+        votes = self._exchange("ballot_sync", mask, predicate)
+        return sum(1 << lane for lane, vote in votes.items() if vote)
+
+    def all_sync(self, mask: int, predicate: Any) -> bool:
+        return all(self._exchange("all_sync", mask, predicate).values())
+
+    def any_sync(self, mask: int, predicate: Any) -> bool:
+        return any(self._exchange("any_sync", mask, predicate).values())
+
     def _exchange(self, name: str, mask: int, value: Any) -> dict[int, Any]:
         """Hand in a value and wait; get back the values of all lanes that take part."""
         frame = sys._getframe(2)
@@ -168,7 +190,10 @@ class Device:
         frame = sys._getframe(2)
         shape = tuple(shape) if isinstance(shape, Sequence) else (int(shape),)
         dtype = np.dtype(getattr(dtype, "name", dtype))
-        return BlockArray(kind, shape, dtype, self.where, (frame.f_code, frame.f_lasti))
+        made = (kind, shape, dtype, self.where, (frame.f_code, frame.f_lasti))
+        if self._observer is None or kind == "local":  # nobody else can reach local memory
+            return BlockArray(*made)
+        return WatchedBlockArray(self._observer, len(self._shared), *made)
 
     # What runs them --------------------------------------------------------------------------------------------------
 
@@ -177,11 +202,17 @@ class Device:
         return f"kernel {self._program.name}, block {self.blockIdx}, thread {self.threadIdx}"
 
     def as_seen(self, name: str, argument: Any) -> Any:
-        """An argument of a kernel as the kernel sees it."""
+        """An argument of a kernel, or a constant array, as the kernel sees it."""
         if isinstance(argument, np.ndarray):
             return (GlobalVector if argument.ndim == 1 else GlobalArray)(name, argument, self.where)
         # Numba takes a Python float for a float64, NumPy for a number that adapts to the other operand.
         return np.float64(argument) if type(argument) is float else argument
+
+    def _watched(self, name: str, argument: Any) -> Any:
+        if self._observer is None or not isinstance(argument, np.ndarray):
+            return self.as_seen(name, argument)
+        watched = WatchedGlobalVector if argument.ndim == 1 else WatchedGlobalArray
+        return watched(name, argument, self.where, self._observer)
 
     def launch(self, kernel: Any, grid: Sequence[int], block: Sequence[int], *arguments: Any) -> None:
         """Run `kernel` on `grid` blocks of `block` threads, each one to three numbers; back when it has finished.
@@ -199,13 +230,22 @@ class Device:
                 raise TypeError(
                     f"kernel {program.name} got {len(arguments)} arguments; expected {', '.join(program.parameters)}"
                 )
-            seen = [self.as_seen(*pair) for pair in zip(program.parameters, arguments, strict=True)]
+            self._observer = observer = CURRENT.get()
+            seen = [self._watched(*pair) for pair in zip(program.parameters, arguments, strict=True)]
             self.gridDim, self.blockDim = Dim3(*grid_shape), Dim3(*block_shape)
             indices = _positions(block_shape)
             run_block = self._run_waiting_block if program.waits else self._run_simple_block
+            if observer is None:
+                for self.blockIdx in _positions(grid_shape):
+                    self._shared = {}
+                    run_block(program.function, indices, seen)
+                return
+            observer.begin_launch(self)
             for self.blockIdx in _positions(grid_shape):
                 self._shared = {}
+                observer.begin_block()
                 run_block(program.function, indices, seen)
+                observer.barrier()
 
     def _run_simple_block(self, function: Any, indices: list[Dim3], arguments: list[Any]) -> None:
         for self.threadIdx in indices:
@@ -227,6 +267,8 @@ class Device:
                 if first is None:
                     return
                 self._check_meeting(first, threads, "block")
+                if self._observer is not None:
+                    self._observer.barrier()
                 self._resume(threads)
         except BaseException:
             self._sleeping.threads, self._exchanging = [], False  # these stopped in the middle of a kernel
@@ -255,6 +297,8 @@ class Device:
                     f"{_spell(first.place)}, which leaves out its own lane"
                 )
             self._check_meeting(first, lanes.values(), "warp")
+            if self._observer is not None:
+                self._observer.meet(first.place[0], [thread.index for thread in lanes.values()])
             values = {lane: thread.value for lane, thread in lanes.items()}
             self._resume(lanes.values(), values)
 

@@ -19,7 +19,8 @@ import numpy as np
 from minidl.emulator.errors import EmulatorError
 
 # What makes a thread wait for others; a kernel that names none of these runs as plain function calls.
-RENDEZVOUS = {"syncthreads", "syncwarp", "shfl_sync", "shfl_up_sync", "shfl_down_sync", "shfl_xor_sync"}
+RENDEZVOUS = {"syncthreads", "syncwarp", "ballot_sync", "all_sync", "any_sync"}
+RENDEZVOUS |= {"shfl_sync", "shfl_up_sync", "shfl_down_sync", "shfl_xor_sync"}
 
 
 def _keeping_dtype(function: Callable[[float], float]) -> Callable[[Any], Any]:

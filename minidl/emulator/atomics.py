@@ -1,0 +1,65 @@
+"""`cuda.atomic`: change one element undivided and get the old one.
+
+The emulator runs one thread at a time, so any change is undivided; what these do is keep the types of the device and
+tell the race detector apart from a plain read and write.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import numpy as np
+
+from minidl.emulator.errors import EmulatorError
+
+# Of the old element and the operand, both in the dtype of the array. With a NaN, max and min keep the old element.
+CHANGES: dict[str, Callable[[Any, Any], Any]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "max": max,
+    "min": min,
+    "and_": operator.and_,
+    "or_": operator.or_,
+    "xor": operator.xor,
+    "exch": lambda old, value: value,
+    "inc": lambda old, limit: old + 1 if old < limit else 0,
+    "dec": lambda old, limit: old - 1 if 0 < old <= limit else limit,
+}
+
+
+class Atomic:
+    """What a kernel finds under `cuda.atomic`: add(array, index, value) and its kin, and compare-and-swap."""
+
+    def __init__(self) -> None:
+        vars(self).update({name: _atomic(change) for name, change in CHANGES.items()})
+
+    def cas(self, array: Any, index: Any, expected: Any, value: Any) -> Any:
+        """Put `value` where `expected` is."""
+        expected, value = _cast(expected, array), _cast(value, array)
+        return array.change(_key(index), lambda old: value if old == expected else old)
+
+    def compare_and_swap(self, array: Any, expected: Any, value: Any) -> Any:
+        """The same for the first element of a vector."""
+        return self.cas(array, 0, expected, value)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise EmulatorError(f"the emulator does not know cuda.atomic.{name}")
+
+
+def _atomic(change: Callable[[Any, Any], Any]) -> Callable[[Any, Any, Any], Any]:
+    def apply(array: Any, index: Any, value: Any) -> Any:
+        operand = _cast(value, array)
+        return array.change(_key(index), lambda old: change(old, operand))
+
+    return apply
+
+
+def _cast(value: Any, array: Any) -> Any:
+    """The operand in the dtype of the array, as C converts it: -1 becomes the largest unsigned number."""
+    return np.asarray(value).astype(array.dtype)[()]
+
+
+def _key(index: Any) -> Any:
+    return index[0] if isinstance(index, tuple) and len(index) == 1 else index

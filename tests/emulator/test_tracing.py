@@ -1,0 +1,265 @@
+"""The trace of a launch, on kernels whose numbers are known by hand."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import numpy as np
+import pytest
+from numba import cuda, float32, float64
+
+from minidl.cuda.dense import product
+from minidl.emulator import EmulatorError, launch, trace
+
+
+def matrices(count, n, dtype=np.float32):
+    return [np.arange(n * n, dtype=dtype).reshape(n, n) + i for i in range(count)]
+
+
+@cuda.jit
+def naive_product(a, b, c):
+    j, i = cuda.grid(2)
+    total = float32(0)
+    for k in range(a.shape[1]):
+        total += a[i, k] * b[k, j]
+    c[i, j] = total
+
+
+def test_a_naive_product_reads_two_elements_for_each_product():
+    a, b, c = matrices(3, 32)
+    found = trace(naive_product, (1, 2), (32, 16), a, b, c)
+    np.testing.assert_allclose(c, a @ b, rtol=1e-5)
+    assert found.count("global", "read") == 2 * 32**3 == len(found.accesses) - 32**2
+    assert found.count("global", "write") == 32**2
+    assert found.count("shared", "read") == found.count("global", "atomic") == 0
+    assert set(found.per_thread("global", "read").values()) == {64}
+    assert len(found.per_thread("global", "read")) == 32**2
+    # A warp is a row of c: all lanes read one element of a and 32 neighbours in b.
+    warps = 32
+    by_array = {line.array: line for line in found.lines()}
+    assert {name: line.warp_accesses for name, line in by_array.items()} == {
+        "a": 32 * warps,
+        "b": 32 * warps,
+        "c": warps,
+    }
+    assert {name: line.sectors for name, line in by_array.items()} == {
+        "a": 32 * warps,
+        "b": 128 * warps,
+        "c": 4 * warps,
+    }
+    assert found.sectors == found.ideal_sectors == (32 + 128 + 4) * warps
+    assert found.bytes_moved == 32 * found.sectors
+    assert found.conflict == 0
+
+
+def test_a_tiled_product_reads_sixteen_times_less():
+    a, b, c = matrices(3, 32)
+    found = trace(product, (2, 2), (16, 16), a, b, 32, c)
+    assert found.count("global", "read") == 2 * 32**3 / 16
+    assert found.count("shared", "write") == found.count("global", "read")
+    assert found.count("shared", "read") == 2 * 32**3
+    assert max(access.step for access in found.accesses) == 4
+
+
+@cuda.jit
+def transposed_copy(x, y):
+    j, i = cuda.grid(2)
+    y[j, i] = x[i, j]
+
+
+@pytest.mark.parametrize(("dtype", "ideal"), [(np.float32, 4), (np.float64, 8)])
+def test_a_walk_down_a_column_touches_32_sectors(dtype, ideal):
+    found = trace(transposed_copy, 1, (32, 4), *matrices(2, 32, dtype))
+    read, write = found.lines()
+    assert (read.kind, read.sectors, read.ideal_sectors) == ("read", 4 * ideal, 4 * ideal)
+    assert (write.kind, write.sectors, write.ideal_sectors) == ("write", 4 * 32, 4 * ideal)
+
+
+def tile_kernel(width, dtype):
+    @cuda.jit
+    def through_a_tile(x, y):
+        tile = cuda.shared.array((32, width), dtype)
+        tx, ty = cuda.threadIdx.x, cuda.threadIdx.y
+        tile[ty, tx] = x[ty, tx]
+        cuda.syncthreads()
+        y[ty, tx] = tile[tx, ty]
+
+    return through_a_tile
+
+
+@pytest.mark.parametrize(("width", "dtype", "conflict"), [
+    (32, float32, 32),
+    (33, float32, 1),  # the padding shifts each row by one bank
+    (34, float32, 2),
+    (36, float32, 4),
+    (32, float64, 16),
+    (33, float64, 1),  # two halves of a warp are no conflict
+])  # fmt: skip
+def test_padding_removes_bank_conflicts(width, dtype, conflict):
+    x, y = matrices(2, 32, dtype.name)
+    found = trace(tile_kernel(width, dtype), 1, (32, 32), x, y)
+    np.testing.assert_array_equal(y, x.T)
+    write, read = [line for line in found.lines() if line.space == "shared"]
+    assert (write.kind, write.conflict, read.kind, read.conflict) == ("write", 1, "read", conflict)
+    assert found.conflict == conflict
+    assert all(len(w.colliding) == (32 if w.conflict > 1 else 0) for w in found.warp_accesses)
+
+
+@cuda.jit
+def one_pair_collides(x):
+    tile = cuda.shared.array(64, float32)
+    t = cuda.threadIdx.x
+    tile[32 if t == 7 else t] = x[t]  # the bank of lane 0
+
+
+def test_the_lanes_that_collide_are_named():
+    found = trace(one_pair_collides, 1, 32, np.zeros(32, np.float32))
+    (write,) = [w for w in found.warp_accesses if w.accesses[0].space == "shared"]
+    assert write.conflict == 2
+    assert [access.thread for access in write.colliding] == [(0, 0, 0), (7, 0, 0)]
+
+
+@cuda.jit
+def broadcast(x, y):
+    tile = cuda.shared.array(4, float32)
+    tile[0] = x[5]
+    y[cuda.threadIdx.x] = tile[0]
+
+
+def test_one_element_for_all_lanes_is_one_sector_and_no_conflict():
+    found = trace(broadcast, 1, 32, np.zeros(8, np.float32), np.zeros(32, np.float32))
+    assert [line.sectors for line in found.lines()] == [1, 0, 0, 4]
+    assert [line.ideal_sectors for line in found.lines()] == [1, 0, 0, 4]
+    assert found.conflict == 1
+
+
+@cuda.jit
+def copy(x, y):
+    i = cuda.grid(1)
+    if i < x.size:
+        y[i] = x[i]
+
+
+def test_views_lie_where_they_are_in_their_array():
+    memory = np.arange(256, dtype=np.float32)
+    shifted, strided = trace(copy, 1, 32, memory[1:33], memory[64:96]), trace(copy, 1, 32, memory[:64:2], memory[64:96])
+    assert [(line.sectors, line.ideal_sectors) for line in shifted.lines()] == [(5, 4), (4, 4)]
+    assert [(line.sectors, line.ideal_sectors) for line in strided.lines()] == [(8, 4), (4, 4)]
+
+
+def test_lanes_that_take_no_part_count_for_nothing():
+    found = trace(copy, 2, 48, np.zeros(72, np.float32), np.zeros(72, np.float32))
+    reads = [w for w in found.warp_accesses if w.accesses[0].kind == "read"]
+    assert [len(w.accesses) for w in reads] == [32, 16, 24]
+    assert [w.sectors for w in reads] == [4, 2, 3]
+    assert found.lines()[0].accesses == 72
+
+
+@cuda.jit(device=True)
+def double(x, i):
+    x[i] *= 2  # THERE
+
+
+@cuda.jit
+def steps(x, counts):
+    t = cuda.threadIdx.x
+    tile = cuda.shared.array((1, 2), float32)
+    tile[0, t] = x[t]  # HERE
+    cuda.syncthreads()
+    double(x, 1 - t)
+    cuda.atomic.add(counts, 0, 1)  # AND HERE
+
+
+def line(kernel, mark):
+    lines, first = inspect.getsourcelines(kernel.py_func)
+    (number,) = [first + i for i, text in enumerate(lines) if text.rstrip().endswith(f"# {mark}")]
+    return f"test_tracing.py:{number}"
+
+
+def test_accesses_come_in_order_with_thread_line_element_and_step():
+    x, counts = np.ones(2, np.float32), np.zeros(1, np.int32)
+    found = trace(steps, 1, 2, x, counts)
+    here, there, add = line(steps, "HERE"), line(double, "THERE"), line(steps, "AND HERE")
+    expected = []
+    for t in range(2):
+        expected.append(((t, 0, 0), here, "global", "x", (t,), "read", 0))
+        expected.append(((t, 0, 0), here, "shared", "tile", (0, t), "write", 0))
+    for t in range(2):
+        expected.append(((t, 0, 0), there, "global", "x", (1 - t,), "read", 1))
+        expected.append(((t, 0, 0), there, "global", "x", (1 - t,), "write", 1))
+        expected.append(((t, 0, 0), add, "global", "counts", (0,), "atomic", 1))
+    assert [access[1:] for access in found.accesses] == expected
+    assert {access.block for access in found.accesses} == {(0, 0, 0)}
+    assert x.tolist() == [2, 2] and counts[0] == 2
+    assert found.per_thread("global", "atomic") == {((0, 0, 0), (t, 0, 0)): 1 for t in range(2)}
+
+
+def test_the_table_has_a_row_for_each_line_and_array():
+    x, y = matrices(2, 32)
+    first = inspect.getsourcelines(tile_kernel)[1]
+    assert str(trace(tile_kernel(32, float32), 1, (32, 32), x, y)).splitlines() == [
+        "kernel through_a_tile: 8192 bytes in 256 sectors; side by side it would be 256",
+        "line                memory  array  kind   accesses  by warps  sectors  ideal  bank conflict",
+        f"test_tracing.py:{first + 5}  global  x      read       1024        32      128    128",
+        f"test_tracing.py:{first + 5}  shared  tile   write      1024        32                           none",
+        f"test_tracing.py:{first + 7}  shared  tile   read       1024        32                         32-way",
+        f"test_tracing.py:{first + 7}  global  y      write      1024        32      128    128",
+    ]
+
+
+def test_bad_input():
+    found = trace(copy, 1, 4, np.zeros(4), np.zeros(4))
+    with pytest.raises(ValueError, match="space got 'local'; expected one of 'global', 'shared'"):
+        found.count("local", "read")
+    with pytest.raises(ValueError, match="kind got 'writes'; .*did you mean 'write'"):
+        found.per_thread("global", "writes")
+    with pytest.raises(EmulatorError, match=re.escape("y[3] is outside the array")):
+        trace(copy, 1, 4, np.zeros(4), np.zeros(3))
+    launch(copy, 1, 4, np.zeros(4), np.zeros(4))
+    assert len(found.accesses) == 8  # the trace hears of its own launch only
+
+
+def test_the_picture(tmp_path):
+    x, y = matrices(2, 32)
+    found = trace(tile_kernel(32, float32), 1, (32, 32), x, y)
+    found.plot(tmp_path / "tile.png")
+    assert (tmp_path / "tile.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match=r"block got \(1, 0, 0\); kernel through_a_tile accesses no memory there"):
+        found.plot(tmp_path / "none.png", block=(1,))
+    with pytest.raises(ValueError, match="suffix of path"):
+        found.plot(tmp_path / "tile.txt")
+
+
+def text_of(found, path, **options):
+    """What an SVG picture says, text as text."""
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        found.plot(path, **options)
+    return re.findall(r"<text[^>]*>([^<]*)</text>", path.read_text(encoding="utf-8"))
+
+
+def test_the_picture_says_what_it_shows(tmp_path):
+    found = trace(one_pair_collides, 2, 32, np.zeros(32, np.float32))
+    text = text_of(found, tmp_path / "pair.svg", block=(1, 0, 0))
+    assert "kernel one_pair_collides, block (1, 0, 0): the thread at each element, step by step" in text
+    assert "step 0, global x" in text
+    assert any(title.startswith("step 0, shared tile") and title.endswith(": 2-way bank conflict") for title in text)
+    assert {"read", "written", "read and written", "bank conflict"} <= set(text)
+    broadcasted = trace(broadcast, 1, 48, np.zeros(8, np.float32), np.zeros(48, np.float32))
+    text = text_of(broadcasted, tmp_path / "broadcast.svg")
+    assert "48×" in text and "step 0, global y (part)" in text and "47" not in text
+
+
+@cuda.jit
+def many_barriers(x):
+    for i in range(9):
+        x[i] = i
+        cuda.syncthreads()
+
+
+def test_a_long_kernel_is_drawn_in_part(tmp_path):
+    text = text_of(trace(many_barriers, 1, 1, np.zeros(9)), tmp_path / "long.svg")
+    assert any(title.endswith("6 of 9 steps between barriers") for title in text)
+    assert sum(title.startswith("step ") for title in text) == 6
