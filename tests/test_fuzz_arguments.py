@@ -36,7 +36,8 @@ RESULTS = {
     "Best", "Calibration", "Callback", "ContractError", "ContractReport", "DivergenceError", "Ensemble", "Evaluation",
     "GradientCheck", "GradientError", "GradientReport", "History", "Layer", "Loss", "MonteCarlo", "Optimizer",
     "Parameter", "RangeTest", "Stochastic", "BarrierError", "EmulatorError", "OutOfBoundsError",
-    "UninitializedReadError", "Backend", "CPU", "CUDA", "Emulator", "Hyperparameter", "Initializer",
+    "UninitializedReadError", "RaceError", "Trace", "draw_accesses",
+    "Backend", "CPU", "CUDA", "Emulator", "Hyperparameter", "Initializer",
     "AugmentationStep", "Geometric", "Mixing", "Preprocessing", "Described",
     "draw_loss", "draw_accuracy", "draw_curves", "draw_range_test", "save_figure", "map_targets", "text", "initializer",
 }  # fmt: skip
@@ -252,6 +253,8 @@ CALLS = {
     "available": dict,
     "minidl.backend.get": lambda: {"name": "cpu"},
     "launch": lambda: {"kernel": kernel, "grid": 1, "block": 1, "arguments": (np.zeros(2),)},
+    "trace": lambda: {"kernel": kernel, "grid": 1, "block": 1, "arguments": (np.zeros(2),)},
+    "race_detector": dict,
 }
 
 # Argument → values that are left out, and why.
@@ -270,6 +273,8 @@ LEFT_OUT = {
     ("fashion_mnist", "folder"): ((None,), "downloads"),
     ("one_hot", "classes"): (HUGE, "so many columns"),
     ("launch", "grid"): (HUGE, "so many blocks"),
+    ("trace", "grid"): (HUGE, "so many blocks"),
+    ("trace", "arguments"): (BAD, "the kernel of the user does with them what it likes"),
 }  # fmt: skip
 
 # Argument → other words in a message that do as well.

@@ -28,7 +28,7 @@ from minidl.emulator.arrays import (
 from minidl.emulator.atomics import Atomic
 from minidl.emulator.errors import BarrierError, EmulatorError, line_of, source_line
 from minidl.emulator.observer import CURRENT, Observer
-from minidl.emulator.program import Program
+from minidl.emulator.program import Program, python_function
 
 WARP = 32
 ALL_LANES = 0xFFFFFFFF
@@ -222,6 +222,7 @@ class Device:
         grid_shape, block_shape = _dimensions("grid", grid, MAX_GRID), _dimensions("block", block, MAX_BLOCK)
         if math.prod(block_shape) > MAX_THREADS:
             raise ValueError(f"block got {block!r}; expected at most {MAX_THREADS} threads")
+        python_function(kernel)  # refuses what is no kernel, also what no dict could look up
         with self._lock, np.errstate(all="ignore"):  # a GPU does not warn either
             if kernel not in self._programs:
                 self._programs[kernel] = Program(kernel, self)

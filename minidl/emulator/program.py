@@ -49,12 +49,12 @@ class Program:
     """
 
     def __init__(self, kernel: Any, device: Any):
-        self.name: str = _python_function(kernel).__name__
-        self.parameters = list(inspect.signature(_python_function(kernel)).parameters)
+        self.name: str = python_function(kernel).__name__
+        self.parameters = list(inspect.signature(python_function(kernel)).parameters)
         self.waits = False
         self._device = device
         self._rebuilt: dict[Callable, Callable] = {}
-        self.function = self._rebuild(_python_function(kernel))
+        self.function = self._rebuild(python_function(kernel))
 
     def _rebuild(self, function: Callable) -> Callable:
         if function in self._rebuilt:
@@ -83,7 +83,7 @@ class Program:
         if isinstance(value, numba.types.Number):  # uint32(x) in a kernel; NumPy's is the same and ten times as fast
             return getattr(np, value.name)
         if _is_cuda_function(value):
-            return self._rebuild(_python_function(value))
+            return self._rebuild(python_function(value))
         return value
 
 
@@ -91,7 +91,7 @@ def _is_cuda_function(value: Any) -> bool:
     return callable(value) and hasattr(value, "py_func")
 
 
-def _python_function(kernel: Any) -> Callable:
+def python_function(kernel: Any) -> Callable:
     if not _is_cuda_function(kernel):
         raise TypeError(f"kernel got {kernel!r}; expected a function decorated with @cuda.jit")
     return kernel.py_func
