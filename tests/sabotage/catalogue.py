@@ -272,19 +272,8 @@ CATALOGUE = [
         ("layers/test_base.py",),
     ),
     Sabotage(
-        "product-edge-not-masked", "cpu/product.py", "min(lanes, columns - j)", "lanes",
-        "The last vector of a row reaches over the edge of the matrix, into the row below.",
-        ("cpu/test_product.py",),
-    ),
-    Sabotage(
         "product-rows-left-over-forgotten", "cpu/product.py", "if i + 2 <= last:", "if i + 3 <= last:",
         "128 rows are 21 blocks of 6 and 2 more.",
-        ("cpu/test_product.py",),
-    ),
-    Sabotage(
-        "product-threads-split-the-sum", "cpu/product.py", "units * i // count * unit",
-        "units * i // count * unit + (i == 1)",
-        "Two threads that meet inside a block leave out, or do twice, what is between them.",
         ("cpu/test_product.py",),
     ),
     Sabotage(
