@@ -28,7 +28,7 @@ def write(
     path: str | os.PathLike[str], kind: str, description: dict[str, Any], arrays: dict[str, np.ndarray]
 ) -> None:  # fmt: skip
     """Write a file of that kind, whole or not at all."""
-    header = {"format": kind, "version": VERSION, "checksum": _checksum(arrays)}
+    header = {"format": kind, "version": VERSION, "checksum": checksum(arrays)}
     text = json.dumps({**header, **description}, ensure_ascii=False)
     members: Any = {"description": np.array(text), **arrays}
     with write_whole(path) as file:
@@ -65,6 +65,15 @@ def group(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
     return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
 
 
+def checksum(arrays: dict[str, np.ndarray]) -> int:
+    """Of names and contents: the checksums of a zip file do not tell when two of its members changed places."""
+    total = 0
+    for name, array in sorted(arrays.items()):
+        content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)  # no copy: it may be a whole data set
+        total = zlib.crc32(content, zlib.crc32(name.encode(), total))
+    return total
+
+
 def _parse(file: BinaryIO) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     size = file.seek(0, os.SEEK_END)
     with zipfile.ZipFile(file) as archive:
@@ -84,7 +93,8 @@ def _parse(file: BinaryIO) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     description = json.loads(str(arrays.pop("description")))
     if not isinstance(description, dict):
         raise ValueError("its description is no JSON object")
-    if description.get("checksum", _checksum(arrays)) != _checksum(arrays):
+    found = checksum(arrays)
+    if description.get("checksum", found) != found:
         raise ValueError("its arrays are not those that were written with its description")
     return description, arrays
 
@@ -102,11 +112,3 @@ def _array(content: bytes) -> np.ndarray:
         raise ValueError(f"it has an array of shape {shape} in {len(content)} bytes")
     file.seek(0)
     return np.lib.format.read_array(file, allow_pickle=False)
-
-
-def _checksum(arrays: dict[str, np.ndarray]) -> int:
-    """Of names and contents: the checksums of a zip file do not tell when two of its members changed places."""
-    checksum = 0
-    for name, array in sorted(arrays.items()):
-        checksum = zlib.crc32(array.tobytes(), zlib.crc32(name.encode(), checksum))
-    return checksum

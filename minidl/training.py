@@ -21,7 +21,6 @@ import signal
 import sys
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -30,7 +29,7 @@ from tqdm import tqdm
 
 from minidl import backend as backends
 from minidl import callbacks as events
-from minidl import checkpoints, checks
+from minidl import checkpoints, checks, storage
 from minidl.backend import Backend
 from minidl.callbacks import Callback
 from minidl.data.dataset import Dataset
@@ -177,7 +176,7 @@ class Run:
     @functools.cached_property
     def data_digests(self) -> dict[str, int | None]:
         """Checksums of the data, which a resumed run must share, too; only runs with checkpoints pay for them."""
-        return {name: None if data is None else _digest(*data) for name, data in self._data.items()}
+        return {name: None if data is None else _checksum(*data) for name, data in self._data.items()}
 
     @property
     def epoch(self) -> int:
@@ -356,12 +355,9 @@ class _Batches:
             yield self.backend.wrap(x), map_targets(self.backend.wrap, targets)
 
 
-def _digest(x: np.ndarray, targets: Any) -> int:
-    """A checksum of the data, by which a resumed run sees that they are the same."""
-    checksum = zlib.crc32(x.data)
-    for part in targets.values() if isinstance(targets, dict) else [targets]:
-        checksum = zlib.crc32(np.ascontiguousarray(part).data, checksum)
-    return checksum
+def _checksum(x: np.ndarray, targets: Any) -> int:
+    heads = targets if isinstance(targets, dict) else {"": targets}
+    return storage.checksum({"x": x, **{f"y {head}": part for head, part in heads.items()}})
 
 
 def _prepare(argument: str, model: Sequential, data: Dataset, loss: Loss) -> tuple[np.ndarray, np.ndarray]:
