@@ -69,7 +69,7 @@ def checksum(arrays: dict[str, np.ndarray]) -> int:
     """Of names and contents: the checksums of a zip file do not tell when two of its members changed places."""
     total = 0
     for name, array in sorted(arrays.items()):
-        content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)  # no copy: it may be a whole data set
+        content = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data  # no copy: it may be a whole data set
         total = zlib.crc32(content, zlib.crc32(name.encode(), total))
     return total
 

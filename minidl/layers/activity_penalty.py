@@ -25,7 +25,7 @@ class ActivityPenalty(Penalized):
         return beyond
 
     def allocate(self) -> None:
-        self.allocate_penalty(penalties.get(self.penalty))
+        self.allocate_penalty(self.penalty)
 
     def forward(self, x: Any, training: bool = False) -> Any:
         x = self.begin_forward(x, training)

@@ -43,6 +43,7 @@ class CenteredDense(Dense):
         self.direction = self.parameter("direction", v, decays=True)
         self.gain = self.parameter("gain", np.linalg.norm(centered, axis=0))
         self.allocate_bias()
+        self.allocate_penalty(self.penalty)
         # Where `Dense` looks for its weights and puts their gradient: here neither is a parameter.
         self.weight: Any = SimpleNamespace(
             value=self.buffer("weight", self.n_in, self.n_out), gradient=self.buffer("dweight", self.n_in, self.n_out)

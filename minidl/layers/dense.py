@@ -53,6 +53,7 @@ class Dense(Penalized):
         self.weight = self.used = self.parameter("weight", self.initial_weights(), decays=True)
         self.weight.max_norm = self.max_norm
         self.allocate_bias()
+        self.allocate_penalty(self.penalty)
 
     def initial_weights(self) -> np.ndarray:
         """Draw W; `initializer` and `initial_std` say from what, and how wide it came out."""
@@ -74,8 +75,6 @@ class Dense(Penalized):
     def allocate_bias(self) -> None:
         if self.has_bias:
             self.bias = self.parameter("bias", np.zeros(self.n_out))
-        of_the_model = self.place.penalty if self.place else None
-        self.allocate_penalty(penalties.get(self.penalty) if self.penalty else of_the_model)
 
     def forward(self, x: Any, training: bool = False) -> Any:
         x = self.begin_forward(x, training)

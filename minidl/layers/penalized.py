@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from minidl import penalties
 from minidl.cuda.reduce import PARTIALS
 from minidl.layers.base import Layer
 from minidl.penalties import Penalty
@@ -14,9 +15,11 @@ class Penalized(Layer):
 
     applied: Penalty | None = None
 
-    def allocate_penalty(self, penalty: Penalty | None) -> None:
-        self.applied = penalty
-        if penalty is not None:
+    def allocate_penalty(self, own: str | None) -> None:
+        """Take the layer's own penalty, or else that of the model, and room for the cost if there is one."""
+        of_the_model = self.place.penalty if self.place else None
+        self.applied = penalties.get(own) if own else of_the_model
+        if self.applied is not None:
             self.cost = self.backend.zeros((2,), self.dtype)
             self._partials = self.buffer("partials", PARTIALS)
 

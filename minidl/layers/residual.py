@@ -67,14 +67,14 @@ class Residual(Sequential):
         x = self.begin_forward(x, training)
         past = self.projection.forward(x, training) if self.projection else x
         y = self.buffer("y", *past.shape)
-        self.ops.add(past, super().forward(x, training), y)
+        self.ops.add(past, self.forward_chain(x, training), y)
         return y
 
     def backward(self, dy: Any) -> Any:
         x, dy = self.begin_backward(dy)
         past = self.projection.backward(dy) if self.projection else dy
         dx = self.buffer("dx", *x.shape)
-        self.ops.add(past, super().backward(dy), dx)
+        self.ops.add(past, self.backward_chain(dy), dx)
         return dx
 
     def backward_parameters(self, dy: Any) -> None:

@@ -25,10 +25,9 @@ class Sequential(Layer):
     backend   "cpu", "cuda", "emulator" or "auto" (cuda where there is a GPU, else cpu)
     seed      of everything random in the model: initial weights, dropout masks, the order of the training samples
     dtype     "float32" or "float64"
-
     penalty   on the weights of all layers inside that have none of their own, such as `minidl.L2(1e-4)`
 
-    With none of the first three the model takes them from the model it is put into, or the defaults "auto", 0 and
+    Without backend, seed and dtype the model takes them from the model it is put into, or the defaults "auto", 0 and
     "float32" when it is first used.
     """
 
@@ -98,7 +97,10 @@ class Sequential(Layer):
     # The two passes --------------------------------------------------------------------------------------------------
 
     def forward(self, x: Any, training: bool = False) -> Any:
-        x = self.begin_forward(x, training)
+        return self.forward_chain(self.begin_forward(x, training), training)
+
+    def forward_chain(self, x: Any, training: bool) -> Any:
+        """x through the layers, one after another."""
         self.outputs.clear()
         for layer in self.layers:
             x = layer.forward(x, training)
@@ -107,6 +109,10 @@ class Sequential(Layer):
 
     def backward(self, dy: Any) -> Any:
         _, dy = self.begin_backward(dy)
+        return self.backward_chain(dy)
+
+    def backward_chain(self, dy: Any) -> Any:
+        """dy back through the layers."""
         for layer in reversed(self.layers):
             dy = layer.backward(dy)
         return dy
