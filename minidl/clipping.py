@@ -8,7 +8,7 @@ from typing import Any
 from minidl import checks
 from minidl.cuda.reduce import PARTIALS
 from minidl.described import Described
-from minidl.layers.base import Parameter
+from minidl.layers.parameters import Parameter
 
 
 class ClipValue(Described):

@@ -14,7 +14,7 @@ import numpy as np
 
 from minidl import checks
 from minidl.described import without_address
-from minidl.layers.base import Parameter
+from minidl.layers.parameters import Parameter, runs
 from minidl.schedules import Schedule
 
 
@@ -68,7 +68,7 @@ class Optimizer:
         self.learning_rate = learning_rate
         self._parameters: list[Parameter] | None = None
         self._rate_on_device: float
-        self._arrays: list[list[Any]]
+        self._groups: list[tuple[Any, ...]]
 
     def __repr__(self) -> str:
         """The call that builds it again, with the present values and the schedules."""
@@ -91,6 +91,12 @@ class Optimizer:
 
         Raises ValueError if an earlier step was for other parameters.
         """
+        self.prepare(parameters)
+        self.apply()
+        self.steps += 1
+
+    def prepare(self, parameters: Sequence[Parameter]) -> None:
+        """The host's part of a step: follow the schedules, and bring the learning rate to where `apply` finds it."""
         if self._parameters is None:
             self._attach(list(parameters))
         elif len(parameters) != len(self._parameters) or any(map(_is_not, parameters, self._parameters)):
@@ -100,12 +106,14 @@ class Optimizer:
         if self._rate_on_device != self.learning_rate:
             self._backend.copy_into(self._rate, np.array([self.learning_rate], self._dtype))
             self._rate_on_device = self.learning_rate
-        self.steps += 1
+
+    def apply(self) -> None:
+        """The rest of a step, which consists of operations alone."""
         self._advance()
-        for arrays, parameter in zip(self._arrays, self._parameters or (), strict=True):
-            self._update(parameter, *arrays)
-            if parameter.max_norm is not None:
-                self._ops.max_norm(parameter.value, self._real(parameter.max_norm))
+        for group in self._groups:
+            self._update(*group)
+        for parameter in self._limited:
+            self._ops.max_norm(parameter.value, self._real(parameter.max_norm))
 
     def _attach(self, parameters: list[Parameter]) -> None:
         if not parameters:
@@ -117,14 +125,11 @@ class Optimizer:
         self._real = self._dtype.type
         self._rate = self._backend.array([self.learning_rate], self._dtype)
         self._rate_on_device = self.learning_rate
+        self._limited = [parameter for parameter in parameters if parameter.max_norm is not None]
         # The kernels walk over flat arrays: value, gradient, then the moments, which start at zero.
-        self._arrays = [
-            [
-                parameter.value.reshape(-1),
-                parameter.gradient.reshape(-1),
-                *(self._backend.zeros((parameter.size,), self._dtype) for _ in range(self.moments)),
-            ]
-            for parameter in parameters
+        self._groups = [
+            (decays, value, gradient, *(self._backend.zeros(value.shape, self._dtype) for _ in range(self.moments)))
+            for decays, value, gradient in runs(parameters)
         ]
 
     def snapshot(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -161,12 +166,12 @@ class Optimizer:
 
     def _state(self) -> dict[str, Any]:
         """The arrays that the next step depends on, beside the parameters."""
-        return {f"{i}.{k}": moment for i, arrays in enumerate(self._arrays) for k, moment in enumerate(arrays[2:])}
+        return {f"{i}.{k}": moment for i, group in enumerate(self._groups) for k, moment in enumerate(group[3:])}
 
     def _advance(self) -> None:
         """What happens once for each step, before the parameters are updated."""
 
-    def _update(self, parameter: Parameter, value: Any, gradient: Any, *moments: Any) -> None:
+    def _update(self, decays: bool, value: Any, gradient: Any, *moments: Any) -> None:
         raise NotImplementedError
 
 
@@ -184,7 +189,7 @@ class SGD(Optimizer):
     def __init__(self, learning_rate: float | Schedule = 0.01):
         super().__init__(learning_rate)
 
-    def _update(self, parameter, value, gradient):
+    def _update(self, decays, value, gradient):
         self._ops.sgd_update(value, gradient, self._rate)
 
 
@@ -202,14 +207,14 @@ class Momentum(Optimizer):
         super().__init__(learning_rate)
         self.momentum = momentum
 
-    def _update(self, parameter, value, gradient, velocity):
+    def _update(self, decays, value, gradient, velocity):
         self._ops.momentum_update(value, gradient, velocity, self._rate, self._real(self.momentum))
 
 
 class Nesterov(Momentum):
     """Nesterov's momentum in the form of Sutskever et al. (2013):  v ← μ v + g,   w ← w - η (g + μ v)."""
 
-    def _update(self, parameter, value, gradient, velocity):
+    def _update(self, decays, value, gradient, velocity):
         self._ops.nesterov_update(value, gradient, velocity, self._rate, self._real(self.momentum))
 
 
@@ -228,7 +233,7 @@ class RMSProp(Optimizer):
         self.decay = decay
         self.epsilon = epsilon
 
-    def _update(self, parameter, value, gradient, mean_square):
+    def _update(self, decays, value, gradient, mean_square):
         real = self._real
         self._ops.rmsprop_update(value, gradient, mean_square, self._rate, real(self.decay), real(self.epsilon))
 
@@ -272,11 +277,11 @@ class AdamW(Optimizer):
     def _advance(self):
         self._ops.adam_advance(self._correction, self._real(self.beta1), self._real(self.beta2))
 
-    def _update(self, parameter, value, gradient, first, second):
+    def _update(self, decays, value, gradient, first, second):
         real = self._real
         self._ops.adam_update(
             value, gradient, first, second, self._correction, self._rate,
-            real(self.beta1), real(self.beta2), real(self.epsilon), real(self.weight_decay if parameter.decays else 0),
+            real(self.beta1), real(self.beta2), real(self.epsilon), real(self.weight_decay if decays else 0),
         )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from minidl.layers.activations import ACTIVATION_LAYERS, ELU, GELU, SELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from minidl.layers.activity_penalty import ActivityPenalty
-from minidl.layers.base import Layer, Parameter
+from minidl.layers.base import Layer
 from minidl.layers.batchnorm import BatchNorm
 from minidl.layers.centered_dense import CenteredDense
 from minidl.layers.dense import Dense
@@ -15,6 +15,7 @@ from minidl.layers.dropout import Dropout, StochasticDepth
 from minidl.layers.heads import Heads
 from minidl.layers.noise import GaussianNoise
 from minidl.layers.noisy_dense import DropConnect, NoisyDense
+from minidl.layers.parameters import Parameter
 from minidl.layers.pooling import FractionalMaxPool, MaxPool
 from minidl.layers.prelu import PReLU
 from minidl.layers.residual import Residual

@@ -14,37 +14,11 @@ from minidl import checks
 from minidl.backend import Backend
 from minidl.buffers import Buffers
 from minidl.described import Described
+from minidl.layers.parameters import Parameter, make_room
 from minidl.penalties import Penalty
 from minidl.streams import Streams
 
 DTYPES = ("float32", "float64")
-
-
-class Parameter:
-    """An array that is learned, and its gradient.
-
-    decays     whether weight decay applies: to weights only
-    max_norm   what no column of the value may exceed in length after a step, or None
-    """
-
-    def __init__(self, name: str, value: np.ndarray, backend: Backend, dtype: Any, decays: bool):
-        self.name = name
-        self.backend = backend
-        self.value = backend.array(value, dtype)
-        self.gradient = backend.zeros(value.shape, dtype)
-        self.decays = decays
-        self.max_norm: float | None = None
-
-    def __repr__(self) -> str:
-        return f"<Parameter {self.name} {self.value.shape} {self.value.dtype}>"
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.value.shape
-
-    @property
-    def size(self) -> int:
-        return int(self.value.size)
 
 
 @dataclass(frozen=True)
@@ -182,6 +156,7 @@ class Layer(Described):
     def build(self, backend: str = "auto", seed: int = 0, dtype: str = "float32") -> Layer:
         """Give a layer that stands alone its backend, seed and dtype. A `Sequential` does this for its layers."""
         self.settle(Place.of(backend, seed, dtype))
+        make_room(self.parameters())
         return self
 
     def settle(self, place: Place) -> None:

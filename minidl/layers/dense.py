@@ -8,7 +8,7 @@ import numpy as np
 
 from minidl import checks, initializers, penalties
 from minidl.initializers import Initializer
-from minidl.layers.base import Parameter
+from minidl.layers.parameters import Parameter
 from minidl.layers.penalized import Penalized
 from minidl.penalties import Penalty
 

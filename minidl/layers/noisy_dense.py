@@ -79,11 +79,11 @@ class NoisyDense(Stochastic, Dense):
     def allocate(self) -> None:
         Dense.allocate(self)
         Stochastic.allocate(self)
-        self.noisy = SimpleNamespace(value=self.buffer("noisy", self.n_in, self.n_out), gradient=self.weight.gradient)
+        self.noisy = SimpleNamespace(value=self.buffer("noisy", self.n_in, self.n_out))
 
     def prepare_weight(self, training: bool) -> None:
         if self.draw(training):
-            self.used = self.noisy
+            self.used, self.noisy.gradient = self.noisy, self.weight.gradient
             self.ops.gaussian_noise(self.weight.value, self.key, self.step, self.dtype.type(self.std), self.noisy.value)
         else:
             self.used = self.weight

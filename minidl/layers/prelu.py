@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from minidl import checks
-from minidl.layers.base import Layer, Parameter
+from minidl.layers.base import Layer
+from minidl.layers.parameters import Parameter
 
 
 class PReLU(Layer):

@@ -59,7 +59,7 @@ class Residual(Sequential):
         if self.zero_init and layer is not None:
             # The weight matrix or γ. Centered weights need a direction even at length 0, or they would never leave it.
             scale = layer.gain if isinstance(layer, CenteredDense) else layer.parameters()[0]
-            self.backend.copy_into(scale.value, np.zeros(scale.shape, self.dtype))
+            scale.start = np.zeros_like(scale.start)
             if isinstance(layer, Dense):
                 layer.initializer, layer.initial_std = initializers.zeros, 0.0
 
