@@ -53,6 +53,7 @@ from minidl.penalties import L1, L2, ElasticNet, Penalty
 from minidl.range_test import RangeTest, find_learning_rate
 from minidl.sampling import predict_mc
 from minidl.training import DivergenceError, Evaluation, evaluate, fit
+from minidl.training_step import TrainingStep
 
 try:
     __version__ = version("minidl")
@@ -114,6 +115,7 @@ __all__ = [
     "Stochastic",
     "StochasticDepth",
     "Tanh",
+    "TrainingStep",
     "backend",
     "calibration",
     "callbacks",

@@ -10,6 +10,7 @@ A `Backend` is a set of operations and the memory that they work on:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ import minidl.cuda
 import minidl.emulator
 from minidl import checks
 from minidl.cuda import device
+from minidl.recording import recording
 
 CACHE_LINE = 64  # bytes
 
@@ -74,10 +76,26 @@ class Backend:
         """Whether `array` is already in this backend's memory."""
         return isinstance(array, np.ndarray)
 
+    def has_room(self, size: int) -> bool:
+        """Whether `size` bytes of data may stay in this backend's memory."""
+        return True
+
+    def record(self, function: Callable[..., None], *inputs: Any) -> Callable[..., None]:
+        """Do `function(*inputs)`, and return what does the same operations again, for other inputs of the same shapes.
+
+        On a GPU the inputs of a later call are the same arrays, with other contents: a graph looks nowhere else.
+        Raises RecordingError if the function does more than operations: allocates memory, copies, or reads numbers.
+        """
+        with recording(self, inputs) as recorded:
+            function(*inputs)
+        return recorded
+
 
 class CPU(Backend):
     name = "cpu"
-    operations = minidl.cpu
+
+    def __init__(self) -> None:
+        self.operations = SimpleNamespace(**{name: getattr(minidl.cpu, name) for name in minidl.cpu.__all__})
 
 
 class Emulator(Backend):
@@ -112,6 +130,21 @@ class CUDA(Backend):
 
     def owns(self, array):
         return device.is_device_array(array)
+
+    def record(self, function, *inputs):
+        with recording(self, inputs) as recorded:
+            graph = device.capture(lambda: function(*inputs))
+
+        def replay(*others):
+            if any(other is not given for other, given in zip(others, recorded.inputs, strict=True)):
+                raise ValueError("inputs got other arrays than those of the recording")
+            graph()
+
+        replay(*inputs)
+        return replay
+
+    def has_room(self, size):
+        return 4 * size < device.free_memory()
 
 
 def _operations_with(launch: Any) -> SimpleNamespace:

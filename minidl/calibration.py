@@ -118,8 +118,7 @@ def within_layer(model: Sequential, x: Any) -> list[Calibration]:
 def _calibrate_model(
     model: Sequential, x: Any, calibrate: Callable[[Dense, Any], Calibration]
 ) -> list[Calibration]:  # fmt: skip
-    if not isinstance(model, Sequential):
-        raise TypeError(f"model got {checks.describe(model)}; expected a minidl.Sequential")
+    checks.instance("model", model, Sequential)
     model.parameters()  # settles a model that has no backend yet
     x = checks.finite("x", checks.matrix("x", x, model.dtype))
     if len(x) < 2:

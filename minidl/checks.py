@@ -35,6 +35,14 @@ def one_of(argument: str, value: Any, choices: Iterable[str]) -> str:
     raise ValueError(f"{argument} got {describe(value)}; expected one of {', '.join(map(repr, choices))}{hint}")
 
 
+def instance(argument: str, value: Any, kind: type) -> Any:
+    """Return `value` if it is a `kind`, a class of minidl; otherwise raise TypeError."""
+    if not isinstance(value, kind):
+        hint = f"; did you mean {value.__name__}()?" if isinstance(value, type) and issubclass(value, kind) else ""
+        raise TypeError(f"{argument} got {describe(value)}; expected a minidl.{kind.__name__}{hint}")
+    return value
+
+
 def integer(argument: str, value: Any, minimum: int = 1) -> int:
     """Return `value` as an int of at least `minimum`. Booleans and floats are refused (TypeError)."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):

@@ -89,6 +89,11 @@ class Loss(Described):
 
     def compute(self, outputs: Any, targets: Any) -> None:
         """The forward pass without checks and without a look at the result."""
+        self.measure(outputs, targets)
+        self.count(outputs.shape[0])
+
+    def measure(self, outputs: Any, targets: Any) -> None:
+        """The operations of `compute`; after them, `count` takes note of the rows."""
         self._outputs, self._targets = outputs, targets
         rows, dtype = outputs.shape[0], outputs.dtype
         if self._mean is None or self._mean.dtype != dtype:
@@ -99,7 +104,14 @@ class Loss(Described):
         row_correct = self._buffers.get("row_correct", (rows,), dtype)
         self._forward(outputs, targets, row_losses, row_correct)
         self._ops.mean_loss(row_losses, row_correct, self._mean, self._totals)
+
+    def count(self, rows: int) -> None:
+        """Take note of rows that were added to the totals."""
         self._rows_so_far += rows
+
+    def arrays(self) -> dict[str, Any]:
+        """What a forward pass leaves behind, by name."""
+        return {"loss": self._mean, "totals of the loss": self._totals}
 
     @property
     def _ops(self) -> Any:
@@ -273,13 +285,13 @@ class MultiTask(Loss):
             for loss in self.losses.values():
                 loss.use(backend)
 
-    def compute(self, outputs, targets):
+    def measure(self, outputs, targets):
         self._outputs = outputs
         rows, one = outputs.shape[0], outputs.dtype.type(1)
         for name, loss in self.losses.items():
             part = self._buffers.get(name, (rows, self.widths[name]), outputs.dtype)
             self._ops.copy_columns(outputs, self.heads.columns[name].start, one, part, 0, self.widths[name])
-            loss.compute(part, targets[name])
+            loss.measure(part, targets[name])
 
     def backward(self):
         outputs = self._outputs
@@ -305,6 +317,13 @@ class MultiTask(Loss):
         accuracies = [accuracy for _, accuracy in means.values() if accuracy is not None]
         loss = sum(self.weights[name] * mean for name, (mean, _) in means.items())
         return loss, sum(accuracies) / len(accuracies) if accuracies else None
+
+    def count(self, rows):
+        for loss in self.losses.values():
+            loss.count(rows)
+
+    def arrays(self):
+        return {f"{name}: {what}": array for name, loss in self.losses.items() for what, array in loss.arrays().items()}
 
     def by_head(self) -> dict[str, tuple[float, float | None]]:
         """Mean loss and accuracy of each head over all rows since `restart`."""

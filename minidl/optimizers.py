@@ -132,6 +132,10 @@ class Optimizer:
             for decays, value, gradient in runs(parameters)
         ]
 
+    def constants(self) -> list[float]:
+        """The hyperparameters that `apply` hands to operations as numbers: all but the learning rate."""
+        return [value for name, value in self.values.items() if name != "learning_rate"]
+
     def snapshot(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """What a checkpoint needs to go on from here: a description in JSON, and arrays by name."""
         description = {
@@ -140,7 +144,7 @@ class Optimizer:
             "values": self.values,
             "schedules": self._schedule_texts(),
         }
-        return description, {name: self._backend.to_numpy(array) for name, array in self._state().items()}
+        return description, {name: self._backend.to_numpy(array) for name, array in self.arrays().items()}
 
     def restore(
         self, description: dict[str, Any], arrays: dict[str, np.ndarray], parameters: Sequence[Parameter]
@@ -151,7 +155,7 @@ class Optimizer:
             was = f"{description['optimizer']} with schedules {description['schedules']}"
             raise ValueError(f"optimizer got {self!r}; the checkpoint is of {was}")
         self._attach(list(parameters))
-        state = self._state()
+        state = self.arrays()
         if _forms(state) != _forms(arrays):
             raise ValueError("the moments in the checkpoint are not those of the model's parameters")
         if values.keys() != self.values.keys():
@@ -164,8 +168,8 @@ class Optimizer:
         self.steps = steps
         self.values.update(values)
 
-    def _state(self) -> dict[str, Any]:
-        """The arrays that the next step depends on, beside the parameters."""
+    def arrays(self) -> dict[str, Any]:
+        """What the next step depends on beside the parameters, by name."""
         return {f"{i}.{k}": moment for i, group in enumerate(self._groups) for k, moment in enumerate(group[3:])}
 
     def _advance(self) -> None:
@@ -271,8 +275,8 @@ class AdamW(Optimizer):
         super()._attach(parameters)
         self._correction = self._backend.zeros((2,), self._dtype)
 
-    def _state(self):
-        return {**super()._state(), "correction": self._correction}
+    def arrays(self):
+        return {**super().arrays(), "correction": self._correction}
 
     def _advance(self):
         self._ops.adam_advance(self._correction, self._real(self.beta1), self._real(self.beta2))

@@ -67,7 +67,7 @@ def find_learning_rate(
     checks.real("lowest", lowest, above=0.0)
     checks.real("highest", highest, above=lowest)
     checks.integer("steps", steps, minimum=10)
-    run = Run(model, train, loss, optimizer, None, 1, batch_size, True, None, None, (), False)
+    run = Run(model, train, loss, optimizer, None, 1, batch_size, True, None, None, (), False, False)
     trial = optimizer.new()
     trial.learning_rate = schedules.Exponential(lowest, highest / lowest, steps - 1)
     before = model.snapshot()
@@ -89,7 +89,7 @@ def _climb(run: Run, optimizer: Optimizer, steps: int) -> tuple[np.ndarray, np.n
     losses: list[float] = []
     mean = 0.0
     while len(rates) < steps:
-        for x, targets in run.batches.in_order(rng.permutation(len(run.batches.x))):
+        for x, targets in run.batches.in_order(rng.permutation(run.batches.rows)):
             loss.compute(model.forward(x, training=True), targets)
             mean = MEMORY * mean + (1 - MEMORY) * loss.value
             smooth = mean / (1 - MEMORY ** (len(rates) + 1))  # as in Adam: the mean started at 0

@@ -32,8 +32,7 @@ def predict_mc(
     The spread says how unsure the network is. Two calls give the same numbers, and training goes on as if there had
     been no call. Raises TypeError or ValueError for a model without stochastic layers or an `x` that does not fit.
     """
-    if not isinstance(model, Sequential):
-        raise TypeError(f"model got {checks.describe(model)}; expected a minidl.Sequential")
+    checks.instance("model", model, Sequential)
     checks.integer("samples", samples, minimum=2)
     if transform is not None and not callable(transform):
         raise TypeError(f"transform got {checks.describe(transform)}; expected a function of the outputs")

@@ -27,10 +27,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from minidl import backend as backends
 from minidl import callbacks as events
 from minidl import checkpoints, checks, storage
-from minidl.backend import Backend
+from minidl.batches import Batches
 from minidl.callbacks import Callback
 from minidl.data.dataset import Dataset
 from minidl.described import without_address
@@ -39,7 +38,7 @@ from minidl.layers.base import Layer
 from minidl.layers.sequential import Sequential
 from minidl.losses import Loss
 from minidl.optimizers import Optimizer
-from minidl.targets import map_targets
+from minidl.training_step import TrainingStep
 
 EVALUATION_BATCH = 1024
 
@@ -78,6 +77,7 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
     log: str | os.PathLike[str] | None = None,
+    graph: bool | str = "auto",
     progress: bool = True,
 ) -> History:
     """Train `model` on `train` and return what happened in each epoch.
@@ -93,6 +93,7 @@ def fit(
     checkpoint        a file to write after each epoch, whole or not at all
     resume            such a file: go on as if the run had never stopped, with the same arguments and data
     log               a .csv or .jsonl file that gets a line after each epoch
+    graph             whether steps are recorded and replayed, see `TrainingStep`; not if a callback follows the steps
     progress          whether to show a bar (on stderr, if that is a terminal) and print a line for each epoch
 
     Ctrl-C ends the run after the current step: the model keeps what it has learned, and `history.interrupted` is true.
@@ -108,8 +109,9 @@ def fit(
     if checkpoint is not None:
         listeners.append(events.Checkpoint(checkpoint))
     run = Run(
-        model, train, loss, optimizer, validation, epochs, batch_size, shuffle, augmentation, clip, listeners, progress
-    )
+        model, train, loss, optimizer, validation, epochs, batch_size, shuffle, augmentation, clip, listeners, graph,
+        progress,
+    )  # fmt: skip
     if resume is not None:
         checkpoints.restore(run, checks.path("resume", resume))
     run.go()
@@ -127,24 +129,31 @@ class Run:
 
     def __init__(
         self, model, train, loss, optimizer, validation, epochs, batch_size, shuffle, augmentation, clip, callbacks,
-        progress,
+        graph, progress,
     ):  # fmt: skip
-        _check("model", model, Sequential)
-        _check("loss", loss, Loss)
-        _check("optimizer", optimizer, Optimizer)
-        for argument, value in (("augmentation", augmentation), ("clip", clip)):
-            if value is not None and not callable(value):
-                raise TypeError(f"{argument} got {checks.describe(value)}; expected something that can be called")
+        checks.instance("model", model, Sequential)
+        checks.instance("loss", loss, Loss)
+        checks.instance("optimizer", optimizer, Optimizer)
+        if augmentation is not None and not callable(augmentation):
+            raise TypeError(f"augmentation got {checks.describe(augmentation)}; expected something that can be called")
+        followers = [callback for callback in callbacks if callback.follows_steps]
+        if followers and graph is True:
+            raise ValueError(
+                f"graph got True; expected 'auto' or False beside {followers[0]!r}, which follows the steps"
+            )
+        self.training_step = TrainingStep(model, loss, optimizer, clip=clip, graph=graph)
+        if followers:
+            self.training_step.graph = False
         self.model, self.loss, self.optimizer, self.validation = model, loss, optimizer, validation
         self.epochs = checks.integer("epochs", epochs)
         self.batch_size = checks.integer("batch_size", batch_size)
         self.shuffle = checks.boolean("shuffle", shuffle)
-        self.clip, self.callbacks, self.progress = clip, callbacks, progress
+        self.callbacks, self.progress = callbacks, progress
         self.augmentation = augmentation
         self.history = History()
         self.step = 0
         self.stopped: str | None = None
-        self.parameters = model.parameters()  # settles a model that has no backend yet
+        self.parameters = self.training_step.parameters
         x, targets = _prepare("train", model, train, loss)
         if getattr(augmentation, "mixes_targets", False):
             targets = loss.mixable(targets, model.n_out or x.shape[1], model.dtype)
@@ -155,7 +164,7 @@ class Run:
                 f"batch_size got {batch_size}, which leaves a last batch of {last} row out of {len(x)}; batch "
                 f"normalization expects at least {model.smallest_batch}: choose another batch_size"
             )
-        self.batches = _Batches(model.backend, x, targets, batch_size)
+        self.batches = Batches(model.backend, x, targets, batch_size)
         self._data = {"train": (x, targets), "validation": held_out}
         # What a resumed run must share with the one before it, to be the same run. Some of it changes on the way: a
         # schedule may drive the rate of a layer.
@@ -188,7 +197,6 @@ class Run:
 
     def go(self) -> None:
         """Train to the last epoch, or until somebody stops the run."""
-        self.loss.use(self.model.backend)
         self._tell("on_start")
         with _interrupt_between_steps() as interrupted:
             while self.epoch <= self.epochs and not self.stopped and not interrupted:
@@ -209,15 +217,20 @@ class Run:
     def _train_one_epoch(self, interrupted: _Flag) -> None:
         start = time.perf_counter()
         model = self.model
-        stream = f"{model.name}.{{}}.{model.epochs_trained}"
-        rows = len(self.batches.x)
-        order = model.streams.generator(stream.format("order")).permutation(rows) if self.shuffle else np.arange(rows)
-        augment = None
+        epoch = model.epochs_trained
+        rows = self.batches.rows
+        order = (
+            model.streams.generator(f"{model.name}.order.{epoch}").permutation(rows)
+            if self.shuffle
+            else np.arange(rows)
+        )
+        batches = self.batches.in_order(order)
         if self.augmentation is not None:
-            rng = model.streams.generator(stream.format("augmentation"))
-            augment = lambda x, targets: self.augmentation(x, targets, rng)  # noqa: E731
+            batches = self.batches.augmented(order, self._augmenter())
         self._tell("on_epoch_start")
-        steps = self._steps(self.batches.in_order(order, augment), -(-rows // self.batches.size), interrupted)
+        if self.callbacks or self.validation is not None:
+            self.training_step.forget()  # a callback may have changed something; validation has used the buffers
+        steps = self._steps(batches, -(-rows // self.batches.size), interrupted)
         if steps is None:
             return
         model.epochs_trained += 1
@@ -246,6 +259,14 @@ class Run:
         self._tell("on_epoch_end")
         self._tell("write")
 
+    def _rng(self, what: str) -> np.random.Generator:
+        """For this epoch: the same numbers however often the run was stopped."""
+        return self.model.streams.generator(f"{self.model.name}.{what}.{self.model.epochs_trained}")
+
+    def _augmenter(self) -> Callable:
+        rng = self._rng("augmentation")
+        return lambda x, targets: self.augmentation(x, targets, rng)
+
     def _steps(self, batches: Iterator[tuple[Any, Any]], steps: int, interrupted: _Flag) -> int | None:
         """One pass over the data; the number of steps, or None if it was interrupted before its end."""
         model, loss, interval = self.model, self.loss, self.model.backend.readback_interval
@@ -260,14 +281,10 @@ class Run:
             for step, (x, targets) in enumerate(batches, start=1):
                 for tell in before:
                     tell(self)
-                outputs = model.forward(x, training=True)
-                loss.compute(outputs, targets)
+                self.training_step.forward(x, targets)
                 if step % interval == 0 or step == steps:
                     self._look(f"in epoch {self.epoch}, step {step}", bar)
-                model.backward_parameters(loss.backward())
-                if self.clip is not None:
-                    self.clip(self.parameters)
-                self.optimizer.step(self.parameters)
+                self.training_step.update()
                 self.step += 1
                 for tell in after:
                     tell(self)
@@ -309,7 +326,7 @@ def _checked_callbacks(callbacks: Any) -> Sequence[Callback]:
     if not isinstance(callbacks, (list, tuple)):
         raise TypeError(f"callbacks got {checks.describe(callbacks)}; expected a list of minidl.callbacks.Callback")
     for callback in callbacks:
-        _check("callbacks", callback, Callback)
+        checks.instance("callbacks", callback, Callback)
     return callbacks
 
 
@@ -318,41 +335,15 @@ def evaluate(model: Sequential, data: Dataset, *, loss: Loss) -> Evaluation:
 
     Raises TypeError or ValueError if the data do not fit the model or the loss.
     """
-    _check("model", model, Sequential)
-    _check("loss", loss, Loss)
+    checks.instance("model", model, Sequential)
+    checks.instance("loss", loss, Loss)
     model.parameters()
     x, targets = _prepare("data", model, data, loss)
     loss.use(model.backend)
     loss.restart()
-    for batch, batch_targets in _Batches(model.backend, x, targets, EVALUATION_BATCH).in_order(np.arange(len(x))):
+    for batch, batch_targets in Batches(model.backend, x, targets, EVALUATION_BATCH).in_order(np.arange(len(x))):
         loss.compute(model.forward(batch), batch_targets)
     return Evaluation(*loss.mean_so_far())
-
-
-class _Batches:
-    """The rows of a data set in any order, batch by batch, as arrays of the backend."""
-
-    def __init__(self, backend: Backend, x: np.ndarray, targets: Any, size: int):
-        self.backend, self.x, self.targets = backend, x, targets
-        self.size = min(size, len(x))
-        self._x = self._room(x)
-        self._targets = map_targets(self._room, targets)
-
-    def _room(self, array: np.ndarray) -> np.ndarray:
-        return backends.get("cpu").empty((self.size, *array.shape[1:]), array.dtype)
-
-    def in_order(self, order: np.ndarray, augment: Callable | None = None) -> Iterator[tuple[Any, Any]]:
-        for start in range(0, len(order), self.size):
-            rows = order[start : start + self.size]
-
-            def take(source: np.ndarray, room: np.ndarray, rows: np.ndarray = rows) -> np.ndarray:
-                # `clip` writes straight into `out`; the rows are in range.
-                return np.take(source, rows, axis=0, out=room[: len(rows)], mode="clip")
-
-            x, targets = take(self.x, self._x), map_targets(take, self.targets, self._targets)
-            if augment is not None:
-                x, targets = augment(x, targets)
-            yield self.backend.wrap(x), map_targets(self.backend.wrap, targets)
 
 
 def _checksum(x: np.ndarray, targets: Any) -> int:
@@ -370,12 +361,6 @@ def _prepare(argument: str, model: Sequential, data: Dataset, loss: Loss) -> tup
         raise ValueError(f"{argument}.x got {x.shape[1]} features; layer {layer.label} expects {model.n_in}")
     n_out = model.n_out or x.shape[1]
     return x, loss.check_targets(f"{argument}.y", data.y, len(x), n_out, model.dtype)
-
-
-def _check(argument: str, value: Any, kind: type) -> None:
-    if not isinstance(value, kind):
-        hint = f"; did you mean {value.__name__}()?" if isinstance(value, type) and issubclass(value, kind) else ""
-        raise TypeError(f"{argument} got {checks.describe(value)}; expected a minidl.{kind.__name__}{hint}")
 
 
 class _Flag:

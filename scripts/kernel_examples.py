@@ -75,6 +75,9 @@ def _calls(dtype: np.dtype, rows: int, columns: int, seed: int) -> Iterator[tupl
         {"dweight": dy, "unit": normal(*batch), "gain": normal(columns), **columns_of_weight},
     )
     yield "add", {"a": dy, "b": normal(*batch), "c": out(*batch)}
+    second = {"order": rng.permutation(3 * rows), "batch": np.ones(1, np.uint32)}
+    yield "gather_rows", {"source": normal(3 * rows, columns), **second, "rows": out(*batch)}
+    yield "gather_rows", {"source": rng.integers(0, 9, 3 * rows), **second, "rows": np.zeros(rows, np.int64)}
     columns_to_copy = {"source": x, "source_start": 3, "scale": real(0.5), "target": normal(rows, 23)}
     yield "copy_columns", {**columns_to_copy, "target_start": 7, "count": N_IN - 3}
 
@@ -115,7 +118,7 @@ def _calls(dtype: np.dtype, rows: int, columns: int, seed: int) -> Iterator[tupl
     mask = {"key": words(2), "step": words(1), "threshold": np.uint64(2**30), "scale": real(4 / 3)}
     yield "dropout", {"x": x, **mask, "y": out(*batch)}
     yield "row_dropout", {"x": x, **mask, "y": out(*batch)}
-    yield "dropout_advance", {"step": words(1)}
+    yield "advance", {"counter": words(1)}
     yield "gaussian_noise", {"x": x, "key": words(2), "step": words(1), "std": real(0.1), "y": out(*batch)}
 
     labels, targets = rng.integers(0, columns, rows), rng.uniform(size=batch).astype(dtype)

@@ -176,7 +176,15 @@ CALLS = {
         "checkpoint": None,
         "resume": None,
         "log": None,
+        "graph": False,
         "progress": False,
+    },
+    "TrainingStep": lambda: {
+        "model": model(),
+        "loss": dl.SoftmaxCrossEntropy(),
+        "optimizer": dl.SGD(0.1),
+        "clip": None,
+        "graph": False,
     },
     "evaluate": lambda: {"model": model(), "data": TRAIN, "loss": dl.SoftmaxCrossEntropy()},
     "find_learning_rate": lambda: {**training(), "lowest": 1e-3, "highest": 1.0, "steps": 10, "batch_size": 2},
@@ -262,6 +270,7 @@ OWN = (print, int)  # functions that the user passes may raise what they like
 LEFT_OUT = {
     ("fit", "augmentation"): (OWN, "not minidl's"),
     ("fit", "clip"): (OWN, "not minidl's"),
+    ("TrainingStep", "clip"): (OWN, "not minidl's"),
     ("predict_mc", "transform"): (OWN, "not minidl's"),
     **{(name, "n"): (HUGE, "so many rows") for name in ("gaussians", "circles", "xor", "spiral")},
     **{(name, "fan_in"): (HUGE, "a matrix of that size") for name in initializers.INITIALIZERS},

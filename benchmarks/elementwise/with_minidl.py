@@ -99,7 +99,7 @@ def _dropout(given):
     threshold, scale = np.uint64(round(RATE * 2**32)), np.float32(1 / (1 - RATE))
 
     def dropout():
-        cpu.dropout_advance(step)
+        cpu.advance(step)
         cpu.dropout(given.x, key, step, threshold, scale, y)
         return (y,)
 

@@ -8,8 +8,8 @@ from minidl.cpu.activations import activation_backward, activation_forward
 from minidl.cpu.batchnorm import batchnorm_backward, batchnorm_inference, batchnorm_training
 from minidl.cpu.clipping import clip_values, max_norm, scale_to_norm, squared_norm
 from minidl.cpu.dense import column_sums, dense_backward_input, dense_backward_weight, dense_forward
-from minidl.cpu.dropout import dropout, dropout_advance
-from minidl.cpu.elementwise import add, copy_columns
+from minidl.cpu.dropout import dropout
+from minidl.cpu.elementwise import add, advance, copy_columns, gather_rows
 from minidl.cpu.losses import (
     binary_cross_entropy_backward,
     binary_cross_entropy_forward,
@@ -42,6 +42,7 @@ __all__ = [
     "adam_advance",
     "adam_update",
     "add",
+    "advance",
     "batchnorm_backward",
     "batchnorm_inference",
     "batchnorm_training",
@@ -56,8 +57,8 @@ __all__ = [
     "dense_backward_weight",
     "dense_forward",
     "dropout",
-    "dropout_advance",
     "fractional_regions",
+    "gather_rows",
     "gaussian_noise",
     "max_norm",
     "max_pool_backward",

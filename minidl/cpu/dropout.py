@@ -37,9 +37,3 @@ def dropout(x, key, step, threshold, scale, y):
     call on dy: same key and step, same mask. key (2,) and step (1,) are uint32, threshold is uint64 in [0, 2³²].
     """
     _dropout(x.reshape(-1), key, step, threshold, scale, y.reshape(-1))
-
-
-@jit
-def dropout_advance(step):
-    """Move on to the next mask: step += 1."""
-    step[0] = uint32(step[0] + uint32(1))

@@ -1,8 +1,9 @@
-"""Sums and copies of arrays on the CPU."""
+"""Sums, copies and counters on the CPU."""
 
 from __future__ import annotations
 
 import numpy as np
+from numba import uint32
 
 from minidl.cpu.jit import jit
 
@@ -23,3 +24,19 @@ def copy_columns(source, source_start, scale, target, target_start, count):
         place = target[r, target_start : target_start + count]
         for j in range(count):
             place[j] = scale * taken[j]
+
+
+def gather_rows(source, order, batch, rows):
+    """rows[i] = source[order[batch · n + i]] for i < n = len(rows): one batch of a data set in some order.
+
+    source (samples, ...) and rows (n, ...) of one dtype, order (samples,) int64, batch (1,) uint32 counts from 0.
+    """
+    start = int(batch[0]) * len(rows)
+    # `clip` writes straight into `out`; the indices are in range.
+    np.take(source, order[start : start + len(rows)], axis=0, out=rows, mode="clip")
+
+
+@jit
+def advance(counter):
+    """counter[0] += 1, uint32: on to the next batch, or the next dropout mask."""
+    counter[0] = uint32(counter[0] + uint32(1))

@@ -9,8 +9,8 @@ from minidl.cuda.activations import activation_backward, activation_forward
 from minidl.cuda.batchnorm import batchnorm_backward, batchnorm_inference, batchnorm_training
 from minidl.cuda.clipping import clip_values, max_norm, scale_to_norm, squared_norm
 from minidl.cuda.dense import column_sums, dense_backward_input, dense_backward_weight, dense_forward
-from minidl.cuda.dropout import dropout, dropout_advance
-from minidl.cuda.elementwise import add, copy_columns
+from minidl.cuda.dropout import dropout
+from minidl.cuda.elementwise import add, advance, copy_columns, gather_rows
 from minidl.cuda.losses import (
     binary_cross_entropy_backward,
     binary_cross_entropy_forward,
@@ -43,6 +43,7 @@ __all__ = [
     "adam_advance",
     "adam_update",
     "add",
+    "advance",
     "batchnorm_backward",
     "batchnorm_inference",
     "batchnorm_training",
@@ -57,8 +58,8 @@ __all__ = [
     "dense_backward_weight",
     "dense_forward",
     "dropout",
-    "dropout_advance",
     "fractional_regions",
+    "gather_rows",
     "gaussian_noise",
     "max_norm",
     "max_pool_backward",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import importlib.util
 import sys
+import threading
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -79,4 +81,37 @@ def _configured(kernel: Any, grid: tuple[int, ...], block: tuple[int, ...]) -> A
 
 def launch(kernel: Any, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any) -> None:
     """Run `kernel` on `grid` blocks of `block` threads; returns before it has finished."""
-    _configured(kernel, grid, block)(*arguments)
+    graph = getattr(_capturing, "graph", None)
+    if graph is None:
+        _configured(kernel, grid, block)(*arguments)
+    else:
+        kernel[grid, block, graph](*arguments)
+
+
+_capturing = threading.local()  # `graph`: the one that this thread is building
+
+
+def capture(function: Callable[[], None]) -> Callable[[], None]:
+    """What `function` launches, as a CUDA graph: calling the result launches all of it at once.
+
+    Nothing runs while it is captured. Every kernel must have run before, because compiling one is no launch; and the
+    arrays that the graph works on must be kept by somebody else.
+    """
+    from cuda.core import Device, Stream  # comes with numba-cuda, where that can be installed
+
+    gpu = Device()
+    gpu.set_current()
+    builder = gpu.create_graph_builder().begin_building()
+    _capturing.graph = builder
+    try:
+        with cuda.defer_cleanup():  # to free memory would end the capture
+            function()
+    finally:
+        _capturing.graph = None
+        builder.end_building()
+    return functools.partial(builder.complete().launch, Stream.from_handle(0))
+
+
+def free_memory() -> int:
+    """Bytes of the GPU's memory that nobody uses."""
+    return int(cuda.current_context().get_memory_info().free)

@@ -23,12 +23,6 @@ def dropout_kernel(x, key, step, threshold, scale, y):
                 y[i] = x[i] * scale if uint64(word) >= threshold else ZERO
 
 
-@cuda.jit
-def advance(step):
-    if cuda.grid(1) == 0:
-        step[0] = uint32(step[0] + uint32(1))
-
-
 def dropout(launch, x, key, step, threshold, scale, y):
     """y = x ⊙ mask · scale, where element i is dropped iff its random word is below `threshold`.
 
@@ -39,8 +33,3 @@ def dropout(launch, x, key, step, threshold, scale, y):
     launch(
         dropout_kernel, one_thread_each(groups), (THREADS,), x.reshape(-1), key, step, threshold, scale, y.reshape(-1)
     )
-
-
-def dropout_advance(launch, step):
-    """Move on to the next mask: step += 1."""
-    launch(advance, (1,), (1,), step)

@@ -1,8 +1,8 @@
-"""Sums and copies of arrays as CUDA kernels: one thread for one element."""
+"""Sums, copies and counters as CUDA kernels: one thread for one element."""
 
 from __future__ import annotations
 
-from numba import cuda
+from numba import cuda, uint32
 
 from minidl.cuda.activations import THREADS, one_thread_each
 
@@ -22,6 +22,20 @@ def copy_columns_kernel(source, source_start, scale, target, target_start, count
         target[r, target_start + j] = scale * source[r, source_start + j]
 
 
+@cuda.jit
+def gather_rows_kernel(source, order, batch, rows):
+    i = cuda.grid(1)
+    if i < rows.size:
+        r, j = i // rows.shape[1], i % rows.shape[1]
+        rows[r, j] = source[order[batch[0] * rows.shape[0] + r], j]
+
+
+@cuda.jit
+def advance_kernel(counter):
+    if cuda.grid(1) == 0:
+        counter[0] = uint32(counter[0] + uint32(1))
+
+
 def add(launch, a, b, c):
     """c = a + b, three arrays of one shape."""
     launch(add_kernel, one_thread_each(a.size), (THREADS,), a.reshape(-1), b.reshape(-1), c.reshape(-1))
@@ -34,3 +48,17 @@ def copy_columns(launch, source, source_start, scale, target, target_start, coun
     """
     grid = one_thread_each(source.shape[0] * count)
     launch(copy_columns_kernel, grid, (THREADS,), source, source_start, scale, target, target_start, count)
+
+
+def gather_rows(launch, source, order, batch, rows):
+    """rows[i] = source[order[batch · n + i]] for i < n = len(rows): one batch of a data set in some order.
+
+    source (samples, ...) and rows (n, ...) of one dtype, order (samples,) int64, batch (1,) uint32 counts from 0.
+    """
+    source, rows = source.reshape(source.shape[0], -1), rows.reshape(rows.shape[0], -1)
+    launch(gather_rows_kernel, one_thread_each(rows.size), (THREADS,), source, order, batch, rows)
+
+
+def advance(launch, counter):
+    """counter[0] += 1, uint32: on to the next batch, or the next dropout mask."""
+    launch(advance_kernel, (1,), (1,), counter)

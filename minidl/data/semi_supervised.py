@@ -22,8 +22,7 @@ def pseudo_label(model: Sequential, x: ArrayLike, threshold: float = 0.95) -> Da
     threshold is a choice to be validated.
     Raises TypeError or ValueError for bad arguments, and ValueError if no row reaches the threshold.
     """
-    if not isinstance(model, Sequential):
-        raise TypeError(f"model got {checks.describe(model)}; expected a minidl.Sequential")
+    checks.instance("model", model, Sequential)
     threshold = checks.real("threshold", threshold, 0.0, 1.0)
     x = checks.matrix("x", x)
     probabilities = softmax(model.predict(x))

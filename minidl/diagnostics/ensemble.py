@@ -40,8 +40,7 @@ def dropout_ensemble(model: Sequential, x: Any) -> Ensemble:
     Raises TypeError or ValueError if not exactly one of the model's own layers is a dropout layer, or if it has more
     than 16 units.
     """
-    if not isinstance(model, Sequential):
-        raise TypeError(f"model got {checks.describe(model)}; expected a minidl.Sequential")
+    checks.instance("model", model, Sequential)
     inference = model.predict(x)
     found = [(i, layer) for i, layer in enumerate(model.layers) if isinstance(layer, Dropout)]
     if len(found) != 1:

@@ -27,7 +27,7 @@ class Stochastic(Layer):
         """Whether this pass draws; if so, move on to the next drawing."""
         drawing = training or self.sampling
         if drawing:
-            self.ops.dropout_advance(self.step)
+            self.ops.advance(self.step)
         return drawing
 
 

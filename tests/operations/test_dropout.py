@@ -75,13 +75,13 @@ def test_same_step_same_mask_and_after_advance_another(any_backend, dtype):
     x, step = np.ones(128, dtype), steps(41)
     forward, backward = drop(any_backend, x, 0.5, step=step[0]), drop(any_backend, -x, 0.5, step=step[0])
     assert_same_bits(forward == 0, backward == 0)
-    advanced = run(any_backend, "dropout_advance", inout(step))
+    advanced = run(any_backend, "advance", inout(step))
     assert advanced.dtype == np.uint32 and advanced.tolist() == [42]
     assert not np.array_equal(drop(any_backend, x, 0.5, step=advanced[0]), forward)  # by chance with 2^-128
 
 
 def test_the_step_wraps_around(any_backend):
-    assert run(any_backend, "dropout_advance", inout(steps(2**32 - 1))).tolist() == [0]
+    assert run(any_backend, "advance", inout(steps(2**32 - 1))).tolist() == [0]
 
 
 @pytest.mark.parametrize("rate", [0.1, 1 / 3, 0.5, 0.9])

@@ -1,4 +1,4 @@
-"""Sums and copies of arrays, on every backend against float64."""
+"""Sums, copies and counters, on every backend against float64."""
 
 from __future__ import annotations
 
@@ -40,3 +40,13 @@ def test_copied_columns_pass_infinities_and_nan(any_backend, dtype):
     source = np.array([[np.inf, -np.inf, np.nan, huge(dtype), -0.0]], dtype)
     got = run(any_backend, "copy_columns", source, 0, dtype.type(-1), out(dtype, 1, 5), 0, 5)
     np.testing.assert_array_equal(got, -source)
+
+
+@pytest.mark.parametrize("samples, size", [(1, 1), (7, 3), (130, 16), (130, 43)])
+def test_batches_of_rows_come_in_the_given_order(any_backend, dtype, rng, samples, size):
+    order = rng.permutation(samples)
+    for source in (rng.normal(size=(samples, 5)).astype(dtype), rng.integers(0, 10, samples)):
+        for batch in range(samples // size):
+            rows = np.full((size, *source.shape[1:]), -1, source.dtype)
+            got = run(any_backend, "gather_rows", source, order, np.array([batch], np.uint32), inout(rows))
+            np.testing.assert_array_equal(got, source[order[batch * size : (batch + 1) * size]])

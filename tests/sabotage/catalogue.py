@@ -426,13 +426,13 @@ CATALOGUE = [
     Sabotage(
         "dropout-backward-fresh-mask", "layers/dropout.py",
         "        self.ops.dropout(dy,",
-        "        self.ops.dropout_advance(self.step)\n        self.ops.dropout(dy,",
+        "        self.ops.advance(self.step)\n        self.ops.dropout(dy,",
         "The backward pass belongs to the mask of its forward pass.",
         ("layers/test_dropout.py",),
     ),
     Sabotage(
         "dropout-same-mask-every-step", "layers/stochastic.py",
-        "            self.ops.dropout_advance(self.step)\n", "            pass\n",
+        "            self.ops.advance(self.step)\n", "            pass\n",
         "One mask for ever is a smaller network, not an ensemble.",
         ("layers/test_dropout.py",),
     ),
@@ -474,7 +474,7 @@ CATALOGUE = [
     Sabotage(
         "dropconnect-backward-fresh-mask", "layers/noisy_dense.py",
         "        self.ops.dropout(self.masked.gradient,",
-        "        self.ops.dropout_advance(self.step)\n        self.ops.dropout(self.masked.gradient,",
+        "        self.ops.advance(self.step)\n        self.ops.dropout(self.masked.gradient,",
         "A weight that was dropped in the forward pass has no part in the loss, so it gets no gradient.",
         ("layers/test_stochastic.py",),
     ),
@@ -674,16 +674,47 @@ CATALOGUE = [
         ("test_optimizers.py",),
     ),
     Sabotage(
-        "weight-decay-on-biases", "layers/base.py", "        self.decays = decays\n", "        self.decays = True\n",
+        "weight-decay-on-biases", "optimizers.py", "weight_decay if decays else 0", "weight_decay",
         "A bias does not make a function wiggle; decaying γ and β fights batch norm.",
         ("test_optimizers.py", "layers"),
     ),
     Sabotage(
-        "adam-counts-parameters-as-steps", "optimizers.py", "        self._advance()\n        for arrays, parameter in",
-        "        for arrays, parameter in zip(self._arrays, self._parameters or (), strict=True):\n"
-        "            self._advance()\n        for arrays, parameter in",
+        "adam-counts-parameters-as-steps", "optimizers.py", "        self._advance()\n        for group in self._groups:\n",
+        "        for group in self._groups:\n            self._advance()\n",
         "t counts steps of the optimizer, not updates of single parameters.",
         ("test_optimizers.py",),
+    ),
+    Sabotage(
+        "weights-and-biases-in-one-run", "layers/parameters.py", "found[-1][0] == decays and", "",
+        "What lies side by side is updated in one call, so weights must not lie in one run with what does not decay.",
+        ("layers/test_parameters.py",),
+    ),
+    Sabotage(
+        "replay-keeps-the-first-batch", "recording.py", "arguments[position] = inputs[number]", "pass",
+        "A recording that learns from one batch for ever looks fast and wrong.",
+        ("test_training_step.py",),
+    ),
+    Sabotage(
+        "no-rehearsal", "training_step.py", "if array.tobytes() != replayed[name].tobytes():", "if False:",
+        "What a layer does outside the operations is not done again, and nobody would notice.",
+        ("test_training_step.py",),
+    ),
+    Sabotage(
+        "replay-forgets-the-count", "training_step.py", "            self.optimizer.steps += 1\n", "            pass\n",
+        "A schedule that counts no steps stays where it is.",
+        ("test_training_step.py",),
+    ),
+    Sabotage(
+        "recording-counts-as-a-step", "training_step.py", "            self._backend.copy_into(array, values)\n",
+        "            pass\n",
+        "The step that was recorded is made again as it is written; without undoing it, it counts twice.",
+        ("test_training_step.py",),
+    ),
+    Sabotage(
+        "batch-counter-stands-still", "batches.py", "        self.backend.operations.advance(self._batch)\n",
+        "        pass\n",
+        "Every step of an epoch sees the same rows.",
+        ("test_batches.py",),
     ),
     Sabotage(
         "learning-rate-change-ignored", "optimizers.py", "if self._rate_on_device != self.learning_rate:", "if False:",
@@ -743,20 +774,18 @@ CATALOGUE = [
         ("test_training.py",),
     ),
     Sabotage(
-        "same-order-every-epoch", "training.py", '.{{}}.{model.epochs_trained}"', '.{{}}"',
+        "same-order-every-epoch", "training.py", '.{what}.{self.model.epochs_trained}"', '.{what}"',
         "The noise of the gradient repeats itself.",
         ("test_training.py",),
     ),
     Sabotage(
-        "last-partial-batch-dropped", "training.py", "for start in range(0, len(order), self.size):",
-        "for start in range(0, len(order) - self.size + 1, self.size):",
+        "last-partial-batch-dropped", "batches.py", "        if rest:\n", "        if False:\n",
         "In an evaluation some samples would never be counted.",
         ("test_training.py",),
     ),
     Sabotage(
-        "labels-in-another-order", "training.py",
-        "map_targets(take, self.targets, self._targets)",
-        "map_targets(lambda source, room: take(source, room, np.sort(rows)), self.targets, self._targets)",
+        "labels-in-another-order", "batches.py", "gather_rows(source, order, batch, rows)",
+        "gather_rows(source, order if rows.ndim == 2 else np.sort(order), batch, rows)",
         "x and y must be shuffled together.",
         ("test_training.py",),
     ),
@@ -845,7 +874,7 @@ CATALOGUE = [
     ),
     Sabotage(
         "epoch-order-from-the-run", "training.py",
-        'stream = f"{model.name}.{{}}.{model.epochs_trained}"', 'stream = f"{model.name}.{{}}.{self.epoch}"',
+        "{what}.{self.model.epochs_trained}", "{what}.{self.epoch}",
         "A second fit would see the samples in the order of the first.",
         ("test_training.py", "test_checkpoints.py"),
     ),
