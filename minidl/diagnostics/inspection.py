@@ -20,7 +20,7 @@ from minidl.layers.sequential import Sequential
 from minidl.losses import Loss, SoftmaxCrossEntropy
 from minidl.targets import map_targets
 
-SATURATED = 0.05  # of the steepest slope of an activation: |z| > 4.36 for the sigmoid, 2.18 for tanh
+SATURATED = 0.05  # of the steepest slope of an activation
 BINS = 60
 LARGEST = 1e150  # what histograms show: the width of their range must not overflow
 
@@ -42,10 +42,10 @@ class LayerStatistics:
     sample_variance          variance of each unit over the rows, mean over the units. Behind He and ReLU it falls with
                              depth although the second moment stays (Luther & Seung 2019)
     not_finite               share of the elements of y that are NaN or infinite
-    saturated                share of the elements at which the slope of the activation is less than 5 % of its largest:
-                             |z| > 4.36 for the sigmoid, |z| > 2.18 for tanh, the zeros for the ReLU
-    dead                     share of the units whose slope is 0 for every row, so that they pass no gradient on: for
-                             the ReLU those whose output is always 0
+    saturated                of activations that are flat at both ends: share of the elements at which the slope is less
+                             than 5 % of its largest, |z| > 4.36 for the sigmoid and |z| > 2.18 for tanh
+    dead                     of activations: share of the units whose slope is 0 for every row, so that they pass no
+                             gradient on; for the ReLU those whose output is always 0
     gradient_norm            Euclidean norm of dL/dy over all rows and units
     gradient_second_moment   mean of (dL/dy)²
     delta                    of dense layers: ‖δ‖, with δ the sum of dL/dy over the rows, which is the gradient of the
@@ -183,8 +183,9 @@ def _statistics(layer: Layer, passage: Passage) -> LayerStatistics:
     x, y = _float64(layer, passage.x), _float64(layer, passage.y)
     saturated = dead = gradient_norm = gradient_second_moment = delta = None
     if isinstance(layer, ActivationLayer):
-        slope = _slope(layer.activation.name, layer.parameter_value, x, y)
-        saturated = float(np.mean(slope < SATURATED * _steepest(layer.activation.name, layer.parameter_value)))
+        activation = layer.activation.name, layer.parameter_value
+        slope, flat = _slope(*activation, x, y), _flat(*activation)
+        saturated = None if flat is None else float(np.mean(slope < flat))
         dead = float(np.mean((slope == 0).all(axis=0)))
     weight_norm = weight_gradient_norm = weight_ratio = gradients = None
     weights = [] if layer.children() else [parameter for parameter in layer.parameters() if parameter.decays]
@@ -221,11 +222,14 @@ def _slope(activation: str, alpha: float, x: np.ndarray, y: np.ndarray) -> np.nd
 
 
 @functools.cache
-def _steepest(activation: str, alpha: float) -> float:
-    z = np.linspace(-10.0, 10.0, 20001)[None]  # 0 is among them: there sigmoid and tanh are steepest
+def _flat(activation: str, alpha: float) -> float | None:
+    """The slope below which the activation counts as saturated, or None if it is not flat at both ends."""
+    z = np.linspace(-10.0, 10.0, 2001)[None]  # 0 is among them: there sigmoid and tanh are steepest
     y = np.empty_like(z)
     activation_forward(activation, z, np.float64(alpha), y)
-    return float(_slope(activation, alpha, z, y).max())
+    slope = _slope(activation, alpha, z, y)
+    flat = SATURATED * float(slope.max())
+    return flat if max(slope[0, 0], slope[0, -1]) < flat else None
 
 
 def _histogram(values: np.ndarray) -> Histogram:

@@ -17,14 +17,14 @@ from minidl.diagnostics.inspection import BINS, Histogram, Inspection, LayerStat
 if TYPE_CHECKING:
     from minidl.diagnostics.recorder import Recorder
 
-MOST_LAYERS = 24  # with histograms of their own
+MOST_LAYERS = 12  # with histograms of their own
 MOST_MAPS = 9
 MOST_LINES = 7
 GOOD_STEP = -3.0  # log10 of update over weight
 NAMES = {
-    "std": "standard deviation",
+    "std": "std of outputs",
     "sample_variance": "variance over the samples",
-    "gradient_norm": "‖dL/dy‖",
+    "gradient_norm": "gradient ‖dL/dy‖",
     "delta": "‖δ‖ of dense layers",
 }
 
@@ -54,16 +54,16 @@ def draw_inspection(inspection: Inspection, path: str | os.PathLike[str]) -> Non
 
 def draw_recording(recorder: Recorder, path: str | os.PathLike[str]) -> None:
     """Draw histograms of outputs over time, dead units, ‖δ‖ and the size of the steps into the file `path`."""
-    active = list(recorder["saturated"])
+    active = list(recorder["dead"])
     last = recorder.records[0].inspection["layer"][-1]
     mapped = _spread([*active, *({last} - {*active})], MOST_MAPS)
     rows = -(-len(mapped) // 3)
     figure = Figure(figsize=(13, 2.9 * rows + 3.6), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[2.9 * rows, 3.6])
-    panels = above.subplots(rows, 3, squeeze=False).flat
+    panels = above.subplots(rows, 3, squeeze=False).ravel()
     for axes, layer in zip(panels, mapped, strict=False):
         _draw_map(axes, recorder, layer)
-    for axes in panels:  # those that are left
+    for axes in panels[len(mapped) :]:
         axes.set_axis_off()
     dead, delta, step = below.subplots(1, 3)
     _draw_dead(dead, recorder)
@@ -92,9 +92,8 @@ def _draw_scale(axes: Any, rows: list[LayerStatistics], *columns: str) -> None:
         there = np.flatnonzero(~np.isnan(values))  # the line goes past layers that have no such figure
         axes.plot(there, values[there], label=NAMES[column], **line_style(number))
         if number == 0:
-            ends = f" {values[there[0]]:.2g} at first, {values[there[-1]]:.2g} at last" if there.size else " is 0"
-            axes.set_title(f"{NAMES[column]} of {'gradients' if column == 'gradient_norm' else 'outputs'}:{ends}")
-    axes.title.set_fontsize("medium")
+            ends = ", ".join(f"{values[i]:.2g} in {rows[i].layer}" for i in there[[0, -1]]) if there.size else "0"
+            axes.set_title(f"{NAMES[column]}: {ends}", fontsize="medium")
     axes.set_yscale("log")
     axes.set_xticks(range(len(rows)), [row.layer for row in rows], rotation=60, ha="right", fontsize=7)
     axes.grid(alpha=0.3)
@@ -125,6 +124,7 @@ def _draw_map(axes: Any, recorder: Recorder, layer: str) -> None:
     mesh = axes.pcolormesh(times, edges, np.where(counts > 0, counts, np.nan), norm=colours, cmap=COLOUR_MAP)
     axes.figure.colorbar(mesh, ax=axes, label="elements in a bin")
     axes.set_title(f"outputs of {layer}: std {deviations[0]:.2g} → {deviations[-1]:.2g}", fontsize="medium")
+    axes.set_ylabel("output")
     _over_steps(axes)
 
 
@@ -138,7 +138,7 @@ def _draw_dead(axes: Any, recorder: Recorder) -> None:
     shares = recorder["dead"]
     _draw_lines(axes, recorder.steps, shares)
     axes.set_ylabel("share of the units")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_ylim(-0.03, max([0.1, *(1.1 * max(share) for share in shares.values())]))
     worst = max(shares, key=lambda layer: shares[layer][-1], default=None)
     claim = f"at the end at most {shares[worst][-1]:.0%} of a layer" if worst else "no activation layers"
@@ -162,8 +162,8 @@ def _draw_updates(axes: Any, recorder: Recorder) -> None:
     axes.annotate("a good size", (1, GOOD_STEP), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
     axes.set_ylabel("log10 of ‖ΔW‖ / ‖W‖")
     ends = [size[-1] for size in sizes.values() if not np.isnan(size[-1])]
-    claim = f"10^{min(ends):.1f} to 10^{max(ends):.1f} of the weights at the end" if ends else "none"
-    axes.set_title(f"steps: {claim}", fontsize="medium")
+    claim = f"10^{min(ends):.1f} to 10^{max(ends):.1f}" if ends else "none"
+    axes.set_title(f"‖ΔW‖ / ‖W‖ at the end: {claim}", fontsize="medium")
 
 
 def _draw_lines(axes: Any, steps: list[int], lines: dict[str, Any]) -> None:
