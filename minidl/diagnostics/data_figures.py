@@ -19,20 +19,22 @@ if TYPE_CHECKING:
 ROWS, COLUMNS = 4, 6
 SMALLEST_IMAGE = 5  # pixels along a side: a row of 16 numbers or less is no picture
 MOST_POINTS = 2000
+MOST_NAMES = 12  # of classes below an axis
 
 
 def draw_preflight(preflight: Preflight, path: str | os.PathLike[str]) -> None:
     """Draw the first samples with their labels, the sizes of classes and a histogram of the inputs into `path`."""
     data = preflight.train
     figure = Figure(figsize=(11, 5), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[6, 4])
+    halves: Any = figure.subfigures(1, 2, width_ratios=[6, 4])
+    left, right = halves
     shape = _image_shape(data.x.shape[1])
     if data.x.shape[1] == 2 and data.has_labels:
-        left.suptitle(f"do the labels fit the points? {min(len(data), MOST_POINTS):,} of {len(data):,}")
+        left.suptitle(f"do the labels fit? {min(len(data), MOST_POINTS):,} of {len(data):,} points")
         _draw_points(left.subplots(), data[:MOST_POINTS])
     else:
         first = data[: ROWS * COLUMNS]
-        left.suptitle(f"do the labels fit? the first {len(first)} of {len(data):,} samples")
+        left.suptitle(f"do the targets fit? the first {len(first)} of {len(data):,} samples")
         if shape:
             _draw_images(left.subplots(ROWS, COLUMNS), first, shape)
         else:
@@ -111,7 +113,7 @@ def _draw_rows(axes: Any, data: Dataset) -> None:
 
 def _draw_points(axes: Any, data: Dataset) -> None:
     for label in np.unique(data.y):
-        style = {"color": _colour(label), "marker": MARKERS[label % len(MARKERS)], "edgecolor": "white"}
+        style: dict[str, Any] = {"color": _colour(label), "marker": MARKERS[label % len(MARKERS)], "edgecolor": "white"}
         points = data.x[data.y == label]
         axes.scatter(*points.T, s=28, linewidth=0.5, label=f"class {_name(data, label)}", **style)
     names = data.feature_names or ("x₁", "x₂")
@@ -122,11 +124,13 @@ def _draw_points(axes: Any, data: Dataset) -> None:
 def _draw_classes(axes: Any, data: Dataset) -> None:
     labels, counts = np.unique(data.y, return_counts=True)
     axes.bar(labels, counts, color=COLOURS[0])
-    if len(labels) <= 12:
+    if len(labels) <= MOST_NAMES:
         axes.set_xticks(labels, [_name(data, label) for label in labels])
-    axes.xaxis.set_major_locator(axes.xaxis.get_major_locator() if len(labels) <= 12 else MaxNLocator(integer=True))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="class", ylabel="samples")
-    axes.set_title(f"{len(labels)} classes of {counts.min():,} to {counts.max():,} samples", fontsize="medium")
+    sizes = f"{counts.min():,} to {counts.max():,} samples" if np.ptp(counts) else f"{counts[0]:,} samples each"
+    axes.set_title(f"{len(labels)} classes of {sizes}", fontsize="medium")
 
 
 def _draw_inputs(axes: Any, x: np.ndarray, found: str) -> None:

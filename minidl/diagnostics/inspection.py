@@ -42,18 +42,19 @@ class LayerStatistics:
     sample_variance          variance of each unit over the rows, mean over the units. Behind He and ReLU it falls with
                              depth although the second moment stays (Luther & Seung 2019)
     not_finite               share of the elements of y that are NaN or infinite
+    outputs                  histogram of y
     saturated                of activations that are flat at both ends: share of the elements at which the slope is less
                              than 5 % of its largest, |z| > 4.36 for the sigmoid and |z| > 2.18 for tanh
     dead                     of activations: share of the units whose slope is 0 for every row, so that they pass no
                              gradient on; for the ReLU those whose output is always 0
     gradient_norm            Euclidean norm of dL/dy over all rows and units
     gradient_second_moment   mean of (dL/dy)²
+    gradients                histogram of dL/dy
     delta                    of dense layers: ‖δ‖, with δ the sum of dL/dy over the rows, which is the gradient of the
                              bias. That is the speed of learning of Nielsen (2015), chapter 5
     weight_norm              ‖W‖ of the weights
     weight_gradient_norm     ‖dW‖ of their gradient, in which penalties of the model count
     weight_ratio             ‖dW‖ / ‖W‖
-    outputs, gradients       histograms of y and of dL/dy
 
     None where there is no such thing: an activation without weights, a pass without labels.
     """
@@ -64,16 +65,16 @@ class LayerStatistics:
     second_moment: float
     sample_variance: float
     not_finite: float
-    saturated: float | None
-    dead: float | None
-    gradient_norm: float | None
-    gradient_second_moment: float | None
-    delta: float | None
-    weight_norm: float | None
-    weight_gradient_norm: float | None
-    weight_ratio: float | None
     outputs: Histogram
-    gradients: Histogram | None
+    saturated: float | None = None
+    dead: float | None = None
+    gradient_norm: float | None = None
+    gradient_second_moment: float | None = None
+    gradients: Histogram | None = None
+    delta: float | None = None
+    weight_norm: float | None = None
+    weight_gradient_norm: float | None = None
+    weight_ratio: float | None = None
 
 
 COLUMNS = tuple(field.name for field in fields(LayerStatistics))
@@ -170,7 +171,8 @@ class Probe:
             if targets is not None:
                 self.loss.compute(outputs, map_targets(model.backend.wrap, targets))
                 model.backward_parameters(self.loss.backward())
-            rows = [_statistics(layer, passages[layer.name]) for layer in _inner(model)]
+            used = (layer for layer in _inner(model) if passages[layer.name].y is not None)
+            rows = [_statistics(layer, passages[layer.name]) for layer in used]
         return Inspection(rows, None if targets is None else self.loss.value)
 
 
@@ -180,30 +182,50 @@ def _inner(model: Layer) -> Iterator[Layer]:
 
 
 def _statistics(layer: Layer, passage: Passage) -> LayerStatistics:
-    x, y = _float64(layer, passage.x), _float64(layer, passage.y)
-    saturated = dead = gradient_norm = gradient_second_moment = delta = None
-    if isinstance(layer, ActivationLayer):
-        activation = layer.activation.name, layer.parameter_value
-        slope, flat = _slope(*activation, x, y), _flat(*activation)
-        saturated = None if flat is None else float(np.mean(slope < flat))
-        dead = float(np.mean((slope == 0).all(axis=0)))
-    weight_norm = weight_gradient_norm = weight_ratio = gradients = None
-    weights = [] if layer.children() else [parameter for parameter in layer.parameters() if parameter.decays]
-    if weights:
-        weight_norm = _norm(*(_float64(layer, parameter.value) for parameter in weights))
-    if passage.dy is not None:
-        dy = _float64(layer, passage.dy)
-        gradient_norm, gradient_second_moment, gradients = _norm(dy), float(np.mean(dy**2)), _histogram(dy)
-        if isinstance(layer, Dense):
-            delta = _norm(dy.sum(axis=0))
-        if weights:
-            weight_gradient_norm = _norm(*(_float64(layer, parameter.gradient) for parameter in weights))
-            weight_ratio = float(np.divide(weight_gradient_norm, weight_norm))
+    y = _float64(layer, passage.y)
+    dy = None if passage.dy is None else _float64(layer, passage.dy)
     return LayerStatistics(
-        layer.name, float(y.mean()), float(y.std()), float(np.mean(y**2)), float(y.var(axis=0).mean()),
-        float(np.mean(~np.isfinite(y))), saturated, dead, gradient_norm, gradient_second_moment, delta,
-        weight_norm, weight_gradient_norm, weight_ratio, _histogram(y), gradients,
-    )  # fmt: skip
+        layer=layer.name,
+        mean=float(y.mean()),
+        std=float(y.std()),
+        second_moment=float(np.mean(y**2)),
+        sample_variance=float(y.var(axis=0).mean()),
+        not_finite=float(np.mean(~np.isfinite(y))),
+        outputs=_histogram(y),
+        **_of_slope(layer, _float64(layer, passage.x), y),
+        **({} if dy is None else _of_gradient(layer, dy)),
+        **_of_weights(layer, dy is not None),
+    )
+
+
+def _of_slope(layer: Layer, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    if not isinstance(layer, ActivationLayer):
+        return {}
+    activation = layer.activation.name, layer.parameter_value
+    slope, flat = _slope(*activation, x, y), _flat(*activation)
+    saturated = None if flat is None else float(np.mean(slope < flat))
+    return {"saturated": saturated, "dead": float(np.mean((slope == 0).all(axis=0)))}
+
+
+def _of_gradient(layer: Layer, dy: np.ndarray) -> dict[str, Any]:
+    return {
+        "gradient_norm": _norm(dy),
+        "gradient_second_moment": float(np.mean(dy**2)),
+        "delta": _norm(dy.sum(axis=0)) if isinstance(layer, Dense) else None,
+        "gradients": _histogram(dy),
+    }
+
+
+def _of_weights(layer: Layer, backward: bool) -> dict[str, Any]:
+    weights = [] if layer.children() else [parameter for parameter in layer.parameters() if parameter.decays]
+    if not weights:
+        return {}
+    norm = _norm(*(_float64(layer, parameter.value) for parameter in weights))
+    if not backward:
+        return {"weight_norm": norm}
+    gradient_norm = _norm(*(_float64(layer, parameter.gradient) for parameter in weights))
+    ratio = float(np.divide(gradient_norm, norm))  # infinity or NaN where all weights are 0
+    return {"weight_norm": norm, "weight_gradient_norm": gradient_norm, "weight_ratio": ratio}
 
 
 def _float64(layer: Layer, array: Any) -> np.ndarray:

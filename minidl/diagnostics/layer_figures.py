@@ -36,7 +36,8 @@ def draw_inspection(inspection: Inspection, path: str | os.PathLike[str]) -> Non
     rows = _spread(inspection.rows, MOST_LAYERS)
     heights = [3.4, 1.25 * len(rows) + 0.4]  # inches
     figure = Figure(figsize=(5.4 * columns, sum(heights)), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=heights)
+    halves: Any = figure.subfigures(2, 1, height_ratios=heights)
+    above, below = halves
     scales = above.subplots(1, columns, squeeze=False)[0]
     _draw_scale(scales[0], inspection.rows, "std", "sample_variance")
     if backward:
@@ -59,7 +60,8 @@ def draw_recording(recorder: Recorder, path: str | os.PathLike[str]) -> None:
     mapped = _spread([*active, *({last} - {*active})], MOST_MAPS)
     rows = -(-len(mapped) // 3)
     figure = Figure(figsize=(13, 2.9 * rows + 3.6), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=[2.9 * rows, 3.6])
+    halves: Any = figure.subfigures(2, 1, height_ratios=[2.9 * rows, 3.6])
+    above, below = halves
     panels = above.subplots(rows, 3, squeeze=False).ravel()
     for axes, layer in zip(panels, mapped, strict=False):
         _draw_map(axes, recorder, layer)
@@ -159,7 +161,9 @@ def _draw_updates(axes: Any, recorder: Recorder) -> None:
     sizes = {name: np.log10(_positive(values)) for name, values in recorder.updates.items()}
     _draw_lines(axes, recorder.steps, sizes)
     axes.axhline(GOOD_STEP, color="black", linewidth=1)
-    axes.annotate("a good size", (1, GOOD_STEP), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
+    axes.annotate(
+        "−3: a good size", (1, GOOD_STEP), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8
+    )
     axes.set_ylabel("log10 of ‖ΔW‖ / ‖W‖")
     ends = [size[-1] for size in sizes.values() if not np.isnan(size[-1])]
     claim = f"10^{min(ends):.1f} to 10^{max(ends):.1f}" if ends else "none"

@@ -54,7 +54,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Preflight:
-    """What `preflight` found, a `Check` for each question. `print(preflight)` lists them, `plot(path)` shows samples."""
+    """What `preflight` found, a `Check` for each question: `print(preflight)` lists them, `preflight["leakage"]` is one."""
 
     checks: list[Check]
     train: Dataset
@@ -96,8 +96,10 @@ def preflight(
 
     loss   `SoftmaxCrossEntropy()` if None
 
-    Copies of the model are trained, on the CPU; the model itself stays as it is. Raises TypeError or ValueError if model and inputs
-    do not fit together; targets that the loss does not take are a failed check.
+    Copies of the model are trained, on the CPU; the model itself stays as it is.
+
+    Raises TypeError or ValueError if model and inputs do not fit together; targets that the loss does not take are a
+    failed check.
     """
     for argument, value, kind in (("model", model, Sequential), ("train", train, Dataset)):
         if not isinstance(value, kind):
