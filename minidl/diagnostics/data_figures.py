@@ -60,7 +60,9 @@ def draw_decision_boundary(
             axes.contour(*grid, inside, levels=[0.5], colors="black", linewidths=1)
     _draw_points(axes, data)
     wrong = data.x[said != data.y]
-    axes.scatter(*wrong.T, s=90, facecolor="none", edgecolor="black", linewidth=1.2, label=f"wrong: {len(wrong)}")
+    axes.scatter(
+        wrong[:, 0], wrong[:, 1], s=90, facecolor="none", edgecolor="black", linewidth=1.2, label=f"wrong: {len(wrong)}"
+    )
     axes.legend(loc="upper right", fontsize="small")
     right = np.mean(said == data.y)
     axes.set_title(f"on the right side of the boundary: {right:.1%} of {len(data):,} points", fontsize="medium")
@@ -113,9 +115,9 @@ def _draw_rows(axes: Any, data: Dataset) -> None:
 
 def _draw_points(axes: Any, data: Dataset) -> None:
     for label in np.unique(data.y):
+        x1, x2 = data.x[data.y == label].T
         style: dict[str, Any] = {"color": _colour(label), "marker": MARKERS[label % len(MARKERS)], "edgecolor": "white"}
-        points = data.x[data.y == label]
-        axes.scatter(*points.T, s=28, linewidth=0.5, label=f"class {_name(data, label)}", **style)
+        axes.scatter(x1, x2, s=28, linewidth=0.5, label=f"class {_name(data, label)}", **style)
     names = data.feature_names or ("x₁", "x₂")
     axes.set(xlabel=names[0], ylabel=names[1])
     axes.legend(loc="upper right", fontsize="small")

@@ -260,6 +260,7 @@ def _histogram(values: np.ndarray) -> Histogram:
     # Numbers that hardly differ, or not at all, get bins of a width that float64 can tell apart.
     widest = max(high - low, 1e-9 * max(abs(low), abs(high)), 1e-290)
     edges = (low + high) / 2 + widest * np.linspace(-0.5, 0.5, BINS + 1)
+    edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)  # rounding leaves nobody outside
     return Histogram(np.histogram(finite, edges)[0], edges)
 
 

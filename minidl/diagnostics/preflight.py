@@ -54,7 +54,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Preflight:
-    """What `preflight` found, a `Check` for each question: `print(preflight)` lists them, `preflight["leakage"]` is one."""
+    """What `preflight` found, a `Check` for each question; `print(preflight)` lists them.
+
+    `preflight["leakage"]` is one of them, `preflight.plot(path)` shows the first samples.
+    """
 
     checks: list[Check]
     train: Dataset
