@@ -492,3 +492,14 @@ def test_softmax_refuses_what_are_not_logits(logits, error, message):
 
 def test_repr_is_the_call(kind):
     assert repr(kind()) == f"{kind.__name__}()"
+
+
+@pytest.mark.parametrize(
+    "loss", [dl.SoftmaxCrossEntropy(0.1), dl.BinaryCrossEntropy(), dl.MeanSquaredError()], ids=repr
+)
+def test_a_new_loss_has_the_same_arguments_and_has_measured_nothing(loss):
+    loss.forward(np.zeros((2, 2)), np.eye(2))
+    new = loss.new()
+    assert repr(new) == repr(loss)
+    with pytest.raises(RuntimeError, match="needs a forward pass"):
+        _ = new.value

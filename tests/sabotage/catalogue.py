@@ -924,6 +924,34 @@ CATALOGUE = [
         "A log is read while the run goes on, or after it has died.",
         ("test_callbacks.py",),
     ),
+    # Instruments -----------------------------------------------------------------------------------------------------
+    Sabotage(
+        "inspect-moves-the-dropout", "diagnostics/passes.py", "[*state_of(model), *gradients, *costs]",
+        "[*gradients, *costs]",
+        "Who measures must not touch: a drawing more, and every later mask of the run is another.",
+        ("diagnostics/test_inspection.py", "diagnostics/test_recorder.py"),
+    ),
+    Sabotage(
+        "sample-variance-over-the-units", "diagnostics/inspection.py", "y.var(axis=0).mean()", "y.var(axis=1).mean()",
+        "That units differ among themselves says nothing; the question is whether samples still do.",
+        ("diagnostics/test_inspection.py",),
+    ),
+    Sabotage(
+        "dead-for-one-sample", "diagnostics/inspection.py", "(slope == 0).all(axis=0)", "(slope == 0).any(axis=0)",
+        "A unit that is silent for one sample is a feature; silent for all, it is dead.",
+        ("diagnostics/test_inspection.py",),
+    ),
+    Sabotage(
+        "update-relative-to-the-new-weights", "diagnostics/recorder.py", "_ratio(_float64(weights) - before, before)",
+        "_ratio(_float64(weights) - before, _float64(weights))",
+        "After the step that destroyed them, the weights are as large as the step.",
+        ("diagnostics/test_recorder.py",),
+    ),
+    Sabotage(
+        "neighbour-of-itself", "diagnostics/preflight.py", "    np.fill_diagonal(distances, np.inf)\n", "",
+        "Every row is its own nearest neighbour, and agrees with itself.",
+        ("diagnostics/test_preflight.py",),
+    ),
 ]  # fmt: skip
 
 BY_NAME = {sabotage.name: sabotage for sabotage in CATALOGUE}
