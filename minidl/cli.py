@@ -1,9 +1,11 @@
 """Floor 7: the command line.
 
     minidl train      train a network and write curves.png, history.jsonl and model.npz
+    minidl exercise   list, start and check the exercises of a course
     minidl doctor     what this machine offers, and how to get the rest
 
-Exit codes: 0 done, 1 the loss diverged, 2 wrong arguments or missing files, 130 interrupted by Ctrl-C.
+Exit codes: 0 done, 1 the loss diverged or an exercise is not solved, 2 wrong arguments or missing files,
+130 interrupted by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import minidl as dl
-from minidl import checks
+from minidl import checks, exercises
 from minidl.cpu.jit import cache_path
 from minidl.cpu.threads import thread_count
 from minidl.data import Dataset
@@ -44,7 +46,8 @@ OPTIMIZERS: dict[str, type[dl.Optimizer]] = {
     "adamw": dl.AdamW,
 }
 OUTPUTS = ("curves.png", "history.jsonl", "model.npz")
-DIVERGED, WRONG, INTERRUPTED = 1, 2, 130
+DIVERGED = UNSOLVED = 1
+WRONG, INTERRUPTED = 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -153,6 +156,24 @@ def _version(package: str) -> str:
         return f"{package} not installed"
 
 
+def list_exercises(options: argparse.Namespace) -> int:
+    """Say what exercises there are."""
+    for exercise in exercises.EXERCISES.values():
+        print(f"{exercise.name:<22}  {exercise.title}")
+    return 0
+
+
+def start_exercise(options: argparse.Namespace) -> int:
+    """Write the folder of an exercise."""
+    print(f"wrote {exercises.start(options.name, options.folder)}; begin with the README.md in it")
+    return 0
+
+
+def check_exercise(options: argparse.Namespace) -> int:
+    """Check what a student wrote there."""
+    return 0 if exercises.check(options.name, options.folder, options.timeout) else UNSOLVED
+
+
 # Arguments -----------------------------------------------------------------------------------------------------------
 
 
@@ -160,7 +181,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="minidl",
         description="Train deep networks and see what happens inside.",
-        epilog="Exit codes: 0 done, 1 the loss diverged, 2 wrong arguments or missing files, 130 interrupted.",
+        epilog="Exit codes: 0 done, 1 the loss diverged or an exercise is not solved, 2 wrong arguments or missing "
+        "files, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"minidl {dl.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -199,6 +221,20 @@ def _parser() -> argparse.ArgumentParser:
     add("--resume", metavar="FILE", help="go on from a checkpoint, with the same options, to --epochs in all")
     add("--out", metavar="FOLDER", help="where to write the results (default: the next free runs/DATA-N)")
     add("--overwrite", action="store_true", help="replace results that --out already has")
+
+    exercise = commands.add_parser("exercise", help="list, start and check the exercises of a course")
+    actions = exercise.add_subparsers(required=True, metavar="ACTION")
+    actions.add_parser("list", help="what there is to solve").set_defaults(command=list_exercises)
+    for action, function, does in (
+        ("start", start_exercise, "write a folder with a function to complete"),
+        ("check", check_exercise, "check the function in that folder"),
+    ):
+        command = actions.add_parser(action, help=does)
+        command.set_defaults(command=function)
+        name = _name_from(exercises.EXERCISES)
+        command.add_argument("name", type=name, metavar="NAME", help=f"one of {', '.join(exercises.EXERCISES)}")
+        add("--folder", default=".", metavar="FOLDER", help="where the folder of the exercise is")
+    add("--timeout", type=_number(0.0, None), default=60.0, metavar="SECONDS", help="when to stop the check")
 
     command = commands.add_parser("doctor", help="what this machine offers, and how to get the rest")
     command.set_defaults(command=doctor)

@@ -1,0 +1,161 @@
+"""What the checks of the exercises are written with: a student's file, calls of it, and comparisons with a message.
+
+A message says what was called with what, what came, what was expected, and, where the result is that of a known
+mistake, which one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import linecache
+import traceback
+import types
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minidl.emulator import BarrierError, OutOfBoundsError, RaceError, UninitializedReadError
+
+TOLERANCE = 1e-9  # of float64 results, relative to the largest one
+
+
+class Mistake(Exception):
+    """Something is wrong with the student's solution; the message is for the student."""
+
+
+class Unfinished(Mistake):
+    """There is no solution yet."""
+
+
+class Student:
+    """A student's file. Its functions are attributes; `doing` says what is being called, for messages."""
+
+    def __init__(self, path: Path):
+        """Run the file. Raises Mistake if that fails."""
+        self.path, self.doing = path, ""
+        self.module = types.ModuleType(path.stem)
+        self.module.__file__ = str(path)
+        with self.explained():
+            source = path.read_text(encoding="utf-8")
+            exec(compile(source, str(path), "exec"), vars(self.module))
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in vars(self.module):
+            raise Mistake(f"{self.path.name} has no {name} any more; put it back, or start the exercise anew elsewhere")
+        return vars(self.module)[name]
+
+    def calls(self, what: str) -> None:
+        """Remember what is called next."""
+        self.doing = what
+
+    def fill(self, name: str, arguments: Mapping[str, np.ndarray | tuple[int, ...]]) -> dict[str, np.ndarray]:
+        """Call a function that writes into arrays, given by their shapes; returns them by name."""
+        arrays = {
+            key: np.full(value, np.nan) if isinstance(value, tuple) else value.copy()
+            for key, value in arguments.items()
+        }  # fmt: skip
+        self.calls(f"{name}({', '.join(f'{key} {array.shape}' for key, array in arrays.items())})")
+        getattr(self, name)(*arrays.values())
+        for key, value in arguments.items():
+            if not isinstance(value, tuple):
+                if not np.array_equal(arrays[key], value):
+                    raise Mistake(f"{self.doing} changed its input {key}; only the results may be written to")
+            elif np.isnan(arrays[key]).all():
+                raise Mistake(
+                    f"{self.doing} left {key} as it was, all nan. Write into the array, as in {key}[...] = ...; "
+                    f"`{key} = ...` only gives its name to something else, and `{key} += ...` adds to the nan."
+                )
+        return {key: arrays[key] for key, value in arguments.items() if isinstance(value, tuple)}
+
+    def expect(
+        self,
+        what: str,
+        got: Any,
+        expected: Any,
+        mistakes: Mapping[str, Any] | None = None,
+        tolerance: float = TOLERANCE,
+    ) -> None:
+        """Raise Mistake if `got` is not `expected`; `mistakes` says by what mistakes other results come out."""
+        expected = np.asarray(expected, np.float64)
+        try:
+            values = np.asarray(got, np.float64)
+        except (TypeError, ValueError):
+            raise Mistake(f"{self.doing}: {what} is {got!r}; expected numbers") from None
+        if values.shape != expected.shape:
+            raise Mistake(f"{self.doing}: {what} has shape {values.shape}; expected {expected.shape}")
+        allowed = tolerance * max(1.0, float(np.abs(expected).max()))
+
+        def distance(reference: Any) -> np.ndarray:
+            return np.nan_to_num(np.abs(values - reference), nan=np.inf)
+
+        off = distance(expected)
+        if off.max() <= allowed:
+            return
+        worst = tuple(map(int, np.unravel_index(int(off.argmax()), off.shape)))
+        entry = f"{what}[{', '.join(map(str, worst))}]" if worst else what
+        digits = 6 if f"{values[worst]:.6g}" != f"{expected[worst]:.6g}" else 17
+        message = f"{self.doing}: {entry} is {values[worst]:.{digits}g}; expected {expected[worst]:.{digits}g}"
+        if off.size > 1:
+            message += f" ({np.count_nonzero(off > allowed)} of {off.size} entries are wrong, this one most)"
+        reasons = [reason for reason, result in (mistakes or {}).items() if distance(result).max() <= allowed]
+        if reasons:
+            message += f".\nThis is what comes out if {reasons[0]}"
+        elif np.isnan(values[worst]):
+            message += (
+                ".\nA nan stays where nothing is written; it also comes from 0/0, ∞ - ∞ and roots of negative numbers"
+            )
+        raise Mistake(f"{message}.")
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn whatever the student's code raises into a Mistake that names the line."""
+        try:
+            yield
+        except Mistake:
+            raise
+        except SyntaxError as error:
+            line = (error.text or "").strip()
+            raise Mistake(f"{self.path.name}, line {error.lineno}: `{line}` is not Python: {error.msg}") from None
+        except (Exception, SystemExit) as error:
+            frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(self.path)]
+            if isinstance(error, NotImplementedError) and str(error).endswith("is not written yet"):
+                raise Unfinished(f"{error}. It stands on line {self._line_of(error)} of {self.path}.") from None
+            said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            if isinstance(error, AssertionError) and not frames:  # from the checks of minidl: the text is the finding
+                said = str(error)
+            elif frames:
+                line = linecache.getline(str(self.path), frames[-1].lineno or 0).strip()
+                said = f"{self.path.name}, line {frames[-1].lineno}: `{line}` raised {said}"
+            doing = f"{self.doing}: " if self.doing else ""
+            raise Mistake(f"{doing}{said}{_advice(error)}") from None
+
+    def _line_of(self, error: BaseException) -> int | None:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(self.path)]
+        return frames[-1].lineno if frames else None
+
+
+ADVICE = {
+    RaceError: "On a GPU the two threads come in any order. A barrier, cuda.syncthreads(), must stand between them.",
+    BarrierError: "A barrier must be reached by all threads of the block: keep it out of any `if` on the thread.",
+    OutOfBoundsError: "The grid may be larger than the array: a thread outside must neither read nor write it.",
+    UninitializedReadError: "A thread read shared memory before another one wrote it: is a barrier missing?",
+}
+
+
+def _advice(error: BaseException) -> str:
+    return "".join(f"\n{advice}" for kind, advice in ADVICE.items() if isinstance(error, kind))
+
+
+@contextlib.contextmanager
+def in_place_of(owner: Any, **functions: Callable) -> Iterator[None]:
+    """Put functions in the place of those of a module, for as long as the block lasts."""
+    originals = {name: getattr(owner, name) for name in functions}
+    try:
+        for name, function in functions.items():
+            setattr(owner, name, function)
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(owner, name, original)
