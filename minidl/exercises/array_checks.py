@@ -32,7 +32,7 @@ def _check_in_network(layer: Any, other: Any, features: int) -> None:
 
 
 def dense_backward(student: Student) -> Iterator[str]:
-    shapes = [(1, 1, 1), (2, 3, 1), (1, 2, 3), (3, 3, 3), (7, 5, 11), (13, 1, 4)]  # batch, n_in, n_out
+    shapes = [(3, 3, 3), (1, 1, 1), (2, 3, 1), (1, 2, 3), (7, 5, 11), (13, 1, 4)]  # batch, n_in, n_out
 
     yield "dx, for six shapes"
     for batch, n_in, n_out in shapes:
@@ -61,6 +61,8 @@ def dense_backward(student: Student) -> Iterator[str]:
             "the first row is left out": dy[1:].sum(axis=0),
             "the last row is left out": dy[:-1].sum(axis=0),
         }
+        if batch == n_out:
+            mistakes["the columns are summed up instead of the rows"] = dy.sum(axis=1)
         student.expect("sums", sums, dy.sum(axis=0), mistakes)
 
     yield "a Dense layer with your functions, against differences"
@@ -132,13 +134,15 @@ def softmax_cross_entropy(student: Student) -> Iterator[str]:
 
     yield "the probabilities, for five shapes"
     for logits, labels in (batch(*shape) for shape in shapes):
-        e = np.exp(logits)
+        e, p = np.exp(logits), softmax(logits)
         mistakes = {
             "the columns are normalized instead of the rows": e / e.sum(axis=0),
             "the whole batch is normalized at once": e / e.sum(),
             "nothing is divided by the sum of the row": e,
+            "nothing is divided by the sum of the row, though the largest logit is subtracted": p
+            / p.max(axis=1)[:, None],
         }
-        student.expect("probabilities", forward(logits, labels)["probabilities"], softmax(logits), mistakes)
+        student.expect("probabilities", forward(logits, labels)["probabilities"], p, mistakes)
 
     yield "the losses of the rows"
     for logits, labels in (batch(*shape) for shape in shapes):
@@ -248,11 +252,12 @@ def dropout(student: Student) -> Iterator[str]:
     both = [(True, 1.0, 1.25), (False, 0.8, 1.0)]  # inverted, scale at inference, scale in training
 
     yield "inference"
-    for inverted, at_inference, _ in both:
+    for inverted, at_inference, in_training in both:
         x, y = run(layer(0.2, inverted), training=False)
-        mistakes = {"inference scales; an inverted layer does that in training": x * 0.8}
-        if not inverted:
-            mistakes = {"a classic layer does not scale at inference": x}
+        mistakes = {"a classic layer does not scale at inference": x}
+        if inverted:
+            mistakes = {"inference scales; an inverted layer does that in training": x * 0.8}
+        mistakes["inference drops something; only training does"] = x * np.not_equal(y, 0) * in_training
         student.expect("y", y, x * at_inference, mistakes)
 
     yield "what is kept in training is scaled"

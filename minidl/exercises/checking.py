@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+
 from minidl.exercises import array_checks, kernel_checks, rule_checks
 from minidl.exercises.catalogue import Exercise
 from minidl.exercises.student import Mistake, Student, Unfinished
@@ -25,19 +27,16 @@ CHECKS: dict[str, Callable[[Student], Iterator[str]]] = {
 def examine(exercise: Exercise, path: Path) -> bool:
     """Check a student's file and print the result; whether it is right."""
     print(f"{exercise.name}: {exercise.title}", flush=True)
-    doing = None
+    doing = f"{path.name} can be read"
     try:
         student = Student(path)
-        with student.explained():
+        with student.explained(), np.errstate(all="ignore"):  # what overflows shows in the result
             for next_ in CHECKS[exercise.name](student):
-                if doing:
-                    print(f"  ok     {doing}", flush=True)
+                print(f"  ok     {doing}", flush=True)
                 doing = next_
     except Mistake as mistake:
         verdict = "to do" if isinstance(mistake, Unfinished) else "WRONG"
-        if doing:
-            print(f"  {verdict}  {doing}")
-        print(f"\n{mistake}")
+        print(f"  {verdict}  {doing}\n\n{mistake}")
         return False
     print(f"  ok     {doing}\n\nSolved. minidl's own solution is in {exercise.module}.")
     return True

@@ -27,9 +27,7 @@ def start(name: str, folder: str | os.PathLike[str] = ".") -> Path:
     exercise = EXERCISES[checks.one_of("name", name, EXERCISES)]
     target = checks.path("folder", folder) / name
     if target.exists():
-        raise FileExistsError(
-            f"folder got {str(folder)!r}, which has a {name} already; move it away, or choose another"
-        )
+        raise FileExistsError(f"folder got {str(folder)!r}, which has {name} already; move it, or choose another")
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=target.parent))
     try:

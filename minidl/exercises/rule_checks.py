@@ -24,7 +24,7 @@ def glorot(student: Student) -> Iterator[str]:
             raise Mistake(f"{student.doing}: the same rng gave other weights the second time; draw from rng only")
 
         yield f"{name}: the law of the weights"
-        for fan_in, fan_out, gain in ((8, 4096, 1.0), (4096, 8, 1.0), (150, 300, 3.0)):
+        for fan_in, fan_out, gain in ((100, 350, 1.0), (350, 100, 1.0), (100, 350, 3.0)):
             student.calls(f"{name}(rng, {fan_in}, {fan_out}, gain={gain:g})")
             weights = function(np.random.default_rng(0), fan_in, fan_out, gain=gain)
             _name_the_variance(student, weights, law, fan_in, fan_out, gain)
@@ -35,13 +35,13 @@ def _name_the_variance(student: Student, weights: np.ndarray, law: Law, fan_in: 
     """Raise Mistake if the variance is wrong, with the name of the one that it is, if that has one."""
     right = gain**2 * 2 / (fan_in + fan_out)
     named = {
+        "that of a gain that is left out": right / gain**2,
+        "that of gain instead of gain²": right / gain,
         "1 / fan_in, LeCun's": gain**2 / fan_in,
         "1 / fan_out": gain**2 / fan_out,
         "2 / fan_in, He's": gain**2 * 2 / fan_in,
         "2 / fan_out": gain**2 * 2 / fan_out,
         "1 / (fan_in + fan_out), without the 2": gain**2 / (fan_in + fan_out),
-        "that of a gain that is left out": right / gain**2,
-        "that of gain instead of gain²": right / gain,
         "that of a variance where the standard deviation belongs": right**2,
         "that of the limit r where the standard deviation belongs": 3 * right,
         "that of the standard deviation where the limit r belongs": right / 3,

@@ -7,7 +7,6 @@ mistake, which one.
 from __future__ import annotations
 
 import contextlib
-import linecache
 import traceback
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +38,7 @@ class Student:
         self.module.__file__ = str(path)
         with self.explained():
             source = path.read_text(encoding="utf-8")
+            self.lines = source.splitlines()
             exec(compile(source, str(path), "exec"), vars(self.module))
 
     def __getattr__(self, name: str) -> Any:
@@ -79,6 +79,8 @@ class Student:
     ) -> None:
         """Raise Mistake if `got` is not `expected`; `mistakes` says by what mistakes other results come out."""
         expected = np.asarray(expected, np.float64)
+        if got is None:
+            raise Mistake(f"{self.doing}: {what} is None; is a `return` missing?")
         try:
             values = np.asarray(got, np.float64)
         except (TypeError, ValueError):
@@ -103,9 +105,7 @@ class Student:
         if reasons:
             message += f".\nThis is what comes out if {reasons[0]}"
         elif np.isnan(values[worst]):
-            message += (
-                ".\nA nan stays where nothing is written; it also comes from 0/0, ∞ - ∞ and roots of negative numbers"
-            )
+            message += ".\nA nan stays where nothing is written, and comes from 0/0, ∞ - ∞ or a missing `return`"
         raise Mistake(f"{message}.")
 
     @contextlib.contextmanager
@@ -119,21 +119,25 @@ class Student:
             line = (error.text or "").strip()
             raise Mistake(f"{self.path.name}, line {error.lineno}: `{line}` is not Python: {error.msg}") from None
         except (Exception, SystemExit) as error:
-            frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(self.path)]
-            if isinstance(error, NotImplementedError) and str(error).endswith("is not written yet"):
-                raise Unfinished(f"{error}. It stands on line {self._line_of(error)} of {self.path}.") from None
             said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            if isinstance(error, AssertionError) and not frames:  # from the checks of minidl: the text is the finding
+            place = self._place(error)
+            if place is None and isinstance(error, AssertionError):  # from a check of minidl: its text is the finding
                 said = str(error)
-            elif frames:
-                line = linecache.getline(str(self.path), frames[-1].lineno or 0).strip()
-                said = f"{self.path.name}, line {frames[-1].lineno}: `{line}` raised {said}"
+            elif place:
+                number, line = place
+                if isinstance(error, NotImplementedError) and "raise NotImplementedError" in line:
+                    raise Unfinished(f"{error}. It stands on line {number} of {self.path}.") from None
+                said = f"{self.path.name}, line {number}: `{line}` raised {said}"
             doing = f"{self.doing}: " if self.doing else ""
-            raise Mistake(f"{doing}{said}{_advice(error)}") from None
+            advice = "".join(f"\n{advice}" for kind, advice in ADVICE.items() if isinstance(error, kind))
+            raise Mistake(f"{doing}{said}{advice}") from None
 
-    def _line_of(self, error: BaseException) -> int | None:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(self.path)]
-        return frames[-1].lineno if frames else None
+    def _place(self, error: BaseException) -> tuple[int, str] | None:
+        """The number and the text of the line of the student's file that raised the error."""
+        for frame in reversed(traceback.extract_tb(error.__traceback__)):
+            if frame.filename == str(self.path):
+                return frame.lineno or 0, self.lines[(frame.lineno or 1) - 1].strip()
+        return None
 
 
 ADVICE = {
@@ -142,10 +146,6 @@ ADVICE = {
     OutOfBoundsError: "The grid may be larger than the array: a thread outside must neither read nor write it.",
     UninitializedReadError: "A thread read shared memory before another one wrote it: is a barrier missing?",
 }
-
-
-def _advice(error: BaseException) -> str:
-    return "".join(f"\n{advice}" for kind, advice in ADVICE.items() if isinstance(error, kind))
 
 
 @contextlib.contextmanager

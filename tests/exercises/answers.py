@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 # By exercise and function, the body.
 SOLUTIONS: dict[str, dict[str, str]] = {
     "dense-backward": {
@@ -110,137 +108,118 @@ return total
 }
 
 
-class Wrong(NamedTuple):
-    """A change of a right solution, and a part of what the student should be told."""
-
-    exercise: str
-    old: str
-    new: str
-    message: str
-
-
-REST = "drops = self.draw(training)"
-
-MISTAKES = [
-    Wrong(
-        "dense-backward", "np.matmul(dy, weight.T, out=dx)", "dx[...] = dy @ weight", "dense.py, line 14: `dx[...] ="
-    ),
-    Wrong("dense-backward", "np.matmul(dy, weight.T, out=dx)", "dx = dy @ weight.T", "`dx = ...` only gives its name"),
-    Wrong(
-        "dense-backward", "np.matmul(dy, weight.T, out=dx)", "return dy @ weight.T", "Write into the array, as in dx["
-    ),
-    Wrong("dense-backward", "= x.T @ dy", "+= x.T @ dy", "`dweight += ...` adds to the nan"),
-    Wrong("dense-backward", "= x.T @ dy", "= x.T @ dy / len(x)", "if the batch is averaged"),
-    Wrong("dense-backward", "= x.T @ dy", "= (dy.T @ x).reshape(dweight.shape)", "if the product is transposed: dyᵀ x"),
-    Wrong("dense-backward", "x.sum(axis=0)", "x.mean(axis=0)", "if the rows are averaged instead of summed"),
-    Wrong("dense-backward", "x.sum(axis=0)", "x[1:].sum(axis=0)", "if the first row is left out"),
-    Wrong("dense-backward", "x.sum(axis=0)", "x.sum(axis=1)", "ValueError: could not broadcast"),
-    Wrong("dense-backward", "sums[...] = x.sum(axis=0)", "x[0] += x[1:].sum(axis=0)", "changed its input x"),
-    Wrong("relu-backward", "z > ZERO", "z >= ZERO", "if 0 counts as positive"),
-    Wrong("relu-backward", "z > ZERO", "z < ZERO", "if the sides are exchanged"),
-    Wrong(
-        "relu-backward", "return ONE if z > ZERO else ZERO", "return y", "the value is returned instead of the slope"
-    ),
-    Wrong("relu-backward", "return ONE if z > ZERO else ZERO", "ONE if z > ZERO else ZERO", "nan"),
-    Wrong("relu-backward", "return ONE if z > ZERO else ZERO", "return dy if z > ZERO else 0", "NameError: name 'dy'"),
-    Wrong("batchnorm-backward", " - dbeta / rows - normalized * dgamma / rows", "", "taken for constants"),
-    Wrong("batchnorm-backward", " - dbeta / rows", "", "the mean of dy is missing"),
-    Wrong("batchnorm-backward", " - normalized * dgamma / rows", "", "the term with x̂ dγ is missing"),
-    Wrong(
-        "batchnorm-backward", "dbeta / rows - normalized * dgamma / rows", "dbeta - normalized * dgamma", "divided by"
-    ),
-    Wrong("batchnorm-backward", "= gamma * inverse_std", "= inverse_std", "if γ is left out"),
-    Wrong("batchnorm-backward", "= gamma * inverse_std", "= gamma", "if 1/σ is left out"),
-    Wrong("batchnorm-backward", "(dy * normalized)", "(dy * x)", "multiplied by x instead of x̂"),
-    Wrong("batchnorm-backward", "(dy * normalized)", "normalized", "dgamma[0] is"),
-    Wrong("batchnorm-backward", "dbeta[...] = dy.sum", "dbeta[...] = dy.mean", "averaged instead of summed"),
-    Wrong("glorot", "math.sqrt(2 / (fan_in + fan_out))", "math.sqrt(1 / fan_in)", "It is 1 / fan_in, LeCun's"),
-    Wrong("glorot", "math.sqrt(2 / (fan_in + fan_out))", "math.sqrt(2 / fan_in)", "It is 2 / fan_in, He's"),
-    Wrong(
-        "glorot",
-        "math.sqrt(2 / (fan_in + fan_out))",
-        "(2 / (fan_in + fan_out))",
-        "where the standard deviation belongs",
-    ),
-    Wrong("glorot", "gain * math.sqrt(2", "math.sqrt(2", "of a gain that is left out"),
-    Wrong("glorot", "math.sqrt(6", "math.sqrt(2", "of the standard deviation where the limit r belongs"),
-    Wrong("glorot", "math.sqrt(6", "math.sqrt(3", "without the 2"),
-    Wrong(
-        "glorot", "rng.uniform(-limit, limit,", "rng.normal(0, limit / math.sqrt(3),", "the uniform law ends at 1.73205"
-    ),
-    Wrong("glorot", "rng.uniform(-limit, limit,", "rng.uniform(0, 2 * limit,", "the variance is"),
-    Wrong("glorot", "limit, (fan_in, fan_out)", "limit, (fan_out, fan_in)", "expected float64 (3, 5)"),
-    Wrong("glorot", "return rng.normal", "import numpy\n    return numpy.random.normal", "draw from rng only"),
-    Wrong("dropout", REST, "drops = True", "mask"),
-    Wrong("dropout", REST, "drops = self.draw(True)", "Dropout(0.2, inverted=True).forward(x, training=False): y["),
-    Wrong("dropout", "self._scale(), y", "self.dtype.type(1), y", "not divided by 1 - rate"),
-    Wrong("dropout", "self._scale(), y", "self.dtype.type(1 - self.rate), y", "multiplied by 1 - rate"),
-    Wrong("dropout", "self._scale(), y", "self.inverse_keep, y", "a classic layer scales in training too"),
-    Wrong("dropout", "if not drops and self.inverted", "if not drops", "a classic layer does not scale at inference"),
-    Wrong("dropout", "if not drops and self.inverted", "if False", "inference scales; an inverted layer"),
-    Wrong("dropout", "self._scale(), dx", "self.dtype.type(1), dx", "the mask but not the scale"),
-    Wrong("dropout", "self._scale(), dx", "self.inverse_keep, dx", "though the layer did not scale"),
-    Wrong("dropout", "x, dy = ", "self.draw(True)\n        x, dy = ", "dx has another mask than y"),
-    Wrong("dropout", "return dx", "return dy", "dy passes unchanged"),
-    Wrong("dropout", "return y", "y", "y is None; expected numbers"),
-    Wrong("softmax-cross-entropy", " - logits[r].max()", "", "subtract the largest logit"),
-    Wrong("softmax-cross-entropy", "e / e.sum()", "e", "nothing is divided by the sum of the row"),
-    Wrong("softmax-cross-entropy", "np.log(e.sum()) - ", "", "row_losses["),
-    Wrong(
-        "softmax-cross-entropy", "np.log(e.sum()) - shifted[labels[r]]", "np.log(probabilities[r, labels[r]])", "minus"
-    ),
-    Wrong(
-        "softmax-cross-entropy", "np.log(e.sum()) - shifted[labels[r]]", "-np.log(probabilities[r, labels[r]])", "-∞"
-    ),
-    Wrong(
-        "softmax-cross-entropy", "np.argmax(logits[r])", "len(e) - 1 - np.argmax(logits[r][::-1])", "the last of equal"
-    ),
-    Wrong("softmax-cross-entropy", "dlogits /= len(labels)", "", "nothing is divided by the number of rows"),
-    Wrong("softmax-cross-entropy", "dlogits /= len(labels)", "dlogits /= dlogits.size", "the number of all entries"),
-    Wrong("softmax-cross-entropy", "dlogits /= len(labels)", "dlogits /= -len(labels)", "the sign is wrong"),
-    Wrong("softmax-cross-entropy", "-= 1", "-= 0", "the 1 of the label is not subtracted"),
-    Wrong("adam", "first / correction1, second / correction2", "first, second", "the bias correction is missing"),
-    Wrong("adam", "second / correction2", "second", "only m has its bias correction"),
-    Wrong("adam", "(math.sqrt(v) + epsilon)", "math.sqrt(v + epsilon)", "ε is under the root"),
-    Wrong("adam", "math.sqrt(v)", "v", "the root is missing"),
-    Wrong("adam", "w - rate", "w + rate", "the step goes uphill"),
-    Wrong("adam", "beta1 * first + (1 - beta1) * g", "(1 - beta1) * first + beta1 * g", "β₁ and 1 - β₁ are exchanged"),
-    Wrong("adam", "g**2", "g", "g is not squared"),
-    Wrong("adam", "return w, first, second", "return w, m, v", "the corrected m̂ is returned"),
-    Wrong("adam", "return w, first, second", "return w", "expected three numbers, (w, m, v)"),
-    Wrong("adam", "first = beta1", "g = g + weight_decay * w\n    first = beta1", "as L2 does"),
-    Wrong("adam", " + weight_decay * w", "", "λ is left out"),
-    Wrong("adam", "m / (math.sqrt(v)", "g / (math.sqrt(v)", "g stands in the place of m"),
-    Wrong("tiled-product", "cuda.syncthreads()  # before", "pass", "A barrier, cuda.syncthreads(), must stand between"),
-    Wrong("tiled-product", "cuda.syncthreads()  # after", "pass", "A barrier, cuda.syncthreads(), must stand between"),
-    Wrong(
-        "tiled-product",
-        "    if row + i < c.shape[0] and column + j < c.shape[1]:\n",
-        "    if True:\n",
-        "a thread outside",
-    ),
-    Wrong("tiled-product", "total += ", "total = ", "C["),
-    Wrong(
-        "tiled-product", "range(0, inner, TILE)", "range(0, inner // TILE * TILE, TILE)", "the last step is left out"
-    ),
-    Wrong("tiled-product", "range(0, inner, TILE)", "range(0, TILE, TILE)", "only the first step along the inner"),
-    Wrong("tiled-product", "tile_b[k, j]", "tile_b[j, k]", "if B is transposed"),
-    Wrong(
-        "tiled-product", "i, j = cuda.threadIdx.y, cuda.threadIdx.x", "j, i = cuda.threadIdx.y, cuda.threadIdx.x", "C["
-    ),
-    Wrong(
-        "tiled-product",
-        "cuda.syncthreads()  # after",
-        "if i == 0:\n            cuda.syncthreads()",
-        "by all threads of the",
-    ),
-    Wrong("reduction", "cuda.syncthreads()  # written", "pass", "cuda.syncthreads(), must stand between"),
-    Wrong("reduction", "cuda.syncthreads()  # added", "pass", "cuda.syncthreads(), must stand between"),
-    Wrong("reduction", "cuda.syncthreads()  # read", "pass", "cuda.syncthreads(), must stand between"),
-    Wrong("reduction", "half >= 1", "half > 1", "`half` must come down to 1"),
-    Wrong("reduction", "partial.size // 2", "partial.size // 4", "the first additions are left out"),
-    Wrong("reduction", "return total", "return value", "only thread 0 counts"),
-    Wrong("reduction", "return total", "total", "the sum"),
-    Wrong("reduction", "if t < half:", "if t <= half:", "partial["),
-    Wrong("reduction", "partial[t + half]\n", "partial[t + half]\n        ", "by all threads of the block"),
-]
+# By exercise: a piece of the right solution, what stands there instead, and a part of what the student should be told.
+MISTAKES: dict[str, list[tuple[str, str, str]]] = {
+    "dense-backward": [
+        ("np.matmul(dy, weight.T, out=dx)", "dx[...] = dy @ weight", "if W is not transposed"),
+        ("np.matmul(dy, weight.T, out=dx)", "dx = dy @ weight.T", "`dx = ...` only gives its name"),
+        ("np.matmul(dy, weight.T, out=dx)", "return dy @ weight.T", "Write into the array, as in dx["),
+        ("= x.T @ dy", "+= x.T @ dy", "`dweight += ...` adds to the nan"),
+        ("= x.T @ dy", "= x.T @ dy / len(x)", "if the batch is averaged"),
+        ("= x.T @ dy", "= dy.T @ x", "if the product is transposed: dyᵀ x"),
+        ("x.sum(axis=0)", "x.mean(axis=0)", "if the rows are averaged instead of summed"),
+        ("x.sum(axis=0)", "x[1:].sum(axis=0)", "if the first row is left out"),
+        ("x.sum(axis=0)", "x.sum(axis=1)", "if the columns are summed up instead of the rows"),
+        ("sums[...] = x.sum(axis=0)", "x[0] += x[1:].sum(axis=0)", "changed its input x"),
+    ],
+    "relu-backward": [
+        ("z > ZERO", "z >= ZERO", "if 0 counts as positive"),
+        ("z > ZERO", "z < ZERO", "if the sides are exchanged"),
+        ("return ONE if z > ZERO else ZERO", "return y", "the value is returned instead of the slope"),
+        ("return ONE if z > ZERO else ZERO", "ONE if z > ZERO else ZERO", "nan"),
+        ("return ONE if z > ZERO else ZERO", "return dy if z > ZERO else 0", "NameError: name 'dy'"),
+    ],
+    "batchnorm-backward": [
+        (" - dbeta / rows - normalized * dgamma / rows", "", "taken for constants"),
+        (" - dbeta / rows", "", "the mean of dy is missing"),
+        (" - normalized * dgamma / rows", "", "the term with x̂ dγ is missing"),
+        ("dbeta / rows - normalized * dgamma / rows", "dbeta - normalized * dgamma", "divided by"),
+        ("= gamma * inverse_std", "= inverse_std", "if γ is left out"),
+        ("= gamma * inverse_std", "= gamma", "if 1/σ is left out"),
+        ("(dy * normalized)", "(dy * x)", "multiplied by x instead of x̂"),
+        ("(dy * normalized)", "normalized", "dgamma[0] is"),
+        ("dbeta[...] = dy.sum", "dbeta[...] = dy.mean", "averaged instead of summed"),
+    ],
+    "glorot": [
+        ("math.sqrt(2 / (fan_in + fan_out))", "math.sqrt(1 / fan_in)", "It is 1 / fan_in, LeCun's"),
+        ("math.sqrt(2 / (fan_in + fan_out))", "math.sqrt(2 / fan_in)", "It is 2 / fan_in, He's"),
+        ("math.sqrt(2 / (fan_in + fan_out))", "(2 / (fan_in + fan_out))", "where the standard deviation belongs"),
+        ("gain * math.sqrt(2", "math.sqrt(2", "of a gain that is left out"),
+        ("math.sqrt(6", "math.sqrt(2", "of the standard deviation where the limit r belongs"),
+        ("math.sqrt(6", "math.sqrt(3", "without the 2"),
+        ("rng.uniform(-limit, limit,", "rng.normal(0, limit / math.sqrt(3),", "the uniform law ends at 1.73205"),
+        ("rng.uniform(-limit, limit,", "rng.uniform(0, 2 * limit,", "the variance is"),
+        ("limit, (fan_in, fan_out)", "limit, (fan_out, fan_in)", "expected float64 (3, 5)"),
+        ("return rng.normal", "import numpy\n    return numpy.random.normal", "draw from rng only"),
+    ],
+    "dropout": [
+        ("drops = self.draw(training)", "drops = True", "inference drops something; only training does"),
+        (
+            "drops = self.draw(training)",
+            "drops = self.draw(True)",
+            "inference drops something; only training does",
+        ),
+        ("self._scale(), y", "self.dtype.type(1), y", "not divided by 1 - rate"),
+        ("self._scale(), y", "self.dtype.type(1 - self.rate), y", "multiplied by 1 - rate"),
+        ("self._scale(), y", "self.inverse_keep, y", "a classic layer scales in training too"),
+        ("if not drops and self.inverted", "if not drops", "a classic layer does not scale at inference"),
+        ("if not drops and self.inverted", "if False", "inference scales; an inverted layer"),
+        ("self._scale(), dx", "self.dtype.type(1), dx", "the mask but not the scale"),
+        ("self._scale(), dx", "self.inverse_keep, dx", "though the layer did not scale"),
+        ("x, dy = ", "self.draw(True)\n        x, dy = ", "dx has another mask than y"),
+        ("return dx", "return dy", "dy passes unchanged"),
+        ("return y", "y", "y is None; is a `return` missing?"),
+    ],
+    "softmax-cross-entropy": [
+        (" - logits[r].max()", "", "subtract the largest logit"),
+        ("e / e.sum()", "e", "nothing is divided by the sum of the row"),
+        ("np.log(e.sum()) - ", "", "row_losses["),
+        ("np.log(e.sum()) - shifted[labels[r]]", "np.log(probabilities[r, labels[r]])", "minus"),
+        ("np.log(e.sum()) - shifted[labels[r]]", "-np.log(probabilities[r, labels[r]])", "-∞"),
+        ("np.argmax(logits[r])", "len(e) - 1 - np.argmax(logits[r][::-1])", "the last of equal"),
+        ("dlogits /= len(labels)", "", "nothing is divided by the number of rows"),
+        ("dlogits /= len(labels)", "dlogits /= dlogits.size", "the number of all entries"),
+        ("dlogits /= len(labels)", "dlogits /= -len(labels)", "the sign is wrong"),
+        ("-= 1", "-= 0", "the 1 of the label is not subtracted"),
+    ],
+    "adam": [
+        ("first / correction1, second / correction2", "first, second", "the bias correction is missing"),
+        ("second / correction2", "second", "only m has its bias correction"),
+        ("(math.sqrt(v) + epsilon)", "math.sqrt(v + epsilon)", "ε is under the root"),
+        ("math.sqrt(v)", "v", "the root is missing"),
+        ("w - rate", "w + rate", "the step goes uphill"),
+        ("beta1 * first + (1 - beta1) * g", "(1 - beta1) * first + beta1 * g", "β₁ and 1 - β₁ are exchanged"),
+        ("g**2", "g", "g is not squared"),
+        ("return w, first, second", "return w, m, v", "the corrected m̂ is returned"),
+        ("return w, first, second", "return w", "expected three numbers, (w, m, v)"),
+        ("first = beta1", "g, weight_decay = g + weight_decay * w, 0\n    first = beta1", "as L2 does"),
+        (" + weight_decay * w", "", "λ is left out"),
+        ("m / (math.sqrt(v)", "g / (math.sqrt(v)", "g stands in the place of m"),
+    ],
+    "tiled-product": [
+        ("cuda.syncthreads()  # before", "pass", "A barrier, cuda.syncthreads(), must stand between"),
+        ("cuda.syncthreads()  # after", "pass", "A barrier, cuda.syncthreads(), must stand between"),
+        ("    if row + i < c.shape[0] and column + j < c.shape[1]:\n", "    if True:\n", "a thread outside"),
+        ("total += ", "total = ", "C["),
+        ("range(0, inner, TILE)", "range(0, inner // TILE * TILE, TILE)", "the last step is left out"),
+        ("range(0, inner, TILE)", "range(0, TILE, TILE)", "only the first step along the inner"),
+        ("tile_b[k, j]", "tile_b[j, k]", "if B is transposed"),
+        ("c[row + i, column + j] = total", "c[row + j, column + i] = total", "if C is transposed"),
+        ("cuda.syncthreads()  # after", "if i == 0:\n                cuda.syncthreads()", "by all threads of the"),
+    ],
+    "reduction": [
+        ("cuda.syncthreads()  # written", "pass", "cuda.syncthreads(), must stand between"),
+        ("cuda.syncthreads()  # added", "pass", "cuda.syncthreads(), must stand between"),
+        ("cuda.syncthreads()  # read", "pass", "cuda.syncthreads(), must stand between"),
+        ("half >= 1", "half > 1", "`half` must come down to 1"),
+        ("partial.size // 2", "partial.size // 4", "the first additions are left out"),
+        ("return total", "return value", "only thread 0 counts"),
+        ("return total", "total", "the sum"),
+        ("if t < half:", "if t <= half:", "partial["),
+        (
+            "partial[t] = value\n    cuda",
+            "partial[t] = value\n    if t == 0:\n        cuda",
+            "by all threads of the block",
+        ),
+    ],
+}
