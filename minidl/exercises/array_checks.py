@@ -15,7 +15,7 @@ import minidl as dl
 from minidl import cpu
 from minidl.diagnostics.contract import check_layer
 from minidl.diagnostics.gradients import check_gradients
-from minidl.exercises.student import Mistake, Student, in_place_of
+from minidl.exercises.student import Student, in_place_of
 from minidl.layers.base import Layer
 from minidl.statistics import bounds
 
@@ -166,8 +166,8 @@ def softmax_cross_entropy(student: Student) -> Iterator[str]:
     logits = np.array([[1000.0, 0.0], [0.0, 1000.0], [-1000.0, -1000.0]])
     got = forward(logits, np.array([1, 1, 0]))
     if not all(np.isfinite(result).all() for result in got.values()):
-        raise Mistake(
-            f"{student.doing}, logits {logits.tolist()}: probabilities {got['probabilities'].tolist()}, losses "
+        raise student.mistake(
+            f"logits {logits.tolist()}: probabilities {got['probabilities'].tolist()}, losses "
             f"{got['row_losses'].tolist()}; expected finite numbers.\n"
             f"exp(1000) overflows: subtract the largest logit of the row first. And take the loss from the logits: the "
             f"logarithm of a probability that became 0 is -∞."
@@ -278,13 +278,13 @@ def dropout(student: Student) -> Iterator[str]:
     x, y = run(dropping, training=True)
     kept, allowed = int(np.count_nonzero(y)), bounds.binomial(y.size, 0.8)
     if kept not in allowed:
-        raise Mistake(
-            f"{student.doing}: {kept} of {y.size} values are kept; expected {allowed.low:.0f} to {allowed.high:.0f}. "
+        raise student.mistake(
+            f"{kept} of {y.size} values are kept; expected {allowed.low:.0f} to {allowed.high:.0f}. "
             f"`rate` is the probability to drop."
         )
     again = run(dropping, training=True)[1]
     if np.array_equal(np.not_equal(y, 0), np.not_equal(again, 0)):
-        raise Mistake(f"{student.doing}: a second training pass has the same mask; call self.draw(training) in each")
+        raise student.mistake("a second training pass has the same mask; call self.draw(training) in each.")
 
     yield "the backward pass has the mask and the scale of the forward pass"
     for inverted, _, in_training in both:
@@ -300,7 +300,7 @@ def dropout(student: Student) -> Iterator[str]:
             "dx is scaled though the layer did not scale in training": dy * kept * 1.25,
         }
         if np.shape(dx) == dy.shape and not np.array_equal(np.not_equal(dx, 0), kept) and np.any(np.equal(dx, 0)):
-            raise Mistake(f"{student.doing}: dx has another mask than y; draw in the forward pass only")
+            raise student.mistake("dx has another mask than y; draw in the forward pass only.")
         student.expect("dx", dx, dy * kept * in_training, mistakes)
 
     yield "the whole layer, against differences and the contract of all layers"

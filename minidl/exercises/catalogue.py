@@ -83,9 +83,9 @@ relatives; ignore it. The ReLU has no derivative at 0: we choose 0 there.
         "minidl.cpu.batchnorm",
         ("batchnorm_backward",),
         """
-Batch normalization computes x̂ = (x - μ)/σ and y = γ x̂ + β for each feature, with the mean μ and the standard deviation
-σ of the batch. Given dy = ∂L/∂y, write ∂L/∂β, ∂L/∂γ and ∂L/∂x. You get x and dy of shape (rows, features), and γ, μ and
-1/σ (`inverse_std`) of shape (features,); ε is in σ already.
+Batch normalization computes x̂ = (x - μ)/σ and y = γ x̂ + β for each feature, with the mean μ and the standard
+deviation σ of the batch. Given dy = ∂L/∂y, write ∂L/∂β, ∂L/∂γ and ∂L/∂x. You get x and dy of shape (rows, features),
+and γ, μ and 1/σ (`inverse_std`) of shape (features,); ε is in σ already.
 """
         + ARRAYS,
         (

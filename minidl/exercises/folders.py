@@ -16,6 +16,7 @@ from minidl.exercises.catalogue import EXERCISES, Exercise
 from minidl.exercises.cutting import student_file
 
 TIMEOUT, LONGEST = 60.0, 86_400.0  # seconds
+SOLVED, UNSOLVED = 70, 71  # exit codes of the check; a student's code that ends the process would hit neither
 
 
 def start(name: str, folder: str | os.PathLike[str] = ".") -> Path:
@@ -56,14 +57,14 @@ def check(name: str, folder: str | os.PathLike[str] = ".", timeout: float = TIME
     command = [sys.executable, "-X", "utf8", "-m", "minidl.exercises", name, str(file), str(timeout)]
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace", check=False)
     _, timed_out, dump = done.stderr.partition("Timeout (")  # what faulthandler writes begins with it
-    if timed_out and done.returncode == 1:
+    if timed_out and done.returncode not in (SOLVED, UNSOLVED):
         print(f"\nStopped after {timeout:g} seconds{_place(file, dump)}.")
         print("Does every loop come to an end? If it only takes longer, give it more time with --timeout.")
         return False
     sys.stderr.write(done.stderr)
-    if done.returncode not in (0, 1):
+    if done.returncode not in (SOLVED, UNSOLVED):
         print(f"\nThe check broke off with exit code {done.returncode}.")
-    return done.returncode == 0
+    return done.returncode == SOLVED
 
 
 def _find(exercise: Exercise, folder: Path) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 from numba import cuda
 
 from minidl.emulator import launch, race_detector, trace
-from minidl.exercises.student import Mistake, Student
+from minidl.exercises.student import Student
 
 
 def tiled_product(student: Student) -> Iterator[str]:
@@ -57,8 +57,8 @@ def tiled_product(student: Student) -> Iterator[str]:
     reads = trace(*arguments).count("global", "read")
     expected = rows * inner * 2 + inner * columns * 2
     if reads > expected:
-        raise Mistake(
-            f"{student.doing}: {reads} elements are read from global memory; by tiles it is {expected}.\n"
+        raise student.mistake(
+            f"{reads} elements are read from global memory; by tiles it is {expected}.\n"
             f"Let each thread copy one element of each factor to shared memory, and the block multiply from there."
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minidl.exercises.student import Mistake, Student
+from minidl.exercises.student import Student
 from minidl.statistics.laws import NORMAL, UNIFORM, Law, assert_follows
 
 
@@ -19,9 +19,9 @@ def glorot(student: Student) -> Iterator[str]:
         first, second = (function(np.random.default_rng(7), 3, 5) for _ in range(2))
         if not isinstance(first, np.ndarray) or first.shape != (3, 5) or first.dtype != np.float64:
             got = f"{first.dtype} {first.shape}" if isinstance(first, np.ndarray) else repr(first)
-            raise Mistake(f"{student.doing} returned {got}; expected float64 (3, 5), that is (fan_in, fan_out)")
+            raise student.mistake(f"it returned {got}; expected float64 (3, 5), that is (fan_in, fan_out).")
         if not np.array_equal(first, second):
-            raise Mistake(f"{student.doing}: the same rng gave other weights the second time; draw from rng only")
+            raise student.mistake("the same rng gave other weights the second time; draw from rng only.")
 
         yield f"{name}: the law of the weights"
         for fan_in, fan_out, gain in ((100, 350, 1.0), (350, 100, 1.0), (100, 350, 3.0)):
@@ -50,8 +50,8 @@ def _name_the_variance(student: Student, weights: np.ndarray, law: Law, fan_in: 
     if measured in allowed.scaled(right):
         return
     names = [name for name, variance in named.items() if measured in allowed.scaled(variance)]
-    raise Mistake(
-        f"{student.doing}: the variance is {measured:.3g}; expected gain² 2 / (fan_in + fan_out) = {right:.3g} (from "
+    raise student.mistake(
+        f"the variance is {measured:.3g}; expected gain² 2 / (fan_in + fan_out) = {right:.3g} (from "
         f"{allowed.low * right:.3g} to {allowed.high * right:.3g} for so many draws)."
         + (f"\nIt is {names[0]}." if names else "")
     )
@@ -66,7 +66,7 @@ def adam(student: Student) -> Iterator[str]:
         numbers = (w, g, m, v, *corrections, rate, beta1, beta2, epsilon, decay)
         result = student.adam(*map(np.float64, numbers))  # a Python float would become float32 beside ONE
         if not isinstance(result, tuple) or len(result) != 3:
-            raise Mistake(f"{student.doing} returned {result!r}; expected three numbers, (w, m, v)")
+            raise student.mistake(f"it returned {result!r}; expected three numbers, (w, m, v).")
         return result
 
     yield "the first step"

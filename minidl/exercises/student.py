@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import traceback
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,19 @@ class Unfinished(Mistake):
 
 
 class Student:
-    """A student's file. Its functions are attributes; `doing` says what is being called, for messages."""
+    """A student's file. Its functions are attributes.
+
+    doing     what is being called, for messages
+    results   the arrays that it should have written to
+    """
 
     def __init__(self, path: Path):
         """Run the file. Raises Mistake if that fails."""
-        self.path, self.doing = path, ""
+        self.path, self.doing, self.results = path, "", set[str]()
         self.module = types.ModuleType(path.stem)
         self.module.__file__ = str(path)
         with self.explained():
-            source = path.read_text(encoding="utf-8")
+            source = path.read_text(encoding="utf-8-sig")  # some editors put a mark at the beginning
             self.lines = source.splitlines()
             exec(compile(source, str(path), "exec"), vars(self.module))
 
@@ -46,9 +50,13 @@ class Student:
             raise Mistake(f"{self.path.name} has no {name} any more; put it back, or start the exercise anew elsewhere")
         return vars(self.module)[name]
 
-    def calls(self, what: str) -> None:
+    def calls(self, what: str, results: Iterable[str] = ()) -> None:
         """Remember what is called next."""
-        self.doing = what
+        self.doing, self.results = what, set(results)
+
+    def mistake(self, text: str) -> Mistake:
+        """What to raise if the present call shows a mistake."""
+        return Mistake(f"{self.doing}:\n{text}" if self.doing else text)
 
     def fill(self, name: str, arguments: Mapping[str, np.ndarray | tuple[int, ...]]) -> dict[str, np.ndarray]:
         """Call a function that writes into arrays, given by their shapes; returns them by name."""
@@ -56,38 +64,31 @@ class Student:
             key: np.full(value, np.nan) if isinstance(value, tuple) else value.copy()
             for key, value in arguments.items()
         }  # fmt: skip
-        self.calls(f"{name}({', '.join(f'{key} {array.shape}' for key, array in arrays.items())})")
+        results = [key for key, value in arguments.items() if isinstance(value, tuple)]
+        self.calls(f"{name}({', '.join(f'{key} {array.shape}' for key, array in arrays.items())})", results)
         getattr(self, name)(*arrays.values())
         for key, value in arguments.items():
-            if not isinstance(value, tuple):
-                if not np.array_equal(arrays[key], value):
-                    raise Mistake(f"{self.doing} changed its input {key}; only the results may be written to")
-            elif np.isnan(arrays[key]).all():
-                raise Mistake(
-                    f"{self.doing} left {key} as it was, all nan. Write into the array, as in {key}[...] = ...; "
-                    f"`{key} = ...` only gives its name to something else, and `{key} += ...` adds to the nan."
-                )
-        return {key: arrays[key] for key, value in arguments.items() if isinstance(value, tuple)}
+            if key not in results and not np.array_equal(arrays[key], value):
+                raise self.mistake(f"{key} has changed, but it is an input; only the results may be written to.")
+        return {key: arrays[key] for key in results}
 
-    def expect(
-        self,
-        what: str,
-        got: Any,
-        expected: Any,
-        mistakes: Mapping[str, Any] | None = None,
-        tolerance: float = TOLERANCE,
-    ) -> None:
+    def expect(self, what: str, got: Any, expected: Any, mistakes: Mapping[str, Any] | None = None) -> None:
         """Raise Mistake if `got` is not `expected`; `mistakes` says by what mistakes other results come out."""
         expected = np.asarray(expected, np.float64)
         if got is None:
-            raise Mistake(f"{self.doing}: {what} is None; is a `return` missing?")
+            raise self.mistake(f"{what} is None; is a `return` missing?")
         try:
             values = np.asarray(got, np.float64)
         except (TypeError, ValueError):
-            raise Mistake(f"{self.doing}: {what} is {got!r}; expected numbers") from None
+            raise self.mistake(f"{what} is {got!r}; expected numbers.") from None
         if values.shape != expected.shape:
-            raise Mistake(f"{self.doing}: {what} has shape {values.shape}; expected {expected.shape}")
-        allowed = tolerance * max(1.0, float(np.abs(expected).max()))
+            raise self.mistake(f"{what} has shape {values.shape}; expected {expected.shape}.")
+        if what in self.results and np.isnan(values).all():
+            raise self.mistake(
+                f"{what} is as it was, all nan. Write into the array, as in {what}[...] = ...; `{what} = ...` only "
+                f"gives its name to something else, and `{what} += ...` adds to the nan."
+            )
+        allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))
 
         def distance(reference: Any) -> np.ndarray:
             return np.nan_to_num(np.abs(values - reference), nan=np.inf)
@@ -98,7 +99,7 @@ class Student:
         worst = tuple(map(int, np.unravel_index(int(off.argmax()), off.shape)))
         entry = f"{what}[{', '.join(map(str, worst))}]" if worst else what
         digits = 6 if f"{values[worst]:.6g}" != f"{expected[worst]:.6g}" else 17
-        message = f"{self.doing}: {entry} is {values[worst]:.{digits}g}; expected {expected[worst]:.{digits}g}"
+        message = f"{entry} is {values[worst]:.{digits}g}; expected {expected[worst]:.{digits}g}"
         if off.size > 1:
             message += f" ({np.count_nonzero(off > allowed)} of {off.size} entries are wrong, this one most)"
         reasons = [reason for reason, result in (mistakes or {}).items() if distance(result).max() <= allowed]
@@ -106,7 +107,7 @@ class Student:
             message += f".\nThis is what comes out if {reasons[0]}"
         elif np.isnan(values[worst]):
             message += ".\nA nan stays where nothing is written, and comes from 0/0, ∞ - ∞ or a missing `return`"
-        raise Mistake(f"{message}.")
+        raise self.mistake(f"{message}.")
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
@@ -128,9 +129,8 @@ class Student:
                 if isinstance(error, NotImplementedError) and "raise NotImplementedError" in line:
                     raise Unfinished(f"{error}. It stands on line {number} of {self.path}.") from None
                 said = f"{self.path.name}, line {number}: `{line}` raised {said}"
-            doing = f"{self.doing}: " if self.doing else ""
             advice = "".join(f"\n{advice}" for kind, advice in ADVICE.items() if isinstance(error, kind))
-            raise Mistake(f"{doing}{said}{advice}") from None
+            raise self.mistake(f"{said}{advice}") from None
 
     def _place(self, error: BaseException) -> tuple[int, str] | None:
         """The number and the text of the line of the student's file that raised the error."""

@@ -108,6 +108,14 @@ return total
 }
 
 
+NAIVE = """r, s = cuda.blockIdx.y * TILE + cuda.threadIdx.y, cuda.blockIdx.x * TILE + cuda.threadIdx.x
+        if r < c.shape[0] and s < c.shape[1]:
+            c[r, s] = ZERO
+            for k in range(inner):
+                c[r, s] += a[r, k] * b[k, s]
+        return
+"""
+
 # By exercise: a piece of the right solution, what stands there instead, and a part of what the student should be told.
 MISTAKES: dict[str, list[tuple[str, str, str]]] = {
     "dense-backward": [
@@ -120,7 +128,7 @@ MISTAKES: dict[str, list[tuple[str, str, str]]] = {
         ("x.sum(axis=0)", "x.mean(axis=0)", "if the rows are averaged instead of summed"),
         ("x.sum(axis=0)", "x[1:].sum(axis=0)", "if the first row is left out"),
         ("x.sum(axis=0)", "x.sum(axis=1)", "if the columns are summed up instead of the rows"),
-        ("sums[...] = x.sum(axis=0)", "x[0] += x[1:].sum(axis=0)", "changed its input x"),
+        ("sums[...] = x.sum(axis=0)", "x[0] += x[1:].sum(axis=0)", "x has changed, but it is an input"),
     ],
     "relu-backward": [
         ("z > ZERO", "z >= ZERO", "if 0 counts as positive"),
@@ -197,6 +205,11 @@ MISTAKES: dict[str, list[tuple[str, str, str]]] = {
         ("m / (math.sqrt(v)", "g / (math.sqrt(v)", "g stands in the place of m"),
     ],
     "tiled-product": [
+        (
+            "tile_a = cuda.shared.array((TILE, TILE), a.dtype)",
+            NAIVE,
+            "elements are read from global memory; by tiles it is",
+        ),
         ("cuda.syncthreads()  # before", "pass", "A barrier, cuda.syncthreads(), must stand between"),
         ("cuda.syncthreads()  # after", "pass", "A barrier, cuda.syncthreads(), must stand between"),
         ("    if row + i < c.shape[0] and column + j < c.shape[1]:\n", "    if True:\n", "a thread outside"),
@@ -216,10 +229,6 @@ MISTAKES: dict[str, list[tuple[str, str, str]]] = {
         ("return total", "return value", "only thread 0 counts"),
         ("return total", "total", "the sum"),
         ("if t < half:", "if t <= half:", "partial["),
-        (
-            "partial[t] = value\n    cuda",
-            "partial[t] = value\n    if t == 0:\n        cuda",
-            "by all threads of the block",
-        ),
+        ("cuda.syncthreads()  # read", "if t == 0:\n        cuda.syncthreads()", "by all threads of the block"),
     ],
 }

@@ -105,7 +105,7 @@ ADAM = EXERCISES["adam"]
         (
             "first = beta1",
             "first = {} + beta1",
-            r"^adam at step 1 with w = 1\.5.*: optimizers\.py, line 18: `.*TypeError",
+            r"^adam at step 1 with w = 1\.5.*:\noptimizers\.py, line 18: `.*TypeError",
         ),
         ("return w, first, second", "return 'w', first, second", "expected numbers"),
         ("return w, first, second", "return w, [1.0, 2.0], second", r"m has shape \(2,\); expected \(\)"),
