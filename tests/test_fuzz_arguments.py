@@ -19,9 +19,10 @@ import minidl as dl
 from minidl import exercises, initializers
 
 MODULES = [
-    dl, dl.backend, exercises, dl.calibration, dl.callbacks, dl.data, dl.emulator, dl.gains, dl.initializers, dl.schedules,
+    dl, dl.backend, dl.calibration, dl.callbacks, dl.data, dl.emulator, dl.gains, dl.initializers, dl.schedules,
     *(importlib.import_module(f"minidl.diagnostics.{found.name}") for found in iter_modules(dl.diagnostics.__path__)),
     *(importlib.import_module(f"minidl.{name}") for name in ("clipping", "losses", "penalties", "sampling")),
+    importlib.import_module("minidl.exercises.folders"),
 ]  # fmt: skip
 
 HUGE = (1e300, 10**30, 10**400)
