@@ -25,12 +25,6 @@ def _numbers(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).round(2)
 
 
-def _check_in_network(layer: Any, other: Any, features: int) -> None:
-    """The gradient check of a layer between other code, then the contract."""
-    check_gradients(layer, _numbers(1, 7, features), raises=True)
-    check_layer(other, raises=True)
-
-
 def dense_backward(student: Student) -> Iterator[str]:
     shapes = [(3, 3, 3), (1, 1, 1), (2, 3, 1), (1, 2, 3), (7, 5, 11), (13, 1, 4)]  # batch, n_in, n_out
 
@@ -71,7 +65,7 @@ def dense_backward(student: Student) -> Iterator[str]:
     }
     student.calls("minidl.Dense with your functions")
     with in_place_of(cpu, **functions):
-        _check_in_network(dl.Dense(5, 3), dl.Dense(4, 6), 5)
+        check_layer(dl.Dense(4, 6), raises=True)
 
 
 def batchnorm_backward(student: Student) -> Iterator[str]:
@@ -114,7 +108,7 @@ def batchnorm_backward(student: Student) -> Iterator[str]:
     yield "a BatchNorm layer with your function, against differences"
     student.calls("minidl.BatchNorm with your function")
     with in_place_of(cpu, batchnorm_backward=student.batchnorm_backward):
-        _check_in_network(dl.BatchNorm(3), dl.BatchNorm(4), 3)
+        check_layer(dl.BatchNorm(4), raises=True)
 
 
 def softmax_cross_entropy(student: Student) -> Iterator[str]:
@@ -232,7 +226,7 @@ def relu_backward(student: Student) -> Iterator[str]:
         def branches(self) -> list[np.ndarray]:
             return [self.x > 0]
 
-    _check_in_network(ReLU(), ReLU(), 4)
+    check_layer(ReLU(), raises=True)
 
 
 def dropout(student: Student) -> Iterator[str]:
@@ -306,4 +300,4 @@ def dropout(student: Student) -> Iterator[str]:
     yield "the whole layer, against differences and the contract of all layers"
     for inverted in (True, False):
         student.calls(f"Dropout(0.25, inverted={inverted})")
-        _check_in_network(student.Dropout(0.25, inverted), student.Dropout(0.25, inverted), 5)
+        check_layer(student.Dropout(0.25, inverted), raises=True)
