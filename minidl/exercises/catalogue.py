@@ -181,8 +181,9 @@ the step; return the new weight, the new m and the new v, in this order. `correc
 Write the kernel of C = A B, where A has `inner` columns. The grid has a block of TILE × TILE threads for each tile of
 C, and each thread computes one element: threadIdx.x and blockIdx.x count columns, threadIdx.y and blockIdx.y rows. The
 block walks along the inner dimension in steps of TILE. In each step, its threads copy a tile of A and one of B to
-shared memory, with `load_a(a, row, column, tile)` and `load_b`, which every thread of the block calls. So each element
-is read from global memory TILE times less often than if each thread read its own row and column.
+shared memory, with `load_a(a, row, column, tile)` and `load_b`: every thread of the block calls them, with the row and
+the column where the tile begins, and they add the place of the thread. So each element is read from global memory TILE
+times less often than if each thread read its own row and column.
 
 The check runs the kernel in minidl's emulator; no GPU is needed. An index outside an array, a read of shared memory
 that nobody has written and a race between threads are errors there.

@@ -40,6 +40,14 @@ def tiled_product(student: Student) -> Iterator[str]:
         }
         if rows == inner == columns:
             mistakes |= {"A is transposed": a.T @ b, "B is transposed": a @ b.T, "C is transposed": (a @ b).T}
+            # With the place of the thread added twice, every other row of A and column of B is loaded.
+            other = np.zeros_like(a)
+            other[np.arange((rows + 1) // 2), np.arange(0, rows, 2)] = 1
+            mistakes |= {
+                "load_a gets the place of the thread; it wants that of the tile": other @ a @ b,
+                "load_b gets the place of the thread; it wants that of the tile": a @ b @ other.T,
+                "load_a and load_b get the place of the thread; they want that of the tile": other @ a @ b @ other.T,
+            }
         student.expect("C", named["c"], a @ b, mistakes)  # whole numbers: the sums are exact
 
     yield "one tile"

@@ -211,6 +211,8 @@ MISTAKES: dict[str, list[tuple[str, str, str]]] = {
             NAIVE,
             "elements are read from global memory; by tiles it is",
         ),
+        ("load_a(a, row, start", "load_a(a, row + i, start", "load_a gets the place of the thread"),
+        ("load_b(b, start, column", "load_b(b, start, column + j", "load_b gets the place of the thread"),
         ("cuda.syncthreads()  # before", "pass", "A barrier, cuda.syncthreads(), must stand between"),
         ("cuda.syncthreads()  # after", "pass", "A barrier, cuda.syncthreads(), must stand between"),
         ("    if row + i < c.shape[0] and column + j < c.shape[1]:\n", "    if True:\n", "a thread outside"),
