@@ -3,10 +3,11 @@
     minidl train       train a network and write curves.png, history.jsonl and model.npz
     minidl inspect     what one training pass does in each layer, as a table and inspection.png
     minidl preflight   checks before training, as a list and preflight.png
+    minidl exercise    list, start and check the exercises of a course
     minidl doctor      what this machine offers, and how to get the rest
 
-Exit codes: 0 done, 1 the loss diverged or a check failed, 2 wrong arguments or missing files, 130 interrupted by
-Ctrl-C.
+Exit codes: 0 done, 1 the loss diverged, a check failed or an exercise is not solved, 2 wrong arguments or missing files,
+130 interrupted by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import minidl as dl
-from minidl import checks
+from minidl import checks, exercises
 from minidl.cpu.jit import cache_path
 from minidl.cpu.threads import thread_count
 from minidl.data import Dataset
@@ -48,7 +49,7 @@ OPTIMIZERS: dict[str, type[dl.Optimizer]] = {
 }
 OUTPUTS = ("curves.png", "history.jsonl", "model.npz")
 INSPECTION, PREFLIGHT = "inspection.png", "preflight.png"
-FAILED = DIVERGED = 1
+FAILED = DIVERGED = UNSOLVED = 1
 WRONG, INTERRUPTED = 2, 130
 
 
@@ -192,6 +193,24 @@ def _version(package: str) -> str:
         return f"{package} not installed"
 
 
+def list_exercises(options: argparse.Namespace) -> int:
+    """Say what exercises there are."""
+    for exercise in exercises.EXERCISES.values():
+        print(f"{exercise.name:<22}  {exercise.title}")
+    return 0
+
+
+def start_exercise(options: argparse.Namespace) -> int:
+    """Write the folder of an exercise."""
+    print(f"wrote {exercises.start(options.name, options.folder)}; begin with the README.md in it")
+    return 0
+
+
+def check_exercise(options: argparse.Namespace) -> int:
+    """Check what a student wrote there."""
+    return 0 if exercises.check(options.name, options.folder, options.timeout) else UNSOLVED
+
+
 # Arguments -----------------------------------------------------------------------------------------------------------
 
 
@@ -199,8 +218,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="minidl",
         description="Train deep networks and see what happens inside.",
-        epilog="Exit codes: 0 done, 1 the loss diverged or a check failed, 2 wrong arguments or missing files, "
-        "130 interrupted.",
+        epilog="Exit codes: 0 done, 1 the loss diverged, a check failed or an exercise is not solved, 2 wrong arguments "
+        "or missing files, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"minidl {dl.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -210,6 +229,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_inspect(command)
     command = commands.add_parser("preflight", help="checks before training: a list with advice, preflight.png")
     _add_preflight(command)
+    _add_exercise(commands.add_parser("exercise", help="list, start and check the exercises of a course"))
     command = commands.add_parser("doctor", help="what this machine offers, and how to get the rest")
     command.set_defaults(command=doctor)
     return parser
@@ -240,6 +260,22 @@ def _add_preflight(command: argparse.ArgumentParser) -> None:
     _add_network(command)
     _add(command, "--model", metavar="FILE", help="a saved model or checkpoint, in the place of a new network")
     _add_output(command)
+
+
+def _add_exercise(exercise: argparse.ArgumentParser) -> None:
+    actions = exercise.add_subparsers(required=True, metavar="ACTION")
+    actions.add_parser("list", help="what there is to solve").set_defaults(command=list_exercises)
+    for action, function, does in (
+        ("start", start_exercise, "write a folder with a function to complete"),
+        ("check", check_exercise, "check the function in that folder"),
+    ):
+        command = actions.add_parser(action, help=does)
+        command.set_defaults(command=function)
+        name = _name_from(exercises.EXERCISES)
+        command.add_argument("name", type=name, metavar="NAME", help=f"one of {', '.join(exercises.EXERCISES)}")
+        _add(command, "--folder", default=".", metavar="FOLDER", help="where the folder of the exercise is")
+    timeout = {"type": _number(0.0, None), "default": 60.0, "metavar": "SECONDS"}
+    _add(command, "--timeout", help="when to stop the check", **timeout)
 
 
 def _add_network(command: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ import runpy
 from pathlib import Path
 
 import minidl as dl
+from minidl.exercises import EXERCISES
 from scripts import expected_kernels
 
 ROOT = Path(__file__).parent.parent
@@ -21,6 +22,12 @@ def test_the_page_of_initializers_is_what_the_tables_say():
 
 def test_the_page_of_kernels_is_what_the_expected_figures_say():
     assert expected_kernels.page(expected_kernels.read()) == expected_kernels.PAGE.read_text(encoding="utf-8")
+
+
+def test_the_page_of_exercises_lists_them():
+    page = (DOCS / "exercises.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w-]+)` \| (.*) \| `(.*)` \|$", page, re.MULTILINE)
+    assert rows == [(e.name, e.title, e.module.replace(".", "/") + ".py") for e in EXERCISES.values()]
 
 
 ROW = re.compile(r"^\| .* \|$", re.MULTILINE)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import tempfile
 from pkgutil import iter_modules
 
 import numpy as np
@@ -15,12 +16,13 @@ import pytest
 from numba import cuda
 
 import minidl as dl
-from minidl import initializers
+from minidl import exercises, initializers
 
 MODULES = [
     dl, dl.backend, dl.calibration, dl.callbacks, dl.data, dl.emulator, dl.gains, dl.initializers, dl.schedules,
     *(importlib.import_module(f"minidl.diagnostics.{found.name}") for found in iter_modules(dl.diagnostics.__path__)),
     *(importlib.import_module(f"minidl.{name}") for name in ("clipping", "losses", "penalties", "sampling")),
+    importlib.import_module("minidl.exercises.folders"),
 ]  # fmt: skip
 
 HUGE = (1e300, 10**30, 10**400)
@@ -110,6 +112,10 @@ def batch(**options):
 
 def toy(**options):
     return lambda: {"n": 10, "noise": 0.1, "seed": 0, **options}
+
+
+def started(name):
+    return exercises.start(name, tempfile.mkdtemp(dir="."))
 
 
 def heads():
@@ -280,6 +286,9 @@ CALLS = {
     "launch": lambda: {"kernel": kernel, "grid": 1, "block": 1, "arguments": (np.zeros(2),)},
     "trace": lambda: {"kernel": kernel, "grid": 1, "block": 1, "arguments": (np.zeros(2),)},
     "race_detector": dict,
+    # Exercises
+    "start": lambda: {"name": "adam", "folder": "course"},
+    "check": lambda: {"name": "relu-backward", "folder": started("relu-backward"), "timeout": 60.0},
 }
 
 # Argument → values that are left out, and why.

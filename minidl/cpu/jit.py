@@ -69,6 +69,8 @@ class _SourceLocator(_CacheLocator):
 
     @classmethod
     def from_function(cls, function: Callable, path: str) -> _SourceLocator | None:
+        if not Path(path).is_relative_to(PACKAGE):  # the digest would not see an edit there
+            return None
         locator = cls(function, path)
         try:
             locator.ensure_cache_path()

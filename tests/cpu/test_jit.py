@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from numba.core.caching import NullCache
 
 import minidl
+from minidl import cpu
+from minidl.cpu.jit import jit
 
 PROGRAM = """
 import sys, numpy as np, minidl
@@ -57,6 +60,16 @@ def test_compiled_code_is_used_again_and_never_after_an_edit_of_what_it_calls(pa
     assert run(package, cache) == (-0.25, 0, 1)
     edit(package / "scalar" / "constants.py", "ONE = np.float32(1.0)", "ONE = np.float32(1.0)  # edited")
     assert run(package, cache) == (-0.25, 0, 1)
+
+
+def test_a_function_from_elsewhere_is_not_cached_because_the_digest_does_not_see_it():
+    @jit
+    def twice(x):
+        return x + x
+
+    assert twice(1.5) == 3.0
+    assert isinstance(twice._cache, NullCache)
+    assert not isinstance(cpu.column_sums._cache, NullCache)
 
 
 def test_where_nothing_can_be_written_the_loops_are_compiled_each_time(package, tmp_path):

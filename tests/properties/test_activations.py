@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import minidl as dl
 from minidl import gains
 from minidl.scalar.activations import ACTIVATIONS
-from tests.properties import bounds, laws
+from minidl.statistics import bounds
+from tests.properties import laws
 from tests.properties.activations import FORMULAS, PARAMETERS, second_moment, slope_second_moment, text
 from tests.properties.strategies import batches, seeds
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 import minidl as dl
 from minidl.scalar.activations import ACTIVATIONS
-from tests.properties import bounds, laws
+from minidl.statistics import bounds
+from minidl.statistics.bounds import Interval
+from tests.properties import laws
 from tests.properties.activations import FORMULAS, PARAMETERS, second_moment, text
-from tests.properties.bounds import Interval
 from tests.properties.strategies import batches, seeds
 
 Z, P = laws.NORMAL.z, laws.NORMAL.probabilities

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl as dl
-from tests.properties import bounds, laws
+from minidl.statistics import bounds
+from minidl.statistics.bounds import Interval
+from tests.properties import laws
 from tests.properties.activations import second_moment
-from tests.properties.bounds import Interval
 from tests.properties.strategies import batches, fans, seeds
 
 every_law = pytest.mark.parametrize("name", laws.WEIGHTS)

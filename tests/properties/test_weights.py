@@ -13,7 +13,8 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from minidl import initializers
-from tests.properties import bounds, laws
+from minidl.statistics import bounds
+from tests.properties import laws
 from tests.properties.activations import FORMULAS, second_moment, slope_second_moment, text
 from tests.properties.strategies import fans, seeds
 

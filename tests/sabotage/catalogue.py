@@ -679,7 +679,8 @@ CATALOGUE = [
         ("test_optimizers.py", "layers"),
     ),
     Sabotage(
-        "adam-counts-parameters-as-steps", "optimizers.py", "        self._advance()\n        for group in self._groups:\n",
+        "adam-counts-parameters-as-steps", "optimizers.py",
+        "        self._advance()\n        for group in self._groups:\n",
         "        for group in self._groups:\n            self._advance()\n",
         "t counts steps of the optimizer, not updates of single parameters.",
         ("test_optimizers.py",),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, special, stats
 
-from tests.properties import bounds, laws
+from minidl.statistics import bounds, laws
 from tests.properties.strategies import seeds
 
 SMALL = 0.02  # instead of ALPHA, where simulations count how often a bound is left

@@ -1,7 +1,7 @@
 """How far a statistic of random draws may be from its expectation: bounds that hold, not tolerances that were tried.
 
 Every bound is a theorem for finitely many draws, two-sided with a probability of at most ALPHA to be left by right
-code; none is a limit for large n. `test_bounds.py` tests them against exact distributions and by simulation.
+code; none is a limit for large n. `tests/statistics` tests them against exact distributions and by simulation.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def normal_sum_of_squares(eigenvalues: np.ndarray, columns: int, alpha: float = 
 def subgaussian_sum_of_squares(eigenvalues: np.ndarray, columns: int, alpha: float = ALPHA) -> Interval:
     """Of Σ (X W)² for weights with E exp(v·w) ≤ exp(|v|²/2) for every v and Var(wᵀAw) ≤ 2 tr A², as the normal has.
 
-    Uniform and truncated normal weights are such, and vectors evenly from a sphere (`test_bounds.py` shows it).
+    Uniform and truncated normal weights are such, and vectors evenly from a sphere (`tests/statistics` shows it).
 
     Above, the bound of Laurent & Massart holds as it stands: it follows from E exp(t |Xw|²), and with g normal
         E exp(t |Xw|²) = E_g E_w exp(√(2t) Xᵀg·w) ≤ E_g exp(t |Xᵀg|²),   the same for normal weights.

@@ -1,0 +1,220 @@
+"""What there is to solve: which bodies are cut out of which module, and what the student is told.
+
+Moving a solution to another file of minidl changes `module` and `cut` here and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise.
+
+    name       what the command line calls it
+    title      what is to be written, in a few words
+    module     where minidl's own solution stands
+    cut        the functions of that module whose bodies are removed: "adam", "Dropout.forward"
+    statement  what the student is asked for
+    hints      what helps when it does not work at once
+    given      names of the module that the student gets beside those that the cut text needs
+    imports    lines that the student gets beside the module's own
+    """
+
+    name: str
+    title: str
+    module: str
+    cut: tuple[str, ...]
+    statement: str
+    hints: tuple[str, ...]
+    given: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
+
+    @property
+    def file(self) -> str:
+        """The name of the student's file: that of the module."""
+        return f"{self.module.rpartition('.')[2]}.py"
+
+
+NUMPY = ("import numpy as np",)
+ARRAYS = """
+The arrays of results are there already, as everywhere in minidl: write into them (`dx[...] = ...`) and return nothing.
+NumPy or plain loops are both fine; your functions are not compiled here.
+"""
+
+CATALOGUE = (
+    Exercise(
+        "dense-backward",
+        "The backward pass of a dense layer",
+        "minidl.cpu.dense",
+        ("dense_backward_input", "dense_backward_weight", "column_sums"),
+        """
+A dense layer computes y = x W + b for a batch x of shape (batch, n_in). Given dy = ∂L/∂y, of shape (batch, n_out),
+write the three parts of its backward pass: ∂L/∂x, ∂L/∂W, and the sums over the columns of dy, which are ∂L/∂b.
+"""
+        + ARRAYS,
+        (
+            "Write down y[r, j] = Σᵢ x[r, i] W[i, j] + b[j] and differentiate by one x, one W and one b.",
+            "Only one order of the factors, with only one of them transposed, has the shape of the result.",
+            "L is already a mean over the batch, so dy has the 1/batch in it: sum over the rows, do not average.",
+        ),
+        imports=NUMPY,
+    ),
+    Exercise(
+        "relu-backward",
+        "The slope of the ReLU",
+        "minidl.scalar.activations",
+        ("relu_slope",),
+        """
+The backward pass of an activation is dx = dy ⊙ φ'(x). minidl writes φ' for one number and lets all loops and kernels
+call it. Write φ' for the ReLU: of one input z, with y = relu(z), which you may use or not. `alpha` is for the leaky
+relatives; ignore it. The ReLU has no derivative at 0: we choose 0 there.
+""",
+        (
+            "The input of an activation may be any number: try z = 0 and numbers that are very small.",
+            "The slope is a factor, not a product: dy is multiplied elsewhere.",
+        ),
+        given=("relu", "ONE"),
+    ),
+    Exercise(
+        "batchnorm-backward",
+        "The backward pass of batch normalization",
+        "minidl.cpu.batchnorm",
+        ("batchnorm_backward",),
+        """
+Batch normalization computes x̂ = (x - μ)/σ and y = γ x̂ + β for each feature, with the mean μ and the standard
+deviation σ of the batch. Given dy = ∂L/∂y, write ∂L/∂β, ∂L/∂γ and ∂L/∂x. You get x and dy of shape (rows, features),
+and γ, μ and 1/σ (`inverse_std`) of shape (features,); ε is in σ already.
+"""
+        + ARRAYS,
+        (
+            "μ and σ are functions of every row of x, so each x acts on y by three ways.",
+            "The way by μ takes the mean out of dy, the way by σ the part of dy along x̂: for each feature, dx sums to "
+            "0 over the rows, and dx ⊙ x̂ nearly does, but for the ε.",
+            "dβ and dγ are sums over the rows; inside dx they stand divided by the number of rows.",
+        ),
+        imports=NUMPY,
+    ),
+    Exercise(
+        "glorot",
+        "Glorot's initialization",
+        "minidl.initializers",
+        ("glorot_normal", "glorot_uniform"),
+        """
+Draw a float64 matrix of shape (fan_in, fan_out) with mean 0 and the variance that Glorot and Bengio chose between what
+the forward pass asks for (1 / fan_in) and what the backward pass does (1 / fan_out), times gain². Once from a normal
+distribution, once from a uniform one. All randomness comes from `rng`, a numpy.random.Generator.
+""",
+        (
+            "`rng.normal` takes a standard deviation, not a variance.",
+            "The uniform distribution on (-r, r) has variance r²/3.",
+        ),
+        given=("math",),
+    ),
+    Exercise(
+        "dropout",
+        "Dropout, forward and backward",
+        "minidl.layers.dropout",
+        ("Dropout.forward", "Dropout.backward"),
+        """
+Write both passes of the layer. The tools are those of all layers: `self.begin_forward(x, training)` checks x and
+returns it, `self.begin_backward(dy)` returns (x, dy), `self.buffer("y", *x.shape)` is an array for a result. Random
+masks come from three more:
+
+    self.draw(training)      moves on to a new mask and returns True if this pass drops anything
+    self.mask                what the present mask is a function of
+    self.ops.dropout(x, *self.mask, scale, y)    y = scale · x where the mask keeps, 0 where it drops
+
+The scale must have the dtype of the layer. `self._scale()` and `KEEP_ALL` are there for you, and so is
+`self.dtype.type(number)`.
+""",
+        (
+            "With `inverted`, the scaling is in training, and inference returns x; without, it is the other way round.",
+            "The backward pass draws nothing: it uses the mask and the scale of the forward pass.",
+            "`self.ops.dropout(x, self.key, self.step, KEEP_ALL, scale, y)` keeps everything, so it only scales.",
+        ),
+        given=("KEEP_ALL",),
+    ),
+    Exercise(
+        "softmax-cross-entropy",
+        "Softmax and cross-entropy, forward and backward",
+        "minidl.cpu.losses",
+        ("softmax_cross_entropy_forward", "softmax_cross_entropy_backward"),
+        """
+From logits of shape (rows, classes) and one label for each row, write the probabilities softmax(z), the loss of each
+row, and whether the row is right: 1 if its first largest logit is that of the label, else 0. Then the backward pass:
+the derivative by the logits of the mean loss over the rows, from the probabilities of the forward pass. Logits may be
+as large as 1000.
+"""
+        + ARRAYS,
+        (
+            "softmax(z) does not change when the same number is subtracted from all logits of a row.",
+            "log(p) is -∞ where p has become 0; log Σ exp(z) - z[label] is finite.",
+            "The mean over the batch is part of this loss, so its derivative has a 1/rows.",
+        ),
+        imports=("import math", *NUMPY),
+    ),
+    Exercise(
+        "adam",
+        "The update rule of Adam",
+        "minidl.scalar.optimizers",
+        ("adam",),
+        """
+Write one step of Adam for one weight w with gradient g. `first` and `second` are the moving averages m and v before
+the step; return the new weight, the new m and the new v, in this order. `correction1` is 1 - β₁ᵗ and `correction2` is
+1 - β₂ᵗ at step t; λ is `weight_decay`, of the decoupled kind (AdamW): it does not pass through m and v.
+""",
+        (
+            "m and v start at 0, so for the first steps they are too small; the corrections make up for it.",
+            "Update m and v first: the step uses the new ones. But return them as they are, without the correction.",
+            "ε stands beside the root, not under it.",
+        ),
+        given=("math", "ONE"),
+    ),
+    Exercise(
+        "tiled-product",
+        "A matrix product by tiles, as a CUDA kernel",
+        "minidl.cuda.dense",
+        ("_product_kernel.product",),
+        """
+Write the kernel of C = A B, where A has `inner` columns. The grid has a block of TILE × TILE threads for each tile of
+C, and each thread computes one element: threadIdx.x and blockIdx.x count columns, threadIdx.y and blockIdx.y rows. The
+block walks along the inner dimension in steps of TILE. In each step, its threads copy a tile of A and one of B to
+shared memory, with `load_a(a, row, column, tile)` and `load_b`: every thread of the block calls them, with the row and
+the column where the tile begins, and they add the place of the thread. So each element is read from global memory TILE
+times less often than if each thread read its own row and column.
+
+The check runs the kernel in minidl's emulator; no GPU is needed. An index outside an array, a read of shared memory
+that nobody has written and a race between threads are errors there.
+""",
+        (
+            "`cuda.shared.array((TILE, PITCH), a.dtype)` is one array for the whole block.",
+            "Between writing a tile and reading it, and between reading it and writing the next one, all threads of "
+            "the block must wait for each other: `cuda.syncthreads()`.",
+            "A tile may stick out of C: only threads inside may write. All threads must still load and wait.",
+        ),
+        given=("PITCH", "_load", "product"),
+    ),
+    Exercise(
+        "reduction",
+        "A sum over the threads of a block, as a CUDA device function",
+        "minidl.cuda.reduce",
+        ("block_total",),
+        """
+Each thread of a block brings one number; return their sum in thread 0 (what the others return is up to you). `partial`
+is shared memory with one element for each thread, and the number of threads is a power of two: `partial.size`. Add in a
+tree: n/2 threads add two numbers each, then n/4, and so on. A kernel may call the function again at once, with the same
+`partial`.
+
+The check runs it in minidl's emulator; no GPU is needed. A read of shared memory that nobody has written, a barrier
+that only some threads reach and a race between threads are errors there.
+""",
+        (
+            "Everybody writes before anybody reads another thread's element: `cuda.syncthreads()`.",
+            "`cuda.syncthreads()` must be reached by all threads of the block: never call it inside `if t < half`.",
+            "At the end, nobody may overwrite `partial` for the next sum before thread 0 has read this one.",
+        ),
+    ),
+)
+EXERCISES = {exercise.name: exercise for exercise in CATALOGUE}

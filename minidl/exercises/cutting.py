@@ -1,0 +1,136 @@
+"""From minidl's own code to the student's file: the functions of an exercise, without their bodies.
+
+The file has what those functions need, and no more: the imports and definitions of the module that are named in what is
+left of them, in the module's words and order. Nothing is copied by hand, so exercise and solution cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import itertools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from minidl.exercises.catalogue import Exercise
+
+FunctionOrClass = (ast.FunctionDef, ast.ClassDef)
+
+
+def student_file(exercise: Exercise) -> str:
+    """The text of the file that the student completes."""
+    heading = (
+        f"Exercise: {exercise.title}.\n\n"
+        f"README.md says what to do; `minidl exercise check {exercise.name}` says how far you are.\n"
+    )
+    return _file(exercise, _Module(exercise.module).without_bodies(exercise.cut), heading)
+
+
+def solution_file(exercise: Exercise) -> str:
+    """The same file with minidl's own bodies, and what those need."""
+    return _file(exercise, _Module(exercise.module), f"Solution: {exercise.title}.")
+
+
+def _file(exercise: Exercise, module: _Module, heading: str) -> str:
+    needed = module.needed([name.partition(".")[0] for name in exercise.cut] + list(exercise.given))
+    text = f'"""{heading}"""\n\nfrom __future__ import annotations\n'
+    imports = [*ast.parse("\n".join(exercise.imports)).body, *module.imports(needed)]
+    for _, group in itertools.groupby(sorted(imports, key=_origin), key=_origin):
+        text += "\n" + "".join(f"{ast.unparse(statement)}\n" for statement in group)
+    gap = "\n"
+    for statement in module.definitions():
+        if _names(statement) & needed:
+            text += ("\n\n" if isinstance(statement, FunctionOrClass) else gap) + module.text(statement) + "\n"
+            gap = "\n\n" if isinstance(statement, FunctionOrClass) else ""
+    return text
+
+
+def _origin(statement: ast.stmt) -> int:
+    """Python's own modules come before others, and those before minidl."""
+    assert isinstance(statement, (ast.Import, ast.ImportFrom))
+    module = (statement.module if isinstance(statement, ast.ImportFrom) else None) or statement.names[0].name
+    package = module.partition(".")[0]
+    return 0 if package in sys.stdlib_module_names else 2 if package == "minidl" else 1
+
+
+class _Module:
+    """A source file, cut into its top-level statements."""
+
+    def __init__(self, name: str, source: str | None = None):
+        self.name = name
+        self.source = source if source is not None else _source(name)
+        self.lines = self.source.splitlines()
+        self.body = ast.parse(self.source).body
+
+    def without_bodies(self, names: tuple[str, ...]) -> _Module:
+        """The module with a line that says so in place of each of these bodies.
+
+        They lose their decorators too, except those of kernels: the student's functions are called as they are.
+        """
+        lines = list(self.lines)
+        for function in sorted(map(self.function, names), key=lambda found: -found.lineno):
+            body = function.body[1:] if ast.get_docstring(function) else function.body
+            assert body and function.end_lineno, f"{self.name}: {function.name} has no body to cut out"
+            indent = " " * body[0].col_offset
+            lines[body[0].lineno - 1 : function.end_lineno] = [
+                f"{indent}# Your code comes here, in place of the next line.",
+                f'{indent}raise NotImplementedError("{function.name} is not written yet")',
+            ]
+            for decorator in reversed(function.decorator_list):
+                if not ast.unparse(decorator).startswith("cuda."):
+                    del lines[decorator.lineno - 1]
+        return _Module(self.name, "\n".join(lines))
+
+    def function(self, dotted: str) -> ast.FunctionDef:
+        """The function "f", the method "C.f" or the inner function "f.g"."""
+        scope: list[ast.stmt] = self.body
+        for name in dotted.split("."):
+            found = [node for node in scope if isinstance(node, FunctionOrClass) and node.name == name]
+            assert found, f"{self.name} has no {dotted}; the catalogue of exercises is wrong"
+            scope = found[0].body
+        assert isinstance(found[0], ast.FunctionDef)
+        return found[0]
+
+    def needed(self, names: list[str]) -> set[str]:
+        """These names, and all of the module that they need."""
+        found: set[str] = set()
+        while names:
+            name = names.pop()
+            if name not in found:
+                found.add(name)
+                for statement in self.definitions():
+                    if name in _names(statement):
+                        names += [node.id for node in ast.walk(statement) if isinstance(node, ast.Name)]
+        return found
+
+    def imports(self, needed: set[str]) -> Iterator[ast.Import | ast.ImportFrom]:
+        """The imports of these names."""
+        for statement in self.body:
+            if isinstance(statement, (ast.Import, ast.ImportFrom)):
+                statement.names = [alias for alias in statement.names if (alias.asname or alias.name) in needed]
+                if statement.names:
+                    yield statement
+
+    def definitions(self) -> list[ast.stmt]:
+        return [node for node in self.body if isinstance(node, (*FunctionOrClass, ast.Assign, ast.AnnAssign))]
+
+    def text(self, statement: ast.stmt) -> str:
+        decorators = statement.decorator_list if isinstance(statement, FunctionOrClass) else []
+        first = min([statement.lineno, *(decorator.lineno for decorator in decorators)])
+        return "\n".join(self.lines[first - 1 : statement.end_lineno])
+
+
+def _names(statement: ast.stmt) -> set[str]:
+    """What a top-level statement defines."""
+    if isinstance(statement, FunctionOrClass):
+        return {statement.name}
+    assert isinstance(statement, (ast.Assign, ast.AnnAssign))
+    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+    return {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
+
+
+def _source(module: str) -> str:
+    found = importlib.util.find_spec(module)
+    assert found and found.origin
+    return Path(found.origin).read_text(encoding="utf-8")

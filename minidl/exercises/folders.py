@@ -1,0 +1,108 @@
+"""The folder that a student works in: written once, never overwritten, and checked in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+
+from minidl import checks
+from minidl.exercises.catalogue import EXERCISES, Exercise
+from minidl.exercises.cutting import student_file
+
+TIMEOUT, LONGEST = 60.0, 86_400.0  # seconds
+SOLVED, UNSOLVED = 70, 71  # exit codes of the check; a student's code that ends the process would hit neither
+
+
+def start(name: str, folder: str | os.PathLike[str] = ".") -> Path:
+    """Write the folder of an exercise, `folder`/`name`, with the file to complete and README.md; returns its path.
+
+    Raises ValueError for an unknown name, TypeError if `folder` is no path, and FileExistsError if the folder of the
+    exercise is there already: nothing that somebody wrote is lost.
+    """
+    exercise = EXERCISES[checks.one_of("name", name, EXERCISES)]
+    target = checks.path("folder", folder) / name
+    if target.exists():
+        raise FileExistsError(f"folder got {str(folder)!r}, which has {name} already; move it, or choose another")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=target.parent))
+    try:
+        whole = temporary / name  # mkdtemp makes a private folder; the one inside has the usual permissions
+        whole.mkdir()
+        for file, text in ((exercise.file, student_file(exercise)), ("README.md", _readme(exercise))):
+            (whole / file).write_text(text, encoding="utf-8", newline="\n")
+        whole.rename(target)
+    finally:
+        shutil.rmtree(temporary)
+    return target
+
+
+def check(name: str, folder: str | os.PathLike[str] = ".", timeout: float = TIMEOUT) -> bool:
+    """Check the file that `start` wrote, and print the result; returns whether it is right.
+
+    folder    where the folder of the exercise is, or that folder itself
+    timeout   seconds after which the check is stopped, at most a day
+
+    The student's code runs in a process of its own, so a loop without end cannot hold anything up. Raises ValueError
+    for an unknown name, TypeError or ValueError for a bad folder or timeout, and FileNotFoundError without such a file.
+    """
+    exercise = EXERCISES[checks.one_of("name", name, EXERCISES)]
+    file = _find(exercise, checks.path("folder", folder)).resolve()
+    timeout = checks.real("timeout", timeout, maximum=LONGEST, above=0.0)
+    command = [sys.executable, "-X", "utf8", "-m", "minidl.exercises", name, str(file), str(timeout)]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace", check=False)
+    _, timed_out, dump = done.stderr.partition("Timeout (")  # what faulthandler writes begins with it
+    if timed_out and done.returncode not in (SOLVED, UNSOLVED):
+        print(f"\nStopped after {timeout:g} seconds{_place(file, dump)}.")
+        print("Does every loop come to an end? If it only takes longer, give it more time with --timeout.")
+        return False
+    sys.stderr.write(done.stderr)
+    if done.returncode not in (SOLVED, UNSOLVED):
+        print(f"\nThe check broke off with exit code {done.returncode}.")
+    return done.returncode == SOLVED
+
+
+def _find(exercise: Exercise, folder: Path) -> Path:
+    """The student's file, also for those who stand inside the folder of the exercise."""
+    for file in (folder / exercise.name / exercise.file, folder / exercise.file):
+        if file.is_file():
+            return file
+    raise FileNotFoundError(
+        f"folder got {str(folder)!r}, which has no {exercise.name}/{exercise.file}; say with --folder where it is, or "
+        f"write it with `minidl exercise start {exercise.name}`"
+    )
+
+
+def _place(file: Path, dump: str) -> str:
+    """The innermost line of the student's file in a traceback of `faulthandler`."""
+    found = re.search(rf'File "{re.escape(str(file))}", line (\d+)', dump)
+    if not found:
+        return ""
+    line = file.read_text(encoding="utf-8").splitlines()[int(found[1]) - 1].strip()
+    return f", in {file.name}, line {found[1]}: `{line}`"
+
+
+def _readme(exercise: Exercise) -> str:
+    functions = [f"`{name.rpartition('.')[2]}`" for name in exercise.cut]
+    what = f"the body of {functions[0]}" if len(functions) == 1 else f"the bodies of {' and '.join(functions)}"
+    hints = "\n".join(textwrap.fill(f"- {hint}", 120, subsequent_indent="  ") for hint in exercise.hints)
+    return f"""# {exercise.title}
+
+{exercise.statement.strip()}
+
+Write {what} in `{exercise.file}`.
+Names, arguments and the order of results stay as they are. Then, here or in the folder above,
+
+    minidl exercise check {exercise.name}
+
+says what is right and what is not yet. It stops at the first thing that is wrong: mend that, and check again.
+
+## Hints
+
+{hints}
+"""

@@ -1,0 +1,129 @@
+"""The checks of the exercises accept every right answer, reject every wrong one, and say what is wrong."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from minidl.exercises import EXERCISES
+from minidl.exercises.checking import CHECKS, examine
+from minidl.exercises.cutting import solution_file, student_file
+from tests.exercises.answers import MISTAKES, SOLUTIONS
+
+every_exercise = pytest.mark.parametrize("exercise", EXERCISES.values(), ids=EXERCISES.keys())
+
+
+@pytest.fixture
+def check(tmp_path, capsys):
+    """A function that writes a file, examines it, and returns whether it is right and what was printed."""
+
+    def run(exercise, text):
+        path = tmp_path / exercise.file
+        path.write_text(text, encoding="utf-8")
+        right = examine(exercise, path)
+        return right, capsys.readouterr().out
+
+    return run
+
+
+def answered(exercise, bodies):
+    """The student's file with these bodies in their places."""
+    text = student_file(exercise)
+    for function, body in bodies.items():
+        place = re.compile(rf'( *)# Your code comes here.*\n *raise NotImplementedError\("{function} is not .*\n')
+        text, count = place.subn(
+            lambda found, body=body: "".join(f"{found[1]}{line}\n" for line in body.strip().splitlines()), text
+        )
+        assert count == 1
+    return text
+
+
+def test_every_exercise_has_a_check_a_solution_and_mistakes():
+    assert EXERCISES.keys() == CHECKS.keys() == SOLUTIONS.keys() == MISTAKES.keys()
+    assert all(len(found) >= 3 for found in MISTAKES.values())
+
+
+@every_exercise
+def test_the_code_of_minidl_is_a_solution(exercise, check):
+    right, said = check(exercise, solution_file(exercise))
+    assert right, said
+    assert said.endswith(f"Solved. minidl's own solution is in {exercise.module}.\n")
+
+
+@every_exercise
+def test_a_right_answer_is_accepted(exercise, check):
+    right, said = check(exercise, answered(exercise, SOLUTIONS[exercise.name]))
+    assert right, said
+    assert "WRONG" not in said
+
+
+@every_exercise
+def test_what_is_not_written_yet_is_no_mistake(exercise, check):
+    right, said = check(exercise, student_file(exercise))
+    assert not right
+    assert "is not written yet. It stands on line" in said
+    assert "to do" in said and "WRONG" not in said
+
+
+@every_exercise
+def test_with_one_function_left_to_write_the_others_are_checked(exercise, check):
+    *done, _ = SOLUTIONS[exercise.name]
+    right, said = check(exercise, answered(exercise, {name: SOLUTIONS[exercise.name][name] for name in done}))
+    assert not right
+    assert "is not written yet" in said
+    assert said.count("  ok  ") >= len(done)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"), [(name, *wrong) for name, found in MISTAKES.items() for wrong in found]
+)
+def test_a_mistake_is_rejected_and_named(name, old, new, message, check):
+    text = answered(EXERCISES[name], SOLUTIONS[name])
+    assert text.count(old) == 1
+    right, said = check(EXERCISES[name], text.replace(old, new))
+    assert not right
+    assert "WRONG" in said
+    assert message in said, said
+
+
+# What comes out of the student's file
+
+
+ADAM = EXERCISES["adam"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("def adam(", "def adam((", r"optimizers\.py, line \d+: `def adam\(\(w, g.*` is not Python: "),
+        ("def adam(", "import nothing_of_this_name\n\ndef adam(", r"line 13: `import nothing.*` raised ModuleNotFound"),
+        ("def adam(", "def adan(", r"^optimizers\.py has no adam any more"),
+        ("first = beta1", "assert w == 0\n    first = beta1", r"line 18: `assert w == 0` raised AssertionError$"),
+        ("first = beta1", "exit(0)\n    first = beta1", r"`exit\(0\)` raised SystemExit"),
+        ("first = beta1", "return adam(*(w,) * 11)\n    first = beta1", "raised RecursionError"),
+        (
+            "first = beta1",
+            "first = {} + beta1",
+            r"^adam at step 1 with w = 1\.5.*:\noptimizers\.py, line 18: `.*TypeError",
+        ),
+        ("return w, first, second", "return 'w', first, second", "expected numbers"),
+        ("return w, first, second", "return w, [1.0, 2.0], second", r"m has shape \(2,\); expected \(\)"),
+    ],
+)
+def test_whatever_the_students_code_does_is_explained(old, new, message, check):
+    text = answered(ADAM, SOLUTIONS["adam"])
+    assert text.count(old) == 1
+    right, said = check(ADAM, text.replace(old, new))
+    assert not right
+    assert re.search(message, said, re.MULTILINE), said
+    assert "Traceback" not in said
+
+
+def test_minidl_is_as_before_after_a_check(check):
+    from minidl import cpu
+
+    before = dict(vars(cpu))
+    wrong = answered(EXERCISES["dense-backward"], SOLUTIONS["dense-backward"])
+    assert check(EXERCISES["dense-backward"], wrong)[0]
+    assert dict(vars(cpu)) == before
