@@ -115,8 +115,8 @@ l2_error = (
 )
 bias_gradient = np.abs(bias.gradient).max()
 claims += [
-    ("L2 and L1", "L2 cost and gradient, difference from the formula", 0.0, l2_error),
-    ("L2 and L1", "gradient of the penalty on a bias", 0.0, bias_gradient),
+    ("L2 and L1", "L2 cost and gradient, difference from the formula", None, l2_error),
+    ("L2 and L1", "gradient of the penalty on a bias", None, bias_gradient),
 ]
 
 # %%
