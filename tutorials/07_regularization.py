@@ -288,7 +288,7 @@ claims += [
 # Sparse representations
 # ----------------------
 #
-# The penalty may also lie on what a layer says instead of on its weights: `ActivityPenalty` with L1, behind the ReLU.
+# The penalty may also lie on what a layer says instead of on its weights: ``ActivityPenalty`` with L1, behind the ReLU.
 # Then few units speak for each image.
 
 
