@@ -23,7 +23,7 @@ from minidl import backend
 from minidl.cpu import blas, product, threads
 from minidl.cpu.jit import jit
 from minidl.cpu.microkernel import PANEL, VECTOR_BYTES, block_rows, micro_kernel
-from minidl.diagnostics.curves import save_figure
+from minidl.diagnostics.figures import save_figure
 from minidl.files import write_whole
 
 ROOT = Path(__file__).parent.parent

@@ -41,7 +41,7 @@ from benchmarks.elementwise.given import OPERATIONS, Given
 from benchmarks.peers.problem import Problem
 from benchmarks.products import KINDS, Product
 from benchmarks.turns import Disagreement, Run, agree, in_turns, trained_alike
-from minidl.diagnostics.curves import save_figure
+from minidl.diagnostics.figures import save_figure
 from minidl.files import write_whole
 
 HERE = Path(__file__).resolve().parent

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 import minidl as dl
-from minidl.diagnostics.curves import save_figure
+from minidl.diagnostics.figures import save_figure
 from minidl.files import write_whole
 
 HERE = Path(__file__).parent

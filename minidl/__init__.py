@@ -12,9 +12,13 @@ from importlib.metadata import PackageNotFoundError, version
 from minidl import backend, calibration, callbacks, data, diagnostics, emulator, gains, initializers, schedules
 from minidl.callbacks import Callback, Checkpoint, EarlyStopping
 from minidl.clipping import ClipNorm, ClipValue
+from minidl.diagnostics.boundary import decision_boundary
 from minidl.diagnostics.contract import check_layer
 from minidl.diagnostics.ensemble import dropout_ensemble
 from minidl.diagnostics.gradients import check_gradients
+from minidl.diagnostics.inspection import inspect
+from minidl.diagnostics.preflight import preflight
+from minidl.diagnostics.recorder import Recorder
 from minidl.history import History
 from minidl.layers import (
     ACTIVATION_LAYERS,
@@ -105,6 +109,7 @@ __all__ = [
     "RMSProp",
     "RangeTest",
     "ReLU",
+    "Recorder",
     "Residual",
     "Sequential",
     "SiLU",
@@ -120,6 +125,7 @@ __all__ = [
     "check_gradients",
     "check_layer",
     "data",
+    "decision_boundary",
     "diagnostics",
     "dropout_ensemble",
     "emulator",
@@ -128,8 +134,10 @@ __all__ = [
     "fit",
     "gains",
     "initializers",
+    "inspect",
     "load",
     "predict_mc",
+    "preflight",
     "schedules",
     "softmax",
 ]

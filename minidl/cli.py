@@ -1,9 +1,12 @@
 """Floor 7: the command line.
 
-    minidl train      train a network and write curves.png, history.jsonl and model.npz
-    minidl doctor     what this machine offers, and how to get the rest
+    minidl train       train a network and write curves.png, history.jsonl and model.npz
+    minidl inspect     what one training pass does in each layer, as a table and inspection.png
+    minidl preflight   checks before training, as a list and preflight.png
+    minidl doctor      what this machine offers, and how to get the rest
 
-Exit codes: 0 done, 1 the loss diverged, 2 wrong arguments or missing files, 130 interrupted by Ctrl-C.
+Exit codes: 0 done, 1 the loss diverged or a check failed, 2 wrong arguments or missing files, 130 interrupted by
+Ctrl-C.
 """
 
 from __future__ import annotations
@@ -44,7 +47,9 @@ OPTIMIZERS: dict[str, type[dl.Optimizer]] = {
     "adamw": dl.AdamW,
 }
 OUTPUTS = ("curves.png", "history.jsonl", "model.npz")
-DIVERGED, WRONG, INTERRUPTED = 1, 2, 130
+INSPECTION, PREFLIGHT = "inspection.png", "preflight.png"
+FAILED = DIVERGED = 1
+WRONG, INTERRUPTED = 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def train(options: argparse.Namespace) -> int:
     """Train a network as the options say, show the result and write it to a folder."""
-    folder = _output_folder(options)
+    folder = _output_folder(options, OUTPUTS)
     train_data, test_data = DATA[options.data](options.seed)
     model = build_model(options, train_data)
     loss = dl.SoftmaxCrossEntropy(options.label_smoothing)
@@ -96,6 +101,40 @@ def train(options: argparse.Namespace) -> int:
     return INTERRUPTED if history.interrupted else 0
 
 
+def inspect(options: argparse.Namespace) -> int:
+    """Show what one training pass does in each layer of a network."""
+    folder = _output_folder(options, (INSPECTION,))
+    train_data, _ = DATA[options.data](options.seed)
+    batch = train_data[: options.rows]
+    inspection = dl.inspect(_model(options, train_data), *batch, loss=dl.SoftmaxCrossEntropy(options.label_smoothing))
+    print(f"{options.data}: the first {len(batch):,} training samples")
+    print(inspection)
+    _write_picture(inspection, folder, INSPECTION)
+    return 0
+
+
+def preflight(options: argparse.Namespace) -> int:
+    """Check data and network before training."""
+    folder = _output_folder(options, (PREFLIGHT,))
+    train_data, test_data = DATA[options.data](options.seed)
+    loss = dl.SoftmaxCrossEntropy(options.label_smoothing)
+    result = dl.preflight(_model(options, train_data), train_data, test_data, loss=loss)
+    print(result)
+    _write_picture(result, folder, PREFLIGHT)
+    return 0 if result.ok else FAILED
+
+
+def _model(options: argparse.Namespace, data: Dataset) -> dl.Sequential:
+    """The network in the file of --model, or the one that the other options describe."""
+    return dl.load(options.model, options.backend) if options.model else build_model(options, data)
+
+
+def _write_picture(drawable: Any, folder: Path, name: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    drawable.plot(folder / name)
+    print(f"wrote {name} to {folder}")
+
+
 def build_model(options: argparse.Namespace, data: Dataset) -> dl.Sequential:
     """The network that the options describe: dense, batch norm, activation, dropout for each hidden layer."""
     activation = dl.ACTIVATION_LAYERS[ACTIVATIONS[options.activation].layer]
@@ -117,7 +156,7 @@ def build_model(options: argparse.Namespace, data: Dataset) -> dl.Sequential:
     )  # fmt: skip
 
 
-def _output_folder(options: argparse.Namespace) -> Path:
+def _output_folder(options: argparse.Namespace, outputs: Sequence[str]) -> Path:
     """The folder to write to. Results of an earlier run are never overwritten unless the user says so."""
     if options.out is None:
         number = 1
@@ -125,7 +164,7 @@ def _output_folder(options: argparse.Namespace) -> Path:
             number += 1
         return Path("runs", f"{options.data}-{number}")
     folder = Path(options.out)
-    there = [name for name in OUTPUTS if (folder / name).exists()]
+    there = [name for name in outputs if (folder / name).exists()]
     if there and not options.overwrite:
         raise ValueError(f"--out got {folder}, which already has {', '.join(there)}; add --overwrite to replace them")
     if folder.exists() and not folder.is_dir():
@@ -160,49 +199,92 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="minidl",
         description="Train deep networks and see what happens inside.",
-        epilog="Exit codes: 0 done, 1 the loss diverged, 2 wrong arguments or missing files, 130 interrupted.",
+        epilog="Exit codes: 0 done, 1 the loss diverged or a check failed, 2 wrong arguments or missing files, "
+        "130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"minidl {dl.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    command = commands.add_parser("train", help="train a network and write curves.png, history.jsonl and model.npz")
-    command.set_defaults(command=train)
-
-    def add(option: str, *, help: str, **options: Any) -> None:
-        default = " (default: %(default)s)" if "default" in options else ""
-        command.add_argument(option, help=help + default, **options)
-
-    def choose(option: str, choices: Sequence[str] | dict, default: str) -> None:
-        add(option, type=_name_from(choices), default=default, metavar="NAME", help=f"one of {', '.join(choices)}")
-
-    choose("--data", DATA, "digits")
-    add("--layers", type=_integer(1), nargs="*", default=[512], metavar="WIDTH", help="widths of the hidden layers")
-    choose("--activation", ACTIVATIONS, "relu")
-    add(
-        "--init", type=_initializer, default="auto", metavar="NAME",
-        help=f"auto, which chooses by the activation, or one of {', '.join(INITIALIZERS)}; with parameters if it has "
-        f"any: 'he_normal(slope=0.1)'",
-    )  # fmt: skip
-    add("--batch-norm", action=argparse.BooleanOptionalAction, default=True, help="normalize before each activation")
-    add("--dropout", type=_number(0.0, 1.0), default=0.5, metavar="RATE", help="probability to drop, 0 to 1")
-    add("--l1", type=_number(0.0, math.inf), default=0.0, metavar="STRENGTH", help="of the penalty on |w|")
-    add("--l2", type=_number(0.0, math.inf), default=0.0, metavar="STRENGTH", help="of the penalty on w²/2")
-    add("--label-smoothing", type=_number(0.0, 1.0), default=0.0, metavar="SHARE", help="of the target given to all")
-    choose("--optimizer", OPTIMIZERS, "adam")
-    add("--learning-rate", type=_number(0.0, None), default=1e-3, metavar="RATE", help="greater than 0")
-    add("--epochs", type=_integer(1), default=12, metavar="N", help="passes over the training data")
-    add("--batch-size", type=_integer(1), default=128, metavar="ROWS", help="samples for each step")
-    choose("--backend", ["auto", "cpu", "cuda", "emulator"], "auto")
-    choose("--dtype", ["float32", "float64"], "float32")
-    add("--seed", type=_integer(0), default=0, metavar="N", help="of weights, dropout and the order of the samples")
-    add("--checkpoint", metavar="FILE", help="write everything that --resume needs after each epoch")
-    add("--resume", metavar="FILE", help="go on from a checkpoint, with the same options, to --epochs in all")
-    add("--out", metavar="FOLDER", help="where to write the results (default: the next free runs/DATA-N)")
-    add("--overwrite", action="store_true", help="replace results that --out already has")
-
+    _add_train(commands.add_parser("train", help="train a network and write curves.png, history.jsonl and model.npz"))
+    command = commands.add_parser("inspect", help="what one training pass does in each layer: a table, inspection.png")
+    _add_inspect(command)
+    command = commands.add_parser("preflight", help="checks before training: a list with advice, preflight.png")
+    _add_preflight(command)
     command = commands.add_parser("doctor", help="what this machine offers, and how to get the rest")
     command.set_defaults(command=doctor)
     return parser
+
+
+def _add_train(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=train)
+    _add_network(command)
+    _choose(command, "--optimizer", OPTIMIZERS, "adam")
+    _add(command, "--learning-rate", type=_number(0.0, None), default=1e-3, metavar="RATE", help="greater than 0")
+    _add(command, "--epochs", type=_integer(1), default=12, metavar="N", help="passes over the training data")
+    _add(command, "--batch-size", type=_integer(1), default=128, metavar="ROWS", help="samples for each step")
+    _add(command, "--checkpoint", metavar="FILE", help="write everything that --resume needs after each epoch")
+    _add(command, "--resume", metavar="FILE", help="go on from a checkpoint, with the same options, to --epochs in all")
+    _add_output(command)
+
+
+def _add_inspect(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=inspect)
+    _add_network(command)
+    _add(command, "--model", metavar="FILE", help="a saved model or checkpoint, in the place of a new network")
+    _add(command, "--rows", type=_integer(1), default=500, metavar="N", help="training samples to look at")
+    _add_output(command)
+
+
+def _add_preflight(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=preflight)
+    _add_network(command)
+    _add(command, "--model", metavar="FILE", help="a saved model or checkpoint, in the place of a new network")
+    _add_output(command)
+
+
+def _add_network(command: argparse.ArgumentParser) -> None:
+    """The options of the data and of a new network."""
+    _choose(command, "--data", DATA, "digits")
+    _add(
+        command, "--layers", type=_integer(1), nargs="*", default=[512], metavar="WIDTH",
+        help="widths of the hidden layers",
+    )  # fmt: skip
+    _choose(command, "--activation", ACTIVATIONS, "relu")
+    _add(
+        command, "--init", type=_initializer, default="auto", metavar="NAME",
+        help=f"auto, which chooses by the activation, or one of {', '.join(INITIALIZERS)}; with parameters if it has "
+        f"any: 'he_normal(slope=0.1)'",
+    )  # fmt: skip
+    yes_or_no = argparse.BooleanOptionalAction
+    _add(command, "--batch-norm", action=yes_or_no, default=True, help="normalize before each activation")
+    _add(command, "--dropout", type=_number(0.0, 1.0), default=0.5, metavar="RATE", help="probability to drop, 0 to 1")
+    _add(command, "--l1", type=_number(0.0, math.inf), default=0.0, metavar="STRENGTH", help="of the penalty on |w|")
+    _add(command, "--l2", type=_number(0.0, math.inf), default=0.0, metavar="STRENGTH", help="of the penalty on w²/2")
+    _add(
+        command, "--label-smoothing", type=_number(0.0, 1.0), default=0.0, metavar="SHARE",
+        help="of the target given to all",
+    )  # fmt: skip
+    _choose(command, "--backend", ["auto", "cpu", "cuda", "emulator"], "auto")
+    _choose(command, "--dtype", ["float32", "float64"], "float32")
+    _add(
+        command, "--seed", type=_integer(0), default=0, metavar="N",
+        help="of weights, dropout and the order of the samples",
+    )  # fmt: skip
+
+
+def _add_output(command: argparse.ArgumentParser) -> None:
+    _add(command, "--out", metavar="FOLDER", help="where to write the results (default: the next free runs/DATA-N)")
+    _add(command, "--overwrite", action="store_true", help="replace results that --out already has")
+
+
+def _add(command: argparse.ArgumentParser, option: str, *, help: str, **options: Any) -> None:
+    default = " (default: %(default)s)" if "default" in options else ""
+    command.add_argument(option, help=help + default, **options)
+
+
+def _choose(command: argparse.ArgumentParser, option: str, choices: Sequence[str] | dict, default: str) -> None:
+    help = f"one of {', '.join(choices)}"
+    _add(command, option, type=_name_from(choices), default=default, metavar="NAME", help=help)
 
 
 def _argument(check: Callable[[str], object]) -> Callable[[str], object]:

@@ -58,6 +58,10 @@ class Loss(Described):
 
     # For everybody ---------------------------------------------------------------------------------------------------
 
+    def new(self) -> Loss:
+        """A loss with the same arguments that has measured nothing yet."""
+        return type(self)(**self.arguments())
+
     def forward(self, outputs: Any, targets: Any) -> float:
         """The mean loss over the batch.
 
@@ -252,6 +256,9 @@ class MultiTask(Loss):
     def __repr__(self) -> str:
         losses = ", ".join(f"{name}={loss!r}" for name, loss in self.losses.items())
         return f"MultiTask({self.heads!r}, weights={self.weights!r}, {losses})"
+
+    def new(self):
+        return MultiTask(self.heads, self.weights, **{name: loss.new() for name, loss in self.losses.items()})
 
     def check_targets(self, argument, targets, rows, n_out, dtype):
         if not isinstance(targets, dict) or targets.keys() != self.losses.keys():

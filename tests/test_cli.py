@@ -175,6 +175,66 @@ def test_ctrl_c_keeps_what_was_learned(tmp_path, monkeypatch):
     assert len((tmp_path / "result" / "history.jsonl").read_text().splitlines()) == 1
 
 
+# Inspect and preflight
+
+
+def test_inspect_prints_a_table_and_draws_it(tmp_path, capsys):
+    options = ["--data", "spiral", "--layers", "8", "4", "--dropout", "0", "--seed", "3"]
+    assert cli.main(["inspect", *options, "--rows", "100", "--out", "result"]) == 0
+    layers = [
+        dl.Dense(2, 8, bias=False), dl.BatchNorm(8), dl.ReLU(), dl.Dense(8, 4, bias=False), dl.BatchNorm(4), dl.ReLU(),
+        dl.Dense(4, 2),
+    ]  # fmt: skip
+    data = dl.data.spiral(1000, seed=3)[:100]
+    expected = dl.inspect(dl.Sequential(*layers, seed=3), *data)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "spiral: the first 100 training samples"
+    assert "\n".join(lines[1:-1]) == str(expected)
+    assert lines[-1] == "wrote inspection.png to result"
+    assert imread(tmp_path / "result" / "inspection.png").shape[0] > 500
+
+
+def test_inspect_takes_a_saved_model(capsys):
+    assert cli.main([*QUICK, "--out", "result", "--checkpoint", "run.npz"]) == 0
+    capsys.readouterr()
+    data = dl.data.gaussians(1000, seed=0)[:500]
+    for file in ("result/model.npz", "run.npz"):
+        assert cli.main(["inspect", "--data", "gaussians", "--model", file]) == 0
+        assert str(dl.inspect(dl.load(file), *data)) in capsys.readouterr().out
+    assert cli.main(["inspect", "--data", "digits", "--model", "run.npz"]) == cli.WRONG
+    assert "labels got 9 at index 4; expected labels from 0 to 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["inspect", "preflight"])
+def test_a_model_file_that_is_not_there(command, tmp_path, capsys):
+    assert cli.main([command, "--data", "xor", "--model", "none.npz"]) == cli.WRONG
+    assert "none.npz" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_preflight_prints_its_checks_and_draws_the_samples(tmp_path, capsys):
+    assert cli.main(["preflight", "--data", "xor", "--layers", "32", "--no-batch-norm", "--dropout", "0"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:-1]] == ["ok"] * 8
+    assert [path.name for path in (tmp_path / "runs" / "xor-1").iterdir()] == ["preflight.png"]
+    assert lines[-1].startswith("wrote preflight.png to ")
+
+
+def test_a_check_that_fails_has_its_exit_code(capsys):
+    options = ["preflight", "--data", "xor", "--layers", "8", "--no-batch-norm", "--init", "zeros"]
+    assert cli.main(options) == cli.FAILED == 1
+    assert "failed   20 samples: loss 0.6" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["inspect", "preflight"])
+def test_earlier_pictures_are_kept_unless_the_user_says_otherwise(command, tmp_path, capsys):
+    options = [command, "--data", "xor", "--layers", "8", "--out", "result"]
+    assert cli.main(options) == 0
+    assert cli.main(options) == cli.WRONG
+    assert "add --overwrite" in capsys.readouterr().err
+    assert cli.main([*options, "--overwrite"]) == 0
+
+
 def test_doctor_says_what_there_is_and_why_the_rest_is_not(capsys):
     assert cli.main(["doctor"]) == 0
     report = capsys.readouterr().out

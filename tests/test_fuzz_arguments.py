@@ -38,6 +38,9 @@ RESULTS = {
     "Parameter", "RangeTest", "Stochastic", "BarrierError", "EmulatorError", "OutOfBoundsError",
     "UninitializedReadError", "RaceError", "Trace", "draw_accesses",
     "Backend", "CPU", "CUDA", "Emulator", "Hyperparameter", "Initializer",
+    "Check", "Histogram", "Inspection", "Kept", "LayerStatistics", "Passage", "Preflight", "Record", "state_of",
+    "unchanged", "watched", "line_style", "draw_inspection", "draw_recording", "draw_preflight",
+    "draw_decision_boundary",
     "AugmentationStep", "Geometric", "Mixing", "Preprocessing", "Described",
     "draw_loss", "draw_accuracy", "draw_curves", "draw_range_test", "save_figure", "map_targets", "text", "initializer",
 }  # fmt: skip
@@ -206,6 +209,20 @@ CALLS = {
         "raises": False,
     },
     "dropout_ensemble": batch(),
+    "inspect": lambda: {"model": model(), "x": X, "labels": TRAIN.y, "loss": dl.SoftmaxCrossEntropy()},
+    "Probe": lambda: {"x": X, "labels": TRAIN.y, "loss": dl.SoftmaxCrossEntropy()},
+    "Recorder": lambda: {"x": X, "labels": TRAIN.y, "every": 10},
+    "preflight": lambda: {
+        "model": model(),
+        "train": TRAIN,
+        "validation": TRAIN,
+        "loss": dl.SoftmaxCrossEntropy(),
+    },
+    "decision_boundary": lambda: {
+        "model": dl.Sequential(dl.Dense(2, 2), backend="cpu"),
+        "data": dl.data.Dataset(X[:, :2], TRAIN.y),
+        "path": "boundary.png",
+    },
     "lsuv": batch(tolerance=0.1, max_iterations=3, orthogonal=True),
     "within_layer": batch(),
     # Data, gains, initializers, backends

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from minidl import checks
-from minidl.diagnostics.curves import save_figure
+from minidl.diagnostics.figures import save_figure
 
 if TYPE_CHECKING:
     from minidl.emulator.tracing import Access, Trace

@@ -5,22 +5,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
 
-from minidl import checks
-from minidl.files import write_whole
+from minidl.diagnostics.figures import COLOURS, line_style, save_figure
 
 if TYPE_CHECKING:
     from minidl.history import History
     from minidl.range_test import RangeTest
 
-# Okabe & Ito's palette: distinct for colour-blind readers; line styles and markers keep it readable in black and white.
-STYLES: dict[str, dict[str, Any]] = {
-    "training": {"color": "#0072B2", "linestyle": "-", "marker": "o", "markersize": 3.5},
-    "validation": {"color": "#D55E00", "linestyle": "--", "marker": "s", "markersize": 3.5},
-}
+STYLES: dict[str, dict[str, Any]] = {"training": line_style(0), "validation": line_style(1)}
 
 
 def draw_curves(history: History, path: str | os.PathLike[str]) -> None:
@@ -69,7 +63,7 @@ def draw_range_test(result: RangeTest, path: str | os.PathLike[str]) -> None:
     figure = Figure(figsize=(5.6, 3.6), layout="constrained")
     axes = figure.subplots()
     axes.plot(result.rates, result.losses, color=STYLES["training"]["color"])
-    axes.axvline(result.suggestion, label=f"suggested: {result.suggestion:.2g}", color="#D55E00", linestyle="--")
+    axes.axvline(result.suggestion, label=f"suggested: {result.suggestion:.2g}", color=COLOURS[1], linestyle="--")
     axes.set_xscale("log")
     axes.set_ylim(0.9 * result.losses.min(), 1.1 * result.losses[: len(result.losses) // 2].max())
     axes.set_xlabel("learning rate of the step")
@@ -79,11 +73,3 @@ def draw_range_test(result: RangeTest, path: str | os.PathLike[str]) -> None:
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left")  # under the flat beginning of the curve
     save_figure(figure, path)
-
-
-def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure to a file, whole or not at all, without a display."""
-    suffix = checks.path("path", path).suffix.lstrip(".").lower()
-    checks.one_of("the suffix of path", suffix, FigureCanvasAgg(figure).get_supported_filetypes())
-    with write_whole(path) as file:
-        figure.savefig(file, format=suffix, dpi=150)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from minidl import checks
+from minidl.diagnostics.passes import Kept, state_of
 from minidl.layers.base import Layer
 from minidl.losses import Loss
 
@@ -138,9 +139,7 @@ class _Comparison:
     ):
         self.layer, self.x, self.loss, self.targets = layer, x, loss, targets
         self.tolerance, self.rng = tolerance, rng
-        self.state = [
-            (array, layer.backend.to_numpy(array)) for inner in layer.walk() for array in inner.state_arrays()
-        ]
+        self.state = Kept(layer.backend, state_of(layer))
         self.weights: np.ndarray | None = None
         self.scale = 0.0
 
@@ -162,19 +161,15 @@ class _Comparison:
                 backend.copy_into(parameter.value, values)
 
             found.append(self.compare(parameter.name or "parameter", before, gradient, set_parameter))
-        self.restore()
+        self.state.put_back()
         report = GradientReport(found, self.tolerance)
         if raises:
             report.raise_if_wrong()
         return report
 
-    def restore(self) -> None:
-        for array, values in self.state:
-            self.layer.backend.copy_into(array, values)
-
     def value(self) -> float:
         """L at the present x and parameters."""
-        self.restore()
+        self.state.put_back()
         outputs = self.layer.forward(self.layer.backend.wrap(self.x), training=True)
         if self.loss is not None:
             value = self.loss.forward(outputs, self.targets) + self.layer.penalty_cost()

@@ -1,0 +1,49 @@
+"""What a classifier says everywhere in the plane."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from minidl import checks
+from minidl.data.dataset import Dataset
+from minidl.layers.sequential import Sequential
+
+GRID = 300  # points along each side
+MARGIN = 0.1  # of the range of the data, on each side
+
+
+def decision_boundary(model: Sequential, data: Dataset, path: str | os.PathLike[str]) -> None:
+    """Draw the regions in which `model` says each class, and the points of `data` over them, into a picture file.
+
+    The class of a point is its largest output; of a model with one output, whether that logit is above 0.
+
+    data   two features and class labels
+    path   its suffix chooses the format
+
+    Raises TypeError or ValueError for arguments that do not fit together.
+    """
+    if not isinstance(model, Sequential):
+        raise TypeError(f"model got {checks.describe(model)}; expected a minidl.Sequential")
+    if not isinstance(data, Dataset):
+        raise TypeError(f"data got {checks.describe(data)}; expected a minidl.data.Dataset(x, y)")
+    if data.x.shape[1] != 2 or not data.has_labels:
+        raise ValueError(f"data got {data!r}; expected two features and class labels")
+    if model.n_in not in (None, 2):
+        raise ValueError(f"model got {model.n_in} features in; expected 2")
+    checks.path("path", path)
+    from minidl.diagnostics.data_figures import draw_decision_boundary  # matplotlib takes long to import
+
+    low, high = data.x.min(axis=0), data.x.max(axis=0)
+    margin = MARGIN * (high - low) + np.where(high > low, 0, 1)  # a feature that does not vary needs room, too
+    axes = [np.linspace(*ends, GRID, dtype=data.x.dtype) for ends in zip(low - margin, high + margin, strict=True)]
+    points = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
+    regions = _classes(model, points).reshape(GRID, GRID)
+    draw_decision_boundary(axes, regions, data, _classes(model, data.x), path)
+
+
+def _classes(model: Sequential, x: Any) -> np.ndarray:
+    outputs = model.predict(x)
+    return outputs.argmax(axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(np.int64)

@@ -1,0 +1,270 @@
+"""What one pass does in each layer: do the outputs shrink, saturate or die, and does a gradient arrive?"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidl import checks
+from minidl.cpu import activation_backward, activation_forward
+from minidl.diagnostics.passes import Passage, unchanged, watched
+from minidl.layers.activations import ActivationLayer
+from minidl.layers.base import Layer
+from minidl.layers.dense import Dense
+from minidl.layers.sequential import Sequential
+from minidl.losses import Loss, SoftmaxCrossEntropy
+from minidl.targets import map_targets
+
+SATURATED = 0.05  # of the steepest slope of an activation
+BINS = 60
+LARGEST = 1e150  # what histograms show: the width of their range must not overflow
+
+
+class Histogram(NamedTuple):
+    """counts (60,) of finite numbers between edges (61,), which reach from the smallest to the largest."""
+
+    counts: np.ndarray
+    edges: np.ndarray
+
+
+@dataclass(frozen=True)
+class LayerStatistics:
+    """What `inspect` measured in one layer, in float64. y is its output (rows, units), L the loss, a mean over rows.
+
+    layer                    its name in the model, such as "0.Dense"
+    mean, std                of all elements of y
+    second_moment            mean of y²
+    sample_variance          variance of each unit over the rows, mean over the units. Behind He and ReLU it falls with
+                             depth although the second moment stays (Luther & Seung 2019)
+    not_finite               share of the elements of y that are NaN or infinite
+    outputs                  histogram of y
+    saturated                of activations that are flat at both ends: share of the elements at which the slope is less
+                             than 5 % of its largest, |z| > 4.36 for the sigmoid and |z| > 2.18 for tanh
+    dead                     of activations: share of the units whose slope is 0 for every row, so that they pass no
+                             gradient on; for the ReLU those whose output is always 0
+    gradient_norm            Euclidean norm of dL/dy over all rows and units
+    gradient_second_moment   mean of (dL/dy)²
+    gradients                histogram of dL/dy
+    delta                    of dense layers: ‖δ‖, with δ the sum of dL/dy over the rows, which is the gradient of the
+                             bias. That is the speed of learning of Nielsen (2015), chapter 5
+    weight_norm              ‖W‖ of the weights
+    weight_gradient_norm     ‖dW‖ of their gradient, in which penalties of the model count
+    weight_ratio             ‖dW‖ / ‖W‖
+
+    None where there is no such thing: an activation without weights, a pass without labels.
+    """
+
+    layer: str
+    mean: float
+    std: float
+    second_moment: float
+    sample_variance: float
+    not_finite: float
+    outputs: Histogram
+    saturated: float | None = None
+    dead: float | None = None
+    gradient_norm: float | None = None
+    gradient_second_moment: float | None = None
+    gradients: Histogram | None = None
+    delta: float | None = None
+    weight_norm: float | None = None
+    weight_gradient_norm: float | None = None
+    weight_ratio: float | None = None
+
+
+COLUMNS = tuple(field.name for field in fields(LayerStatistics))
+HEADINGS = {
+    "layer": "layer", "mean": "mean", "std": "std", "second_moment": "E[y²]", "sample_variance": "sample var",
+    "saturated": "saturated", "dead": "dead", "gradient_norm": "‖dL/dy‖", "gradient_second_moment": "E[(dL/dy)²]",
+    "delta": "‖δ‖", "weight_ratio": "‖dW‖/‖W‖",
+}  # fmt: skip
+SHARES = ("saturated", "dead")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect` found: `rows` has the statistics of each layer, in the order of `model.summary()`.
+
+    `print(inspection)` is a table, `inspection["std"]` one column as a list, `inspection.plot(path)` a figure.
+    `loss` is that of the batch, None without labels.
+    """
+
+    rows: list[LayerStatistics]
+    loss: float | None
+
+    def __getitem__(self, column: str) -> list:
+        if column not in COLUMNS:
+            raise KeyError(f"{column!r} is not a column; there are {', '.join(COLUMNS)}")
+        return [getattr(row, column) for row in self.rows]
+
+    @property
+    def first_not_finite(self) -> str | None:
+        """The first layer in the table with a NaN or an infinity in its output, or None."""
+        return next((row.layer for row in self.rows if row.not_finite), None)
+
+    def __str__(self) -> str:
+        shown = [name for name in HEADINGS if any(value is not None for value in self[name])]
+        lines = [[HEADINGS[name] for name in shown]]
+        lines += [[_cell(name, getattr(row, name)) for name in shown] for row in self.rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        text = ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in lines]
+        if self.loss is not None:
+            text.append(f"loss {self.loss:.4f}")
+        if self.first_not_finite:
+            text.append(f"the first layer whose output is not finite is {self.first_not_finite}")
+        return "\n".join(text)
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw the scale of outputs and gradients by layer and their histograms; the suffix chooses the format."""
+        from minidl.diagnostics.layer_figures import draw_inspection  # matplotlib takes long to import
+
+        draw_inspection(self, path)
+
+
+def inspect(model: Sequential, x: Any, labels: Any = None, *, loss: Loss | None = None) -> Inspection:
+    """Run one training pass of `model` on a batch, forward and with labels also backward, and measure each layer.
+
+    x        (rows, n_in)
+    labels   targets as the loss takes them; without them there is no backward pass
+    loss     `SoftmaxCrossEntropy()` if None
+
+    It is a training pass, so batch norm takes the statistics of `x` and dropout drops. Afterwards the model is as it
+    was: parameters, their gradients, running estimates and counters of drawings. A backward pass that belongs to an
+    earlier forward pass is not possible any more: inspect between two steps.
+
+    Raises TypeError or ValueError for arguments that do not fit together.
+    """
+    return Probe(x, labels, loss).inspect(model)
+
+
+class Probe:
+    """A batch to inspect a model with, again and again: the arguments of `inspect`."""
+
+    def __init__(self, x: Any, labels: Any = None, loss: Loss | None = None):
+        if loss is not None and not isinstance(loss, Loss):
+            raise TypeError(f"loss got {checks.describe(loss)}; expected a minidl.Loss or None")
+        if loss is not None and labels is None:
+            raise ValueError(f"loss got {checks.describe(loss)} and labels None; expected labels for the loss")
+        self.x, self.labels = checks.finite("x", checks.matrix("x", x)).copy(), labels
+        self.use(SoftmaxCrossEntropy() if loss is None else loss)
+
+    def use(self, loss: Loss) -> None:
+        """Measure with a loss like this one; its own averages stay as they are."""
+        self.loss = loss.new()
+
+    def inspect(self, model: Sequential) -> Inspection:
+        if not isinstance(model, Sequential):
+            raise TypeError(f"model got {checks.describe(model)}; expected a minidl.Sequential")
+        model.parameters()  # settles a model that has no backend yet
+        x = checks.finite("x", checks.matrix("x", self.x, model.dtype))
+        targets: Any = None
+        if self.labels is not None:
+            targets = self.loss.check_targets("labels", self.labels, len(x), model.n_out or x.shape[1], model.dtype)
+            self.loss.use(model.backend)
+        with unchanged(model), watched(model) as passages, np.errstate(all="ignore"):
+            outputs = model.forward(model.backend.wrap(x), training=True)
+            if targets is not None:
+                self.loss.compute(outputs, map_targets(model.backend.wrap, targets))
+                model.backward_parameters(self.loss.backward())
+            used = (layer for layer in _inner(model) if passages[layer.name].y is not None)
+            rows = [_statistics(layer, passages[layer.name]) for layer in used]
+        return Inspection(rows, None if targets is None else self.loss.value)
+
+
+def _inner(model: Layer) -> Iterator[Layer]:
+    for child in model.children():
+        yield from child.walk()
+
+
+def _statistics(layer: Layer, passage: Passage) -> LayerStatistics:
+    y = _float64(layer, passage.y)
+    dy = None if passage.dy is None else _float64(layer, passage.dy)
+    return LayerStatistics(
+        layer=layer.name,
+        mean=float(y.mean()),
+        std=float(y.std()),
+        second_moment=float(np.mean(y**2)),
+        sample_variance=float(y.var(axis=0).mean()),
+        not_finite=float(np.mean(~np.isfinite(y))),
+        outputs=_histogram(y),
+        **_of_slope(layer, _float64(layer, passage.x), y),
+        **({} if dy is None else _of_gradient(layer, dy)),
+        **_of_weights(layer, dy is not None),
+    )
+
+
+def _of_slope(layer: Layer, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    if not isinstance(layer, ActivationLayer):
+        return {}
+    activation = layer.activation.name, layer.parameter_value
+    slope, flat = _slope(*activation, x, y), _flat(*activation)
+    saturated = None if flat is None else float(np.mean(slope < flat))
+    return {"saturated": saturated, "dead": float(np.mean((slope == 0).all(axis=0)))}
+
+
+def _of_gradient(layer: Layer, dy: np.ndarray) -> dict[str, Any]:
+    return {
+        "gradient_norm": _norm(dy),
+        "gradient_second_moment": float(np.mean(dy**2)),
+        "delta": _norm(dy.sum(axis=0)) if isinstance(layer, Dense) else None,
+        "gradients": _histogram(dy),
+    }
+
+
+def _of_weights(layer: Layer, backward: bool) -> dict[str, Any]:
+    weights = [] if layer.children() else [parameter for parameter in layer.parameters() if parameter.decays]
+    if not weights:
+        return {}
+    norm = _norm(*(_float64(layer, parameter.value) for parameter in weights))
+    if not backward:
+        return {"weight_norm": norm}
+    gradient_norm = _norm(*(_float64(layer, parameter.gradient) for parameter in weights))
+    ratio = float(np.divide(gradient_norm, norm))  # infinity or NaN where all weights are 0
+    return {"weight_norm": norm, "weight_gradient_norm": gradient_norm, "weight_ratio": ratio}
+
+
+def _float64(layer: Layer, array: Any) -> np.ndarray:
+    return layer.backend.to_numpy(array).astype(np.float64)
+
+
+def _norm(*arrays: np.ndarray) -> float:
+    return float(np.sqrt(sum(np.sum(array**2) for array in arrays)))
+
+
+def _slope(activation: str, alpha: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """|φ'| at each element, from the function that the layers use."""
+    slope = np.empty_like(x)
+    activation_backward(activation, x, y, np.ones_like(x), np.float64(alpha), slope)
+    return np.abs(slope)
+
+
+@functools.cache
+def _flat(activation: str, alpha: float) -> float | None:
+    """The slope below which the activation counts as saturated, or None if it is not flat at both ends."""
+    z = np.linspace(-10.0, 10.0, 2001)[None]  # 0 is among them: there sigmoid and tanh are steepest
+    y = np.empty_like(z)
+    activation_forward(activation, z, np.float64(alpha), y)
+    slope = _slope(activation, alpha, z, y)
+    flat = SATURATED * float(slope.max())
+    return flat if max(slope[0, 0], slope[0, -1]) < flat else None
+
+
+def _histogram(values: np.ndarray) -> Histogram:
+    finite = values[np.abs(values) < LARGEST]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    # Numbers that hardly differ, or not at all, get bins of a width that float64 can tell apart.
+    widest = max(high - low, 1e-9 * max(abs(low), abs(high)), 1e-290)
+    edges = (low + high) / 2 + widest * np.linspace(-0.5, 0.5, BINS + 1)
+    edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)  # rounding leaves nobody outside
+    return Histogram(np.histogram(finite, edges)[0], edges)
+
+
+def _cell(column: str, value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    return f"{value:.1%}" if column in SHARES else f"{value:.3g}"

@@ -1,0 +1,184 @@
+"""The pictures of `inspect` and of the `Recorder`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from minidl.diagnostics.figures import COLOUR_MAP, COLOURS, line_style, save_figure
+from minidl.diagnostics.inspection import BINS, Histogram, Inspection, LayerStatistics
+
+if TYPE_CHECKING:
+    from minidl.diagnostics.recorder import Recorder
+
+MOST_LAYERS = 12  # with histograms of their own
+MOST_MAPS = 9
+MOST_LINES = 7
+GOOD_STEP = -3.0  # log10 of update over weight
+NAMES = {
+    "std": "std of outputs",
+    "sample_variance": "variance over the samples",
+    "gradient_norm": "gradient ‖dL/dy‖",
+    "delta": "‖δ‖ of dense layers",
+}
+
+
+def draw_inspection(inspection: Inspection, path: str | os.PathLike[str]) -> None:
+    """Draw the scale of outputs and gradients by layer, and under it their histograms, into the file `path`."""
+    backward = inspection.loss is not None
+    columns = 2 if backward else 1
+    rows = _spread(inspection.rows, MOST_LAYERS)
+    heights = [3.4, 1.25 * len(rows) + 0.4]  # inches
+    figure = Figure(figsize=(5.4 * columns, sum(heights)), layout="constrained")
+    halves: Any = figure.subfigures(2, 1, height_ratios=heights)
+    above, below = halves
+    scales = above.subplots(1, columns, squeeze=False)[0]
+    _draw_scale(scales[0], inspection.rows, "std", "sample_variance")
+    if backward:
+        _draw_scale(scales[1], inspection.rows, "gradient_norm", "delta")
+    for axes, row in zip(below.subplots(len(rows), columns, squeeze=False), rows, strict=True):
+        shares = {"saturated": row.saturated, "dead": row.dead, "not finite": row.not_finite}
+        notes = "".join(f", {share:.0%} {name}" for name, share in shares.items() if share)
+        _draw_histogram(axes[0], row.outputs, COLOURS[0], f"{row.layer}: std {row.std:.3g}{notes}")
+        if backward and row.gradients is not None:
+            _draw_histogram(axes[1], row.gradients, COLOURS[1], f"{row.layer}: ‖dL/dy‖ {row.gradient_norm:.3g}")
+    which = "" if len(rows) == len(inspection.rows) else f" in {len(rows)} of the {len(inspection.rows)} layers"
+    below.suptitle(f"outputs{' (left) and gradients (right)' if backward else ''}{which}", fontsize="medium")
+    save_figure(figure, path)
+
+
+def draw_recording(recorder: Recorder, path: str | os.PathLike[str]) -> None:
+    """Draw histograms of outputs over time, dead units, ‖δ‖ and the size of the steps into the file `path`."""
+    active = list(recorder["dead"])
+    last = recorder.records[0].inspection["layer"][-1]
+    mapped = _spread([*active, *({last} - {*active})], MOST_MAPS)
+    rows = -(-len(mapped) // 3)
+    figure = Figure(figsize=(13, 2.9 * rows + 3.6), layout="constrained")
+    halves: Any = figure.subfigures(2, 1, height_ratios=[2.9 * rows, 3.6])
+    above, below = halves
+    panels = above.subplots(rows, 3, squeeze=False).ravel()
+    for axes, layer in zip(panels, mapped, strict=False):
+        _draw_map(axes, recorder, layer)
+    for axes in panels[len(mapped) :]:
+        axes.set_axis_off()
+    dead, delta, step = below.subplots(1, 3)
+    _draw_dead(dead, recorder)
+    _draw_delta(delta, recorder)
+    _draw_updates(step, recorder)
+    save_figure(figure, path)
+
+
+def _spread(items: Sequence[Any], most: int) -> list[Any]:
+    """All items, or `most` of them at equal distances, the first and the last among them."""
+    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, most).round().astype(int))] if items else []
+
+
+def _positive(values: Sequence[float | None]) -> np.ndarray:
+    """What a logarithmic axis can show; NaN for the rest."""
+    array = np.array(values, np.float64)  # None becomes NaN
+    return np.where((array > 0) & np.isfinite(array), array, np.nan)
+
+
+# One inspection ------------------------------------------------------------------------------------------------------
+
+
+def _draw_scale(axes: Any, rows: list[LayerStatistics], *columns: str) -> None:
+    for number, column in enumerate(columns):
+        values = _positive([getattr(row, column) for row in rows])
+        there = np.flatnonzero(~np.isnan(values))  # the line goes past layers that have no such figure
+        axes.plot(there, values[there], label=NAMES[column], **line_style(number))
+        if number == 0:
+            ends = ", ".join(f"{values[i]:.2g} in {rows[i].layer}" for i in there[[0, -1]]) if there.size else "0"
+            axes.set_title(f"{NAMES[column]}: {ends}", fontsize="medium")
+    axes.set_yscale("log")
+    axes.set_xticks(range(len(rows)), [row.layer for row in rows], rotation=60, ha="right", fontsize=7)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+
+
+def _draw_histogram(axes: Any, histogram: Histogram, colour: str, title: str) -> None:
+    axes.stairs(histogram.counts, histogram.edges, fill=True, color=colour, alpha=0.5)
+    axes.stairs(histogram.counts, histogram.edges, color=colour)
+    axes.set_title(title, fontsize="small", loc="left", pad=2)
+    axes.tick_params(labelsize=7)
+    axes.ticklabel_format(scilimits=(-3, 4))
+    axes.xaxis.get_offset_text().set_fontsize(7)
+    axes.set_yticks([])
+
+
+# A recording ---------------------------------------------------------------------------------------------------------
+
+
+def _draw_map(axes: Any, recorder: Recorder, layer: str) -> None:
+    """How the histogram of a layer's outputs moves: a column for each record, counts as colours."""
+    histograms, deviations = recorder["outputs"][layer], recorder["std"][layer]
+    edges = np.linspace(min(h.edges[0] for h in histograms), max(h.edges[-1] for h in histograms), BINS + 1)
+    counts = np.stack([_in_bins(histogram, edges) for histogram in histograms], axis=1)
+    times = [*recorder.steps, recorder.steps[-1] + recorder.every]
+    axes.set_facecolor("black")  # where there is nothing
+    colours = LogNorm(1, max(counts.max(), 2), clip=True)
+    mesh = axes.pcolormesh(times, edges, np.where(counts > 0, counts, np.nan), norm=colours, cmap=COLOUR_MAP)
+    axes.figure.colorbar(mesh, ax=axes, label="elements in a bin")
+    axes.set_title(f"outputs of {layer}: std {deviations[0]:.2g} → {deviations[-1]:.2g}", fontsize="medium")
+    axes.set_ylabel("output")
+    _over_steps(axes)
+
+
+def _in_bins(histogram: Histogram, edges: np.ndarray) -> np.ndarray:
+    """The counts in other bins, as if elements were spread evenly over each of their own."""
+    so_far = np.concatenate([[0], np.cumsum(histogram.counts)])
+    return np.diff(np.interp(edges, histogram.edges, so_far))
+
+
+def _draw_dead(axes: Any, recorder: Recorder) -> None:
+    shares = recorder["dead"]
+    _draw_lines(axes, recorder.steps, shares)
+    axes.set_ylabel("share of the units")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set_ylim(-0.03, max([0.1, *(1.1 * max(share) for share in shares.values())]))
+    worst = max(shares, key=lambda layer: shares[layer][-1], default=None)
+    claim = f"at the end at most {shares[worst][-1]:.0%} of a layer" if worst else "no activation layers"
+    axes.set_title(f"dead units: {claim}", fontsize="medium")
+
+
+def _draw_delta(axes: Any, recorder: Recorder) -> None:
+    norms = recorder["delta"]
+    _draw_lines(axes, recorder.steps, {layer: _positive(values) for layer, values in norms.items()})
+    axes.set_yscale("log")
+    axes.set_ylabel("‖δ‖, the gradient of the bias")
+    names = list(norms)
+    claim = f"{norms[names[0]][-1]:.2g} in {names[0]}, {norms[names[-1]][-1]:.2g} in {names[-1]}" if names else "none"
+    axes.set_title(f"‖δ‖ at the end: {claim}", fontsize="medium")
+
+
+def _draw_updates(axes: Any, recorder: Recorder) -> None:
+    sizes = {name: np.log10(_positive(values)) for name, values in recorder.updates.items()}
+    _draw_lines(axes, recorder.steps, sizes)
+    axes.axhline(GOOD_STEP, color="black", linewidth=1)
+    axes.annotate(
+        "−3: a good size", (1, GOOD_STEP), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8
+    )
+    axes.set_ylabel("log10 of ‖ΔW‖ / ‖W‖")
+    ends = [size[-1] for size in sizes.values() if not np.isnan(size[-1])]
+    claim = f"10^{min(ends):.1f} to 10^{max(ends):.1f}" if ends else "none"
+    axes.set_title(f"‖ΔW‖ / ‖W‖ at the end: {claim}", fontsize="medium")
+
+
+def _draw_lines(axes: Any, steps: list[int], lines: dict[str, Any]) -> None:
+    for number, name in enumerate(_spread(list(lines), MOST_LINES)):
+        axes.plot(steps, lines[name], label=name, markevery=max(1, len(steps) // 8), **line_style(number))
+    axes.grid(alpha=0.3)
+    _over_steps(axes)
+    if lines:
+        axes.legend(fontsize="small")
+
+
+def _over_steps(axes: Any) -> None:
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -1,0 +1,323 @@
+"""Before the first epoch: cheap checks that find most of what makes a training run worthless.
+
+After Karpathy's lecture notes (CS231n, "Babysitting the learning process") and his "A Recipe for Training Neural
+Networks" (2019): look at the data, know the loss to expect, overfit a few samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from minidl import checks
+from minidl.data.dataset import Dataset
+from minidl.layers.base import Place
+from minidl.layers.sequential import Sequential, build_layer, layer_classes
+from minidl.losses import Loss, SoftmaxCrossEntropy
+from minidl.optimizers import Adam
+from minidl.penalties import L2, Penalty
+from minidl.training import evaluate
+
+FEW = 20  # samples that any network can learn by heart
+STEPS, RATES = 400, (0.01, 0.001)  # of the try to do so; the second rate if the first fails
+LOOK = 20  # steps between two looks whether it is done
+LEARNED = 0.05  # of the first loss, where there is no accuracy
+ROWS = 1000  # of the data, for what need not see all of it
+CHANCE = 4.0  # standard deviations that count as more than chance
+NEAR, FAR = 0.5, 2.0  # how far the first loss may be from what is expected, relative to it: ok, and a warning
+UNBALANCED = 10  # times as many samples in the largest class as in the smallest
+SMALLEST, LARGEST = 0.05, 20.0  # root mean square of the inputs
+OFFSET = 3.0  # times the standard deviation, of the mean
+UNEQUAL = 100.0  # times the median of the standard deviations: such a feature drowns the others
+PENALTY = L2(0.01)  # tried in a model that has none
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: its verdict is "ok", "warning", "failed" or "skipped"; what was found, and what to do about it."""
+
+    name: str
+    verdict: str
+    found: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        advice = f"\n{'':<9}→ {self.advice}" if self.advice else ""
+        return f"{self.verdict:<9}{self.name}: {self.found}{advice}"
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What `preflight` found, a `Check` for each question; `print(preflight)` lists them.
+
+    `preflight["leakage"]` is one of them, `preflight.plot(path)` shows the first samples.
+    """
+
+    checks: list[Check]
+    train: Dataset
+
+    @property
+    def ok(self) -> bool:
+        """Whether no check failed; warnings and what was skipped do not count."""
+        return not any(check.verdict == "failed" for check in self.checks)
+
+    def __getitem__(self, name: str) -> Check:
+        return {check.name: check for check in self.checks}[checks.one_of("name", name, CHECKS)]
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.checks))
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw the first samples with their labels, and how many each class has; the suffix chooses the format.
+
+        Rows whose length is a square are drawn as images, two features as points, others as a map of numbers.
+        """
+        from minidl.diagnostics.data_figures import draw_preflight  # matplotlib takes long to import
+
+        draw_preflight(self, path)
+
+
+def preflight(
+    model: Sequential, train: Dataset, validation: Dataset | None = None, *, loss: Loss | None = None
+) -> Preflight:  # fmt: skip
+    """Check data, model and loss before training them.
+
+    labels              those of the model's outputs, all there, in similar numbers
+    labels fit inputs   nearest neighbours have the same label more often than by chance
+    scale of inputs     neither far from 1 nor much different among the features
+    conflicts           equal rows of the training data have equal targets
+    leakage             no row of the validation data is in the training data
+    first loss          near that of a network that knows nothing: log C for C classes
+    regularization      a penalty makes the cost larger
+    20 samples          can be learned by heart
+
+    loss   `SoftmaxCrossEntropy()` if None
+
+    Copies of the model are trained, on the CPU; the model itself stays as it is.
+
+    Raises TypeError or ValueError if model and inputs do not fit together; targets that the loss does not take are a
+    failed check.
+    """
+    for argument, value, kind in (("model", model, Sequential), ("train", train, Dataset)):
+        if not isinstance(value, kind):
+            raise TypeError(f"{argument} got {checks.describe(value)}; expected a minidl {kind.__name__}")
+    if validation is not None and not isinstance(validation, Dataset):
+        raise TypeError(f"validation got {checks.describe(validation)}; expected a minidl Dataset or None")
+    if loss is not None and not isinstance(loss, Loss):
+        raise TypeError(f"loss got {checks.describe(loss)}; expected a minidl.Loss or None")
+    model.parameters()  # settles a model that has no backend yet
+    for argument, data in (("train", train), ("validation", validation)):
+        features = None if data is None else data.x.shape[1]
+        if None not in (features, model.n_in) and features != model.n_in:
+            raise ValueError(f"{argument}.x got {features} features; the model expects {model.n_in}")
+    run = _Preflight(model, train, validation, SoftmaxCrossEntropy() if loss is None else loss.new())
+    with np.errstate(all="ignore"):  # an overflow is a finding here
+        return Preflight([Check(name, *check(run)) for name, check in CHECKS.items()], train)
+
+
+Finding = tuple[str, str, str]  # verdict, what was found, advice
+
+
+@dataclass
+class _Preflight:
+    """The arguments of `preflight`, and what several checks need."""
+
+    model: Sequential
+    train: Dataset
+    validation: Dataset | None
+    loss: Loss
+
+    def __post_init__(self) -> None:
+        self.n_out = self.model.n_out or self.train.x.shape[1]
+        self.rng = np.random.default_rng(0)
+
+    def some(self, rows: int) -> Dataset:
+        """So many rows of the training data, or all if there are fewer."""
+        return self.train[self.rng.permutation(len(self.train))[:rows]]
+
+    def copy(self, penalty: Penalty | None = None) -> Sequential:
+        """The model again, on the CPU, with a penalty on the weights that have none."""
+        model = self.model
+        copy = build_layer(model.description(), layer_classes(type(inner) for inner in model.walk()))
+        assert isinstance(copy, Sequential)
+        copy.settle(replace(Place.of("cpu", model.streams.seed, str(model.dtype)), penalty=penalty))
+        copy.restore(model.snapshot())
+        return copy
+
+    def refused(self) -> str:
+        """Why the loss does not take the targets, or ""."""
+        for argument, data in (("train.y", self.train), ("validation.y", self.validation)):
+            try:
+                if data is not None:
+                    self.loss.check_targets(argument, data.y, len(data), self.n_out, self.model.dtype)
+            except (TypeError, ValueError) as error:
+                return str(error)
+        return ""
+
+
+def _labels(run: _Preflight) -> Finding:
+    if refused := run.refused():
+        return "failed", refused, "count labels from 0, and give the model an output for each class"
+    if not run.train.has_labels:
+        return "skipped", "the targets are not class labels", ""
+    counts = np.bincount(run.train.y, minlength=max(run.n_out, 2))  # a single output tells two classes apart
+    missing, most = np.flatnonzero(counts == 0), int(counts.argmax())
+    if len(missing) == len(counts) - 1:
+        return "failed", f"all labels are {most}", "look how the labels were read: there is nothing to learn"
+    if missing.size:
+        advice = "the model has outputs for them: is a part of the data missing, or do labels start at 1?"
+        return "warning", f"no sample has the label {', '.join(map(str, missing))}", advice
+    least = int(counts.argmin())
+    found = f"{len(counts)} classes with {counts[least]:,} to {counts[most]:,} samples"
+    if counts[most] > UNBALANCED * counts[least]:
+        share = counts[most] / len(run.train)
+        return "warning", found, f"to say {most} always is right for {share:.0%}: compare the accuracy with that"
+    return "ok", found, ""
+
+
+def _labels_fit(run: _Preflight) -> Finding:
+    if not run.train.has_labels:
+        return "skipped", "the targets are not class labels", ""
+    x, y = run.some(ROWS)
+    shares = np.unique(y, return_counts=True)[1] / len(y)
+    chance = float(np.sum(shares**2))
+    x = x.astype(np.float64) - x.mean(axis=0, dtype=np.float64)
+    x /= np.maximum(x.std(axis=0), 1e-12)
+    distances = np.sum(x**2, axis=1) - 2 * x @ x.T  # the squared distance less |x|² of the row
+    np.fill_diagonal(distances, np.inf)
+    agreement = float(np.mean(y[distances.argmin(axis=1)] == y))
+    found = f"the nearest neighbour has the same label in {agreement:.0%}, by chance it would in {chance:.0%}"
+    noise = math.sqrt(chance * (1 - chance) / len(y))
+    if agreement > chance + CHANCE * noise:
+        return "ok", found, ""
+    if chance + CHANCE * noise >= 1:
+        return "skipped", f"{len(y)} samples of {len(shares)} classes are too few to tell", ""
+    return "warning", found, "look at samples and labels side by side: were they shuffled apart?"
+
+
+def _scale(run: _Preflight) -> Finding:
+    x = run.train.x
+    mean, size = float(x.mean(dtype=np.float64)), math.sqrt(float(np.mean(np.square(x, dtype=np.float64))))
+    stds = x.std(axis=0, dtype=np.float64)
+    varying = stds[stds > 0]
+    if not varying.size:
+        return "failed", "no feature varies", "look how the inputs were read: all rows are the same"
+    std = math.sqrt(max(size**2 - mean**2, 0.0))
+    found = f"mean {mean:.3g}, std {std:.3g}"
+    if constant := len(stds) - len(varying):
+        found += f"; {constant} of {len(stds)} features are constant"
+    standardize = "minidl.data.Standardize() on the training rows mends it"
+    if not SMALLEST <= size <= LARGEST:
+        return "warning", found, f"bring the inputs to about 1; {standardize}, or x / 255 for pixels"
+    if abs(mean) > OFFSET * std:
+        return "warning", found, f"subtract the mean: all weights of a unit get gradients of one sign; {standardize}"
+    if varying.max() > UNEQUAL * np.median(varying):
+        found += f"; feature {stds.argmax()} has std {stds.max():.3g}, the median is {np.median(varying):.3g}"
+        return "warning", found, f"one feature drowns the others; {standardize}"
+    return "ok", found, ""
+
+
+def _conflicts(run: _Preflight) -> Finding:
+    y = run.train.y
+    parts = [part.reshape(len(run.train), -1) for part in (y.values() if isinstance(y, dict) else [y])]
+    targets = defaultdict(list)
+    for row, digest in enumerate(_digests(run.train, run.model.dtype)):
+        targets[digest].append(b"".join(part[row].tobytes() for part in parts))
+    conflicts = sum(len(equal) for equal in targets.values() if len(set(equal)) > 1)
+    copies = len(run.train) - len(targets)
+    if conflicts:
+        found = f"{conflicts:,} of {len(run.train):,} rows equal another one that has another target"
+        return "warning", found, "at most one of the targets can be learned: look at these rows"
+    return "ok", f"{copies:,} of {len(run.train):,} rows are copies, none with another target", ""
+
+
+def _leakage(run: _Preflight) -> Finding:
+    if run.validation is None:
+        return "skipped", "no validation data", ""
+    known = set(_digests(run.train, run.model.dtype))
+    leaked = sum(digest in known for digest in _digests(run.validation, run.model.dtype))
+    found = f"{leaked:,} of {len(run.validation):,} validation rows are in the training data"
+    if leaked:
+        return "failed", found, "take them out of one: the validation would praise what was learned by heart"
+    return "ok", found, ""
+
+
+def _digests(data: Dataset, dtype: np.dtype) -> list[bytes]:
+    """A number for each row that is the same for equal rows only; adding 0 makes -0 a 0."""
+    x = np.ascontiguousarray(data.x, dtype) + dtype.type(0)
+    return [hashlib.blake2b(row, digest_size=16).digest() for row in x]
+
+
+def _first_loss(run: _Preflight) -> Finding:
+    if run.refused():
+        return "skipped", "the loss does not take the targets", ""
+    x, targets = run.some(ROWS)
+    value = run.loss.forward(run.copy().forward(x, training=True), targets)
+    if not math.isfinite(value):
+        return "failed", f"{value}", "weights or inputs are too large: look at minidl.inspect"
+    expected = run.loss.loss_at_random(run.n_out)
+    if expected is None:
+        return "skipped", f"{value:.4g}; {type(run.loss).__name__} has no value to expect", ""
+    found = f"{value:.4g}, and {expected:.4g} is that of a network that knows nothing"
+    excess = (value - expected) / max(expected, 1.0)  # for two classes, log 2 is a small unit
+    if excess > NEAR:
+        advice = "it is sure of what is wrong: give the last layer smaller weights, or scale the inputs"
+        return "failed" if excess > FAR else "warning", found, advice
+    if value < (1 - NEAR) * expected:
+        return "warning", found, "it knows something: was it trained before, or are labels among the inputs?"
+    return "ok", found, ""
+
+
+def _regularization(run: _Preflight) -> Finding:
+    if not any(parameter.decays for parameter in run.model.parameters()):
+        return "skipped", "the model has no weights", ""
+    for penalty, name in ((None, "the model's own penalty"), (PENALTY, f"{PENALTY!r}")):
+        model = run.copy(penalty)
+        model.forward(run.some(ROWS).x, training=True)
+        cost = model.penalty_cost()
+        if cost > 0 and math.isfinite(cost):
+            return "ok", f"{name} adds {cost:.4g} to the loss", ""
+    return "failed", f"{PENALTY!r} adds {cost:.4g} to the loss", "are all weights 0, or not finite?"
+
+
+def _few_samples(run: _Preflight) -> Finding:
+    if run.refused():
+        return "skipped", "the loss does not take the targets", ""
+    if not run.model.parameters():
+        return "skipped", "the model has no parameters", ""
+    few = run.some(FEW)
+    best = ""
+    for rate in RATES:
+        model, optimizer = run.copy(), Adam(rate)
+        x, targets = np.ascontiguousarray(few.x, model.dtype), few.y
+        first = run.loss.forward(model.forward(x, training=True), targets)
+        for step in range(1, STEPS + 1):
+            run.loss.forward(model.forward(x, training=True), targets)
+            model.backward_parameters(run.loss.backward())
+            optimizer.step(model.parameters())
+            if step % LOOK == 0:
+                result = evaluate(model, few, loss=run.loss)
+                done = result.loss <= LEARNED * first if result.accuracy is None else result.accuracy == 1
+                if done:
+                    return "ok", f"{len(few)} learned by heart in {step} steps of Adam({rate})", ""
+        best = f"{result} on {len(few)} samples after {STEPS} steps of Adam({rate})"
+    advice = "a network that cannot do this cannot learn more: look at minidl.inspect for gradients that do not arrive"
+    return "failed", best, advice
+
+
+CHECKS: dict[str, Callable[[_Preflight], Finding]] = {
+    "labels": _labels,
+    "labels fit inputs": _labels_fit,
+    "scale of inputs": _scale,
+    "conflicts": _conflicts,
+    "leakage": _leakage,
+    "first loss": _first_loss,
+    "regularization": _regularization,
+    "20 samples": _few_samples,
+}

@@ -1,0 +1,106 @@
+"""The statistics of `inspect` over a training run, and how large the steps are beside the weights."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidl import checks
+from minidl.callbacks import Callback
+from minidl.diagnostics.inspection import Inspection, Probe
+from minidl.layers.base import Parameter
+from minidl.training import Run
+
+
+class Record(NamedTuple):
+    """What a `Recorder` keeps of one step.
+
+    step         how many steps the run had made before it
+    inspection   of the model before the step
+    updates      ‖ΔW‖ / ‖W‖ of the step, by the name of the weights, such as "0.Dense.weight"
+    """
+
+    step: int
+    inspection: Inspection
+    updates: dict[str, float]
+
+
+class Recorder(Callback):
+    """Inspect the model on a fixed batch during training, without changing the run: with it come the same bits.
+
+    x        the batch, (rows, n_in): a few hundred rows of the training or validation data
+    labels   targets as the loss of the run takes them; without them there are no figures about gradients
+    every    steps from one record to the next; the first is taken before the first step
+
+    `records` has a `Record` for each, `steps` their steps, `recorder["std"]` the figures of one column of `inspect`
+    over time by layer, `updates` those of the steps by parameter; `recorder.plot(path)` draws them. A new run starts
+    anew; a resumed one goes on with the records from before.
+    """
+
+    follows_steps = True
+    writes = True  # it changes nothing, so a resumed run may do with it or without
+
+    def __init__(self, x: Any, labels: Any = None, every: int = 10):
+        self.probe = Probe(x, labels)
+        self.every = checks.integer("every", every)
+        self.records: list[Record] = []
+        self._before: list[tuple[Parameter, np.ndarray]] = []
+        self._inspection: Any = None
+
+    def __repr__(self) -> str:
+        return f"Recorder(every={self.every})"
+
+    def on_start(self, run: Run) -> None:
+        self.probe.use(run.loss)
+        self.records = [record for record in self.records if record.step < run.step]
+
+    def on_step_start(self, run: Run) -> None:
+        if run.step % self.every == 0:
+            self._inspection = self.probe.inspect(run.model)
+            self._before = [(weights, _float64(weights)) for weights in run.parameters if weights.decays]
+
+    def on_step_end(self, run: Run) -> None:
+        if self._inspection is not None:
+            updates = {weights.name: _ratio(_float64(weights) - before, before) for weights, before in self._before}
+            self.records.append(Record(run.step - 1, self._inspection, updates))
+            self._inspection, self._before = None, []
+
+    @property
+    def steps(self) -> list[int]:
+        """The step of each record."""
+        return [record.step for record in self.records]
+
+    @property
+    def updates(self) -> dict[str, list[float]]:
+        """‖ΔW‖ / ‖W‖ over the records, by the name of the weights; about 0.001 is a good size."""
+        names = self.records[0].updates if self.records else ()
+        return {name: [record.updates[name] for record in self.records] for name in names}
+
+    def __getitem__(self, column: str) -> dict[str, list]:
+        """A column of `inspect` over the records, by the name of the layer, for the layers that have it."""
+        columns = [record.inspection[column] for record in self.records]
+        layers = self.records[0].inspection["layer"] if self.records else []
+        over_time = dict(zip(layers, map(list, zip(*columns, strict=True)), strict=True))
+        return {layer: values for layer, values in over_time.items() if values[0] is not None}
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw histograms, dead units, ‖δ‖ and the size of the steps over time; the suffix chooses the format.
+
+        Raises ValueError if nothing was recorded.
+        """
+        from minidl.diagnostics.layer_figures import draw_recording  # matplotlib takes long to import
+
+        if not self.records:
+            raise ValueError("nothing was recorded: give the recorder to fit, in its callbacks")
+        draw_recording(self, path)
+
+
+def _float64(weights: Parameter) -> np.ndarray:
+    return weights.backend.to_numpy(weights.value).astype(np.float64)
+
+
+def _ratio(update: np.ndarray, weights: np.ndarray) -> float:
+    with np.errstate(all="ignore"):  # weights of 0 give infinity, or NaN if they stay there
+        return float(np.linalg.norm(update) / np.linalg.norm(weights))
