@@ -40,7 +40,7 @@ class Callback:
     """Does nothing at any event; the module says when each comes."""
 
     follows_steps = False
-    writes = False  # whether it only writes files: a resumed run may add such callbacks, or leave them out
+    writes = False  # whether it only writes or records: a resumed run may add such callbacks, or leave them out
 
     def __repr__(self) -> str:
         """A resumed run must have the same callbacks, told by their repr: show what changes the training."""

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PROGRAM, FOUR_LINES, TOOLBOX, KERNEL, MICROSCOPE, LAYER, DATA = re.findall(
+PROGRAM, FOUR_LINES, TOOLBOX, INSIDE, KERNEL, MICROSCOPE, LAYER, DATA = re.findall(
     r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE
 )
 
@@ -45,6 +45,16 @@ def test_the_toolbox_runs_and_leaves_a_checkpoint_and_a_log(tmp_path):
     epochs = result.stdout.count("validation accuracy")
     assert len((tmp_path / "run.csv").read_text(encoding="utf-8").splitlines()) == epochs + 1
     assert {path.name for path in tmp_path.iterdir()} == {"run.csv", "run.npz"}
+
+
+def test_the_look_inside_runs_and_its_pictures_are_drawn(tmp_path):
+    head = "import minidl as dl\ntrain, test = dl.data.digits()\nmodel = dl.Sequential(dl.Dense(784, 10))\n"
+    fit = "dl.fit(model, train, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(), epochs=1, callbacks=[recorder])"
+    plots = "recorder.plot('recording.png')\ninspection.plot('inspection.png')"
+    result = run("\n".join([head + INSIDE, fit, plots]), tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "ok       leakage: 0 of 2,000" in result.stdout and "0.Dense" in result.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"recording.png", "inspection.png"}
 
 
 def test_the_faulty_kernel_is_caught_with_the_message_shown(tmp_path):

@@ -162,6 +162,8 @@ class Probe:
             raise TypeError(f"model got {checks.describe(model)}; expected a minidl.Sequential")
         model.parameters()  # settles a model that has no backend yet
         x = checks.finite("x", checks.matrix("x", self.x, model.dtype))
+        if model.n_in not in (None, x.shape[1]):
+            raise ValueError(f"x got {x.shape[1]} features; the model expects {model.n_in}")
         targets: Any = None
         if self.labels is not None:
             targets = self.loss.check_targets("labels", self.labels, len(x), model.n_out or x.shape[1], model.dtype)

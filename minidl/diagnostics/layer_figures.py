@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MOST_LAYERS = 12  # with histograms of their own
 MOST_MAPS = 9
 MOST_LINES = 7
+EXTREME = 0.1  # of the records may reach further than a map does, at each end
 GOOD_STEP = -3.0  # log10 of update over weight
 NAMES = {
     "std": "std of outputs",
@@ -33,7 +34,10 @@ def draw_inspection(inspection: Inspection, path: str | os.PathLike[str]) -> Non
     """Draw the scale of outputs and gradients by layer, and under it their histograms, into the file `path`."""
     backward = inspection.loss is not None
     columns = 2 if backward else 1
-    rows = _spread(inspection.rows, MOST_LAYERS)
+    rows = inspection.rows
+    if len(rows) > MOST_LAYERS:
+        shown = _telling(inspection)
+        rows = _spread([row for row in rows if row.layer in shown], MOST_LAYERS)
     heights = [3.4, 1.25 * len(rows) + 0.4]  # inches
     figure = Figure(figsize=(5.4 * columns, sum(heights)), layout="constrained")
     halves: Any = figure.subfigures(2, 1, height_ratios=heights)
@@ -55,9 +59,7 @@ def draw_inspection(inspection: Inspection, path: str | os.PathLike[str]) -> Non
 
 def draw_recording(recorder: Recorder, path: str | os.PathLike[str]) -> None:
     """Draw histograms of outputs over time, dead units, ‖δ‖ and the size of the steps into the file `path`."""
-    active = list(recorder["dead"])
-    last = recorder.records[0].inspection["layer"][-1]
-    mapped = _spread([*active, *({last} - {*active})], MOST_MAPS)
+    mapped = _spread(_telling(recorder.records[0].inspection), MOST_MAPS)
     rows = -(-len(mapped) // 3)
     figure = Figure(figsize=(13, 2.9 * rows + 3.6), layout="constrained")
     halves: Any = figure.subfigures(2, 1, height_ratios=[2.9 * rows, 3.6])
@@ -72,6 +74,12 @@ def draw_recording(recorder: Recorder, path: str | os.PathLike[str]) -> None:
     _draw_delta(delta, recorder)
     _draw_updates(step, recorder)
     save_figure(figure, path)
+
+
+def _telling(inspection: Inspection) -> list[str]:
+    """The layers to look at where there is no room for all: the activations and the last one."""
+    *others, last = inspection.rows
+    return [*(row.layer for row in others if row.dead is not None), last.layer]
 
 
 def _spread(items: Sequence[Any], most: int) -> list[Any]:
@@ -99,7 +107,8 @@ def _draw_scale(axes: Any, rows: list[LayerStatistics], *columns: str) -> None:
     axes.set_yscale("log")
     axes.set_xticks(range(len(rows)), [row.layer for row in rows], rotation=60, ha="right", fontsize=7)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    axes.margins(y=0.2)
+    axes.legend(fontsize="small", loc="upper center", ncols=len(columns))
 
 
 def _draw_histogram(axes: Any, histogram: Histogram, colour: str, title: str) -> None:
@@ -118,7 +127,10 @@ def _draw_histogram(axes: Any, histogram: Histogram, colour: str, title: str) ->
 def _draw_map(axes: Any, recorder: Recorder, layer: str) -> None:
     """How the histogram of a layer's outputs moves: a column for each record, counts as colours."""
     histograms, deviations = recorder["outputs"][layer], recorder["std"][layer]
-    edges = np.linspace(min(h.edges[0] for h in histograms), max(h.edges[-1] for h in histograms), BINS + 1)
+    # One explosion among many records would leave nothing to see of the others.
+    low = np.quantile([histogram.edges[0] for histogram in histograms], EXTREME)
+    high = np.quantile([histogram.edges[-1] for histogram in histograms], 1 - EXTREME)
+    edges = np.linspace(low, high, BINS + 1)
     counts = np.stack([_in_bins(histogram, edges) for histogram in histograms], axis=1)
     times = [*recorder.steps, recorder.steps[-1] + recorder.every]
     axes.set_facecolor("black")  # where there is nothing
@@ -166,7 +178,7 @@ def _draw_updates(axes: Any, recorder: Recorder) -> None:
     )
     axes.set_ylabel("log10 of ‖ΔW‖ / ‖W‖")
     ends = [size[-1] for size in sizes.values() if not np.isnan(size[-1])]
-    claim = f"10^{min(ends):.1f} to 10^{max(ends):.1f}" if ends else "none"
+    claim = f"10^{min(ends):.1f} to 10^{max(ends):.1f}" if ends else "0"
     axes.set_title(f"‖ΔW‖ / ‖W‖ at the end: {claim}", fontsize="medium")
 
 

@@ -80,6 +80,11 @@ def test_one_output_tells_two_classes_apart(train):
     assert "0.6931 is that of a network that knows nothing" in result["first loss"].found
 
 
+def test_one_output_and_one_class(train):
+    result = dl.preflight(network(dl.Dense(2, 1)), with_targets(train.x, train.y * 0), loss=dl.BinaryCrossEntropy())
+    assert found(result, "labels") == ("failed", "all labels are 0")
+
+
 # Each fault by its check
 
 
