@@ -300,4 +300,4 @@ for row_name, what, lecture, ours in claims:
 #    ``tests/tutorials/test_08_dropout.py::test_inference_is_the_mean_of_all_networks_behind_a_linear_layer`` fails.
 # 4. In ``CutMix.mix`` of ``minidl/data/augmentation.py``, return ``images`` in the place of ``np.where(...)``: labels
 #    are mixed and images are not. ``tests/data/test_augmentation.py::test_cutmix_weighs_targets_by_the_pixels_pasted``
-#    fails, and the picture of the relatives shows a 3 that is half an 8.
+#    fails, and the picture of the relatives shows a plain 3 whose label is half an 8.
