@@ -78,11 +78,11 @@ claims += [
 # The digits
 # ----------
 #
-# For images the mean is an image, too. ``Standardize`` also divides by the standard deviation of each pixel, except where
-# a pixel is the same in all training images: dividing by zero would make it infinite at the first test image that
-# differs. PCA finds the axes along which digits differ most, and a few of them draw a digit quite well. Whitening makes
-# all axes equally strong, so it blows up the weak ones, which are mostly noise; ZCA whitening turns the result back, so
-# that it looks like an image whose edges are drawn.
+# For images the mean is an image, too. ``Standardize`` also divides by the standard deviation of each pixel, except
+# where a pixel is the same in all training images: dividing by zero would make it infinite at the first test image
+# that differs. PCA finds the axes along which digits differ most, and a few of them draw a digit quite well. Whitening
+# makes all axes equally strong, so it blows up the weak ones, which are mostly noise; ZCA whitening turns the result
+# back, so that it looks like an image whose edges are drawn.
 
 train, test = dl.data.digits()
 train = train[:2000]
