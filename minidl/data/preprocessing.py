@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from scipy import linalg
+from threadpoolctl import threadpool_limits
 
 from minidl import checks, storage
 from minidl.data.dataset import Dataset
@@ -201,7 +202,9 @@ class PCA(Preprocessing):
             raise ValueError(f"data got {features} features; expected at least components, which is {self.components}")
         self.mean = x.mean(axis=0)
         centred = x - self.mean
-        variances, axes = linalg.eigh(centred.T @ centred / rows)  # in rising order
+        # On one thread: the same bits everywhere, and no two threads that wait for each other on a busy machine.
+        with threadpool_limits(1, user_api="blas"):
+            variances, axes = linalg.eigh(centred.T @ centred / rows)  # in rising order
         axes = axes[:, ::-1][:, : self.components]
         largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0)
         self.axes = axes * np.sign(largest)

@@ -1,0 +1,57 @@
+"""The tutorial on babysitting: each check says what it should, and the curves ask for the right cure."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def names(tutorial):
+    return tutorial("11_babysitting")
+
+
+def test_figures_are_written(names):
+    assert [path.stem.removeprefix("11_babysitting_") for path in names["figures_written"]] == [
+        "data", "diagnosis", "inside", "learning_rate",
+    ]  # fmt: skip
+    assert min(path.stat().st_size for path in names["figures_written"]) > 5000
+
+
+def test_preflight_finds_nothing_wrong_and_every_mistake(names):
+    assert {check.verdict for check in names["preflight"].checks} == {"ok"}
+    assert list(names["verdicts"].values()) == ["warning", "warning", "failed", "failed"]
+
+
+def test_the_first_loss(names):
+    first = names["first_loss"]
+    assert first[0.01] == pytest.approx(math.log(10), abs=0.05)
+    assert first[0.01] < first[0.3] < first[3.0] > 3 * math.log(10)
+    assert names["added"] > 0
+
+
+def test_twenty_samples_by_heart(names):
+    assert names["memorized"] == 1
+    assert names["twenty"]["loss"][-1] < 0.05
+
+
+def test_the_suggested_rate_learns_and_its_neighbours_do_not(names):
+    assert 0.01 < names["guess"] < 0.2
+    final = names["final"]
+    assert final["suggested"] < 0.2
+    assert final["a hundredth"] > 1.8 and final["a hundred times"] > 1.8
+    assert 3e-4 < names["steps"]["0.Dense.weight"] < 3e-2
+
+
+def test_the_curves_tell_capacity_from_regularization(names):
+    gap, reached = names["gap"], names["reached"]
+    assert gap["2 hidden units"] < 0.07 and reached["2 hidden units"] < 0.7
+    assert gap["256 hidden units"] > 0.045 and reached["256 hidden units"] > 0.85
+    assert gap["256, dropout and shifts"] < 0.02
+    assert reached["256, dropout and shifts"] > reached["256 hidden units"] + 0.005
+
+
+def test_features_chosen_on_all_rows_leak(names):
+    assert names["leaked"] > 0.7
+    assert names["clean"] == pytest.approx(0.5, abs=0.08)  # 1,000 tosses: 5 standard deviations

@@ -1,0 +1,362 @@
+"""
+Regularization
+==============
+
+A network with 100,000 weights and 500 images can learn the images by heart. Regularization is everything that makes it
+learn something else instead: penalties on the weights, new training images made from old ones, stopping in time, noise,
+a second task, images without labels, sparse activations. Each is shown here at a small size, in a second or two of
+training; ``docs/regularization.md`` compares them at full size, with five seeds each.
+"""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import minidl as dl
+
+figures = Path("runs", "tutorials")
+figures.mkdir(parents=True, exist_ok=True)
+claims = []  # (row of the lectures, what the number is, the lecture's number or None, ours)
+BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+
+# %%
+# Overfitting
+# -----------
+#
+# 500 training images, 2,000 others to see how well the network does on images that it has not learned from. All
+# choices below are judged on these validation images; the test images of the package stay untouched.
+
+everything, _ = dl.data.digits()
+train, validation, unlabelled = dl.data.split(everything, 500, 2000, 7500)
+
+
+def network(*extra, seed=0, penalty=None):
+    """784-128-10 with ReLU, and layers `extra` behind the ReLU."""
+    hidden = [dl.Dense(784, 128), dl.ReLU(), *extra]
+    return dl.Sequential(*hidden, dl.Dense(128, 10), backend="cpu", seed=seed, penalty=penalty)
+
+
+def fit(model, data=train, epochs=60, **options):
+    options = {"loss": dl.SoftmaxCrossEntropy(), "optimizer": dl.Adam(1e-3), "batch_size": 32} | options
+    return dl.fit(model, data, validation=validation, epochs=epochs, progress=False, **options)
+
+
+def accuracy(model, data=validation):
+    return dl.evaluate(model, data, loss=dl.SoftmaxCrossEntropy()).accuracy
+
+
+plain = network()
+history = fit(plain)
+
+# %%
+# The training loss goes to zero. The validation loss falls for a while and then rises again: the two curves move apart,
+# and what the network learns from then on holds for these 500 images only.
+
+turn = int(np.argmin(history["validation_loss"]))
+gap = history["validation_loss"][-1] - history["loss"][-1]
+gap_at_turn = history["validation_loss"][turn] - history["loss"][turn]
+
+figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
+axes.plot(history["epoch"], history["loss"], color=BLUE, label="training")
+axes.plot(history["epoch"], history["validation_loss"], "--", color=ORANGE, label="validation")
+axes.axvline(turn + 1, color="0.4", linestyle=":", label=f"best validation loss, epoch {turn + 1}")
+axes.set(xlabel="epoch", ylabel="mean loss", ylim=(0, 1.2))
+axes.set_title("overfitting: training and validation loss move apart")
+axes.legend()
+figure.savefig(figures / "07_regularization_overfitting.png")
+
+claims += [
+    ("overfitting", "validation loss minus training loss, best epoch", None, gap_at_turn),
+    ("overfitting", "validation loss minus training loss, epoch 60", None, gap),
+]
+
+# %%
+# Early stopping
+# --------------
+#
+# The cheapest regularizer: stop when the validation loss has not become better for some epochs, and take the weights of
+# the best epoch. It needs validation images, because the training loss has nothing to say about when to stop.
+
+stopping = dl.EarlyStopping("validation_loss", patience=5)
+stopped = network()
+stopped_history = fit(stopped, callbacks=[stopping])
+stopped_loss = dl.evaluate(stopped, validation, loss=dl.SoftmaxCrossEntropy()).loss
+print(f"stopped after {len(stopped_history)} of 60 epochs; the weights are those of epoch {stopping.best.epoch}")
+claims += [
+    ("overfitting", "validation loss with early stopping", None, stopped_loss),
+    ("overfitting", "validation loss after all 60 epochs", None, history["validation_loss"][-1]),
+]
+
+# %%
+# L2 and L1
+# ---------
+#
+# Both add a price for large weights to the loss, and only for weights: a bias moves the answer for all inputs alike and
+# can learn nothing by heart.
+#
+# .. math::
+#
+#    J_{L2} = L + \frac{\alpha}{2} \sum w^2, \qquad J_{L1} = L + \alpha \sum |w|
+#
+# Their gradients differ in one thing. That of L2 is :math:`\alpha w`, so a small weight is hardly pulled at all; that
+# of L1 is :math:`\alpha\,\mathrm{sign}(w)`, the same pull for every weight, and those that the loss does not hold
+# against it end at zero.
+
+alpha = 1e-3
+price = dl.Sequential(dl.Dense(784, 10, init="he_normal"), backend="cpu", dtype="float64", penalty=dl.L2(alpha))
+weight, bias = price.parameters()
+bias.value[:] = 1.0  # if it had a price, the cost below would show it
+price.forward(train.x[:32].astype("float64"), training=True)
+price.backward(np.zeros((32, 10)))  # no loss: what is left is the gradient of the penalty alone
+l2_error = (
+    abs(price.penalty_cost() - alpha / 2 * np.sum(weight.value**2))
+    + np.abs(weight.gradient - alpha * weight.value).max()
+)
+bias_gradient = np.abs(bias.gradient).max()
+claims += [
+    ("L2 and L1", "L2 cost and gradient, difference from the formula", None, l2_error),
+    ("L2 and L1", "gradient of the penalty on a bias", None, bias_gradient),
+]
+
+# %%
+# Trained with each: how many weights of the first layer are smaller than 0.001? We ask only about pixels that have ink
+# in many images. At the border, where there is never any, a weight has no gradient but that of the penalty, and either
+# penalty takes it to zero.
+
+penalized = {"no penalty": plain, "L2, 0.003": network(penalty=dl.L2(3e-3)), "L1, 0.0003": network(penalty=dl.L1(3e-4))}
+for model in penalized.values():
+    if model is not plain:
+        fit(model)
+
+inked = train.x.mean(axis=0) > 0.1
+weights = {name: model.parameters()[0].value[inked].ravel() for name, model in penalized.items()}
+zeros = {name: float(np.mean(np.abs(w) < 1e-3)) for name, w in weights.items()}
+claims += [("L2 and L1", f"share of weights below 0.001, {name}", None, share) for name, share in zeros.items()]
+
+figure, row = plt.subplots(1, 3, figsize=(9, 3), sharey=True, layout="constrained")
+for axes, (name, w), color in zip(row, weights.items(), (BLUE, ORANGE, GREEN), strict=True):
+    axes.hist(w, bins=np.linspace(-0.1, 0.1, 101), color=color)
+    axes.set(yscale="log", xlabel="weight", title=f"{name}: {zeros[name]:.0%} below 0.001")
+row[0].set_ylabel("weights of inked pixels")
+figure.suptitle("L2 makes weights small, L1 makes them zero")
+figure.savefig(figures / "07_regularization_weights.png")
+
+# %%
+# Data augmentation
+# -----------------
+#
+# More images are better than any penalty, and small changes of an image make new ones: a shift by two pixels, a turn by
+# ten degrees, mild noise. A network sees other versions of its 500 images in every epoch.
+
+gentle = dl.data.Augmentation(dl.data.Shift(2), dl.data.Rotation(10), dl.data.Noise(0.1))
+augmented = network()
+fit(augmented, augmentation=gentle, epochs=120)
+
+# %%
+# The change must keep the label. Turned upside down a 6 is a 9, and nobody could tell from the image which label it
+# should have. The trained network agrees: show it the validation 6s upside down (the rows of pixels in reverse order,
+# and the columns, too, for a half turn), and count its nines.
+
+
+def answers(model, x):
+    return model.predict(x).argmax(axis=1)
+
+
+sixes = validation.x[validation.y == 6].reshape(-1, 28, 28)
+flipped = np.ascontiguousarray(sixes[:, ::-1, :].reshape(-1, 784))
+turned = np.ascontiguousarray(sixes[:, ::-1, ::-1].reshape(-1, 784))
+still_six = {
+    name: float(np.mean(answers(augmented, x) == 6))
+    for name, x in (("upright", sixes.reshape(-1, 784)), ("flipped", flipped), ("half turn", turned))
+}
+nines_of_turned = float(np.mean(answers(augmented, turned) == 9))
+
+# %%
+# Training with turns by any angle teaches exactly this confusion: 6s and 9s are taken for each other.
+
+reckless = network()
+fit(reckless, augmentation=dl.data.Augmentation(dl.data.Rotation(180)), epochs=120)
+six_or_nine = np.isin(validation.y, (6, 9))
+swapped = {
+    name: float(np.mean(answers(model, validation.x[six_or_nine]) == 15 - validation.y[six_or_nine]))
+    for name, model in (("gentle", augmented), ("any angle", reckless))
+}
+
+rng = np.random.default_rng(0)
+a_six = train.x[train.y == 6][:1]
+versions, _ = gentle(np.repeat(a_six, 5, axis=0), np.full(5, 6), rng)
+upside_down = a_six.reshape(28, 28)[::-1].ravel()
+half_turn = a_six.ravel()[::-1]
+figure, row = plt.subplots(1, 8, figsize=(9, 1.9), layout="constrained")
+names = ["a 6", *[""] * 5, "flipped", "half turn"]
+for axes, image, name in zip(row, [a_six[0], *versions, upside_down, half_turn], names, strict=True):
+    axes.imshow(image.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
+    axes.set(xticks=[], yticks=[], title=name)
+row[3].set_xlabel("five times shifted, turned, noisy: still a 6")
+row[7].set_xlabel("a 9?")
+figure.suptitle("augmentation must keep the label")
+figure.savefig(figures / "07_regularization_augmentation.png")
+
+claims += [
+    ("data augmentation", "validation accuracy, none", None, accuracy(plain)),
+    ("data augmentation", "validation accuracy, shifts, slight rotation, noise", None, accuracy(augmented)),
+    ("data augmentation", "6s recognized, upright", None, still_six["upright"]),
+    ("data augmentation", "6s recognized, flipped", None, still_six["flipped"]),
+    ("data augmentation", "6s called 9 after a half turn", None, nines_of_turned),
+    ("data augmentation", "6s and 9s taken for each other, slight rotation", None, swapped["gentle"]),
+    ("data augmentation", "6s and 9s taken for each other, rotation by any angle", None, swapped["any angle"]),
+]
+
+# %%
+# Noise robustness
+# ----------------
+#
+# A layer of Gaussian noise before the first weights: it adds noise in training and nothing at inference. The network
+# learns not to rely on single pixels, and then stands noise in the images that it is tested on.
+
+robust = dl.Sequential(dl.GaussianNoise(0.4), dl.Dense(784, 128), dl.ReLU(), dl.Dense(128, 10), backend="cpu", seed=0)
+fit(robust)
+noisy, _ = dl.data.Augmentation(dl.data.Noise(0.4))(validation.x, validation.y, np.random.default_rng(1))
+noisy = dl.data.Dataset(noisy, validation.y)
+on_noise = {"trained without noise": accuracy(plain, noisy), "trained with noise": accuracy(robust, noisy)}
+claims += [("noise robustness", f"accuracy on noisy images, {name}", None, value) for name, value in on_noise.items()]
+
+# %%
+# Multi-task learning
+# -------------------
+#
+# Two heads on one shared layer: which digit, and whether it has a closed loop (0, 6, 8 and 9 have, and for simplicity
+# the 4 has not). The shared layer gets the sum of both gradients, so it must find features that serve both.
+
+loops = np.isin(np.arange(10), (0, 6, 8, 9)).astype(np.int64)
+
+
+def with_loops(data):
+    return dl.data.Dataset(data.x, {"digit": data.y, "loop": loops[data.y]})
+
+
+def two_tasks(digit, loop, seed):
+    """Digit and loop accuracy of a network whose two losses have these weights."""
+    heads = dl.Heads(digit=dl.Dense(128, 10), loop=dl.Dense(128, 2))
+    model = dl.Sequential(dl.Dense(784, 128), dl.ReLU(), heads, backend="cpu", seed=seed)
+    losses = {"digit": dl.SoftmaxCrossEntropy(), "loop": dl.SoftmaxCrossEntropy()}
+    loss = dl.MultiTask(heads, weights={"digit": digit, "loop": loop}, **losses)
+    dl.fit(model, with_loops(train), loss=loss, optimizer=dl.Adam(1e-3), batch_size=32, epochs=30, progress=False)
+    dl.evaluate(model, with_loops(validation), loss=loss)
+    return [accuracy for _, accuracy in loss.by_head().values()]
+
+
+nothing = 1e-6  # a weight of 0 is refused
+digit_alone = np.mean([two_tasks(1.0, nothing, seed)[0] for seed in range(3)])
+loop_alone = np.mean([two_tasks(nothing, 1.0, seed)[1] for seed in range(3)])
+digit_together, loop_together = np.mean([two_tasks(1.0, 1.0, seed) for seed in range(3)], axis=0)
+claims += [
+    ("multi-task learning", "digit accuracy, a network of its own, 3 seeds", None, digit_alone),
+    ("multi-task learning", "digit accuracy, shared layer, 3 seeds", None, digit_together),
+    ("multi-task learning", "loop accuracy, a network of its own, 3 seeds", None, loop_alone),
+    ("multi-task learning", "loop accuracy, shared layer, 3 seeds", None, loop_together),
+]
+
+# %%
+# One layer serves both tasks as well as two layers, one for each, or nearly so. The digits gain nothing from the second
+# task here: their labels already say everything about loops. A second task helps where it brings news.
+#
+# Semi-supervised learning
+# ------------------------
+#
+# 200 labels, and 7,500 images whose labels we pretend not to have. A first network labels them, where it is sure, and a
+# second one learns from both (pseudo-labels, Lee 2013). Each labelled image is there five times, so that it keeps its
+# say among so many, and dropout (the next tutorial) keeps both networks from being too sure.
+
+few = train[:200]
+teacher = network(dl.Dropout(0.5))
+fit(teacher, few, epochs=30)
+pseudo = dl.data.pseudo_label(teacher, unlabelled.x, threshold=0.95)
+sure = dl.softmax(teacher.predict(unlabelled.x)).max(axis=1) >= 0.95
+wrong = np.mean(pseudo.y != unlabelled.y[sure])  # we do have the labels, and may look how good its own are
+student = network(dl.Dropout(0.5), seed=1)
+fit(student, dl.data.concatenate(*[few] * 5, pseudo), epochs=15)
+print(f"{len(pseudo):,} pseudo-labels, {wrong:.1%} wrong")
+claims += [
+    ("semi-supervised learning", "wrong pseudo-labels", None, wrong),
+    ("semi-supervised learning", "validation accuracy, 200 labels", None, accuracy(teacher)),
+    ("semi-supervised learning", "validation accuracy, 200 labels and pseudo-labels", None, accuracy(student)),
+]
+
+# %%
+# Sparse representations
+# ----------------------
+#
+# The penalty may also lie on what a layer says instead of on its weights: ``ActivityPenalty`` with L1, behind the ReLU.
+# Then few units speak for each image.
+
+
+def active(model):
+    """The share of hidden units that are not zero, over the validation images."""
+    hidden = model.layers[1].forward(model.layers[0].forward(validation.x))
+    return float(np.mean(hidden > 0))
+
+
+sparse = network(dl.ActivityPenalty(dl.L1(0.01)))
+fit(sparse)
+claims += [
+    ("sparse representation", "active hidden units, no penalty", None, active(plain)),
+    ("sparse representation", "active hidden units, L1 on activations", None, active(sparse)),
+    ("sparse representation", "validation accuracy, L1 on activations", None, accuracy(sparse)),
+]
+
+# %%
+# Side by side
+# ------------
+#
+# One seed each: a difference of a percent says little. The study in the documentation has five.
+
+shown = {
+    "none": plain,
+    "early stopping": stopped,
+    **{name: model for name, model in penalized.items() if model is not plain},
+    "augmentation": augmented,
+    "noise on inputs": robust,
+    "sparse activations": sparse,
+}
+results = {name: (accuracy(model, train), accuracy(model)) for name, model in shown.items()}
+
+figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
+for height, (on_training, on_validation) in enumerate(results.values()):
+    axes.plot([on_validation, on_training], [height, height], color="0.7", zorder=0)
+    axes.plot(on_training, height, "o", color=BLUE, label="training" if height == 0 else None)
+    axes.plot(on_validation, height, "s", color=ORANGE, label="validation" if height == 0 else None)
+axes.set_yticks(range(len(results)), list(results))
+axes.invert_yaxis()
+axes.set(xlabel="accuracy", title="augmentation narrows the gap most (one seed each)")
+axes.grid(axis="x", alpha=0.3)
+axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+figure.savefig(figures / "07_regularization_gaps.png")
+
+# %%
+# In short
+# --------
+#
+# A second set of images shows overfitting, and when to stop. L2 makes weights small, L1 makes them zero, and neither
+# touches a bias. Of everything here, new images made from old ones help most, as long as they keep their label.
+
+for row, what, _, ours in claims:
+    print(f"{row:>25}: {what:<62}{ours:8.3f}")
+
+# %%
+# Break it
+# --------
+#
+# 1. In ``minidl/layers/dense.py``, give the bias the penalty, too: put
+#    ``self.penalize_gradient(self.bias.value, self.bias.gradient, self.bias.gradient)`` below ``column_sums``. The
+#    gradient of the penalty on a bias above is no longer 0, and
+#    ``tests/tutorials/test_07_regularization.py::test_penalties_are_on_weights_only_and_l1_makes_zeros`` fails.
+# 2. In ``penalty_slope`` of ``minidl/scalar/penalties.py``, replace ``l1 * sign`` by ``l1 * w``: L1 becomes L2, its
+#    peak at zero is gone from the picture of weights, and
+#    ``tests/test_penalties.py::test_the_gradient_is_l1_sign_w_plus_l2_w_and_0_at_0`` fails.
+# 3. In ``gentle``, replace ``Rotation(10)`` by ``Rotation(180)``: the picture shows 6s upside down, and
+#    ``tests/tutorials/test_07_regularization.py::test_augmentation_helps_as_long_as_it_keeps_the_label`` fails.
+# 4. Give ``EarlyStopping`` the argument ``restore_best=False``: the network keeps the weights of the last epoch instead
+#    of the best, and ``tests/tutorials/test_07_regularization.py::test_early_stopping_has_the_best_validation_loss``
+#    fails.

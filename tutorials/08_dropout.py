@@ -1,0 +1,303 @@
+"""
+Dropout
+=======
+
+In training each unit of a layer is switched off with some probability, anew for every sample and every step. We do it
+by hand, look at all 1,024 networks that a layer of ten units stands for, ask a trained network how sure it is, and end
+with dropout's relatives, one picture each.
+"""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import minidl as dl
+
+figures = Path("runs", "tutorials")
+figures.mkdir(parents=True, exist_ok=True)
+claims = []  # (row of the lectures, what the number is, the lecture's number or None, ours)
+BLUE, ORANGE = "#0072B2", "#D55E00"
+
+# %%
+# By hand
+# -------
+#
+# A mask has a 1 with the probability to keep, :math:`1-p`, and a 0 with probability :math:`p`: one Bernoulli variable
+# for each unit and each sample.
+#
+# .. math::
+#
+#    \text{inverted:}\quad y = \frac{x \odot m}{1-p} \text{ in training},\; y = x \text{ at inference}
+#    \qquad
+#    \text{classic:}\quad y = x \odot m,\; y = (1-p)\,x
+#
+# The inverted form is the usual one today: inference needs to know nothing about dropout.
+
+rng = np.random.default_rng(0)
+p = 0.4
+h = rng.normal(size=(64, 100))  # 64 samples, 100 units
+mask = rng.random(h.shape) >= p
+inverted_by_hand = h * mask / (1 - p)
+classic_by_hand = h * mask
+
+# %%
+# The layer of minidl computes its mask from a counter and never stores it. We can read it off the output, and see that
+# the rest is the formula. Backward, the gradient passes where the unit was kept, with the same factor, and nowhere
+# else.
+
+inverted = dl.Dropout(p).build("cpu", seed=0, dtype="float64")
+y = inverted.forward(h, training=True).copy()
+kept = y != 0
+dy = rng.normal(size=h.shape)
+dx = inverted.backward(dy)
+forward_error = np.abs(y - h * kept / (1 - p)).max()
+backward_error = np.abs(dx - dy * kept / (1 - p)).max()
+share_kept = kept.mean()
+claims += [
+    ("dropout", "share of units kept, rate 0.4", 1 - p, share_kept),
+    ("dropout", "backward: difference from dy ⊙ mask / (1 - p)", None, backward_error),
+]
+
+figure, row = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+for axes, values, title in ((row[0], y, "training: zeros where dropped"), (row[1], dx, "gradient: the same zeros")):
+    axes.imshow(values[:20, :40] != 0, cmap="gray", interpolation="nearest", aspect="auto")
+    axes.set(xlabel="unit", title=title)
+row[0].set_ylabel("sample")
+figure.suptitle("one Bernoulli variable per unit and sample, the same in both passes")
+figure.savefig(figures / "08_dropout_masks.png")
+
+# %%
+# The expectation is kept
+# -----------------------
+#
+# Averaged over many masks, the output in training is the output at inference, in both forms. The mean of n passes
+# misses it by about :math:`1/\sqrt{n}`.
+
+classic = dl.Dropout(p, inverted=False).build("cpu", seed=0, dtype="float64")
+passes = np.array([1, 4, 16, 64, 256, 1024, 4096])
+misses = {}
+for name, layer in (("inverted", inverted), ("classic", classic)):
+    at_inference = layer.forward(h).copy()
+    total, misses[name] = np.zeros_like(h), []
+    for n in range(1, passes[-1] + 1):
+        total += layer.forward(h, training=True)
+        if n in passes:
+            misses[name].append(float(np.sqrt(np.mean((total / n - at_inference) ** 2))))
+    claims.append(("dropout", f"{name}: mean of 4,096 passes minus inference, rms", None, misses[name][-1]))
+ratio_of_forms = float(np.mean(classic.forward(h) / inverted.forward(h)))
+claims.append(("dropout", "classic at inference: factor on the activations, rate 0.4", 1 - p, ratio_of_forms))
+
+figure, axes = plt.subplots(figsize=(6.2, 3.6), layout="constrained")
+axes.loglog(passes, misses["inverted"], "o-", color=BLUE, label="inverted")
+axes.loglog(passes, misses["classic"], "s--", color=ORANGE, label="classic")
+axes.loglog(passes, 1.5 * misses["inverted"][0] / np.sqrt(passes), ":", color="0.3", label=r"slope of $1/\sqrt{n}$")
+axes.set(xlabel="training passes averaged", ylabel="distance to inference (rms)")
+axes.set_title("the mean of training passes is the output at inference")
+axes.legend()
+figure.savefig(figures / "08_dropout_expectation.png")
+
+# %%
+# 1,024 networks in one
+# ---------------------
+#
+# Ten units have :math:`2^{10}` masks, and each is a network of its own; they share their weights. At inference we would
+# like the average of all of them, weighted with the probability of each mask. For ten units we can compute it.
+
+x = rng.normal(size=(200, 20))
+linear = dl.Sequential(
+    dl.Dense(20, 10), dl.Tanh(), dl.Dropout(0.5), dl.Dense(10, 3), backend="cpu", seed=0, dtype="float64"
+)
+ensemble = dl.dropout_ensemble(linear, x)
+linear_error = np.abs(ensemble.mean - ensemble.inference).max()
+print(f"{len(ensemble.masks)} masks, probabilities sum to {ensemble.probabilities.sum():.12f}")
+
+# %%
+# Behind the dropout layer stands one linear layer, and the mean of a linear function is the function of the mean: the
+# single pass at inference is exactly the average over all 1,024 networks. With a ReLU behind it, it is not: the mean of
+# max(0, z) is larger than max(0, mean of z) wherever z has either sign.
+
+curved = dl.Sequential(
+    dl.Dense(20, 10), dl.Tanh(), dl.Dropout(0.5), dl.Dense(10, 50), dl.ReLU(), dl.Dense(50, 3),
+    backend="cpu", seed=0, dtype="float64",
+)  # fmt: skip
+behind_relu = dl.dropout_ensemble(curved, x)
+miss = np.sqrt(np.mean((behind_relu.mean - behind_relu.inference) ** 2))
+spread = np.sqrt(np.average((behind_relu.outputs - behind_relu.mean) ** 2, axis=0, weights=behind_relu.probabilities))
+relative_miss = miss / behind_relu.mean.std()
+miss_of_spread = miss / np.sqrt(np.mean(spread**2))
+
+figure, row = plt.subplots(1, 2, figsize=(8, 3.8), layout="constrained")
+for axes, result, title in ((row[0], ensemble, "linear layer: exact"), (row[1], behind_relu, "ReLU: an approximation")):
+    ends = [result.mean[:, 0].min(), result.mean[:, 0].max()]
+    axes.plot(ends, ends, color="0.6", linewidth=1)
+    axes.plot(result.mean[:, 0], result.inference[:, 0], "o", color=BLUE, markersize=3)
+    axes.set(xlabel="mean of 1,024 networks", title=title)
+row[0].set_ylabel("one pass at inference")
+figure.suptitle("inference against the average over all masks")
+figure.savefig(figures / "08_dropout_ensemble.png")
+
+claims += [
+    ("ensemble view", "masks of 10 units", 2**10, len(ensemble.masks)),
+    ("ensemble view", "linear layer behind: largest difference", None, linear_error),
+    ("ensemble view", "ReLU behind: difference, share of the outputs' standard deviation", None, relative_miss),
+    ("ensemble view", "ReLU behind: difference, share of the networks' spread", None, miss_of_spread),
+]
+
+# %%
+# Training with dropout
+# ---------------------
+#
+# 1,000 digits, the same network with and without.
+
+everything, _ = dl.data.digits()
+train, validation, _ = dl.data.split(everything, 1000, 2000, 7000)
+
+
+def digits_network(rate, seed=0):
+    return dl.Sequential(
+        dl.Dense(784, 256), dl.ReLU(), dl.Dropout(rate), dl.Dense(256, 10), backend="cpu", seed=seed
+    )  # fmt: skip
+
+
+losses = {}
+for rate in (0.0, 0.5):
+    model = digits_network(rate)
+    history = dl.fit(
+        model, train, validation=validation, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.Adam(1e-3), batch_size=64,
+        epochs=30, progress=False,
+    )  # fmt: skip
+    losses[rate] = history["validation_loss"][-1]
+    claims.append(("dropout", f"validation loss after 30 epochs, rate {rate:g}", None, losses[rate]))
+
+# %%
+# Monte Carlo dropout
+# -------------------
+#
+# Leave dropout on at inference, predict a hundred times, and look at the spread (Gal & Ghahramani 2016). On digits the
+# networks agree. On images that are no digits they should not: two digits on top of each other, digits on their side,
+# noise. The entropy of the mean probabilities says how unsure the answer is, from 0 to log 10 = 2.3.
+
+images = validation.x[:200]
+turned = np.ascontiguousarray(images.reshape(-1, 28, 28).transpose(0, 2, 1)[:, ::-1].reshape(-1, 784))
+odd = {
+    "digits": images,
+    "two at once": np.maximum(images, validation.x[200:400]),
+    "on their side": turned,
+    "noise": rng.random((200, 784)).astype("float32"),
+}
+entropy, doubt = {}, {}
+for name, x_odd in odd.items():
+    mean, std = dl.predict_mc(model, x_odd, samples=100, transform=dl.softmax)
+    entropy[name] = float(np.mean(-np.sum(mean * np.log(mean + 1e-12), axis=1)))
+    doubt[name] = float(np.mean(np.take_along_axis(std, mean.argmax(axis=1)[:, None], axis=1)))
+    claims.append(("dropout", f"Monte Carlo entropy, {name}", None, entropy[name]))
+    print(f"{name:>14}: entropy {entropy[name]:.2f}, standard deviation of the winner {doubt[name]:.2f}")
+
+figure, row = plt.subplots(2, 4, figsize=(9, 4), height_ratios=(1, 1.3), layout="constrained")
+for column, (name, x_odd) in enumerate(odd.items()):
+    mean, std = dl.predict_mc(model, x_odd[:1], samples=100, transform=dl.softmax)
+    row[0, column].imshow(x_odd[0].reshape(28, 28), cmap="gray_r")
+    row[0, column].set(xticks=[], yticks=[], title=name)
+    row[1, column].bar(range(10), mean[0], yerr=std[0], color=BLUE, error_kw={"ecolor": ORANGE})
+    row[1, column].set(xticks=range(10), ylim=(0, 1.05), xlabel=f"mean entropy {entropy[name]:.2f}")
+row[1, 0].set_ylabel("probability")
+figure.suptitle("odd images: the networks of Monte Carlo dropout disagree")
+figure.savefig(figures / "08_dropout_monte_carlo.png")
+
+# %%
+# It is no lie detector: what looks enough like some digit gets a sure answer, as the 3 on its side does. And a network
+# that has never seen anything but digits can only disagree about which digit it is.
+#
+# Relatives
+# ---------
+#
+# DropConnect drops weights instead of units. Stochastic depth drops whole residual blocks: here each column is a block
+# of a deep network, with a rate that grows with depth.
+
+connect = dl.DropConnect(30, 30, 0.5).build("cpu", seed=0, dtype="float64")
+connect.forward(rng.normal(size=(1, 30)), training=True)
+dropped_weights = connect.masked.value == 0
+weights_kept = 1 - dropped_weights.mean()
+
+depth, samples = 20, 40
+skipped = np.zeros((samples, depth), bool)
+for block in range(depth):
+    layer = dl.StochasticDepth(0.5 * (block + 1) / depth).build("cpu", seed=block, dtype="float64")
+    skipped[:, block] = layer.forward(np.ones((samples, 1)), training=True)[:, 0] == 0
+blocks_used = (~skipped).sum(axis=1).mean()
+claims += [
+    ("relatives", "DropConnect: share of weights kept, rate 0.5", None, weights_kept),
+    ("relatives", "stochastic depth: blocks used of 20, rates up to 0.5", None, blocks_used),
+]
+
+figure, row = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
+row[0].imshow(dropped_weights, cmap="gray_r", interpolation="nearest")
+row[0].set(title="DropConnect drops weights", xlabel="unit", ylabel="input")
+row[1].imshow(skipped, cmap="gray_r", interpolation="nearest", aspect="auto")
+row[1].set(title="stochastic depth skips blocks", xlabel="block", ylabel="sample", xticks=range(0, depth, 5))
+figure.suptitle("black is dropped")
+figure.savefig(figures / "08_dropout_weights_and_blocks.png")
+
+# %%
+# Cutout blackens a square of the image; mixup adds two images; CutMix pastes a piece of one into the other. The last
+# two mix the labels in the same proportion.
+
+pair = np.stack([train.x[train.y == 3][0], train.x[train.y == 8][0]])
+targets = dl.data.one_hot(np.array([3, 8]), 10)
+steps = {"cutout": dl.data.Cutout(12), "mixup": dl.data.Mixup(1.0), "CutMix": dl.data.CutMix(1.0)}
+mixed = {}
+for name, step in steps.items():
+    for seed in range(100):  # two images: half of the permutations mix an image with itself
+        x_new, t_new = dl.data.Augmentation(step)(pair, targets, np.random.default_rng(seed))
+        if name == "cutout" or 0.25 < t_new[0, 8] < 0.5:
+            break
+    mixed[name] = x_new[0], t_new[0]
+mixed_share = {name: float(t[8]) for name, (_, t) in mixed.items()}
+
+# %%
+# Fractional max-pooling cuts the image into random regions of one or two pixels a side, and keeps the largest of each:
+# a random, slight distortion in every pass, and an image smaller by a factor that need not be 2.
+
+pool = dl.FractionalMaxPool((28, 28), ratio=1.41).build("cpu", seed=0)
+pooled = [pool.forward(pair[:1], training=True)[0].copy() for _ in range(2)]
+pooled_side = pool.output_shape[0]
+claims.append(("relatives", "fractional max-pooling: side of a 28-pixel image, ratio 1.41", None, pooled_side))
+
+figure, row = plt.subplots(1, 7, figsize=(10, 2.1), layout="constrained")
+labels = {name: f"3: {t[3]:.2f}, 8: {t[8]:.2f}" for name, (_, t) in mixed.items()}
+panels = [("a 3", pair[0], ""), ("an 8", pair[1], "")]
+panels += [(name, image, labels[name]) for name, (image, _) in mixed.items()]
+panels += [("pooled", pooled[0], f"{pooled_side} pixels"), ("pooled again", pooled[1], "other regions")]
+for axes, (title, image, label) in zip(row, panels, strict=True):
+    side = int(np.sqrt(len(image)))
+    axes.imshow(image.reshape(side, side), cmap="gray_r", vmin=0, vmax=1)
+    axes.set(xticks=[], yticks=[], title=title, xlabel=label)
+figure.suptitle("relatives that change images, and labels where images are mixed")
+figure.savefig(figures / "08_dropout_relatives.png")
+
+# %%
+# In short
+# --------
+#
+# Dropout trains exponentially many networks with shared weights. The one pass at inference is their average, exactly so
+# behind a linear layer and nearly so behind a ReLU.
+
+for row_name, what, lecture, ours in claims:
+    print(f"{row_name:>13}: {what:<66}{ours:10.5g}" + (f"   lecture {lecture:g}" if lecture is not None else ""))
+
+# %%
+# Break it
+# --------
+#
+# 1. In ``minidl/layers/dropout.py``, let ``Dropout.backward`` return ``dy`` as it came.
+#    ``tests/layers/test_dropout.py::test_backward_uses_the_mask_of_the_last_forward_pass`` fails, and the right half of
+#    the first picture is white.
+# 2. In the same file, let ``_scale`` return ``self.dtype.type(1)`` always: inverted dropout forgets its factor. The
+#    curve of the inverted form stops falling, and
+#    ``tests/tutorials/test_08_dropout.py::test_training_is_inference_on_average`` fails.
+# 3. In ``linear`` above, put ``dl.ReLU()`` behind the last layer: the exact ensemble becomes an approximation, and
+#    ``tests/tutorials/test_08_dropout.py::test_inference_is_the_mean_of_all_networks_behind_a_linear_layer`` fails.
+# 4. In ``CutMix.mix`` of ``minidl/data/augmentation.py``, return ``images`` in the place of ``np.where(...)``: labels
+#    are mixed and images are not. ``tests/data/test_augmentation.py::test_cutmix_weighs_targets_by_the_pixels_pasted``
+#    fails, and the picture of the relatives shows a plain 3 whose label is half an 8.

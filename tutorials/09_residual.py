@@ -1,0 +1,244 @@
+r"""
+Residual blocks
+===============
+
+A residual block adds what its layers compute to what came in: :math:`y = x + F(x)`. That makes nets of fifty layers
+trainable, but it has a price: each block adds variance. We measure how much, take it away again by zeroing one matrix
+in each block, follow the gradient back to the first layer, and train deep nets with and without the sum.
+"""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import minidl as dl
+
+figures = Path("runs", "tutorials")
+figures.mkdir(parents=True, exist_ok=True)
+claims = []  # (row of the lectures, what the number is, the lecture's number or None, ours)
+STYLES = {  # colour, line and marker of each kind of net, in every picture
+    "plain": {"color": "#D55E00", "linestyle": "--", "marker": "s"},
+    "plain, weights 30 % too small": {"color": "#CC79A7", "linestyle": ":", "marker": "v"},
+    "residual": {"color": "#0072B2", "linestyle": "-", "marker": "o"},
+    "residual, last weights 0": {"color": "#009E73", "linestyle": "-.", "marker": "^"},
+}
+
+# %%
+# Variance grows
+# --------------
+#
+# The block here is dense, ReLU, dense. With He weights before the ReLU and :math:`1/\sqrt{\text{fan\_in}}` behind it
+# (what ``init="auto"`` chooses), F alone keeps the variance of its input. As F(x) is not correlated with x,
+#
+# .. math::
+#
+#    \mathrm{Var}(x + F(x)) = \mathrm{Var}(x) + \mathrm{Var}(F(x)) = 2\,\mathrm{Var}(x),
+#
+# so d blocks multiply the variance by :math:`2^d`.
+
+
+def block(width, zero_init):
+    return dl.Residual(dl.Dense(width, width), dl.ReLU(), dl.Dense(width, width), zero_init=zero_init)
+
+
+def blocks(depth, width, zero_init):
+    chain = [block(width, zero_init) for _ in range(depth)]
+    return dl.Sequential(*chain, backend="cpu", seed=0, dtype="float64")
+
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(200, 256))
+depth = 12
+variances = {}
+for name, zero_init in (("residual", False), ("residual, last weights 0", True)):
+    chain = blocks(depth, 256, zero_init)
+    chain.forward(x)
+    variances[name] = np.array([x.var(), *(y.var() for y in chain.outputs)])
+growth = (variances["residual"][-1] / variances["residual"][0]) ** (1 / depth)
+growth_of_zeroed = variances["residual, last weights 0"][-1] / variances["residual, last weights 0"][0]
+
+# %%
+# Zero the last matrix of each block, and F(x) is 0 at the start: the block passes x on, and Var(y) = Var(x) at any
+# depth. The block can still learn, because the gradient of that last matrix is not zero, only the matrix is.
+
+figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
+axes.semilogy(2.0 ** np.arange(depth + 1), color="0.6", linewidth=4, alpha=0.5, label=r"$2^d$")
+for name, values in variances.items():
+    axes.semilogy(values, **STYLES[name], markersize=4, label=name)
+axes.set(
+    xlabel="blocks", ylabel="variance of the output", title="each block doubles the variance, zeroed blocks keep it"
+)
+axes.legend()
+figure.savefig(figures / "09_residual_variance.png")
+
+claims += [
+    ("residual blocks", "Var(x + F(x)) / Var(x), geometric mean over 12 blocks", None, growth),
+    ("residual blocks", "the same over all 12 blocks", None, variances["residual"][-1] / variances["residual"][0]),
+    ("residual blocks", "over all 12 blocks, last weights 0", 1.0, growth_of_zeroed),
+]
+
+# %%
+# The gradient reaches the first layer
+# ------------------------------------
+#
+# Backward, a block gives :math:`dx = dy + F'^{T} dy`. Whatever F does, dy itself goes past it. In a plain net
+# everything must go through the weights. We send one batch through nets with 40 hidden layers, and the gradient of the
+# loss back, layer by layer.
+
+everything, _ = dl.data.digits()
+train, validation, _ = dl.data.split(everything, 1000, 1000, 8000)
+WIDTH = 64
+
+
+def network(kind, depth, seed=0, rate=0.0):
+    """784, then `depth` hidden layers of 64 units, then 10; in residual nets two hidden layers are a block."""
+    if kind.startswith("plain"):
+        init = "lecun_normal" if "small" in kind else "he_normal"  # for a ReLU the first has half the variance it needs
+        hidden = [layer for _ in range(depth) for layer in (dl.Dense(WIDTH, WIDTH, init=init), dl.ReLU())]
+    else:
+        hidden = []
+        for i in range(depth // 2):
+            skip = [dl.StochasticDepth(rate * 2 * (i + 1) / depth)] if rate else []
+            layers = dl.Dense(WIDTH, WIDTH), dl.ReLU(), dl.Dense(WIDTH, WIDTH), *skip
+            hidden.append(dl.Residual(*layers, zero_init="0" in kind))
+        hidden.append(dl.ReLU())
+    first = dl.Dense(784, WIDTH), dl.ReLU()
+    return dl.Sequential(*first, *hidden, dl.Dense(WIDTH, 10), backend="cpu", seed=seed)
+
+
+def sizes_of_gradients(model):
+    """The norm of the gradient at the output of each layer of the chain, from the first hidden layer to the last."""
+    loss = dl.SoftmaxCrossEntropy()
+    loss.forward(model.forward(train.x[:200], training=True), train.y[:200])
+    dy, norms = loss.backward(), []
+    for layer in reversed(model.layers[2:]):
+        dy = layer.backward(dy)
+        norms.append(float(np.linalg.norm(dy)))
+    return np.array(norms[::-1])
+
+
+def likeness(model):
+    """How alike the images look behind each layer: the mean cosine between the activations of two different images."""
+    model.forward(train.x[:200])
+    result = []
+    for y in model.outputs[1:-1]:
+        unit = y / np.maximum(np.linalg.norm(y, axis=1, keepdims=True), 1e-30)
+        cosines = unit @ unit.T
+        result.append(float((cosines.sum() - np.trace(cosines)) / (len(y) * (len(y) - 1))))
+    return np.array(result)
+
+
+gradients, alike = {}, {}
+for kind in STYLES:
+    model = network(kind, depth=40)
+    gradients[kind], alike[kind] = sizes_of_gradients(model), likeness(model)
+
+figure, row = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+for kind, style in STYLES.items():
+    for axes, values in ((row[0], gradients[kind] / gradients[kind][-1]), (row[1], alike[kind])):
+        axes.plot(np.linspace(0, 40, len(values)), values, **style, markersize=4, markevery=0.1, label=kind)
+row[0].set(yscale="log", xlabel="hidden layer", ylabel="gradient, relative to the last layer")
+row[0].set_title("the gradient on its way back (right to left)", fontsize="medium")
+row[1].set(xlabel="hidden layer", ylabel="mean cosine between two images", ylim=(0, 1.02))
+row[1].set_title("how alike all images look", fontsize="medium")
+row[1].legend(loc="lower right")
+figure.suptitle("40 layers: what reaches the first layer, and what reaches the last")
+figure.savefig(figures / "09_residual_gradients.png")
+
+first_to_last = {kind: float(norms[0] / norms[-1]) for kind, norms in gradients.items()}
+claims += [("residual blocks", f"gradient at layer 1 / layer 40, {kind}", None, r) for kind, r in first_to_last.items()]
+claims += [("residual blocks", f"cosine of two images at layer 40, {kind}", None, c[-1]) for kind, c in alike.items()]
+
+# %%
+# In the plain net a small error in the scale of the weights, 30 %, is a factor of a million after 40 layers. With exact
+# He weights the gradient arrives at full size, and yet there is a second problem: forward, all images become alike,
+# until the last layers see the same vector whatever the image was. The zeroed residual net has neither problem. Without
+# zeroing, the gradient explodes the way the variance does.
+#
+# Training
+# --------
+#
+# Depth 4 to 40, and for each net the best of five learning rates, so that no kind suffers from the rate of another:
+# 1,000 digits, five epochs, validation accuracy. A net whose loss overflows counts as guessing.
+
+depths = (4, 10, 20, 40)
+rates = (0.0005, 0.002, 0.005, 0.02, 0.05)
+kinds = ("plain", "residual", "residual, last weights 0")
+
+
+def trained(model, rate, epochs=5):
+    """The history of a run, or None if the loss overflowed."""
+    try:
+        return dl.fit(
+            model, train, validation=validation, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.Momentum(rate),
+            epochs=epochs, batch_size=50, progress=False,
+        )  # fmt: skip
+    except dl.DivergenceError:
+        return None
+
+
+accuracies = {}  # [kind][depth] is a list, one entry for each rate
+for kind in kinds:
+    accuracies[kind] = {}
+    for depth in depths:
+        histories = [trained(network(kind, depth), rate) for rate in rates]
+        accuracies[kind][depth] = [0.1 if h is None else h["validation_accuracy"][-1] for h in histories]
+best = {kind: [max(accuracies[kind][depth]) for depth in depths] for kind in kinds}
+best_rate = {kind: [rates[int(np.argmax(accuracies[kind][depth]))] for depth in depths] for kind in kinds}
+for kind in kinds:
+    print(f"{kind:>25}:", *(f"{a:.0%} (rate {r:g})" for a, r in zip(best[kind], best_rate[kind], strict=True)))
+
+figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
+for kind in kinds:
+    axes.plot(depths, best[kind], **STYLES[kind], label=kind)
+axes.axhline(0.1, color="0.5", linestyle=":", label="guessing")
+axes.set(xlabel="hidden layers", ylabel="validation accuracy", ylim=(0, 1), xticks=depths)
+axes.set_title("deep nets learn with the sum, and not without")
+axes.legend(loc="lower left")
+figure.savefig(figures / "09_residual_training.png")
+
+claims += [("residual blocks", f"accuracy at 40 layers, best rate, {kind}", None, best[kind][-1]) for kind in kinds]
+
+# %%
+# Stochastic depth
+# ----------------
+#
+# If a block may be left out of the sum, it can be left out at random: ``StochasticDepth`` as the last layer of each
+# block, with a rate that grows to 0.5 with depth. More than a quarter of the blocks is skipped in training, and none at
+# inference.
+
+skipped = np.mean([0.5 * (i + 1) / 10 for i in range(10)])
+with_skips = {
+    "all blocks": trained(network("residual, last weights 0", 20), 0.01, epochs=15),
+    "blocks skipped at random": trained(network("residual, last weights 0", 20, rate=0.5), 0.01, epochs=15),
+}
+for name, history in with_skips.items():
+    print(f"{name}: training loss {history['loss'][-1]:.3f}, validation loss {history['validation_loss'][-1]:.3f}")
+    claims.append(("relatives", f"accuracy at 20 layers, {name}", None, history["validation_accuracy"][-1]))
+
+# %%
+# In short
+# --------
+#
+# The sum lets the gradient through and keeps images apart, but doubles the variance with each block; zeroing the last
+# weights of each block keeps all that is good and takes the growth away.
+
+for row_name, what, lecture, ours in claims:
+    print(f"{row_name:>15}: {what:<68}{ours:10.3g}" + (f"   lecture {lecture:g}" if lecture is not None else ""))
+
+# %%
+# Break it
+# --------
+#
+# 1. In ``Residual.backward`` of ``minidl/layers/residual.py``, leave dy out of the sum (``return
+#    self.backward_chain(dy)``). The zeroed blocks let nothing through, and
+#    ``tests/tutorials/test_09_residual.py::test_the_gradient_reaches_the_first_layer`` fails.
+# 2. In ``Residual.forward``, leave x out in the same way. The variance no longer doubles, and
+#    ``tests/layers/test_residual.py::test_the_output_is_the_input_plus_that_of_the_chain`` fails.
+# 3. In ``network``, write ``zero_init=False``. The green curve of the last picture falls on the blue one; the nets with
+#    stochastic depth overflow, so that the tutorial stops there and no test of it passes, such as
+#    ``tests/tutorials/test_09_residual.py::test_deep_nets_learn_only_with_zeroed_blocks``.
+# 4. Put ``dl.ReLU()`` behind the second dense layer of ``block``. minidl refuses to zero it: a ReLU at 0 lets no
+#    gradient through, so the block would stay zero for ever. Let ``_check_zero_init`` return at once, and
+#    ``tests/properties/test_depth.py::test_a_block_that_cannot_start_at_zero_and_leave_it_is_refused`` fails.
