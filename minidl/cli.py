@@ -6,8 +6,8 @@
     minidl exercise    list, start and check the exercises of a course
     minidl doctor      what this machine offers, and how to get the rest
 
-Exit codes: 0 done, 1 the loss diverged, a check failed or an exercise is not solved, 2 wrong arguments or missing files,
-130 interrupted by Ctrl-C.
+Exit codes: 0 done, 1 the loss diverged, a check failed or an exercise is not solved, 2 wrong arguments or missing
+files, 130 interrupted by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -218,8 +218,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="minidl",
         description="Train deep networks and see what happens inside.",
-        epilog="Exit codes: 0 done, 1 the loss diverged, a check failed or an exercise is not solved, 2 wrong arguments "
-        "or missing files, 130 interrupted.",
+        epilog="Exit codes: 0 done, 1 the loss diverged, a check failed or an exercise is not solved, 2 wrong "
+        "arguments or missing files, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"minidl {dl.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
