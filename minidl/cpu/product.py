@@ -91,8 +91,9 @@ def _panel(a, a_row, a_k, b, b_at, b_k, start, start_row, c, c_row, column, colu
 def _copy_panel(b, row_length, depth, column, columns, panel, width):
     """panel[k, j] = B[k, column + j]."""
     for k in range(depth):
-        for j in range(columns):
-            panel[k * width + j] = b[k * row_length + column + j]
+        source, target = b[k * row_length + column :], panel[k * width :]
+        for j in range(columns):  # of two slices, whose indices are positive: a vector loop
+            target[j] = source[j]
 
 
 @jit
@@ -103,8 +104,11 @@ def _transpose_panel(b, row, depth, columns, panel, width):
     for j in range(0, whole_rows, lanes):
         for k in range(0, whole_depth, lanes):
             transpose_block(b, (row + j) * depth + k, depth, panel, k * width + j, width)
-    for j in range(columns):
-        for k in range(whole_depth if j < whole_rows else 0, depth):
+    for k in range(whole_depth, depth):
+        for j in range(whole_rows):
+            panel[k * width + j] = b[(row + j) * depth + k]
+    for j in range(whole_rows, columns):
+        for k in range(depth):
             panel[k * width + j] = b[(row + j) * depth + k]
 
 
@@ -143,6 +147,22 @@ def _product_with_transposed(a, b, start, c, depth, top, bottom, left, right):
         _panel(a, depth, 1, panel, 0, width, start, 0, c, c_row, j, count, top, bottom, depth)
 
 
+@jit
+def _product_of_transposed(a, b, start, c, depth, top, bottom, left, right):
+    """The rows top:bottom and the columns left:right of C = start + Aᵀ B."""
+    _product(a, 1, a.shape[1], b, start, c, depth, top, bottom, left, right)
+
+
+@jit
+def _narrow_product_of_transposed(a, b, start, c, depth, top, bottom, left, right):
+    """The rows top:bottom of C = Aᵀ B as the columns of Bᵀ A, where C is narrower than a vector."""
+    transposed = np.empty((c.shape[1], c.shape[0]), c.dtype)
+    _product(b, 1, b.shape[1], a, start, transposed, depth, 0, c.shape[1], top, bottom)
+    for i in range(top, bottom):
+        for j in range(c.shape[1]):
+            c[i, j] = transposed[j, i]
+
+
 @jit_in_any_order
 def _dots(a, b, c):
     """C = A Bᵀ by scalar products of rows: for few rows of A, faster than to transpose B first."""
@@ -168,7 +188,9 @@ def product_of_transposed(a, b, c):
     if BLAS:
         blas.product(a.T, b, c)
     else:
-        _share(_product, (a, 1, a.shape[1], b, _zeros(c.shape[1], c.dtype)), c, a.shape[0])
+        narrow = c.shape[1] * c.itemsize < VECTOR_BYTES
+        function = _narrow_product_of_transposed if narrow else _product_of_transposed
+        _share(function, (a, b, _zeros(max(c.shape), c.dtype)), c, a.shape[0])
 
 
 def product_with_transposed(a, b, c):

@@ -6,13 +6,18 @@ between two products; waking one takes about 10 µs, so only what takes much lon
 
 from __future__ import annotations
 
+import itertools
 import os
-import queue
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from minidl import checks
+from minidl.cpu.waiting import PATIENCE, wait_for
+
+GIVEN, DONE = 0, 8
 
 
 def _count() -> int:
@@ -26,22 +31,56 @@ def _count() -> int:
 
 
 class _Worker:
-    """A thread that calls what it is given, one call at a time."""
+    """A thread that calls what it is given, one call at a time.
+
+    Both sides look at a counter for a while before they sleep: what is handed over, and what is done. The global lock
+    stands between "nothing has come" and "I sleep", so nobody sleeps through a call.
+    """
 
     def __init__(self) -> None:
-        self.calls: queue.SimpleQueue = queue.SimpleQueue()
+        self.counters = np.zeros(16, np.int64)  # what was given, and in another cache line what was done
+        self.asleep = {GIVEN: False, DONE: False}
+        self.alarm = {GIVEN: threading.Semaphore(0), DONE: threading.Semaphore(0)}
+        self.call: tuple[Callable, Sequence[Any]] | None = None
+        self.error: BaseException | None = None
         threading.Thread(target=self._work, name="minidl", daemon=True).start()
 
+    def give(self, function: Callable, arguments: Sequence[Any]) -> None:
+        self.call = function, arguments
+        self._count(GIVEN)
+
+    def result(self) -> BaseException | None:
+        """Wait until the call is done; returns what it raised."""
+        self._wait(DONE, self.counters[GIVEN])
+        error, self.error = self.error, None
+        return error
+
     def _work(self) -> None:
-        while True:
-            function, arguments, done = self.calls.get()
-            error = None
+        for number in itertools.count(1):
+            self._wait(GIVEN, number)
+            function, arguments = self.call or (None, ())
+            assert function is not None
             try:
                 function(*arguments)
             except BaseException as raised:  # the thread that asked shall see it
-                error = raised
-            done.put(error)
+                self.error = raised
+            self.call = None
             del function, arguments  # or the arrays would live until the next call
+            self._count(DONE)
+
+    def _count(self, what: int) -> None:
+        self.counters[what] += 1
+        if self.asleep[what]:
+            self.asleep[what] = False
+            self.alarm[what].release()
+
+    def _wait(self, what: int, number: int) -> None:
+        if wait_for(self.counters, what, number, PATIENCE):
+            return
+        while self.counters[what] < number:
+            self.asleep[what] = True
+            if self.counters[what] < number:
+                self.alarm[what].acquire()
 
 
 _thread_count = _count()
@@ -60,7 +99,7 @@ def set_thread_count(count: int) -> None:
     _thread_count = checks.integer("count", count)
 
 
-def run(function: Callable, calls: Sequence[tuple[Any, ...]]) -> None:
+def run(function: Callable, calls: Sequence[Sequence[Any]]) -> None:
     """function(*arguments) for each entry of `calls`, side by side; returns when all are done."""
     first, *others = calls
     if not others:
@@ -69,13 +108,13 @@ def run(function: Callable, calls: Sequence[tuple[Any, ...]]) -> None:
     with _lock:  # one caller at a time has the workers
         while len(_workers) < len(others):
             _workers.append(_Worker())
-        done: queue.SimpleQueue = queue.SimpleQueue()
-        for worker, arguments in zip(_workers, others, strict=False):
-            worker.calls.put((function, arguments, done))
+        busy = _workers[: len(others)]
+        for worker, arguments in zip(busy, others, strict=True):
+            worker.give(function, arguments)
         try:
             function(*first)
         finally:
-            errors = [done.get() for _ in others]
+            errors = [worker.result() for worker in busy]
     for error in errors:
         if error is not None:
             raise error

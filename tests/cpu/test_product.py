@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import json
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
 
 from minidl.cpu import microkernel, product, threads
 from minidl.cpu.microkernel import PANEL, VECTOR_BYTES, block_rows
+from minidl.cpu.waiting import wait_for
 
 DTYPES = [np.float32, np.float64]
 FORMS = ["a b", "a b + row", "aᵀ b", "a bᵀ"]
@@ -143,6 +147,36 @@ def test_each_call_is_made_once():
     calls = []
     threads.run(lambda number: calls.append(number), [(number,) for number in range(5)])
     assert sorted(calls) == list(range(5))
+
+
+def test_workers_and_callers_that_fell_asleep_wake_up():
+    naps = [0.0, 0.02, 0.0, 0.001, 0.02, 0.0]  # longer than anybody looks at a counter without sleeping
+    done = []
+    for here, there in itertools.product(naps, naps):
+        threads.run(lambda nap, name: (time.sleep(nap), done.append(name)), [(here, "here"), (there, "there")])
+        time.sleep(here)
+        assert sorted(done) == ["here", "there"]
+        done.clear()
+
+
+def test_many_calls_from_many_threads_are_all_made():
+    done = collections.Counter()
+
+    def use(name):
+        for i in range(200):
+            threads.run(lambda part, i=i: done.update([(name, i, part)]), [(0,), (1,), (2,)])
+
+    callers = [threading.Thread(target=use, args=(name,)) for name in "abc"]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert len(done) == 3 * 200 * 3 and set(done.values()) == {1}
+
+
+@pytest.mark.parametrize("patience, flag, expected", [(3, 1, True), (3, 2, True), (3, 0, False), (0, 1, False)])
+def test_waiting_ends_at_the_value_or_when_patience_does(patience, flag, expected):
+    assert wait_for(np.array([0, flag]), 1, 1, patience) is expected
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, "2", None, True])
