@@ -1,0 +1,43 @@
+"""Runs a tutorial once for all of its tests: without a display, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pytest
+
+TUTORIALS = Path(__file__).parent.parent.parent / "tutorials"
+NAMESPACES: dict[str, dict[str, Any]] = {}
+
+
+def run(name: str, folder: Path) -> dict[str, Any]:
+    """What the tutorial leaves behind: its names, and under "figures_written" the figures that it saved."""
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        namespace = runpy.run_path(str(TUTORIALS / f"{name}.py"), run_name="__main__")
+        namespace["figures_written"] = sorted(Path("runs/tutorials").resolve().glob("*.png"))
+    finally:
+        plt.close("all")
+        os.chdir(before)
+    return namespace
+
+
+@pytest.fixture(scope="session")
+def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+    """A function from the name of a tutorial, such as "01_first_network", to what it leaves behind."""
+
+    def once(name: str) -> dict[str, Any]:
+        if name not in NAMESPACES:
+            NAMESPACES[name] = run(name, tmp_path_factory.mktemp(name))
+        return NAMESPACES[name]
+
+    return once
