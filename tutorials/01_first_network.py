@@ -134,8 +134,8 @@ claims.append(("mini-batch SGD loop", "largest difference between fit and the fo
 #    \frac{\partial L}{\partial W^l} = h^{l-1} (\delta^l)^\top .
 #
 # That is for one sample, as a column. minidl has a sample in each *row* and the weights as (inputs, outputs), so the
-# products change sides: :math:`\delta^{l+1} W^\top`, and :math:`h^\top \delta` sums over the batch. For the softmax with
-# cross-entropy the first :math:`\delta` has a short form: probabilities minus one-hot labels, over the batch size.
+# products change sides: :math:`\delta^{l+1} W^\top`, and :math:`h^\top \delta` sums over the batch. For the softmax
+# with cross-entropy the first :math:`\delta` has a short form: probabilities minus one-hot labels, over the batch size.
 
 checked = network("float64")
 first, relu, second = checked.layers
