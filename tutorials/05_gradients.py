@@ -190,7 +190,7 @@ def descend(gain, clip=None, steps=60):
 
 runs = {
     "He, g = √2": descend(np.sqrt(2)),
-    "g = 1.8": descend(1.8),
+    "g = 2.0": descend(2.0),
     "g = 2.2": descend(2.2),
     "g = 2.2, clipped": descend(2.2, clip=dl.ClipNorm(1.0)),
 }
@@ -216,7 +216,7 @@ figure.savefig(figures / "05_gradients_exploding.png")
 
 claims += [
     ("exploding gradients", "first gradient, g = 2.2 over He", None, runs["g = 2.2"][1][0] / runs["He, g = √2"][1][0]),
-    ("exploding gradients", "oscillation: share of steps upward, g = 1.8", None, upward["g = 1.8"]),
+    ("exploding gradients", "oscillation: share of steps upward, g = 2.0", None, upward["g = 2.0"]),
     ("exploding gradients", "steps until the loss is NaN, g = 2.2", None, len(runs["g = 2.2"][0]) - 1),
     ("exploding gradients", "last loss with clipping, g = 2.2", None, runs["g = 2.2, clipped"][0][-1]),
 ]

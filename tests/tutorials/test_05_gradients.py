@@ -52,7 +52,7 @@ def test_other_activations_have_no_such_gap(names):
 
 def test_large_weights_oscillate_and_overflow(names):
     runs, upward = names["runs"], names["upward"]
-    assert upward["He, g = √2"] < 0.1 < upward["g = 1.8"]
+    assert upward["He, g = √2"] < 0.1 < upward["g = 2.0"]
     losses, norms = runs["g = 2.2"]
     assert 3 <= len(losses) < 15 and math.isnan(losses[-1]) and norms.max() > 1e4
     assert norms[0] > 10 * runs["He, g = √2"][1][0]
