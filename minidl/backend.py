@@ -62,7 +62,7 @@ class Backend:
 
     def wrap(self, array: np.ndarray) -> Any:
         """`array` as this backend's operations take it: itself where that is possible, else a copy."""
-        return np.require(array, requirements=["C", "A", "W"])
+        return array if array.flags.carray else np.require(array, requirements=["C", "A", "W"])
 
     def copy_into(self, target: Any, values: np.ndarray) -> None:
         """Overwrite an array of this backend with NumPy values of the same shape."""

@@ -147,6 +147,8 @@ def labels(argument: str, value: Any, rows: int, classes: int | None = None) -> 
     if array.shape != (rows,):
         raise ValueError(f"{argument} got shape {array.shape}; expected ({rows},), one label for each row of x")
     limit = classes if classes is not None else 2**63
+    if array.dtype == np.int64 and array.size and array.view(np.uint64).max() < limit:  # a negative one is huge there
+        return np.ascontiguousarray(array)
     wrong = (array < 0) | (array > limit - 1)
     if wrong.any():
         index = int(np.argmax(wrong))

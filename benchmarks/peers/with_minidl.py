@@ -1,4 +1,4 @@
-"""minidl: the four lines of a step, and `fit`."""
+"""minidl: a recorded step, the four lines of a step, and `fit`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def optimizer(problem: Problem) -> dl.Optimizer:
     return dl.Momentum(problem.rate) if problem.optimizer == "momentum" else dl.Adam(problem.rate)
 
 
-class Peer:
+class ByHand:
+    """The four lines of a step."""
+
     def __init__(self, problem: Problem):
         self._model, self._loss, self._optimizer = network(problem), dl.SoftmaxCrossEntropy(), optimizer(problem)
         self._parameters = self._model.parameters()
@@ -52,8 +54,23 @@ class Peer:
         return [parameter.value.copy() for parameter in self._parameters]
 
 
+class Recorded:
+    """A step that is recorded and replayed, as others compile theirs."""
+
+    def __init__(self, problem: Problem):
+        self._step = dl.TrainingStep(network(problem), dl.SoftmaxCrossEntropy(), optimizer(problem), graph=True)
+        self._batches = cycle(problem.batches())
+
+    def run(self, steps: int) -> None:
+        for x, labels in islice(self._batches, steps):
+            self._step(x, labels)
+
+    def parameters(self) -> list[np.ndarray]:
+        return [parameter.value.copy() for parameter in self._step.parameters]
+
+
 def peers(problem: Problem) -> dict[str, Any]:
-    return {"minidl": Peer(problem)}
+    return {"minidl": Recorded(problem), "minidl by hand": ByHand(problem)}
 
 
 class Epochs:
@@ -64,7 +81,7 @@ class Epochs:
     def run(self, epochs: int) -> None:
         dl.fit(
             self._model, self._data, loss=self._loss, optimizer=self._optimizer, epochs=epochs, batch_size=self._batch,
-            progress=False,
+            graph=True, progress=False,
         )  # fmt: skip
 
     def accuracy(self) -> float:
