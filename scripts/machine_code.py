@@ -21,6 +21,11 @@ class Figures(NamedTuple):
     loop: int  # instructions of the inner loop; 0 if the kernel has none
     fma: int  # how many of these are fused multiply-adds
 
+    @property
+    def fma_share(self) -> int:
+        """The share of fused multiply-adds in the inner loop, in percent."""
+        return round(100 * self.fma / self.loop) if self.loop else 0
+
 
 class Instruction(NamedTuple):
     """One line of machine code: "@P0 BRA `(.L_x_2)" is a branch to ".L_x_2" under a condition."""

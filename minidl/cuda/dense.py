@@ -4,46 +4,65 @@ The products are the rung "128-bit loads" of `minidl/cuda/ladder` with what a la
 transposed, a bias is added on the way out, and the tiles come in three sizes. 256 threads compute a square tile of C:
 
     fetch     each thread reads four elements of either factor into registers, one step ahead of their use
-    keep      it stores them to shared memory, along k from top to bottom whichever factor is transposed
+    keep      it stores them to shared memory, with k from top to bottom whichever factor is transposed
     multiply  each thread multiplies a column of four or eight elements by a row of as many, for each k
     write     the sums go through shared memory, where the slices are added, to C
 
-A batch of 128 rows has too few large tiles for a GPU of 100 and more multiprocessors. So there are small tiles, in which
-the threads form slices that share the inner dimension: slice s takes every step's s-th part of it, and the partial sums
-are added in the order of s. That order is fixed, so the same input gives the same bits.
-"""
+A batch of 128 rows has too few large tiles for a GPU with more than a hundred multiprocessors. So there are small
+tiles, in which the threads form slices that share the inner dimension: slice s takes the s-th part of every step, and
+the partial sums are added in the order of s. That order is fixed, so the same input gives the same bits.
+
+Large float32 products can go to the tensor cores (compute capability 8.0), which is never done unasked.
+MINIDL_TF32=tf32 rounds the factors to 10 bits of mantissa, a relative error up to 1e-3 in each product;
+MINIDL_TF32=3xtf32 takes three products for one and is about as accurate as float32, but a factor that is infinite
+gives NaN. `tensor_cores.py` of the ladder says why."""
 
 from __future__ import annotations
 
 import math
+import os
 from typing import NamedTuple
 
 from numba import cuda
 
+from minidl import checks
 from minidl.cuda.edges import get_four
+from minidl.cuda.ladder import tensor_cores
 from minidl.cuda.ptx import aligned, load_four, store_four
 from minidl.cuda.reduce import BLOCK, COLUMNS, ROWS, block_column_total, one_block_for_32_columns
 from minidl.scalar.constants import ZERO
 
-THREADS = 256
+TF32 = checks.one_of("MINIDL_TF32", os.environ.get("MINIDL_TF32", "off"), ["off", "tf32", "3xtf32"])
+ENOUGH_BLOCKS = 64  # half of the multiprocessors of an H200: with smaller tiles more is loaded than the others gain
 PADDING = 4  # columns added to a tile that is written transposed, so that the lanes of a warp use different banks
+
+
+class Way(NamedTuple):
+    """How a product is divided among blocks."""
+
+    extent: int  # rows and columns of C that a block computes
+    threads: int
+    dtypes: tuple[str, ...] = ("float32", "float64")
+    capability: tuple[int, int] = (7, 5)  # the lowest compute capability
 
 
 class Tiling(NamedTuple):
     """How the threads of a block share its work."""
 
-    extent: int  # rows and columns of C that a block computes
     side: int  # rows and columns of C that a thread computes, in groups of four
     slices: int  # groups of threads that share the inner dimension
     depth: int  # of the inner dimension, what is in shared memory at a time: four elements for each thread
 
 
-TILINGS = {
-    "large": Tiling(extent=128, side=8, slices=1, depth=8),
-    "small": Tiling(extent=32, side=4, slices=4, depth=32),
-    "tiny": Tiling(extent=16, side=4, slices=16, depth=64),
+WAYS = {
+    "large": Way(128, 256, dtypes=("float32",)),  # 64 sums of float64 leave a thread no registers
+    "small": Way(32, 256),
+    "tiny": Way(16, 256),
+    "tf32": Way(64, 128, dtypes=("float32",), capability=(8, 0)),
+    "3xtf32": Way(64, 128, dtypes=("float32",), capability=(8, 0)),
 }
-ENOUGH_BLOCKS = 64  # half of the multiprocessors of an H200: smaller tiles would then load more than they gain
+TILINGS = {"large": Tiling(8, 1, 8), "small": Tiling(4, 4, 32), "tiny": Tiling(4, 16, 64)}
+MULTIPLY_ADD = {"tf32": tensor_cores.multiply_add_once, "3xtf32": tensor_cores.multiply_add_thrice}
 
 
 def _straight(extent):
@@ -93,8 +112,8 @@ def _bias(total, bias, column):
     return total + bias[column]
 
 
-def _product_kernel(tiling, load_a, load_b, finish=_no_bias):
-    extent, side, slices, depth = tiling
+def _tiled(way, load_a, load_b, finish):
+    (extent, threads, *_), (side, slices, depth) = WAYS[way], TILINGS[way]
     fetch_a, keep_a, pitch_a = load_a(extent)
     fetch_b, keep_b, pitch_b = load_b(extent)
     groups = side // 4  # a thread's rows are groups of four, `stride` apart, and so are its columns
@@ -134,9 +153,9 @@ def _product_kernel(tiling, load_a, load_b, finish=_no_bias):
             # The next step's elements are on their way while this one's are multiplied.
             four_a, four_b = fetch_a(a, top, k + depth, wide_a), fetch_b(b, left, k + depth, wide_b)
             if mine and k + my_slice * part < inner:
-                for i in range(part):
-                    fragment(tile_a, my_slice * part + i, 4 * ty, column_of_a)
-                    fragment(tile_b, my_slice * part + i, 4 * tx, row_of_b)
+                for at in range(my_slice * part, (my_slice + 1) * part):
+                    fragment(tile_a, at, 4 * ty, column_of_a)
+                    fragment(tile_b, at, 4 * tx, row_of_b)
                     for i in range(side):
                         for j in range(side):
                             sums[i, j] += column_of_a[i] * row_of_b[j]
@@ -149,7 +168,7 @@ def _product_kernel(tiling, load_a, load_b, finish=_no_bias):
                 store_four(partial, (my_slice, ty, g * stride + 4 * tx), four)
             cuda.syncthreads()
             if left + x < c.shape[1]:
-                for y in range(t // extent, across, THREADS // extent):
+                for y in range(t // extent, across, threads // extent):
                     row = top + i // 4 * stride + 4 * y + i % 4
                     if row < c.shape[0]:
                         total = partial[0, y, x]
@@ -161,15 +180,28 @@ def _product_kernel(tiling, load_a, load_b, finish=_no_bias):
     return product
 
 
-def _products(load_a, load_b, finish=_no_bias):
-    """A kernel for each size of tiles."""
-    return {size: _product_kernel(tiling, load_a, load_b, finish) for size, tiling in TILINGS.items()}
+def _on_tensor_cores(way, factor_a, factor_b, finish):
+    compute = tensor_cores.block_of_products(MULTIPLY_ADD[way], factor_a, factor_b, finish)
+
+    @cuda.jit
+    def product(a, b, inner, bias, c):
+        compute(a, b, inner, bias, c)
+
+    return product
 
 
-FORWARD = _products(_transposed, _straight)  # C = A B
-FORWARD_WITH_BIAS = _products(_transposed, _straight, _bias)  # C = A B, plus a row
-BACKWARD_INPUT = _products(_transposed, _transposed)  # C = A Bᵀ
-BACKWARD_WEIGHT = _products(_straight, _straight)  # C = Aᵀ B
+def _ways(along_a, along_b, finish=_no_bias):
+    """A kernel for each way. `along_a` and `along_b` say whether k runs along the rows of a factor."""
+    loads = [_transposed if along else _straight for along in (along_a, along_b)]
+    factors = [tensor_cores.along() if along else tensor_cores.across() for along in (along_a, along_b)]
+    kernels = {way: _tiled(way, *loads, finish) for way in TILINGS}
+    return kernels | {way: _on_tensor_cores(way, *factors, finish) for way in MULTIPLY_ADD}
+
+
+FORWARD = _ways(True, False)  # C = A B
+FORWARD_WITH_BIAS = _ways(True, False, _bias)  # C = A B, and a row added to each
+BACKWARD_INPUT = _ways(True, True)  # C = A Bᵀ
+BACKWARD_WEIGHT = _ways(False, False)  # C = Aᵀ B
 
 
 @cuda.jit
@@ -185,23 +217,23 @@ def column_sums_kernel(x, sums):
         sums[column] = total
 
 
-def _grid(size, c):
+def _grid(way, c):
     rows, columns = c.shape
-    extent = TILINGS[size].extent
+    extent = WAYS[way].extent
     return (-(-columns // extent), -(-rows // extent))
 
 
-def size_of_tiles(c):
-    """The largest tiles of which there are enough to occupy a GPU; the large ones have no room for float64."""
-    for size in ("large", "small"):
-        if math.prod(_grid(size, c)) >= ENOUGH_BLOCKS and (size == "small" or c.dtype.itemsize == 4):
-            return size
-    return "tiny"
+def way_for(c):
+    """The way with the largest tiles of which there are enough to occupy a GPU."""
+    large = "large" if TF32 == "off" else TF32
+    if c.dtype.itemsize == 4 and math.prod(_grid(large, c)) >= ENOUGH_BLOCKS:
+        return large
+    return "small" if math.prod(_grid("small", c)) >= ENOUGH_BLOCKS else "tiny"
 
 
 def _launch_product(launch, kernels, a, b, inner, bias, c):
-    size = size_of_tiles(c)
-    launch(kernels[size], _grid(size, c), THREADS, a, b, inner, bias, c)
+    way = way_for(c)
+    launch(kernels[way], _grid(way, c), (WAYS[way].threads,), a, b, inner, bias, c)
 
 
 def dense_forward(launch, x, weight, bias, y):

@@ -1,5 +1,6 @@
-"""Instructions of the GPU that Numba has no Python for: 128-bit memory accesses, copies that nobody waits for, and tensor
-cores. Each is a small `@intrinsic` that emits LLVM or PTX, NVIDIA's assembly language.
+"""Instructions of the GPU that Numba has no Python for: 128-bit accesses, copies that nobody waits for, tensor cores.
+
+Each is a small `@intrinsic` that emits LLVM's instructions or PTX, NVIDIA's assembly language.
 
 What an instruction does is written a second time in `minidl/emulator/instructions.py`, in Python and under the same
 name; that is what the emulator runs. Source: PTX ISA 8.5, sections "ld", "cp.async", "cvt" and "mma.sync.m16n8k8".
@@ -23,7 +24,7 @@ TF32_BITS = 0xFFFFE000  # sign, exponent and the 10 leading bits of the mantissa
 
 def instruction(define: Callable) -> Any:
     """An intrinsic that the emulator knows too: its device has a method of the same name."""
-    made = intrinsic(prefer_literal=True)(define)
+    made: Any = intrinsic(prefer_literal=True)(define)
     made.emulated = define.__name__
     return made
 

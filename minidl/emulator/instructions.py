@@ -15,7 +15,7 @@ import numpy as np
 from minidl.emulator.errors import EmulatorError, source_line
 
 VECTOR_BYTES = 16
-ALL_LANES = 0xFFFFFFFF
+WARP, ALL_LANES = 32, 0xFFFFFFFF
 TF32_BITS = 0xFFFFE000  # sign, exponent and the 10 leading bits of the mantissa
 HALF_OF_THE_LAST_BIT = 0x1000
 
@@ -94,7 +94,7 @@ class Instructions:
     def multiply_add_tf32(self, a: tuple[Any, ...], b: tuple[Any, ...], c: tuple[Any, ...]) -> tuple[Any, ...]:
         lanes = self._exchange("multiply_add_tf32", ALL_LANES, (a, b, c))
         if self._observer is not None:
-            self._observer.operations(2 * 16 * 8 * 8 // len(lanes))
+            self._observer.operations(2 * 16 * 8 * 8 // WARP)
         lane = self.laneid  # type: ignore[attr-defined]
         if "result" not in lanes:  # the first lane to go on works for all
             lanes["result"] = _tensor_core(*zip(*lanes.values(), strict=True))

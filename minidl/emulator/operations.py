@@ -1,7 +1,7 @@
 """Floating-point numbers that count what is done with them.
 
-In a traced launch every element that a kernel reads, and every floating-point argument, is a number of a type made here.
-So is every result that comes from such a number, and each of these counts as one operation:
+In a traced launch every element that a kernel reads, and every floating-point argument, has a type that is made here.
+So has every result that comes from such a number, and each of these counts as one operation:
 
     + - * / // % **       between floating-point numbers, or one of them and an integer
     functions of `math`   sqrt, exp, ... whatever they cost
@@ -110,6 +110,11 @@ def counting(kind: type, observer: Any) -> type:
     return type(f"counting {kind.__name__}", (Counting,), {"__slots__": (), "observer": observer, "kind": kind})
 
 
-def converted(kind: type) -> Callable[[Any], Any]:
-    """`float32` or `float64` as kernels call it: a number that counts still does so afterwards."""
-    return lambda x: x.observer.number(np.dtype(kind))(x) if isinstance(x, Counting) else kind(x)
+class Conversion:
+    """`float32` or `float64` as kernels see it: a conversion after which a number still counts, and a dtype by name."""
+
+    def __init__(self, kind: type):
+        self.kind, self.name = kind, kind.__name__
+
+    def __call__(self, x: Any) -> Any:
+        return x.observer.number(np.dtype(self.kind))(x) if isinstance(x, Counting) else self.kind(x)

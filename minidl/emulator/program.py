@@ -19,7 +19,7 @@ import numpy as np
 from numba.core.extending import _Intrinsic
 
 from minidl.emulator.errors import EmulatorError
-from minidl.emulator.operations import Counting, converted
+from minidl.emulator.operations import Conversion, Counting
 
 # What makes a thread wait for others; a kernel that names none of these runs as plain function calls.
 RENDEZVOUS = {"syncthreads", "syncwarp", "ballot_sync", "all_sync", "any_sync"}
@@ -89,7 +89,7 @@ class Program:
         if isinstance(value, np.ndarray):
             return self._device.as_seen(name, value)
         if isinstance(value, numba.types.Float):
-            return converted(getattr(np, value.name))
+            return Conversion(getattr(np, value.name))
         if isinstance(value, numba.types.Number):  # uint32(x) in a kernel; NumPy's is the same and ten times as fast
             return getattr(np, value.name)
         if _is_cuda_function(value):

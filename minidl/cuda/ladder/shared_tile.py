@@ -1,9 +1,9 @@
 """Rung 3: a block shares what it loads.
 
-The 1024 threads of a block compute a tile of 32 × 32 elements, and walk along k in steps of 32. In each step every thread
-copies one element of A and one of B to shared memory; then each multiplies a row of one tile by a column of the other. An
-element that was loaded from global memory serves 32 threads: 1/16 of a load for each multiply-add. From shared memory
-there are still two, and now these decide.
+The 1024 threads of a block compute a tile of 32 × 32 elements, and walk along k in steps of 32. In each step every
+thread copies one element of A and one of B to shared memory; then each multiplies a row of one tile by a column of the
+other. An element that was loaded from global memory serves 32 threads: 1/16 of a load for each multiply-add. From
+shared memory there are still two, and now these decide.
 
 Two barriers in each step: nobody multiplies before all have loaded, and nobody loads before all have multiplied.
 

@@ -1,22 +1,23 @@
 """Rung 7: tensor cores.
 
-A tensor core multiplies a 16 × 8 matrix by an 8 × 8 one with one instruction of a warp: 1024 multiply-adds where an FMA of
-a warp does 32. A lane has four numbers of A, two of B and four of C (`ptx.multiply_add_tf32` says which). A block of four
-warps computes 64 × 64, each warp 32 × 32 in 2 × 4 such products, with the copies of rung 6.
+A tensor core multiplies a 16 × 8 matrix by an 8 × 8 one with one instruction of a warp: 1024 multiply-adds where an
+FMA of a warp does 32. A lane has four numbers of A, two of B and four of C (`ptx.multiply_add_tf32` says which). A
+block of four warps computes 64 × 64, each warp 32 × 32 in 2 × 4 such products, with the copies of rung 6.
 
 The price: of each factor the tensor core takes 10 bits of mantissa instead of 23, tf32. The sums are float32.
 
     tf32     both factors are rounded: the relative error of a product is up to 2⁻¹¹ + 2⁻¹¹, about 1e-3
-    3xTF32   each factor is split into its leading 11 bits and the next 11: a = a₁ + a₂ + rest, and a b is a₁ b₁ + a₁ b₂ +
-             a₂ b₁ up to 2⁻²² of it. Tensor cores cut off what does not fit when they add, so after every 16 of k their sum
-             is added to one in ordinary float32 and begins again at zero. That is as accurate as float32 arithmetic.
-             Numbers beyond 3.4e38, and infinities, give NaN: their second part is ∞ - ∞.
+    3xTF32   each factor is split into its leading 11 bits and the next 11: a = a₁ + a₂ + rest, and a b is a₁ b₁ +
+             a₁ b₂ + a₂ b₁ up to about 2⁻²² of it. Tensor cores cut off what does not fit when they add, so after every
+             16 of k their sum is added to one in ordinary float32 and begins again at zero. For a few products that is
+             half as accurate as float32 arithmetic, for hundreds more accurate. Numbers beyond 3.4e38, and infinities,
+             give NaN: their second part is ∞ - ∞.
 
 Ootomo & Yokota 2022, Recovering single precision accuracy from tensor cores.
 
-Banks: the lanes read 8 rows by 4 numbers of k. Rows of 16 + 4 numbers begin in banks 0, 20, 8, 28, ..., and rows of 64 + 8
-in 0, 8, 16, 24, so that the 32 numbers lie in 32 banks. A transposed factor changes how a tile lies, and nothing else.
-"""
+Banks: the lanes read 8 rows by 4 numbers of k. Rows of 16 + 4 numbers begin in banks 0, 20, 8, 28, ..., and rows of 64
++ 8 in 0, 8, 16, 24, so that the 32 numbers lie in 32 banks. A transposed factor changes how a tile lies, and nothing
+else."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
 """Rung 5: four numbers with one instruction.
 
-A thread can read or write 128 bits at once. The same numbers move, with a quarter of the instructions: 4 loads from shared
-memory for 64 multiply-adds instead of 16. That leaves more of the instructions to the arithmetic.
+A thread can read or write 128 bits at once. The same numbers move, with a quarter of the instructions: 4 loads from
+shared memory for 64 multiply-adds instead of 16. That leaves more of the instructions to the arithmetic.
 
-Four numbers must lie side by side and begin at a multiple of 16 bytes. In global memory that depends on the matrix; where
-its rows are not aligned, and at its edges, single elements are read. In shared memory a thread wants four rows of A, so
-tile_a is stored transposed: k from top to bottom. Storing it that way is a walk down columns; its padding of 4 puts what
-two neighbouring lanes write, 4 rows apart, 16 banks apart. The product kernels of `minidl/cuda/dense.py` are this rung.
-"""
+Four numbers must lie side by side and begin at a multiple of 16 bytes. In global memory that depends on the matrix;
+where its rows are not aligned, and at its edges, single elements are read. In shared memory a thread wants four rows
+of A, so tile_a is stored transposed: k from top to bottom. Storing it that way is a walk down columns; its padding of
+4 puts what two neighbouring lanes write, 4 rows apart, 16 banks apart. The product kernels of `minidl/cuda/dense.py`
+are this rung."""
 
 from __future__ import annotations
 
