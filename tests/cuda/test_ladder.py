@@ -119,7 +119,8 @@ def test_3xtf32_is_as_accurate_as_float32_and_tf32_is_not(rng, depth):
     a, b = (rng.uniform(1, 2, shape).astype(np.float32) for shape in ((16, depth), (depth, 8)))
     float32, tf32, three = (worst_error(name, a, b) for name in ("coalesced", "tf32", "3xTF32"))
     assert three < max(2 * float32, 4e-7)
-    assert 1e-5 < tf32 < 1e-3
+    # Rounding errors of either sign average out; those of numbers that are cut off would not.
+    assert 1e-6 < tf32 < 2e-3 / math.sqrt(depth)
 
 
 # Planted faults -------------------------------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ FAULTS = {
     "threads outside the result leave before the barriers":
         (dense, FIRST_FETCH, "        if not mine:\n            return\n" + FIRST_FETCH, "dense_forward", BarrierError),
     "two rows of the transposed tile change places":
-        (dense, "tile[k, i], tile[k + 1, i]", "tile[k + 1, i], tile[k, i]", "dense_backward_input", WRONG),
+        (dense, "tile[k, i], tile[k + 1, i]", "tile[k + 1, i], tile[k, i]", "dense_forward", WRONG),
     "the grid is rounded down":
         (dense, "-(-columns // extent)", "columns // extent", "dense_forward", WRONG),
     # Column sums.
