@@ -146,7 +146,7 @@ class _Preflight:
         model = self.model
         copy = build_layer(model.description(), layer_classes(type(inner) for inner in model.walk()))
         assert isinstance(copy, Sequential)
-        copy.settle(replace(Place.of("cpu", model.streams.seed, str(model.dtype)), penalty=penalty))
+        copy.settle_at_top(replace(Place.of("cpu", model.streams.seed, str(model.dtype)), penalty=penalty))
         copy.restore(model.snapshot())
         return copy
 

@@ -155,7 +155,11 @@ class Layer(Described):
 
     def build(self, backend: str = "auto", seed: int = 0, dtype: str = "float32") -> Layer:
         """Give a layer that stands alone its backend, seed and dtype. A `Sequential` does this for its layers."""
-        self.settle(Place.of(backend, seed, dtype))
+        return self.settle_at_top(Place.of(backend, seed, dtype))
+
+    def settle_at_top(self, place: Place) -> Layer:
+        """Take a place inside no other layer, and make room for all parameters."""
+        self.settle(place)
         make_room(self.parameters())
         return self
 
