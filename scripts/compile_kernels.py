@@ -15,8 +15,9 @@ Errors, besides what the compiler refuses:
     limits       more registers or shared memory than a block of that launch can have
     difference   figures other than those in scripts/expected_kernels.json; with another compiler than the one it was
                  written with, they are only reported
+    ladder       a docs/ladder.md that is not what those figures and the emulator's trace of each rung give
 
-The option --accept makes the new figures the expected ones and writes docs/kernels.md.
+The option --accept makes the new figures the expected ones and writes docs/kernels.md and docs/ladder.md.
 
 Exits with 0 if all is well, 1 if not, and 2 if the compiler is not installed.
 """
@@ -44,11 +45,15 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import numba
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that this file can be run from anywhere
 
 import minidl.cuda
-from scripts import expected_kernels, machine_code
+from minidl.cuda import dense
+from minidl.cuda.ladder import RUNGS
+from minidl.files import write_whole
+from scripts import expected_kernels, ladder_page, machine_code
 from scripts.expected_kernels import Expected, Version
 from scripts.kernel_examples import examples
 from scripts.machine_code import Figures
@@ -64,6 +69,7 @@ class Launch(NamedTuple):
     kernel: Any
     types: tuple[Any, ...]
     threads: int
+    capability: tuple[int, int] = (0, 0)  # the lowest that it can be compiled for
 
 
 class Compiled(NamedTuple):
@@ -128,23 +134,45 @@ def _kernels_in(names: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def launched_kernels(dtype: str) -> list[Launch]:
-    """Each kernel that the operations launch, once for each list of types. Raises LookupError without an example."""
-    blocks: dict[tuple[Any, tuple[Any, ...]], int] = {}
+    """Each kernel that the operations launch, once for each list of types, and those of the ladder.
 
-    def take_notes(kernel, grid, block, *arguments):
+    A product is launched in every way, whatever its size. Raises LookupError for an operation without an example.
+    """
+    blocks: dict[tuple[Any, tuple[Any, ...]], int] = {}
+    capabilities: dict[Any, tuple[int, int]] = {}
+
+    def take_notes(kernel, grid, block, *arguments, capability=(0, 0)):
         key = kernel, tuple(map(numba.typeof, arguments))
         blocks[key] = max(blocks.get(key, 0), math.prod(block))
+        capabilities.setdefault(kernel, capability)
 
-    for example in examples(dtype):
-        getattr(minidl.cuda, example.operation)(take_notes, *example.arguments.values())
+    for name, way in dense.WAYS.items():
+        if dtype in way.dtypes:
+            with mock.patch.object(dense, "way_for", lambda c, name=name: name):
+                launch = functools.partial(take_notes, capability=way.capability)
+                for example in examples(dtype):
+                    getattr(minidl.cuda, example.operation)(launch, *example.arguments.values())
+    matrix = np.zeros((2, 2), dtype)
+    for rung in RUNGS.values():
+        if dtype in rung.dtypes:
+            take_notes(rung.kernel, rung.grid(matrix), rung.block, *[matrix] * 3, capability=rung.capability)
     names = {kernel: name for name, kernel in all_kernels().items()}
     launches: dict[str, Launch] = {}
     for (kernel, types), threads in blocks.items():
         name = names.get(kernel, kernel.py_func.__qualname__)
         while name in launches:  # the same kernel with other types
             name += "'"
-        launches[name] = Launch(name, kernel, types, threads)
+        launches[name] = Launch(name, kernel, types, threads, capabilities[kernel])
     return list(launches.values())
+
+
+def targets(launch: Launch, capabilities: Sequence[str] = CAPABILITIES) -> list[str]:
+    """Those of the compute capabilities that the kernel can be compiled for."""
+    return [capability for capability in capabilities if _numbers(capability) >= launch.capability]
+
+
+def _numbers(capability: str) -> tuple[int, ...]:
+    return tuple(map(int, capability.split(".")))
 
 
 # From a kernel to machine code ----------------------------------------------------------------------------------------
@@ -169,7 +197,7 @@ def to_cubin(launch: Launch, capability: str) -> tuple[bytes, str]:
     from numba import cuda
     from numba.cuda import dispatcher
 
-    major, minor = map(int, capability.split("."))
+    major, minor = _numbers(capability)
     target = major, minor, "a" if major >= 9 else ""  # Numba chooses the same
     options = launch.kernel.targetoptions
     # Numba compiles device functions for the GPU that is present: tell it of one.
@@ -215,8 +243,12 @@ def compile_all(versions: Sequence[Version]) -> Iterator[Compiled]:
     if processes <= 1:
         yield from map(_compile, versions)
         return
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with _processes(processes) as pool:
         yield from pool.map(_compile, versions, chunksize=4)
+
+
+def _processes(count: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(min(os.cpu_count() or 1, count), mp_context=multiprocessing.get_context("spawn"))
 
 
 def _compile(version: Version) -> Compiled:
@@ -261,7 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Version(launch.name, dtype, capability)
         for dtype, launch in launches
         if options.kernel in launch.name
-        for capability in options.cc or CAPABILITIES
+        for capability in targets(launch, options.cc or CAPABILITIES)
     ]
 
     start = time.perf_counter()
@@ -281,12 +313,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"\n{len(versions)} versions in {time.perf_counter() - start:.0f} s, {len(problems)} problems")
 
     if options.accept and not problems:
-        expected_kernels.write(Expected(expected_kernels.compiler(), found))
+        expected = Expected(expected_kernels.compiler(), found)
+        expected_kernels.write(expected)
+        with write_whole(ladder_page.PAGE, "w") as file:
+            file.write(ladder_text(expected))
     else:
         problems += compare(found, everything)
+        if (
+            everything
+            and not problems
+            and ladder_page.PAGE.read_text(encoding="utf-8") != ladder_text(expected_kernels.read())
+        ):
+            problems.append("docs/ladder.md is not what the ladder does: python scripts/compile_kernels.py --accept")
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0
+
+
+def ladder_text(expected: Expected) -> str:
+    """What docs/ladder.md should say."""
+    with _processes(len(RUNGS)) as pool:
+        moved = ladder_page.all_traffic(pool)
+    return ladder_page.page(expected, {kernel: name for name, kernel in all_kernels().items()}, moved)
 
 
 def compare(found: dict[Version, Figures], everything: bool) -> list[str]:

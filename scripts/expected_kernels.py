@@ -26,12 +26,14 @@ compute capability {capabilities}, as the compiler makes it; no GPU has run it f
 - **registers**: 32-bit registers of a thread. A multiprocessor has 65536; the more a thread takes, the fewer threads
   are there to hide the memory's latency.
 - **shared**: bytes of shared memory of a block.
-- **inner loop**: instructions of the longest loop that contains no other; empty if there is no loop.
+- **inner loop**: instructions of the loop that contains no other; of several, the one with the most multiply-adds, then
+  the longest; empty if there is no loop.
 - **FMA**: the share of these that are fused multiply-adds, in percent: what a matrix product is there for. The others
   load, compute addresses and count.
 
 Where the targets differ, a cell has a number for each, in this order. The stack of every kernel is empty: nothing is
-spilled to local memory, and the check fails if that changes. In the float32 versions no instruction is float64.
+spilled to local memory, and the check fails if that changes. In the float32 versions no instruction is float64. "–" is
+a target that lacks the instructions of the kernel: tensor cores and cp.async begin with 8.0.
 
 Compiled with {compiler}.
 """
@@ -103,16 +105,20 @@ def page(expected: Expected) -> str:
     for dtype in dict.fromkeys(name.dtype for name in expected.kernels):
         text += f"\n## {dtype}\n\n| kernel | registers | shared | inner loop | FMA |\n|---|---|---|---|---|\n"
         for kernel in dict.fromkeys(name.kernel for name in expected.kernels):
-            targets = [expected.kernels[Version(kernel, dtype, capability)] for capability in capabilities]
-            registers, shared, _, loop, fma = zip(*targets, strict=True)
-            share = [round(100 * n / length) if length else 0 for n, length in zip(fma, loop, strict=True)]
-            cells = [_cell(numbers) for numbers in (registers, shared, loop, share)]
+            found = [expected.kernels.get(Version(kernel, dtype, capability)) for capability in capabilities]
+            if not any(found):
+                continue
+            columns = [
+                [getattr(figures, column) if figures else None for figures in found]
+                for column in ("registers", "shared", "loop", "fma_share")
+            ]
+            cells = [_cell(numbers) for numbers in columns]
             text += f"| `{kernel}` | {' | '.join(cells)} |\n"
     return text
 
 
-def _cell(numbers: Sequence[int]) -> str:
-    """One number if the targets agree, and none if it is 0."""
+def _cell(numbers: Sequence[int | None]) -> str:
+    """One number if the targets agree, and none if it is 0; None is a target that the kernel is not for."""
     if len(set(numbers)) == 1:
         return str(numbers[0] or "")
-    return " / ".join(map(str, numbers))
+    return " / ".join("–" if number is None else str(number) for number in numbers)

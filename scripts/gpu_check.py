@@ -10,8 +10,9 @@ Three things, whose results go into one JSON file, written whole or not at all:
                  start as NaN, so an element that the kernel leaves out shows
     benchmarks   GPU time between CUDA events, medians over repetitions in which the contenders take turns:
                  a training step of a 784-512-256-10 network with ReLU at batch 128 with Adam (batch on the device, loss
-                 not read back) against PyTorch eager, and the product of two 4096 × 4096 matrices against PyTorch's,
-                 which is cuBLAS; all in float32 without TF32. A ratio above 1 means that minidl is faster.
+                 not read back) against PyTorch eager, and products of square matrices against PyTorch's, which is
+                 cuBLAS: that of a dense layer at 4096, and every rung of the ladder at 1024 and 4096. All in float32
+                 without TF32, but for the rungs of that name. A ratio above 1 means that minidl is faster.
 
 Exits with 0 if tests and comparison passed, 1 if not, and 2 if there is no GPU, with the reason.
 
@@ -32,6 +33,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that this 
 import minidl as dl
 from minidl.backend import Backend
 from minidl.cuda import device
+from minidl.cuda.ladder import RUNGS
+from minidl.cuda.ladder import product as ladder_product
 from minidl.files import write_whole
 from scripts.kernel_examples import WORKING_MEMORY, Example, examples
 
@@ -52,12 +56,13 @@ WHAT = {
     "tests": "the project's test suite on this machine",
     "comparison": "every operation on the GPU against the CPU in float64; random arguments, outputs start as NaN",
     "benchmarks": "milliseconds of GPU time between CUDA events, float32 without TF32; ratio = torch / minidl",
+    "ladder": "each rung on square matrices of normal numbers; outputs start as NaN, errors are relative to |A| |B|",
 }
 SHAPES = [(3, 1), (5, 37), (33, 64), (128, 257)]
 # What rounding may do, relative to the largest element of the result: sums of some hundred terms.
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 STEPS, REPETITIONS = 50, 20
-MATRIX = 4096
+MATRIX, LADDER_SIZES = 4096, (1024, 4096)
 
 
 # Tests ----------------------------------------------------------------------------------------------------------------
@@ -240,6 +245,49 @@ def benchmark_product(
     return {"size": size, "teraflop_per_second": teraflops, **result}
 
 
+def benchmark_ladder(
+    cuda: Any,
+    torch: Any,
+    launch: Callable[..., None] = device.launch,
+    backend: str = "cuda",
+    sizes: Sequence[int] = LADDER_SIZES,
+    repetitions: int = REPETITIONS,
+) -> dict[str, Any]:
+    """Every rung on square matrices: TFLOP/s, the share of PyTorch's, and the error relative to |A| |B|."""
+    return {str(size): _rungs(cuda, torch, launch, dl.backend.get(backend), size, repetitions) for size in sizes}
+
+
+def _rungs(cuda: Any, torch: Any, launch: Any, place: Backend, size: int, repetitions: int) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    on_host = [rng.normal(size=(size, size)).astype(np.float32) for _ in range(2)]
+    a, b = map(place.wrap, on_host)
+    results = {name: place.array(np.full((size, size), np.nan), np.float32) for name in RUNGS}
+    contenders = {
+        name: between_events(cuda.event, partial(ladder_product, launch, name, a, b, c), 3)
+        for name, c in results.items()
+    }
+    if torch:
+        x, y = (torch.from_numpy(array).cuda() for array in on_host)
+        z = torch.empty_like(x)
+        contenders["torch"] = between_events(torch_event(torch), lambda: torch.matmul(x, y, out=z), 3)
+    medians = {name: statistics.median(times) for name, times in take_turns(contenders, repetitions).items()}
+    # A few rows are enough: an element that is left out is NaN in any of them.
+    rows = rng.choice(size, min(size, 64), replace=False)
+    exact = on_host[0][rows].astype(np.float64) @ on_host[1]
+    scale = np.abs(on_host[0][rows]).astype(np.float64) @ np.abs(on_host[1])
+    return {
+        name: {
+            "milliseconds": milliseconds,
+            "teraflop_per_second": 2 * size**3 / milliseconds / 1e9,
+            "share_of_torch": medians["torch"] / milliseconds if torch else None,
+            "error": float((np.abs(place.to_numpy(results[name])[rows] - exact) / scale).max())
+            if name in results
+            else None,
+        }
+        for name, milliseconds in medians.items()
+    }
+
+
 def torch_event(torch: Any) -> Callable[[], Any]:
     return lambda: torch.cuda.Event(enable_timing=True)
 
@@ -332,11 +380,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "comparison": compare_all(dl.backend.get("cuda"), seed=seed),
         "seed": seed,
         "benchmarks": {"training_step": benchmark_step(cuda, torch), "matrix_product": benchmark_product(cuda, torch)},
+        "ladder": benchmark_ladder(cuda, torch),
     }
     write_json(options.out, result)
     for row in result["comparison"]:
         if not row["passed"]:
             print(f"{row['operation']} in {row['dtype']} is off by {row['largest_error']:.2g}", file=sys.stderr)
+    for size, rungs in result["ladder"].items():
+        for name, figures in rungs.items():
+            print(f"{size} × {size}, {name}: {figures['teraflop_per_second']:.2f} TFLOP/s")
     for name, benchmark in result["benchmarks"].items():
         print(f"{name}: {benchmark['median_milliseconds']} ms, ratio {benchmark['ratio']}")
     print(f"wrote {options.out}: {'passed' if passed(result) else 'FAILED'}")

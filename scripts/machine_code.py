@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 # CUDA C++ Programming Guide, "Technical Specifications per Compute Capability": the same from 7.5 to 10.0.
@@ -20,6 +20,11 @@ class Figures(NamedTuple):
     stack: int  # bytes of slow local memory, a thread: arrays that are indexed at run time, and what is spilled
     loop: int  # instructions of the inner loop; 0 if the kernel has none
     fma: int  # how many of these are fused multiply-adds
+
+    @property
+    def fma_share(self) -> int:
+        """The share of fused multiply-adds in the inner loop, in percent."""
+        return round(100 * self.fma / self.loop) if self.loop else 0
 
 
 class Instruction(NamedTuple):
@@ -67,8 +72,7 @@ def figures(assembler_log: str, code: Code) -> Figures:
         raise ValueError(f"the assembler does not say which registers or stack are used: {assembler_log!r}")
     shared = re.search(r"(\d+) bytes smem", assembler_log)  # left out if it is 0
     loop = inner_loop(code)
-    fma = sum(re.match(r"[FD]FMA", instruction.opcode) is not None for instruction in loop)
-    return Figures(int(registers[1]), int(shared[1]) if shared else 0, int(stack[1]), len(loop), fma)
+    return Figures(int(registers[1]), int(shared[1]) if shared else 0, int(stack[1]), len(loop), multiply_adds(loop))
 
 
 def problems(found: Figures, code: Code, dtype: str, threads: int) -> Iterator[str]:
@@ -94,15 +98,22 @@ def float64_opcodes(code: Code) -> list[str]:
 
 
 def inner_loop(code: Code) -> list[Instruction]:
-    """The longest loop that contains no other: the unrolled one, where the rest that is left over has its own."""
+    """Of the loops that contain no other, the one with the most fused multiply-adds, and of equal ones the longest.
+
+    So it is what a kernel is there for, and not the rest that is left over when the compiler unrolls it.
+    """
     loops = list(_loops(code))
     inner = [
-        (start, end)
+        code.instructions[start : end + 1]
         for start, end in loops
         if not any((start, end) != (s, e) and start <= s and e <= end for s, e in loops)
     ]
-    start, end = max(inner, key=lambda loop: loop[1] - loop[0], default=(0, -1))
-    return code.instructions[start : end + 1]
+    return max(inner, key=lambda loop: (multiply_adds(loop), len(loop)), default=[])
+
+
+def multiply_adds(loop: Sequence[Instruction]) -> int:
+    """How many of the instructions are fused multiply-adds of float32 or float64."""
+    return sum(re.match(r"[FD]FMA", instruction.opcode) is not None for instruction in loop)
 
 
 def _loops(code: Code) -> Iterator[tuple[int, int]]:

@@ -1,70 +1,207 @@
 """The three matrix products of a dense layer, and column sums, as CUDA kernels.
 
-A block of 16 × 16 threads computes a 16 × 16 tile of the result. It walks along the inner dimension in steps of 16:
-each thread copies one element of either factor into shared memory, the block waits, each thread multiplies one row
-by one column, the block waits again. Every element is read from global memory 16 times less often than in the naive
-kernel. The three products differ only in which factor is transposed, and so in how a tile is loaded.
-"""
+The products are the rung "128-bit loads" of `minidl/cuda/ladder` with what a layer needs beside: any factor may be
+transposed, a bias is added on the way out, and the tiles come in three sizes. 256 threads compute a square tile of C:
+
+    fetch     each thread reads four elements of either factor into registers, one step ahead of their use
+    keep      it stores them to shared memory, with k from top to bottom whichever factor is transposed
+    multiply  each thread multiplies a column of four or eight elements by a row of as many, for each k
+    write     the sums go through shared memory, where the slices are added, to C
+
+A batch of 128 rows has too few large tiles for a GPU with more than a hundred multiprocessors. So there are small
+tiles, in which the threads form slices that share the inner dimension: slice s takes the s-th part of every step, and
+the partial sums are added in the order of s. That order is fixed, so the same input gives the same bits.
+
+Large float32 products can go to the tensor cores (compute capability 8.0), which is never done unasked.
+MINIDL_TF32=tf32 rounds the factors to 10 bits of mantissa, a relative error up to 1e-3 in each product;
+MINIDL_TF32=3xtf32 takes three products for one and is about as accurate as float32, but a factor that is infinite
+gives NaN. `tensor_cores.py` of the ladder says why."""
 
 from __future__ import annotations
 
+import math
+import os
+from typing import NamedTuple
+
 from numba import cuda
 
+from minidl import checks
+from minidl.cuda.edges import get_four
+from minidl.cuda.ladder import tensor_cores
+from minidl.cuda.ptx import aligned, load_four, store_four
 from minidl.cuda.reduce import BLOCK, COLUMNS, ROWS, block_column_total, one_block_for_32_columns
 from minidl.scalar.constants import ZERO
 
-TILE = 16
-PITCH = TILE + 1  # one column of padding: threads that walk down a column use different memory banks
+TF32 = checks.one_of("MINIDL_TF32", os.environ.get("MINIDL_TF32", "off"), ["off", "tf32", "3xtf32"])
+ENOUGH_BLOCKS = 64  # half of the multiprocessors of an H200: with smaller tiles more is loaded than the others gain
+PADDING = 4  # columns added to a tile that is written transposed, so that the lanes of a warp use different banks
+
+
+class Way(NamedTuple):
+    """How a product is divided among blocks."""
+
+    extent: int  # rows and columns of C that a block computes
+    threads: int
+    dtypes: tuple[str, ...] = ("float32", "float64")
+    capability: tuple[int, int] = (7, 5)  # the lowest compute capability
+
+
+class Tiling(NamedTuple):
+    """How the threads of a block share its work."""
+
+    side: int  # rows and columns of C that a thread computes, in groups of four
+    slices: int  # groups of threads that share the inner dimension
+    depth: int  # of the inner dimension, what is in shared memory at a time: four elements for each thread
+
+
+WAYS = {
+    "large": Way(128, 256, dtypes=("float32",)),  # 64 sums of float64 leave a thread no registers
+    "small": Way(32, 256),
+    "tiny": Way(16, 256),
+    "tf32": Way(64, 128, dtypes=("float32",), capability=(8, 0)),
+    "3xtf32": Way(64, 128, dtypes=("float32",), capability=(8, 0)),
+}
+TILINGS = {"large": Tiling(8, 1, 8), "small": Tiling(4, 4, 32), "tiny": Tiling(4, 16, 64)}
+MULTIPLY_ADD = {"tf32": tensor_cores.multiply_add_once, "3xtf32": tensor_cores.multiply_add_thrice}
+
+
+def _straight(extent):
+    """Fetch and keep for a factor whose rows lie along k: B in A B, A in Aᵀ B."""
+    quads = extent // 4
+
+    @cuda.jit(device=True)
+    def fetch(matrix, start, k, wide):
+        t = cuda.threadIdx.x
+        return get_four(matrix, k + t // quads, start + t % quads * 4, wide)
+
+    @cuda.jit(device=True)
+    def keep(four, tile):
+        t = cuda.threadIdx.x
+        store_four(tile, (t // quads, t % quads * 4), four)
+
+    return fetch, keep, extent
+
+
+def _transposed(extent):
+    """The same where k lies along the columns: A in A B, B in A Bᵀ.
+
+    Two neighbouring threads read 32 bytes of a row, a sector; the 16 pairs of a warp take 16 rows.
+    """
+
+    @cuda.jit(device=True)
+    def fetch(matrix, start, k, wide):
+        t = cuda.threadIdx.x
+        return get_four(matrix, start + t // 2 % extent, k + (t // (2 * extent) * 2 + t % 2) * 4, wide)
+
+    @cuda.jit(device=True)
+    def keep(four, tile):
+        t = cuda.threadIdx.x
+        i, k = t // 2 % extent, (t // (2 * extent) * 2 + t % 2) * 4
+        tile[k, i], tile[k + 1, i], tile[k + 2, i], tile[k + 3, i] = four
+
+    return fetch, keep, extent + PADDING
 
 
 @cuda.jit(device=True)
-def _load(matrix, row, column, tile):
-    """Thread (tx, ty) sets tile[ty, tx] = matrix[row + ty, column + tx], zero outside the matrix."""
-    tx, ty = cuda.threadIdx.x, cuda.threadIdx.y
-    r, c = row + ty, column + tx
-    tile[ty, tx] = matrix[r, c] if r < matrix.shape[0] and c < matrix.shape[1] else ZERO
+def _no_bias(total, bias, column):
+    return total
 
 
 @cuda.jit(device=True)
-def _load_transposed(matrix, row, column, tile):
-    """The same for matrixᵀ. Neighbouring threads still read neighbouring elements, and write down a column."""
-    tx, ty = cuda.threadIdx.x, cuda.threadIdx.y
-    r, c = column + ty, row + tx
-    tile[tx, ty] = matrix[r, c] if r < matrix.shape[0] and c < matrix.shape[1] else ZERO
+def _bias(total, bias, column):
+    return total + bias[column]
 
 
-def _product_kernel(load_a, load_b):
+def _tiled(way, load_a, load_b, finish):
+    (extent, threads, *_), (side, slices, depth) = WAYS[way], TILINGS[way]
+    fetch_a, keep_a, pitch_a = load_a(extent)
+    fetch_b, keep_b, pitch_b = load_b(extent)
+    groups = side // 4  # a thread's rows are groups of four, `stride` apart, and so are its columns
+    stride = extent // groups
+    across = stride // 4  # threads side by side
+    patches = across * across
+    part = depth // slices  # of the inner dimension, what one slice has in a step
+
+    @cuda.jit(device=True)
+    def fragment(tile, k, first, numbers):
+        for g in range(groups):
+            found = load_four(tile, (k, g * stride + first))
+            numbers[4 * g], numbers[4 * g + 1], numbers[4 * g + 2], numbers[4 * g + 3] = found
+
     @cuda.jit
-    def product(a, b, inner, c):
-        tile_a = cuda.shared.array((TILE, PITCH), a.dtype)
-        tile_b = cuda.shared.array((TILE, PITCH), b.dtype)
-        tx, ty = cuda.threadIdx.x, cuda.threadIdx.y
-        row, column = cuda.blockIdx.y * TILE, cuda.blockIdx.x * TILE
-        total = ZERO
-        for k in range(0, inner, TILE):
-            load_a(a, row, k, tile_a)
-            load_b(b, k, column, tile_b)
+    def product(a, b, inner, bias, c):
+        tile_a = cuda.shared.array((depth, pitch_a), c.dtype, alignment=16)
+        tile_b = cuda.shared.array((depth, pitch_b), c.dtype, alignment=16)
+        partial = cuda.shared.array((slices, across, extent), c.dtype, alignment=16)
+        column_of_a = cuda.local.array(side, c.dtype)
+        row_of_b = cuda.local.array(side, c.dtype)
+        sums = cuda.local.array((side, side), c.dtype)
+        top, left = cuda.blockIdx.y * extent, cuda.blockIdx.x * extent
+        t = cuda.threadIdx.x
+        my_slice, ty, tx = t // patches, t % patches // across, t % across
+        mine = top + 4 * ty < c.shape[0] and left + 4 * tx < c.shape[1]
+        wide_a, wide_b = aligned(a), aligned(b)
+        for i in range(side):
+            for j in range(side):
+                sums[i, j] = ZERO
+
+        four_a, four_b = fetch_a(a, top, 0, wide_a), fetch_b(b, left, 0, wide_b)
+        for k in range(0, inner, depth):
+            keep_a(four_a, tile_a)
+            keep_b(four_b, tile_b)
             cuda.syncthreads()
-            for i in range(TILE):
-                total += tile_a[ty, i] * tile_b[i, tx]
+            # The next step's elements are on their way while this one's are multiplied.
+            four_a, four_b = fetch_a(a, top, k + depth, wide_a), fetch_b(b, left, k + depth, wide_b)
+            if mine and k + my_slice * part < inner:
+                for at in range(my_slice * part, (my_slice + 1) * part):
+                    fragment(tile_a, at, 4 * ty, column_of_a)
+                    fragment(tile_b, at, 4 * tx, row_of_b)
+                    for i in range(side):
+                        for j in range(side):
+                            sums[i, j] += column_of_a[i] * row_of_b[j]
             cuda.syncthreads()
-        if row + ty < c.shape[0] and column + tx < c.shape[1]:
-            c[row + ty, column + tx] = total
+
+        x = t % extent
+        for i in range(side):  # row i of every thread
+            for g in range(groups):
+                four = sums[i, 4 * g], sums[i, 4 * g + 1], sums[i, 4 * g + 2], sums[i, 4 * g + 3]
+                store_four(partial, (my_slice, ty, g * stride + 4 * tx), four)
+            cuda.syncthreads()
+            if left + x < c.shape[1]:
+                for y in range(t // extent, across, threads // extent):
+                    row = top + i // 4 * stride + 4 * y + i % 4
+                    if row < c.shape[0]:
+                        total = partial[0, y, x]
+                        for s in range(1, slices):
+                            total += partial[s, y, x]
+                        c[row, left + x] = finish(total, bias, left + x)
+            cuda.syncthreads()
 
     return product
 
 
-product = _product_kernel(_load, _load)  # C = A B
-product_bt = _product_kernel(_load, _load_transposed)  # C = A Bᵀ
-product_at = _product_kernel(_load_transposed, _load)  # C = Aᵀ B
+def _on_tensor_cores(way, factor_a, factor_b, finish):
+    compute = tensor_cores.block_of_products(MULTIPLY_ADD[way], factor_a, factor_b, finish)
+
+    @cuda.jit
+    def product(a, b, inner, bias, c):
+        compute(a, b, inner, bias, c)
+
+    return product
 
 
-@cuda.jit
-def add_row(y, row):
-    """y[r, j] += row[j]."""
-    j, r = cuda.grid(2)
-    if r < y.shape[0] and j < y.shape[1]:
-        y[r, j] += row[j]
+def _ways(along_a, along_b, finish=_no_bias):
+    """A kernel for each way. `along_a` and `along_b` say whether k runs along the rows of a factor."""
+    loads = [_transposed if along else _straight for along in (along_a, along_b)]
+    factors = [tensor_cores.along() if along else tensor_cores.across() for along in (along_a, along_b)]
+    kernels = {way: _tiled(way, *loads, finish) for way in TILINGS}
+    return kernels | {way: _on_tensor_cores(way, *factors, finish) for way in MULTIPLY_ADD}
+
+
+FORWARD = _ways(True, False)  # C = A B
+FORWARD_WITH_BIAS = _ways(True, False, _bias)  # C = A B, and a row added to each
+BACKWARD_INPUT = _ways(True, True)  # C = A Bᵀ
+BACKWARD_WEIGHT = _ways(False, False)  # C = Aᵀ B
 
 
 @cuda.jit
@@ -80,27 +217,41 @@ def column_sums_kernel(x, sums):
         sums[column] = total
 
 
-def _tiles(matrix):
-    """The grid that covers `matrix` with one 16 × 16 block for each tile."""
-    rows, columns = matrix.shape
-    return (-(-columns // TILE), -(-rows // TILE))
+def _grid(way, c):
+    rows, columns = c.shape
+    extent = WAYS[way].extent
+    return (-(-columns // extent), -(-rows // extent))
+
+
+def way_for(c):
+    """The way with the largest tiles of which there are enough to occupy a GPU."""
+    large = "large" if TF32 == "off" else TF32
+    if c.dtype.itemsize == 4 and math.prod(_grid(large, c)) >= ENOUGH_BLOCKS:
+        return large
+    return "small" if math.prod(_grid("small", c)) >= ENOUGH_BLOCKS else "tiny"
+
+
+def _launch_product(launch, kernels, a, b, inner, bias, c):
+    way = way_for(c)
+    launch(kernels[way], _grid(way, c), (WAYS[way].threads,), a, b, inner, bias, c)
 
 
 def dense_forward(launch, x, weight, bias, y):
     """y = x W + b.   x (batch, n_in), weight (n_in, n_out), bias (n_out,) or None, y (batch, n_out)."""
-    launch(product, _tiles(y), (TILE, TILE), x, weight, x.shape[1], y)
-    if bias is not None:
-        launch(add_row, _tiles(y), (TILE, TILE), y, bias)
+    if bias is None:
+        _launch_product(launch, FORWARD, x, weight, x.shape[1], 0, y)
+    else:
+        _launch_product(launch, FORWARD_WITH_BIAS, x, weight, x.shape[1], bias, y)
 
 
 def dense_backward_input(launch, dy, weight, dx):
     """dx = dy Wᵀ."""
-    launch(product_bt, _tiles(dx), (TILE, TILE), dy, weight, dy.shape[1], dx)
+    _launch_product(launch, BACKWARD_INPUT, dy, weight, dy.shape[1], 0, dx)
 
 
 def dense_backward_weight(launch, x, dy, dweight):
     """dW = xᵀ dy."""
-    launch(product_at, _tiles(dweight), (TILE, TILE), x, dy, x.shape[0], dweight)
+    _launch_product(launch, BACKWARD_WEIGHT, x, dy, x.shape[0], 0, dweight)
 
 
 def column_sums(launch, x, sums):

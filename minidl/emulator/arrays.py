@@ -29,6 +29,15 @@ from minidl.emulator.observer import ATOMIC, READ, WRITE, Observer
 Where = Callable[[], str]  # tells what is running: "kernel product, block (0, 1, 0), thread (3, 0, 0)"
 
 
+def _dot(key: Any, strides: Iterable[int]) -> int:
+    return sum(int(k) * stride for k, stride in zip(key if isinstance(key, tuple) else (key,), strides, strict=True))
+
+
+@functools.cache
+def _strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    return tuple(math.prod(shape[axis + 1 :]) * itemsize for axis in range(len(shape)))
+
+
 class _Array:
     """What kernels may ask of any array (shape, size, ndim, dtype), and what is wrong with an index."""
 
@@ -37,6 +46,8 @@ class _Array:
     name: Any
     shape: tuple[int, ...]
     where: Where
+    start: int  # the address of the first element; in shared memory, what that is a multiple of
+    strides: Any  # bytes from one element to the next along each dimension
     __getitem__: Any
     __setitem__: Any
 
@@ -45,6 +56,18 @@ class _Array:
 
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
+
+    def get_part(self, key: Any, part: int) -> Any:
+        """An element that an access reads together with its neighbours: part 0, 1, ... of it."""
+        return self[key]
+
+    def set_part(self, key: Any, value: Any, part: int) -> None:
+        """The same for an access that writes."""
+        self[key] = value
+
+    def location(self, key: Any) -> int:
+        """Where the element lies, in bytes from a place that all elements of the array have in common."""
+        return self.start + _dot(key, self.strides)
 
     def change(self, key: Any, new: Callable[[Any], Any]) -> Any:
         """Replace an element by `new` of it, undivided; returns the old one."""
@@ -73,10 +96,11 @@ class _Array:
 class GlobalArray(_Array):
     """An array in global memory."""
 
-    __slots__ = ("data", "dtype", "name", "ndim", "shape", "size", "where")
+    __slots__ = ("data", "dtype", "name", "ndim", "shape", "size", "start", "strides", "where")
 
     def __init__(self, name: str, data: np.ndarray, where: Where):
         self.name, self.data, self.where = name, data, where
+        self.start, self.strides = data.__array_interface__["data"][0], data.strides
         self.shape, self.ndim, self.size, self.dtype = data.shape, data.ndim, data.size, data.dtype
 
     # NumPy itself refuses an index that is too large; negative and missing ones are left to check.
@@ -128,14 +152,43 @@ def _indices(shape: tuple[int, ...]) -> frozenset[Any]:
 
 
 class BlockArray(_Array, dict):
-    """An array in shared memory (one for each block) or in local memory (one for each thread)."""
+    """An array in shared memory (one for each block) or in local memory (one for each thread).
 
-    __slots__ = ("convert", "dtype", "indices", "kind", "made_at", "ndim", "shape", "size", "where")
+    `convert` is the type of its elements, and `alignment` what its address is a multiple of.
+    """
 
-    def __init__(self, kind: str, shape: tuple[int, ...], dtype: np.dtype, where: Where, made_at: tuple[CodeType, int]):
+    __slots__ = (
+        "arriving",
+        "convert",
+        "dtype",
+        "indices",
+        "kind",
+        "made_at",
+        "ndim",
+        "shape",
+        "size",
+        "start",
+        "where",
+    )
+
+    def __init__(
+        self,
+        kind: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        convert: Callable[[Any], Any],
+        alignment: int,
+        where: Where,
+        made_at: tuple[CodeType, int],
+    ):
         self.kind, self.shape, self.dtype, self.where, self.made_at = kind, shape, dtype, where, made_at
         self.ndim, self.size = len(shape), math.prod(shape)
-        self.indices, self.convert = _indices(shape), dtype.type
+        self.indices, self.convert, self.start = _indices(shape), convert, alignment
+        self.arriving: set[Any] = set()  # elements that a copy was begun for, but not waited for
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return _strides(self.shape, self.dtype.itemsize)
 
     @property
     def name(self) -> str:
@@ -145,9 +198,22 @@ class BlockArray(_Array, dict):
         raise self.problem(key) or self.unwritten(key)
 
     def unwritten(self, key: Any) -> EmulatorError:
-        return UninitializedReadError(
-            f"{self.element(key)} is read, but no thread has written it since the block began"
-        )
+        why = "the copy into it has not been waited for"
+        if key not in self.arriving:
+            why = "no thread has written it since the block began"
+        return UninitializedReadError(f"{self.element(key)} is read, but {why}")
+
+    def begin_copy(self, key: Any, value: Any, part: int) -> None:
+        """From here on until the copy has been waited for, the element is undefined."""
+        if key not in self.indices:
+            raise self.problem(key) or IndexError(key)
+        self.pop(key, None)
+        self.arriving.add(key)
+
+    def end_copy(self, key: Any, value: Any) -> None:
+        """The copy has been waited for, and the element arrives."""
+        self.arriving.discard(key)
+        dict.__setitem__(self, key, value if type(value) is self.convert else self.convert(value))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if key not in self.indices:
@@ -165,23 +231,25 @@ class _Watched:
     address: Callable[[Any], Any]
 
     def __getitem__(self: Any, key: Any) -> Any:
-        value = super().__getitem__(key)  # type: ignore[misc]
-        self.observer.access(self, key, READ, value)
-        return value
+        return self.get_part(key, 0)
 
     def __setitem__(self: Any, key: Any, value: Any) -> None:
+        self.set_part(key, value, 0)
+
+    def get_part(self: Any, key: Any, part: int) -> Any:
+        value = self.convert(super().__getitem__(key))  # type: ignore[misc]
+        self.observer.access(self, key, READ, value, part)
+        return value
+
+    def set_part(self: Any, key: Any, value: Any, part: int) -> None:
         super().__setitem__(key, value)  # type: ignore[misc]
-        self.observer.access(self, key, WRITE, value)
+        self.observer.access(self, key, WRITE, value, part)
 
     def change(self: Any, key: Any, new: Callable[[Any], Any]) -> Any:
-        old = super().__getitem__(key)  # type: ignore[misc]
+        old = self.convert(super().__getitem__(key))  # type: ignore[misc]
         super().__setitem__(key, new(old))  # type: ignore[misc]
         self.observer.access(self, key, ATOMIC, old)
         return old
-
-
-def _dot(key: Any, strides: Iterable[int]) -> int:
-    return sum(int(k) * stride for k, stride in zip(key if isinstance(key, tuple) else (key,), strides, strict=True))
 
 
 class _WatchedGlobal(_Watched):
@@ -193,37 +261,44 @@ class _WatchedGlobal(_Watched):
 
     def __init__(self: Any, name: str, data: np.ndarray, where: Where, observer: Observer):
         super().__init__(name, data, where)  # type: ignore[call-arg]
-        self.observer, self.notes, self.start = observer, {}, data.__array_interface__["data"][0]
+        self.observer, self.notes, self.convert = observer, {}, observer.number(data.dtype)
 
     def address(self: Any, key: Any) -> int:
         """The address of an element in bytes."""
-        return self.start + _dot(key, self.data.strides)
+        return self.location(key)
 
 
 class WatchedGlobalArray(_WatchedGlobal, GlobalArray):
-    __slots__ = ("notes", "observer", "start")
+    __slots__ = ("convert", "notes", "observer")
 
 
 class WatchedGlobalVector(_WatchedGlobal, GlobalVector):
-    __slots__ = ("notes", "observer", "start")
+    __slots__ = ("convert", "notes", "observer")
 
 
 class WatchedBlockArray(_Watched, BlockArray):
     """An array in shared memory that somebody watches."""
 
-    __slots__ = ("notes", "number", "observer", "strides")
+    __slots__ = ("notes", "number", "observer")
 
     def __init__(self, observer: Observer, number: int, *arguments: Any):
         super().__init__(*arguments)
         self.observer, self.notes, self.number = observer, {}, number
-        self.strides = [math.prod(self.shape[axis + 1 :]) * self.dtype.itemsize for axis in range(self.ndim)]
 
     def address(self, key: Any) -> tuple[int, int]:
         """Which array of the block, and the byte in it."""
-        return self.number, _dot(key, self.strides)
+        return self.number, self.location(key)
 
     def __missing__(self, key: Any) -> Any:
         if problem := self.problem(key):
             raise problem
         self.observer.unwritten(self.unwritten(key))
         return self.convert(0)
+
+    def begin_copy(self, key: Any, value: Any, part: int) -> None:
+        super().begin_copy(key, value, part)
+        self.observer.access(self, key, WRITE, value, part)
+
+    def end_copy(self, key: Any, value: Any) -> None:
+        super().end_copy(key, value)
+        self.observer.arrival(self, key, value)

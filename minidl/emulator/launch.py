@@ -27,11 +27,10 @@ from minidl.emulator.arrays import (
 )
 from minidl.emulator.atomics import Atomic
 from minidl.emulator.errors import BarrierError, EmulatorError, line_of, source_line
+from minidl.emulator.instructions import ALL_LANES, WARP, Instructions
 from minidl.emulator.observer import CURRENT, Observer
 from minidl.emulator.program import Program, python_function
 
-WARP = 32
-ALL_LANES = 0xFFFFFFFF
 # What every GPU since 2012 can do: threads of a block along x, y, z and in all, blocks along x, y, z, shared bytes.
 MAX_BLOCK, MAX_THREADS = (1024, 1024, 64), 1024
 MAX_GRID = (2**31 - 1, 65535, 65535)
@@ -81,7 +80,7 @@ class _Memory:
         self.array = array
 
 
-class Device:
+class Device(Instructions):
     """What a kernel finds under the name `cuda`."""
 
     def __init__(self) -> None:
@@ -177,20 +176,21 @@ class Device:
         frame = sys._getframe(1)
         key = (id(frame.f_code), frame.f_lasti)
         if key not in self._shared:
-            self._shared[key] = self._block_array("shared", shape, dtype)
+            self._shared[key] = self._block_array("shared", shape, dtype, alignment)
             size = sum(array.size * array.dtype.itemsize for array in self._shared.values())
             if size > MAX_SHARED:
                 raise EmulatorError(f"{self.where()}: {size} bytes of shared memory; a block has {MAX_SHARED}")
         return self._shared[key]
 
     def _local_array(self, shape: Any, dtype: Any, alignment: int | None = None) -> BlockArray:
-        return self._block_array("local", shape, dtype)
+        return self._block_array("local", shape, dtype, alignment)
 
-    def _block_array(self, kind: str, shape: Any, dtype: Any) -> BlockArray:
+    def _block_array(self, kind: str, shape: Any, dtype: Any, alignment: int | None) -> BlockArray:
         frame = sys._getframe(2)
         shape = tuple(shape) if isinstance(shape, Sequence) else (int(shape),)
         dtype = np.dtype(getattr(dtype, "name", dtype))
-        made = (kind, shape, dtype, self.where, (frame.f_code, frame.f_lasti))
+        convert = dtype.type if self._observer is None else self._observer.number(dtype)
+        made = (kind, shape, dtype, convert, alignment or dtype.itemsize, self.where, (frame.f_code, frame.f_lasti))
         if self._observer is None or kind == "local":  # nobody else can reach local memory
             return BlockArray(*made)
         return WatchedBlockArray(self._observer, len(self._shared), *made)
@@ -209,8 +209,10 @@ class Device:
         return np.float64(argument) if type(argument) is float else argument
 
     def _watched(self, name: str, argument: Any) -> Any:
-        if self._observer is None or not isinstance(argument, np.ndarray):
+        if self._observer is None or not isinstance(argument, (np.ndarray, np.floating)):
             return self.as_seen(name, argument)
+        if isinstance(argument, np.floating):
+            return self._observer.number(argument.dtype)(argument)
         watched = WatchedGlobalVector if argument.ndim == 1 else WatchedGlobalArray
         return watched(name, argument, self.where, self._observer)
 
@@ -239,11 +241,13 @@ class Device:
             if observer is None:
                 for self.blockIdx in _positions(grid_shape):
                     self._shared = {}
+                    self.begin_block()
                     run_block(program.function, indices, seen)
                 return
             observer.begin_launch(self)
             for self.blockIdx in _positions(grid_shape):
                 self._shared = {}
+                self.begin_block()
                 observer.begin_block()
                 run_block(program.function, indices, seen)
                 observer.barrier()

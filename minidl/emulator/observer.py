@@ -6,7 +6,7 @@ Without one, kernels run on arrays that know nothing of observers, so watching c
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -30,8 +30,21 @@ class Observer:
     def meet(self, name: str, lanes: Iterable[Any]) -> None:
         """These threads (their indices) of a warp have met in the warp function `name`."""
 
-    def access(self, array: Any, key: Any, kind: int, value: Any) -> None:
-        """The running thread has read, written or atomically changed an element."""
+    def access(self, array: Any, key: Any, kind: int, value: Any, part: int = 0) -> None:
+        """The running thread has read, written or atomically changed an element, or begun to copy into it.
+
+        A 128-bit access comes as several elements, one after another: part 0, 1, ... of it.
+        """
+
+    def arrival(self, array: Any, key: Any, value: Any) -> None:
+        """The running thread has waited for its copy into an element."""
+
+    def number(self, dtype: Any) -> Callable[[Any], Any]:
+        """The type that kernels compute with, where elements have that dtype."""
+        return dtype.type
+
+    def operations(self, count: int) -> None:
+        """The running thread has done so many floating-point operations in one instruction."""
 
     def unwritten(self, error: Exception) -> None:
         """The running thread reads shared memory that nobody has written yet; without `raise` it finds a zero."""

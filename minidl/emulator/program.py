@@ -2,7 +2,8 @@
 
 Numba keeps the Python function of a kernel. Its code object runs anywhere; what it needs from the GPU it finds by
 name, in its globals and its closure. So the same code object gets new ones, in which `cuda` is the emulated device,
-`math` keeps the dtype of its argument, and the device functions that it calls are rebuilt in the same way.
+`math` keeps the dtype of its argument, intrinsics are methods of the device, and the device functions that it calls are
+rebuilt in the same way.
 """
 
 from __future__ import annotations
@@ -15,16 +16,23 @@ from typing import Any
 
 import numba.cuda
 import numpy as np
+from numba.core.extending import _Intrinsic
 
 from minidl.emulator.errors import EmulatorError
+from minidl.emulator.operations import Conversion, Counting
 
 # What makes a thread wait for others; a kernel that names none of these runs as plain function calls.
 RENDEZVOUS = {"syncthreads", "syncwarp", "ballot_sync", "all_sync", "any_sync"}
-RENDEZVOUS |= {"shfl_sync", "shfl_up_sync", "shfl_down_sync", "shfl_xor_sync"}
+RENDEZVOUS |= {"shfl_sync", "shfl_up_sync", "shfl_down_sync", "shfl_xor_sync", "multiply_add_tf32"}
 
 
 def _keeping_dtype(function: Callable[[float], float]) -> Callable[[Any], Any]:
-    return lambda x: x.dtype.type(function(float(x))) if isinstance(x, np.floating) else function(x)
+    def apply(x: Any) -> Any:
+        if isinstance(x, Counting):
+            return x.result(x.kind(function(float(x))))
+        return x.dtype.type(function(float(x))) if isinstance(x, np.floating) else function(x)
+
+    return apply
 
 
 class _TypedMath:
@@ -80,10 +88,14 @@ class Program:
             return TYPED_MATH
         if isinstance(value, np.ndarray):
             return self._device.as_seen(name, value)
+        if isinstance(value, numba.types.Float):
+            return Conversion(getattr(np, value.name))
         if isinstance(value, numba.types.Number):  # uint32(x) in a kernel; NumPy's is the same and ten times as fast
             return getattr(np, value.name)
         if _is_cuda_function(value):
             return self._rebuild(python_function(value))
+        if isinstance(value, _Intrinsic):
+            return self._device.instruction(value)
         return value
 
 

@@ -95,7 +95,7 @@ class RaceDetector(Observer):
             raise error
         self._unwritten[place] = error
 
-    def access(self, array: Any, key: Any, kind: int, value: Any) -> None:
+    def access(self, array: Any, key: Any, kind: int, value: Any, part: int = 0) -> None:
         block, thread, frame = self.device.blockIdx, self.device.threadIdx, kernel_frame(3)
         element = array.notes.get(key)
         if element is None:
@@ -116,6 +116,9 @@ class RaceDetector(Observer):
         if element.first[kind] is None:
             element.first[kind] = access
         element.recent[kind][thread] = access
+
+    def arrival(self, array: Any, key: Any, value: Any) -> None:
+        self.access(array, key, WRITE, value)  # a copy may write at any time from its beginning until here
 
     def _race(self, array: Any, key: Any, access: _Access, past: _Access) -> RaceError:
         if past.block is access.block:

@@ -7,11 +7,15 @@ CUDA C++ Best Practices Guide, Coalesced access to global memory, and Shared mem
 
 Lanes belong together that execute the same line for the same (first, second, ...) time, array by array. An array in
 global memory is taken to begin where a sector does, as `cudaMalloc` gives it, an array in shared memory at bank 0.
-Caches, local memory and registers are left out, and so is arithmetic: the emulator sees accesses, not operations.
+Caches, local memory and registers are left out. An access of 128 bits is one access of a warp, in four groups of eight
+lanes, and as many accesses as elements for a thread. What counts as an operation stands in `operations.py`; operations
+for each byte of global memory are the arithmetic intensity (Williams, Waterman & Patterson 2009, Roofline).
 """
 
 from __future__ import annotations
 
+import functools
+import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -23,6 +27,7 @@ from minidl import checks
 from minidl.emulator.errors import assigned_variable, kernel_frame
 from minidl.emulator.launch import WARP, launch
 from minidl.emulator.observer import KINDS, Observer, watching
+from minidl.emulator.operations import counting
 
 SECTOR, BANKS, WORD = 32, 32, 4  # bytes, banks, bytes
 KIND_NAMES = dict(zip(KINDS, ("read", "write", "atomic"), strict=True))
@@ -71,9 +76,17 @@ class Line(NamedTuple):
 class Trace:
     """What a launch did; made by `trace`. `accesses` and `warp_accesses` are in the order of the emulator."""
 
-    def __init__(self, kernel: str, block_shape: Position, warp_accesses: Iterable[WarpAccess], accesses: list[Access]):
+    def __init__(
+        self,
+        kernel: str,
+        block_shape: Position,
+        warp_accesses: Iterable[WarpAccess],
+        accesses: list[Access],
+        flops: int,
+    ):
         self.kernel, self.block_shape = kernel, block_shape
         self.accesses = accesses
+        self.flops = flops  # floating-point operations of all threads
         self.warp_accesses = list(warp_accesses)
 
     def count(self, space: str, kind: str) -> int:
@@ -99,6 +112,11 @@ class Trace:
     @property
     def bytes_moved(self) -> int:
         return SECTOR * self.sectors
+
+    @property
+    def intensity(self) -> float:
+        """Arithmetic intensity: floating-point operations for each byte that `bytes_moved` counts; NaN for none."""
+        return self.flops / self.bytes_moved if self.bytes_moved else math.nan
 
     @property
     def conflict(self) -> int:
@@ -141,7 +159,8 @@ class Trace:
             for r in rows
         ]
         total = f"{self.bytes_moved} bytes in {self.sectors} sectors; side by side it would be {self.ideal_sectors}"
-        return "\n".join([f"kernel {self.kernel}: {total}", *(row.rstrip() for row in table)])
+        operations = f"{self.flops} floating-point operations, {self.intensity:.3g} for each byte"
+        return "\n".join([f"kernel {self.kernel}: {total}", operations, *(row.rstrip() for row in table)])
 
     def plot(self, path: str | os.PathLike[str], block: Sequence[int] = (0, 0, 0)) -> None:
         """Draw into a file which elements each thread of `block` reads and writes, from barrier to barrier.
@@ -157,76 +176,93 @@ class Trace:
 
 
 class _Recorder(Observer):
-    """Collects accesses, and which of them a warp makes together."""
+    """Collects accesses, which of them a warp makes together, and floating-point operations."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Any, Any] = {}
+        self._places: dict[Any, tuple[Position, int, int]] = {}
 
     def begin_launch(self, device: Any) -> None:
         self.device = device
         self.accesses: list[Access] = []
+        self.flops = 0
         self._warps: dict[Any, list[tuple[int, int, int, Access]]] = defaultdict(list)
 
     def begin_block(self) -> None:
         self._step = 0
         self._times: Counter[Any] = Counter()
-        self._names: dict[int, str] = {}
+        self._arrays: dict[int, tuple[str, int]] = {}
+        block = self.device.blockIdx
+        self._block = block.x, block.y, block.z
 
     def barrier(self) -> None:
         self._step += 1
 
-    def access(self, array: Any, key: Any, kind: int, value: Any) -> None:
-        block, thread, size = self.device.blockIdx, self.device.threadIdx, self.device.blockDim
-        warp, lane = divmod((thread.z * size.y + thread.y) * size.x + thread.x, WARP)
-        frame = kernel_frame(3)
+    def number(self, dtype: Any) -> Any:
+        if dtype not in self._numbers:
+            self._numbers[dtype] = counting(dtype.type, self) if dtype.kind == "f" else dtype.type
+        return self._numbers[dtype]
+
+    def operations(self, count: int) -> None:
+        self.flops += count
+
+    def access(self, array: Any, key: Any, kind: int, value: Any, part: int = 0) -> None:
+        block, thread, frame = self.device.blockIdx, self.device.threadIdx, kernel_frame(3)
+        if id(array) not in self._arrays:
+            name = array.name if array.kind == "global" else assigned_variable(*array.made_at)
+            self._arrays[id(array)] = name, _first_address(array)
+        name, first = self._arrays[id(array)]
+        position, warp, lane = self._place(thread)
         element = tuple(map(int, key)) if isinstance(key, tuple) else (int(key),)
-        access = Access(
-            (block.x, block.y, block.z),
-            (thread.x, thread.y, thread.z),
-            f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}",
-            array.kind,
-            self._name(array),
-            element,
-            KIND_NAMES[kind],
-            self._step,
-        )
+        line, step = _line(frame.f_code.co_filename, frame.f_lineno), self._step
+        access = Access(self._block, position, line, array.kind, name, element, KIND_NAMES[kind], step)
         self.accesses.append(access)
         place = (id(frame.f_code), frame.f_lineno, id(array), kind)
-        self._times[thread, place] += 1
+        self._times[thread, place] += part == 0
         together = (block, warp, place, self._times[thread, place])
-        self._warps[together].append((lane, _offset(array, key), array.dtype.itemsize, access))
+        self._warps[together].append((lane, array.location(key) - first, array.dtype.itemsize, access))
 
-    def _name(self, array: Any) -> str:
-        if id(array) not in self._names:
-            self._names[id(array)] = array.name if array.kind == "global" else assigned_variable(*array.made_at)
-        return self._names[id(array)]
+    def _place(self, thread: Any) -> tuple[Position, int, int]:
+        """The position of a thread, its warp and its lane."""
+        if thread not in self._places:
+            size = self.device.blockDim
+            number = (thread.z * size.y + thread.y) * size.x + thread.x
+            self._places[thread] = (thread.x, thread.y, thread.z), *divmod(number, WARP)
+        return self._places[thread]
 
     def warp_accesses(self) -> Iterable[WarpAccess]:
         for group in self._warps.values():
             lanes, offsets, sizes, accesses = zip(*group, strict=True)
-            size = sizes[0]
+            size = sizes[0] * len(lanes) // len(set(lanes))  # bytes of a lane
             if accesses[0].space == "shared":
                 rounds = [len(words) for words in _rounds(lanes, offsets, size)]
                 colliding = tuple(access for access, n in zip(accesses, rounds, strict=True) if n > 1)
                 yield WarpAccess(accesses, 0, 0, max(rounds), colliding)
             else:
                 sectors = {offset // SECTOR for offset in offsets}
-                yield WarpAccess(accesses, len(sectors), -(-len(set(offsets)) * size // SECTOR), 0, ())
+                yield WarpAccess(accesses, len(sectors), -(-len(set(offsets)) * sizes[0] // SECTOR), 0, ())
 
 
-def _offset(array: Any, key: Any) -> int:
-    """How many bytes the element lies behind the beginning of its array, or of the array that this is a view of."""
-    address = array.address(key)
+@functools.cache
+def _line(file: str, number: int) -> str:
+    return f"{os.path.basename(file)}:{number}"
+
+
+def _first_address(array: Any) -> int:
+    """Where the array begins, or the array that this is a view of."""
     if array.kind == "shared":
-        return address[1]
+        return array.start
     owner = array.data
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
-    return address - owner.__array_interface__["data"][0]
+    return owner.__array_interface__["data"][0]
 
 
 def _rounds(lanes: Sequence[int], offsets: Sequence[int], size: int) -> list[set[int]]:
-    """For each lane the words that its bank must deliver, one in each round.
+    """For each lane the words that its bank must deliver, one in each round. `size` is in bytes for each lane.
 
-    32 lanes of 8 bytes are served in two halves, which is no conflict. An element of 8 bytes has two words in
-    neighbouring banks, and the first of them stands for both.
+    32 lanes of 8 bytes are served in two halves and those of 16 bytes in four groups, which is no conflict. An element
+    of 8 bytes has two words in neighbouring banks, and the first of them stands for both.
     """
     at_once = min(WARP, BANKS * WORD // size)
     places = [(lane // at_once, offset // WORD % BANKS) for lane, offset in zip(lanes, offsets, strict=True)]
@@ -247,4 +283,5 @@ def trace(kernel: Any, grid: Sequence[int], block: Sequence[int], *arguments: An
     with watching(recorder):
         launch(kernel, grid, block, *arguments)
     size = recorder.device.blockDim
-    return Trace(kernel.py_func.__name__, (size.x, size.y, size.z), recorder.warp_accesses(), recorder.accesses)
+    shape = size.x, size.y, size.z
+    return Trace(kernel.py_func.__name__, shape, recorder.warp_accesses(), recorder.accesses, recorder.flops)

@@ -30,15 +30,27 @@ VECTOR = numba.typeof(np.zeros(3, np.float32))
 
 def test_every_kernel_is_found_and_launched():
     kernels = compile_kernels.all_kernels()
-    assert {"dense.product", "losses.softmax_kernel", "optimizers.adam_kernel", "dropout.advance"} <= kernels.keys()
+    assert {
+        "dense.FORWARD[tiny]",
+        "ladder.naive.product",
+        "losses.softmax_kernel",
+        "optimizers.adam_kernel",
+        "dropout.advance",
+    } <= kernels.keys()
     assert {f"activations.FORWARD[{name}]" for name in ACTIVATIONS} <= kernels.keys()
     assert {f"activations.BACKWARD[{name}]" for name in ACTIVATIONS} <= kernels.keys()
-    assert not [name for name in kernels if "warp_sum" in name or "_load" in name]  # these are device functions
+    assert not [name for name in kernels if "warp_sum" in name or "fetch" in name]  # these are device functions
     for dtype in compile_kernels.DTYPES:
         launches = compile_kernels.launched_kernels(dtype)
-        assert {launch.name: launch.kernel for launch in launches} == kernels
+        found = {launch.name: launch.kernel for launch in launches}
+        only_float32 = {name for name in kernels if "tf32" in name or "[large]" in name}
+        assert found == {name: kernels[name] for name in kernels if dtype == "float32" or name not in only_float32}
         threads = {launch.name: launch.threads for launch in launches}
-        assert (threads["dense.product"], threads["dropout.advance"], threads["batchnorm.statistics"]) == (256, 1, 256)
+        assert (threads["dense.FORWARD[tiny]"], threads["dropout.advance"], threads["ladder.naive.product"]) == (
+            256,
+            1,
+            256,
+        )
 
 
 def test_the_types_are_those_of_the_dtype():
@@ -49,7 +61,7 @@ def test_the_types_are_those_of_the_dtype():
 
 
 def test_a_kernel_with_two_lists_of_types_is_compiled_for_both(monkeypatch):
-    kernel = compile_kernels.all_kernels()["dense.add_row"]
+    kernel = compile_kernels.all_kernels()["elementwise.add_kernel"]
 
     def twice(launch, *arguments):
         for dtype, block in (("float32", (16, 16)), ("float64", (8, 4)), ("float32", (8, 4))):
@@ -57,10 +69,17 @@ def test_a_kernel_with_two_lists_of_types_is_compiled_for_both(monkeypatch):
 
     monkeypatch.setattr(minidl.cuda, "add", twice)
     launches = [launch for launch in compile_kernels.launched_kernels("float32") if launch.kernel is kernel]
-    assert [(launch.name, launch.threads) for launch in launches[1:]] == [
-        ("dense.add_row'", 256),
-        ("dense.add_row''", 32),
+    assert [(launch.name, launch.threads) for launch in launches] == [
+        ("elementwise.add_kernel", 256),
+        ("elementwise.add_kernel'", 32),
     ]
+
+
+def test_kernels_with_new_instructions_are_compiled_for_the_targets_that_have_them():
+    targets = {launch.name: compile_kernels.targets(launch) for launch in compile_kernels.launched_kernels("float32")}
+    assert targets["dense.FORWARD[large]"] == ["7.5", "8.0", "9.0", "10.0"]
+    for name in ("dense.FORWARD[tf32]", "ladder.double_buffer.product", "ladder.tensor_cores.product_3xtf32"):
+        assert targets[name] == ["8.0", "9.0", "10.0"]
 
 
 def test_an_operation_without_an_example_is_an_error(monkeypatch, capsys):
@@ -90,7 +109,7 @@ def test_a_compute_capability_that_is_none(capsys):
 # The expected figures -------------------------------------------------------------------------------------------------
 
 FIGURES = Figures(registers=29, shared=2176, stack=0, loop=118, fma=16)
-VERSION = Version("dense.product", "float32", "9.0")
+VERSION = Version("dense.FORWARD[tiny]", "float32", "9.0")
 
 
 @pytest.fixture
@@ -109,7 +128,7 @@ def test_the_file_has_every_kernel():
         Version(launch.name, dtype, capability)
         for dtype in compile_kernels.DTYPES
         for launch in compile_kernels.launched_kernels(dtype)
-        for capability in compile_kernels.CAPABILITIES
+        for capability in compile_kernels.targets(launch)
     ]
     assert list(expected_kernels.read().kernels) == names
 
@@ -121,7 +140,7 @@ def test_what_is_written_is_read_again(tmp_path):
     assert expected_kernels.read(tmp_path / "expected.json") == expected
     assert len((tmp_path / "expected.json").read_text().splitlines()) == 6
     text = (tmp_path / "kernels.md").read_text(encoding="utf-8")
-    assert "| `dense.product` | 29 | 2176 | 118 | 14 |" in text
+    assert "| `dense.FORWARD[tiny]` | 29 | 2176 | 118 | 14 |" in text
     assert "Compiled with python 3.11, numba 0.68." in text
 
 
@@ -130,21 +149,25 @@ def test_the_page_shows_where_targets_differ():
     without = Figures(registers=38, shared=0, stack=0, loop=0, fma=0)
     text = expected_kernels.page(Expected({}, {older: without, VERSION: FIGURES}))
     assert "for\ncompute capability 7.5 / 9.0" in text
-    assert "| `dense.product` | 38 / 29 | 0 / 2176 | 0 / 118 | 0 / 14 |" in text
+    assert "| `dense.FORWARD[tiny]` | 38 / 29 | 0 / 2176 | 0 / 118 | 0 / 14 |" in text
     text = expected_kernels.page(Expected({}, {older: without, VERSION: without}))
-    assert "| `dense.product` | 38 |  |  |  |" in text
+    assert "| `dense.FORWARD[tiny]` | 38 |  |  |  |" in text
+    other = Version("dense.other", "float64", "7.5")
+    text = expected_kernels.page(Expected({}, {VERSION: FIGURES, other: without}))
+    assert "| `dense.FORWARD[tiny]` | 29 / – | 2176 / – |" in text
+    assert text.count("dense.FORWARD[tiny]") == text.count("dense.other") == 1  # only where there is a version of it
 
 
 def test_as_expected(compiled, capsys):
-    assert compile_kernels.main(["--kernel", "dense.product"]) == 0
+    assert compile_kernels.main(["--kernel", "dense.FORWARD[tiny]"]) == 0
     assert "29      2176         0       118        16" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("figure", Figures._fields)
 def test_a_difference_fails_and_says_how_to_accept_it(compiled, capsys, figure):
     compiled[1].kernels[VERSION] = FIGURES._replace(**{figure: 5})
-    assert compile_kernels.main(["--kernel", "dense.product"]) == 1
-    change = f"dense.product (float32, 9.0): {figure} 5 → {getattr(FIGURES, figure)}"
+    assert compile_kernels.main(["--kernel", "dense.FORWARD[tiny]"]) == 1
+    change = f"dense.FORWARD[tiny] (float32, 9.0): {figure} 5 → {getattr(FIGURES, figure)}"
     advice = "If these differences are meant: python scripts/compile_kernels.py --accept"
     assert capsys.readouterr().err.splitlines() == [change, advice]
 
@@ -153,35 +176,49 @@ def test_a_new_kernel_and_one_that_is_gone_are_differences(compiled, capsys):
     gone = compiled[1].kernels.pop(VERSION), VERSION._replace(kernel="dense.old")
     compiled[1].kernels[gone[1]] = gone[0]
     assert compile_kernels.main(["--dtype", "float32"]) == 1
-    assert "dense.product (float32, 9.0): new" in (message := capsys.readouterr().err)
+    message = capsys.readouterr().err
+    assert "dense.FORWARD[tiny] (float32, 9.0): new" in message
     assert "dense.old" not in message  # not asked for
     assert compile_kernels.main([]) == 1
     assert "dense.old (float32, 9.0): expected, but not there" in capsys.readouterr().err
 
 
+def test_a_page_of_the_ladder_that_is_out_of_date_is_a_problem(compiled, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(compile_kernels.ladder_page, "PAGE", tmp_path / "ladder.md")
+    monkeypatch.setattr(compile_kernels, "all_kernels", dict)
+    monkeypatch.setattr(compile_kernels, "ladder_text", lambda expected: "the ladder")
+    for text, problems in (("the ladder", 0), ("another page", 1)):
+        (tmp_path / "ladder.md").write_text(text)
+        assert compile_kernels.main([]) == problems
+        assert ("docs/ladder.md is not what the ladder does" in capsys.readouterr().err) == bool(problems)
+
+
 def test_with_another_compiler_a_difference_is_only_reported(compiled, capsys):
     compiled[1].compiler["numba-cuda"] = "0.20"
     compiled[1].kernels[VERSION] = FIGURES._replace(registers=5)
-    assert compile_kernels.main(["--kernel", "dense.product"]) == 0
+    assert compile_kernels.main(["--kernel", "dense.FORWARD[tiny]"]) == 0
     printed = capsys.readouterr()
     assert "of another compiler (python" in printed.out and "numba-cuda 0.20" in printed.out
-    assert printed.out.endswith("dense.product (float32, 9.0): registers 5 → 29\n")
+    assert printed.out.endswith("dense.FORWARD[tiny] (float32, 9.0): registers 5 → 29\n")
     assert not printed.err
 
 
-def test_accept_writes_what_was_found(compiled, monkeypatch):
+def test_accept_writes_what_was_found(compiled, monkeypatch, tmp_path):
     compiled[1].kernels.clear()
     written = []
     monkeypatch.setattr(expected_kernels, "write", written.append)
+    monkeypatch.setattr(compile_kernels, "ladder_text", lambda expected: "the ladder")
+    monkeypatch.setattr(compile_kernels.ladder_page, "PAGE", tmp_path / "ladder.md")
     assert compile_kernels.main(["--accept"]) == 0
     assert written == [Expected(expected_kernels.compiler(), {VERSION: FIGURES})]
+    assert (tmp_path / "ladder.md").read_text() == "the ladder"
 
 
 def test_accept_writes_nothing_if_there_is_a_problem(compiled, monkeypatch, capsys):
     compiled[0].append(Compiled(VERSION, None, ["TypingError: no"]))
     monkeypatch.setattr(expected_kernels, "write", None)
     assert compile_kernels.main(["--accept"]) == 1
-    assert "dense.product (float32, 9.0): TypingError: no" in capsys.readouterr().err
+    assert "dense.FORWARD[tiny] (float32, 9.0): TypingError: no" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("choice", [["--cc", "7.5"], ["--dtype", "float32"], ["--kernel", "dense"]])
@@ -195,7 +232,7 @@ def test_accept_needs_every_kernel(choice, capsys):
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", ["dense.product_at", "batchnorm.statistics", "losses.softmax_losses"])
+@pytest.mark.parametrize("name", ["dense.BACKWARD_WEIGHT[small]", "batchnorm.statistics", "losses.softmax_losses"])
 @pytest.mark.parametrize("dtype", compile_kernels.DTYPES)
 def test_kernels_compile(name, dtype):
     (launch,) = [launch for launch in compile_kernels.launched_kernels(dtype) if launch.name == name]
@@ -203,17 +240,16 @@ def test_kernels_compile(name, dtype):
         done = compile_kernels.compile_kernel(launch, dtype, capability)
         assert not done.problems
         assert 16 <= done.figures.registers < 128
-        assert done.figures.shared % 512 == 0 or name == "dense.product_at"
+        assert done.figures.shared % 512 == 0
         assert done.figures.loop > 20
 
 
 @needs_compiler
-def test_the_tile_of_the_matrix_product():
-    for dtype, size in (("float32", 4), ("float64", 8)):
-        launch = next(launch for launch in compile_kernels.launched_kernels(dtype) if launch.name == "dense.product")
-        figures = compile_kernels.compile_kernel(launch, dtype, "9.0").figures
-        assert figures.shared == 2 * dense.TILE * dense.PITCH * size
-        assert figures.fma == dense.TILE  # the walk through the tile is unrolled
+@pytest.mark.parametrize(("name", "least"), [("dense.FORWARD[large]", 70), ("ladder.wide_loads.product", 70)])
+def test_the_inner_loop_of_a_matrix_product(name, least):
+    launch = next(launch for launch in compile_kernels.launched_kernels("float32") if launch.name == name)
+    figures = compile_kernels.compile_kernel(launch, "float32", "9.0").figures
+    assert figures.fma == 64 and figures.fma_share >= least  # nothing but 8 × 8 multiply-adds and their loads
 
 
 @needs_compiler
@@ -312,12 +348,14 @@ def test_a_kernel_that_no_operation_launches_fails(monkeypatch, capsys):
 
 @needs_compiler
 def test_the_command():
-    arguments = ["--kernel", "dense.add_row", "--cc", "7.5", "--dtype", "float32", "--dtype", "float64"]
+    arguments = ["--kernel", "elementwise.add_kernel", "--cc", "7.5", "--dtype", "float32", "--dtype", "float64"]
     done = subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     header, *rows, _, summary = done.stdout.splitlines()[:5]
     assert header.split() == ["kernel", "dtype", "cc", *Figures._fields]
-    assert [row.split()[:3] for row in rows] == [["dense.add_row", dtype, "7.5"] for dtype in compile_kernels.DTYPES]
+    assert [row.split()[:3] for row in rows] == [
+        ["elementwise.add_kernel", dtype, "7.5"] for dtype in compile_kernels.DTYPES
+    ]
     assert summary.startswith("2 versions in ") and summary.endswith("0 problems")
 
 

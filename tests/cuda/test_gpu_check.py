@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from minidl import backend as backends
+from minidl.cuda.ladder import RUNGS
+from minidl.emulator import launch
 from scripts import gpu_check
 
 SMALL = [(2, 1), (3, 33)]
@@ -133,6 +135,21 @@ def test_the_benchmarks_run_on_any_backend():
     assert product["teraflop_per_second"] == {"minidl": pytest.approx(2e6 / 2e-3 / 1e12)}
 
 
+def test_every_rung_of_the_ladder_is_measured_and_compared():
+    found = gpu_check.benchmark_ladder(Clock(tick=6), None, launch, backend="emulator", sizes=(20,), repetitions=1)
+    assert found.keys() == {"20"} and found["20"].keys() == RUNGS.keys()
+    for name, figures in found["20"].items():
+        assert figures["milliseconds"] == 2 and figures["share_of_torch"] is None
+        assert figures["teraflop_per_second"] == pytest.approx(2 * 20**3 / 2e-3 / 1e12)
+        assert figures["error"] < (1e-3 if name == "tf32" else 1e-6)
+
+
+def test_a_rung_that_writes_nothing_has_no_finite_error():
+    launch = lambda *arguments: None  # noqa: E731
+    found = gpu_check.benchmark_ladder(Clock(tick=6), None, launch, backend="cpu", sizes=(3,), repetitions=1)
+    assert np.isnan(found["3"]["naive"]["error"])
+
+
 def test_the_training_step_trains():
     step, model = gpu_check.minidl_step("cpu")
     before = model.parameters()[0].value.copy()
@@ -177,6 +194,8 @@ def on_a_gpu(monkeypatch):
     monkeypatch.setattr(gpu_check, "compare_all", lambda backend, seed: [{"operation": "softmax", "passed": True}])
     monkeypatch.setattr(gpu_check, "benchmark_step", lambda cuda, torch: benchmark)
     monkeypatch.setattr(gpu_check, "benchmark_product", lambda cuda, torch: benchmark)
+    rungs = {"naive": {"milliseconds": 1.0, "teraflop_per_second": 1.0, "share_of_torch": None, "error": 0.0}}
+    monkeypatch.setattr(gpu_check, "benchmark_ladder", lambda cuda, torch: {"1024": rungs})
     return monkeypatch
 
 
@@ -184,8 +203,8 @@ def test_the_file_says_what_was_measured_and_where(on_a_gpu, tmp_path):
     out = tmp_path / "new" / "gpu.json"
     assert gpu_check.main(["--out", str(out)]) == 0
     result = json.loads(out.read_text())
-    assert result.keys() == {"what", "date", "machine", "tests", "comparison", "seed", "benchmarks"}
-    assert result["what"].keys() == {"tests", "comparison", "benchmarks"}
+    assert result.keys() == {"what", "date", "machine", "tests", "comparison", "seed", "benchmarks", "ladder"}
+    assert result["what"].keys() == {"tests", "comparison", "benchmarks", "ladder"}
     assert result["benchmarks"].keys() == {"training_step", "matrix_product"}
     assert {"gpu", "driver", "cuda_runtime", "versions"} <= result["machine"].keys()
     assert result["machine"]["versions"]["numpy"] == np.__version__

@@ -110,6 +110,13 @@ def test_of_loops_side_by_side_the_longer_one_counts():
         assert machine_code.figures(LOG, code_of(*lines, "EXIT"))[3:] == (3, 1)
 
 
+def test_the_loop_with_the_multiply_adds_counts_even_if_another_is_longer():
+    product = [".L_x_1:", "FFMA R1, R2, R3", "FFMA R1, R2, R3", "@P1 BRA `(.L_x_1)"]
+    write = [".L_x_2:", *["FADD R1, R2"] * 9, "FFMA R1, R2, R3", "@P1 BRA `(.L_x_2)"]
+    for lines in (product + write, write + product):
+        assert machine_code.figures(LOG, code_of(*lines, "EXIT"))[3:] == (3, 2)
+
+
 def test_an_endless_loop_with_its_way_out_in_the_middle():
     code = code_of(".L_x_1:", "FADD R1, R2", "@P0 EXIT", "FADD R1, R2", "BRA.U `(.L_x_1)")
     assert len(machine_code.inner_loop(code)) == 4

@@ -15,6 +15,7 @@ from minidl.cuda import (
     batchnorm,
     clipping,
     dense,
+    edges,
     elementwise,
     losses,
     noise,
@@ -55,7 +56,7 @@ def altered(module, old, new):
 
 def call(module, operation):
     """Call the first example of the operation; returns the example's arguments."""
-    example = next(example for example in examples("float64", 37, 21) if example.operation == operation)
+    example = next(example for example in examples("float64", 67, 21) if example.operation == operation)
     getattr(module, operation)(launch, *example.arguments.values())
     return example.arguments
 
@@ -72,34 +73,42 @@ def expect(kind, module, operation, original):
 
 
 WAIT = "            cuda.syncthreads()\n"
-AFTER_LOAD = "            load_b(b, k, column, tile_b)\n"
-AFTER_USE = "                total += tile_a[ty, i] * tile_b[i, tx]\n"
-LEAVE_EARLY = "        if row + ty >= c.shape[0] or column + tx >= c.shape[1]:\n            return\n"
+FIRST_FETCH = "        four_a, four_b = fetch_a(a, top, 0,"
+AFTER_LOAD = "            keep_b(four_b, tile_b)\n"
+AFTER_USE = "                            sums[i, j] += column_of_a[i] * row_of_b[j]\n"
 
 FAULTS = {
-    # The tiled product.
+    # The products.
     "no barrier before the tiles are used":
         (dense, AFTER_LOAD + WAIT, AFTER_LOAD, "dense_forward", UninitializedReadError),
     "no barrier before the tiles are overwritten":
-        (dense, AFTER_USE + WAIT, AFTER_USE, "dense_forward", WRONG),
+        (dense, AFTER_USE + WAIT, AFTER_USE, "dense_backward_weight", WRONG),
     "a tile reads one column too far":
-        (dense, "c < matrix.shape[1] else", "c <= matrix.shape[1] else", "dense_forward", OutOfBoundsError),
+        (edges, "column < matrix.shape[1] else", "column <= matrix.shape[1] else", "dense_forward", OutOfBoundsError),
     "a tile does not look at the last row":
-        (dense, "if r < matrix.shape[0] and c", "if c", "dense_forward", OutOfBoundsError),
+        (edges, "if row < matrix.shape[0] and column < matrix.shape[1] else", "if column < matrix.shape[1] else",
+         "dense_forward", OutOfBoundsError),
     "a tile begins one row too early":
-        (dense, "r, c = row + ty, column + tx", "r, c = row + ty - 1, column + tx", "dense_forward", OutOfBoundsError),
-    "a tile is one too wide":
-        (dense, "for i in range(TILE)", "for i in range(TILE + 1)", "dense_forward", UninitializedReadError),
-    "a tile is one too narrow":
-        (dense, "for i in range(TILE)", "for i in range(TILE - 1)", "dense_forward", WRONG),
+        (dense, "matrix, start + t // 2 % extent", "matrix, start - 1 + t // 2 % extent", "dense_forward",
+         OutOfBoundsError),
+    "a slice is too wide":
+        (dense, "(my_slice + 1) * part)", "(my_slice + 1) * part + 1)", "dense_backward_weight", OutOfBoundsError),
+    "a slice is too narrow":
+        (dense, "(my_slice + 1) * part)", "(my_slice + 1) * part - 1)", "dense_forward", WRONG),
+    "a slice too few is added":
+        (dense, "range(1, slices)", "range(2, slices)", "dense_forward", WRONG),
+    "a slice too many is added":
+        (dense, "range(1, slices)", "range(1, slices + 1)", "dense_forward", OutOfBoundsError),
+    "the next step is the same again":
+        (dense, "fetch_a(a, top, k + depth, wide_a)", "fetch_a(a, top, k, wide_a)", "dense_backward_weight", WRONG),
     "the result is stored outside":
-        (dense, "row + ty < c.shape[0] and ", "", "dense_forward", OutOfBoundsError),
+        (dense, "if row < c.shape[0]:", "if True:", "dense_forward", OutOfBoundsError),
     "threads outside the result leave before the barriers":
-        (dense, "        for k in", LEAVE_EARLY + "        for k in", "dense_forward", BarrierError),
-    "the transposed tile is not transposed":
-        (dense, "tile[tx, ty] = matrix", "tile[ty, tx] = matrix", "dense_backward_weight", WRONG),
+        (dense, FIRST_FETCH, "        if not mine:\n            return\n" + FIRST_FETCH, "dense_forward", BarrierError),
+    "two rows of the transposed tile change places":
+        (dense, "tile[k, i], tile[k + 1, i]", "tile[k + 1, i], tile[k, i]", "dense_forward", WRONG),
     "the grid is rounded down":
-        (dense, "-(-columns // TILE)", "columns // TILE", "dense_forward", WRONG),
+        (dense, "-(-columns // extent)", "columns // extent", "dense_forward", WRONG),
     # Column sums.
     "no barrier before the partial sums are added":
         (reduce, "] = value\n    cuda.syncthreads()\n", "] = value\n", "batchnorm_training", UninitializedReadError),
@@ -161,10 +170,11 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_shows(fault):
     module, old, new, operation, kind = FAULTS[fault]
-    if module is reduce:  # the faulty sum in the kernels that use it
-        module = losses if operation == "mean_loss" else batchnorm
-        faulty, sums = altered(module, "", ""), vars(altered(reduce, old, new))
-        vars(faulty).update({name: total for name, total in sums.items() if hasattr(total, "py_func")})
+    if module in (edges, reduce):  # the faulty function in the kernels that use it
+        functions = vars(altered(module, old, new))
+        module = {"mean_loss": losses, "batchnorm_training": batchnorm, "dense_forward": dense}[operation]
+        faulty = altered(module, "", "")
+        vars(faulty).update({name: function for name, function in functions.items() if hasattr(function, "py_func")})
     else:
         faulty = altered(module, old, new)
     expect(kind, faulty, operation, module)

@@ -13,7 +13,7 @@ from numba import cuda, float32, int64
 
 import minidl as dl
 import minidl.cuda
-from minidl.cuda.dense import product
+from minidl.cuda.ladder.shared_tile import product
 from minidl.emulator import (
     BarrierError,
     EmulatorError,
@@ -86,7 +86,7 @@ def test_every_barrier_of_minidl_is_missed_when_it_is_gone(name, number):
     faulty = without_barrier(name, number)
     changed = {key: value for key, value in vars(faulty).items() if hasattr(value, "py_func")}
     with race_detector(), pytest.raises(RaceError, match="no barrier orders the two"):
-        for example in examples("float32", 37, 5):
+        for example in examples("float32", 67, 5):
             home = getattr(minidl.cuda, example.operation).__module__.rpartition(".")[2]
             module = faulty if home == name else rebuilt(home, changed)
             if not vars(module).keys().isdisjoint(changed):
@@ -551,7 +551,7 @@ def test_results_are_those_of_a_plain_launch():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, 64, 64)).astype(np.float32)
     plain, watched = np.zeros((2, 64, 64), np.float32)
-    launch(product, (4, 4), (16, 16), a, b, 64, plain)
+    launch(product, (2, 2), (32, 32), a, b, plain)
     with race_detector():
-        launch(product, (4, 4), (16, 16), a, b, 64, watched)
+        launch(product, (2, 2), (32, 32), a, b, watched)
     np.testing.assert_array_equal(plain, watched)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 
 import numpy as np
 import pytest
 from numba import cuda, float32, float64
+from numba.extending import intrinsic
 
-from minidl.cuda.dense import product
+from minidl.cuda import ladder
+from minidl.cuda.ladder.coalesced import product as naive
+from minidl.cuda.ladder.shared_tile import product
+from minidl.cuda.ptx import load_four, store_four
 from minidl.emulator import EmulatorError, launch, trace
 
 
@@ -53,12 +58,12 @@ def test_a_naive_product_reads_two_elements_for_each_product():
     assert found.conflict == 0
 
 
-def test_a_tiled_product_reads_sixteen_times_less():
-    a, b, c = matrices(3, 32)
-    found = trace(product, (2, 2), (16, 16), a, b, 32, c)
-    assert found.count("global", "read") == 2 * 32**3 / 16
+def test_a_tiled_product_reads_32_times_less():
+    a, b, c = matrices(3, 64)
+    found = trace(product, (2, 2), (32, 32), a, b, c)
+    assert found.count("global", "read") == 2 * 64**3 / 32
     assert found.count("shared", "write") == found.count("global", "read")
-    assert found.count("shared", "read") == 2 * 32**3
+    assert found.count("shared", "read") == 2 * 64**3
     assert max(access.step for access in found.accesses) == 4
 
 
@@ -200,6 +205,7 @@ def test_the_table_has_a_row_for_each_line_and_array():
     first = inspect.getsourcelines(tile_kernel)[1]
     assert str(trace(tile_kernel(32, float32), 1, (32, 32), x, y)).splitlines() == [
         "kernel through_a_tile: 8192 bytes in 256 sectors; side by side it would be 256",
+        "0 floating-point operations, 0 for each byte",
         "line                memory  array  kind   accesses  by warps  sectors  ideal  bank conflict",
         f"test_tracing.py:{first + 5}  global  x      read       1024        32      128    128",
         f"test_tracing.py:{first + 5}  shared  tile   write      1024        32                           none",
@@ -263,3 +269,81 @@ def test_a_long_kernel_is_drawn_in_part(tmp_path):
     text = text_of(trace(many_barriers, 1, 1, np.zeros(9)), tmp_path / "long.svg")
     assert any(title.endswith("6 of 9 steps between barriers") for title in text)
     assert sum(title.startswith("step ") for title in text) == 6
+
+
+# Operations -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 7), (33, 4, 2)], ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_naive_product_does_two_operations_for_each_of_its_products(shape, dtype):
+    m, k, n = shape
+    a, b, c = np.ones((m, k), dtype), np.ones((k, n), dtype), np.zeros((m, n), dtype)
+    found = trace(naive, ladder.RUNGS["coalesced"].grid(c), (32, 8), a, b, c)
+    assert found.flops == 2 * m * k * n
+    assert found.intensity == found.flops / found.bytes_moved
+    assert f"{found.flops} floating-point operations, {found.intensity:.3g} for each byte" in str(found)
+    np.testing.assert_array_equal(c, k)
+
+
+@cuda.jit
+def of_every_kind(x, y, i, scale):
+    tile, own = cuda.shared.array(1, float32), cuda.local.array(1, float64)
+    tile[0] = x[0] * scale  # 1: a multiplication
+    own[0] = -x[1]  # a change of sign is none
+    y[0] = float32(own[0]) - tile[0] / x[2]  # 2
+    y[1] = math.sqrt(x[3]) + math.erf(x[0])  # 3
+    y[2] = max(abs(x[0]), x[1])  # none
+    y[3] = x[i + 2 * i] if x[0] < x[1] else x[i]  # none: a comparison, and integers
+    y[4] = 2 + scale * scale  # 2
+    cuda.atomic.add(y, 5, x[0])  # 1
+    y[6] = cuda.shfl_sync(0xFFFFFFFF, x[0], 0) + x[0]  # 1
+
+
+def test_what_counts_as_an_operation():
+    x, plain, traced = np.array([1, 2, 4, 9], np.float32), *np.zeros((2, 7), np.float32)
+    arguments = 1, np.float32(0.5)
+    launch(of_every_kind, 1, 1, x, plain, *arguments)
+    assert trace(of_every_kind, 1, 1, x, traced, *arguments).flops == 10
+    np.testing.assert_array_equal(traced, plain)
+
+
+@cuda.jit
+def four_at_once(x, y):
+    t = cuda.threadIdx.x
+    tile = cuda.shared.array((32, 4), x.dtype, alignment=16)
+    store_four(tile, (t, 0), load_four(x, (t, 0)))
+    cuda.syncthreads()
+    store_four(y, (t, 0), load_four(tile, (31 - t, 0)))
+
+
+def test_an_access_of_128_bits_is_one_of_the_warp():
+    x, y = np.arange(128, dtype=np.float32).reshape(32, 4), np.zeros((32, 4), np.float32)
+    found = trace(four_at_once, 1, 32, x, y)
+    np.testing.assert_array_equal(y, x[::-1])
+    assert [(line.accesses, line.warp_accesses) for line in found.lines()] == [(128, 1)] * 4
+    assert (found.sectors, found.ideal_sectors, found.conflict) == (32, 32, 1)
+    found = trace(four_at_once, 1, 32, x.astype(np.float64), y.astype(np.float64))
+    assert [(line.accesses, line.warp_accesses) for line in found.lines()] == [(128, 2)] * 4
+
+
+def test_a_wide_access_must_be_aligned():
+    x = np.zeros(140, np.float32)
+    start = -x.ctypes.data % 16 // 4 + 1
+    with pytest.raises(EmulatorError, match=re.escape("x[0, 0] does not lie at a multiple of 16 bytes")):
+        launch(four_at_once, 1, 32, x[start : start + 128].reshape(32, 4), np.zeros((32, 4), np.float32))
+
+
+@intrinsic
+def unheard_of(typing, x):
+    return x(x), None
+
+
+@cuda.jit
+def with_an_intrinsic(x):
+    x[0] = unheard_of(x[0])
+
+
+def test_an_intrinsic_of_somebody_else():
+    with pytest.raises(EmulatorError, match="the emulator does not know the intrinsic unheard_of"):
+        launch(with_an_intrinsic, 1, 1, np.zeros(1))

@@ -1,0 +1,123 @@
+"""What the instructions of `minidl/cuda/ptx.py` mean: the emulated device has a method for each, of the same name.
+
+A copy from global to shared memory that nobody has waited for has no defined result on a GPU, and often the right one.
+Here it arrives at the wait and not before, so that a wait that is missing shows.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minidl.emulator.errors import EmulatorError, source_line
+
+VECTOR_BYTES = 16
+WARP, ALL_LANES = 32, 0xFFFFFFFF
+TF32_BITS = 0xFFFFE000  # sign, exponent and the 10 leading bits of the mantissa
+HALF_OF_THE_LAST_BIT = 0x1000
+
+
+class Instructions:
+    """A part of `Device`: the instructions that Numba has no Python for."""
+
+    where: Any
+    threadIdx: Any
+    _exchange: Any
+    _observer: Any
+
+    def begin_block(self) -> None:
+        """A block begins: no copy is on its way."""
+        self._copies: dict[Any, list[list[Any]]] = defaultdict(lambda: [[]])  # of each thread, the last group is open
+
+    def instruction(self, intrinsic: Any) -> Any:
+        """The method for an `@intrinsic` function."""
+        if not hasattr(intrinsic, "emulated"):
+            raise EmulatorError(f"the emulator does not know the intrinsic {intrinsic._name}")
+        return getattr(self, intrinsic.emulated)
+
+    # 128-bit accesses -------------------------------------------------------------------------------------------------
+
+    def aligned(self, matrix: Any) -> bool:
+        return matrix.start % VECTOR_BYTES == 0 and matrix.strides[0] % VECTOR_BYTES == 0
+
+    def load_four(self, array: Any, index: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(array.get_part(key, part) for key, part in self._four(array, index))
+
+    def store_four(self, array: Any, index: tuple[Any, ...], values: tuple[Any, ...]) -> None:
+        for (key, part), value in zip(self._four(array, index), values, strict=True):
+            array.set_part(key, value, part)
+
+    def _four(self, array: Any, index: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], int]]:
+        """Four elements in a row, and which part of a 128-bit access each is."""
+        if array.location(index) % VECTOR_BYTES:
+            raise EmulatorError(f"{array.element(index)} does not lie at a multiple of {VECTOR_BYTES} bytes")
+        *outer, first = index
+        parts = VECTOR_BYTES // array.dtype.itemsize
+        return (((*outer, first + i), i % parts) for i in range(4))
+
+    # Copies from global to shared memory ------------------------------------------------------------------------------
+
+    def copy_four_async(self, shared: Any, at: tuple[Any, ...], matrix: Any, index: tuple[Any, ...]) -> None:
+        places = self._four(shared, at)
+        for (key, part), (source, _) in zip(places, self._four(matrix, index), strict=True):
+            self._begin_copy(shared, key, matrix.get_part(source, part), part)
+
+    def copy_async(self, shared: Any, at: tuple[Any, ...], matrix: Any, index: tuple[Any, ...], inside: Any) -> None:
+        self._begin_copy(shared, at, matrix[index] if inside else matrix.dtype.type(0), 0)
+
+    def _begin_copy(self, shared: Any, key: tuple[Any, ...], value: Any, part: int) -> None:
+        shared.begin_copy(key, value, part)
+        self._copies[self.threadIdx][-1].append((shared, key, value))
+
+    def commit_copies(self) -> None:
+        self._copies[self.threadIdx].append([])
+
+    def wait_for_copies(self, newest: int) -> None:
+        groups = self._copies[self.threadIdx]
+        while len(groups) - 1 > newest:
+            for shared, key, value in groups.pop(0):
+                shared.end_copy(key, value)
+
+    # Tensor cores -----------------------------------------------------------------------------------------------------
+
+    def to_tf32(self, x: Any) -> Any:
+        if x.dtype != np.float32:
+            raise EmulatorError(f"{self.where()}, {source_line()}: to_tf32 of a {x.dtype}; it takes a float32")
+        bits = int(np.float32(x).view(np.uint32))
+        # Infinities and NaNs stay; their exponent is all ones, and rounding up would carry into the sign.
+        rounded = bits + HALF_OF_THE_LAST_BIT if np.isfinite(float(x)) else bits
+        return type(x)(np.uint32(rounded & TF32_BITS).view(np.float32))
+
+    def multiply_add_tf32(self, a: tuple[Any, ...], b: tuple[Any, ...], c: tuple[Any, ...]) -> tuple[Any, ...]:
+        lanes = self._exchange("multiply_add_tf32", ALL_LANES, (a, b, c))
+        if self._observer is not None:
+            self._observer.operations(2 * 16 * 8 * 8 // WARP)
+        lane = self.laneid  # type: ignore[attr-defined]
+        if "result" not in lanes:  # the first lane to go on works for all
+            lanes["result"] = _tensor_core(*zip(*lanes.values(), strict=True))
+        return tuple(lanes["result"][lane])
+
+
+def _tensor_core(a: Any, b: Any, c: Any) -> np.ndarray:
+    """The fragments of all lanes to those of A B + C; which lane has what stands in `minidl.cuda.ptx`.
+
+    The products are exact, and the sum is rounded once, towards zero: tensor cores cut off what does not fit (Fasi,
+    Higham, Mikaitis & Pranesh 2021, Numerical behavior of NVIDIA tensor cores, section 4).
+    """
+    a = _tf32(a).reshape(8, 4, 2, 2).transpose(3, 0, 2, 1).reshape(16, 8)
+    b = _tf32(b).reshape(8, 4, 2).transpose(2, 1, 0).reshape(8, 8)
+    c = np.array(c, np.float32).astype(np.float64).reshape(8, 4, 2, 2).transpose(2, 0, 1, 3).reshape(16, 8)
+    exact = a @ b + c
+    nearest = exact.astype(np.float32)
+    too_far = np.isfinite(nearest) & (np.abs(nearest) > np.abs(exact))
+    d = np.where(too_far, np.nextafter(nearest, np.float32(0)), nearest)
+    return d.reshape(2, 8, 4, 2).transpose(1, 2, 0, 3).reshape(32, 4)
+
+
+def _tf32(fragments: Any) -> np.ndarray:
+    """What the hardware takes of float32 numbers: it drops the last 13 bits of the mantissa."""
+    bits = np.array(fragments, np.float32).view(np.uint32) & np.uint32(TF32_BITS)
+    return bits.view(np.float32).astype(np.float64)
