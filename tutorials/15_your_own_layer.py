@@ -192,9 +192,9 @@ print(right_gradients)
 contracts = {backend: dl.check_layer(LowRank(6, 4, 2), backend=backend) for backend in ("cpu", "emulator")}
 print("all clauses:", {backend: report.ok for backend, report in contracts.items()})
 
-factors = {check.name.rpartition(".")[2]: check.numeric / check.analytic for check in wrong.checks}
+(of_u,) = [check for check in wrong.checks if check.name == "u"]
 claims += [
-    ("check_gradients", "u is too small by a factor of", 8, factors["u"]),
+    ("check_gradients", "u is too small by a factor of", 8, of_u.numeric / of_u.analytic),
     ("check_gradients", "worst error of the right layer", None, max(check.error for check in right_gradients.checks)),
 ]
 
@@ -385,5 +385,5 @@ for row, what, known, ours in claims:
 # 3. In ``TrainingStep._compare`` of ``minidl/training_step.py``, write ``return`` as the first line: recordings are
 #    trusted without a rehearsal. The softsign is no longer refused, and
 #    ``tests/test_training_step.py::test_what_is_more_than_operations_is_found`` fails.
-# 4. In ``tanh_slope`` of ``minidl/scalar/activations.py``, write ``ONE - y``. Tanh trains all the same, a little worse,
+# 4. In ``tanh_slope`` of ``minidl/scalar/activations.py``, write ``ONE - y``. Tanh still trains, but to 77 % instead of 89 %,
 #    and ``tests/operations/test_activations.py::test_slope_is_the_derivative_of_value`` fails.
