@@ -385,5 +385,5 @@ for row, what, known, ours in claims:
 # 3. In ``TrainingStep._compare`` of ``minidl/training_step.py``, write ``return`` as the first line: recordings are
 #    trusted without a rehearsal. The softsign is no longer refused, and
 #    ``tests/test_training_step.py::test_what_is_more_than_operations_is_found`` fails.
-# 4. In ``tanh_slope`` of ``minidl/scalar/activations.py``, write ``ONE - y``. Tanh still trains, but to 77 % instead of 89 %,
-#    and ``tests/operations/test_activations.py::test_slope_is_the_derivative_of_value`` fails.
+# 4. In ``tanh_slope`` of ``minidl/scalar/activations.py``, write ``ONE - y``. Tanh still trains, but to 77 % instead of
+#    89 %, and ``tests/operations/test_activations.py::test_slope_is_the_derivative_of_value`` fails.
