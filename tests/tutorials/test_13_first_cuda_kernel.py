@@ -1,0 +1,55 @@
+"""The tutorial on a first CUDA kernel: what the emulator refuses, and what it counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="module")
+def names(tutorial):
+    return tutorial("13_first_cuda_kernel")
+
+
+def test_figures_are_written(names):
+    assert [path.stem.removeprefix("13_first_cuda_kernel_") for path in names["figures_written"]] == [
+        "banks", "sectors", "threads", "tree",
+    ]  # fmt: skip
+    assert min(path.stat().st_size for path in names["figures_written"]) > 5000
+
+
+def test_the_documented_numbers_are_ours(names):
+    documented = [(what, known, ours) for _, what, known, ours in names["claims"] if known is not None]
+    assert len(documented) == 8
+    for what, known, ours in documented:
+        assert ours == known, what
+
+
+def test_the_bounds_check_is_needed_and_enough(names):
+    assert "OutOfBoundsError" in names["out_of_bounds"] and "x[10] is outside" in names["out_of_bounds"]
+    np.testing.assert_array_equal(names["y"], 2 * np.arange(10))
+
+
+def test_the_tree_has_no_race_and_the_first_sum_has(names):
+    assert "RaceError" in names["race"] and "no barrier orders the two" in names["race"]
+    assert names["lucky"] < 1e-5  # the result alone does not tell
+    assert names["no_race"] == "nothing"
+    assert names["tree_error"] < 1e-5
+
+
+def test_other_faults_are_named(names):
+    assert "BarrierError" in names["hanging"] and "thread (32, 0, 0) of the same block has ended" in names["hanging"]
+    assert "UninitializedReadError" in names["unwritten"] and "tile[50] is read" in names["unwritten"]
+
+
+def test_strided_access_moves_more_sectors(names):
+    assert dict(zip(names["strides"], names["sectors"], strict=True)) == {1: 4, 2: 8, 4: 16, 8: 32, 16: 32}
+
+
+def test_padding_ends_the_bank_conflicts(names):
+    conflicts = [trace.conflict for trace in names["transposed"].values()]
+    assert conflicts == [0, 32, 1]
+
+
+def test_kernels_and_compiled_loops_train_alike(names):
+    assert names["difference"] < 1e-5
