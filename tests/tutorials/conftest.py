@@ -41,10 +41,3 @@ def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[s
         return NAMESPACES[name]
 
     return once
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests of a tutorial go to one worker, so that it runs once."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
