@@ -41,3 +41,17 @@ def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[s
         return NAMESPACES[name]
 
     return once
+
+
+@pytest.fixture(scope="module")
+def names(request: pytest.FixtureRequest, tutorial: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    """What the tutorial that the test file is named after leaves behind."""
+    return tutorial(request.path.stem.removeprefix("test_"))
+
+
+@pytest.fixture(scope="module")
+def figures(request: pytest.FixtureRequest, names: dict[str, Any]) -> list[str]:
+    """Its figures, without the name of the tutorial in front; none of them is empty."""
+    prefix = request.path.stem.removeprefix("test_") + "_"
+    assert min(path.stat().st_size for path in names["figures_written"]) > 5000
+    return [path.stem.removeprefix(prefix) for path in names["figures_written"]]

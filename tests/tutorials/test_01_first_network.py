@@ -7,16 +7,8 @@ import math
 import pytest
 
 
-@pytest.fixture(scope="module")
-def names(tutorial):
-    return tutorial("01_first_network")
-
-
-def test_figures_are_written(names):
-    assert [path.stem.removeprefix("01_first_network_") for path in names["figures_written"]] == [
-        "curves", "digits", "mistakes",
-    ]  # fmt: skip
-    assert min(path.stat().st_size for path in names["figures_written"]) > 5000
+def test_figures_are_written(figures):
+    assert figures == ["curves", "digits", "mistakes"]
 
 
 def test_the_first_loss_is_near_log_10(names):

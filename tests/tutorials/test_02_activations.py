@@ -8,16 +8,8 @@ import pytest
 import minidl as dl
 
 
-@pytest.fixture(scope="module")
-def names(tutorial):
-    return tutorial("02_activations")
-
-
-def test_figures_are_written(names):
-    assert [path.stem.removeprefix("02_activations_") for path in names["figures_written"]] == [
-        "depth", "dying", "slopes", "zigzag",
-    ]  # fmt: skip
-    assert min(path.stat().st_size for path in names["figures_written"]) > 5000
+def test_figures_are_written(figures):
+    assert figures == ["depth", "dying", "slopes", "zigzag"]
 
 
 def test_every_activation_is_shown_with_its_slope(names):

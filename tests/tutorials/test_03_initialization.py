@@ -8,16 +8,8 @@ import numpy as np
 import pytest
 
 
-@pytest.fixture(scope="module")
-def names(tutorial):
-    return tutorial("03_initialization")
-
-
-def test_figures_are_written(names):
-    assert [path.stem.removeprefix("03_initialization_") for path in names["figures_written"]] == [
-        "cited", "gains", "histograms", "laws", "tanh",
-    ]  # fmt: skip
-    assert min(path.stat().st_size for path in names["figures_written"]) > 5000
+def test_figures_are_written(figures):
+    assert figures == ["cited", "gains", "histograms", "laws", "tanh"]
 
 
 def test_equal_units_stay_equal(names):

@@ -8,16 +8,8 @@ import numpy as np
 import pytest
 
 
-@pytest.fixture(scope="module")
-def names(tutorial):
-    return tutorial("04_variance")
-
-
-def test_figures_are_written(names):
-    assert [path.stem.removeprefix("04_variance_") for path in names["figures_written"]] == [
-        "dependence", "depth", "fan_in",
-    ]  # fmt: skip
-    assert min(path.stat().st_size for path in names["figures_written"]) > 5000
+def test_figures_are_written(figures):
+    assert figures == ["dependence", "depth", "fan_in"]
 
 
 def test_the_variance_of_a_sum_of_products(names):

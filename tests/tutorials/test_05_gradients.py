@@ -5,21 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pytest
 
 import minidl as dl
 
 
-@pytest.fixture(scope="module")
-def names(tutorial):
-    return tutorial("05_gradients")
-
-
-def test_figures_are_written(names):
-    assert [path.stem.removeprefix("05_gradients_") for path in names["figures_written"]] == [
-        "exploding", "start", "training",
-    ]  # fmt: skip
-    assert min(path.stat().st_size for path in names["figures_written"]) > 5000
+def test_figures_are_written(figures):
+    assert figures == ["exploding", "start", "training"]
 
 
 def test_the_lectures_speeds_lie_inside_ours(names):

@@ -6,16 +6,8 @@ import numpy as np
 import pytest
 
 
-@pytest.fixture(scope="module")
-def names(tutorial):
-    return tutorial("06_batchnorm")
-
-
-def test_figures_are_written(names):
-    assert [path.stem.removeprefix("06_batchnorm_") for path in names["figures_written"]] == [
-        "noise", "placement", "robust", "running",
-    ]  # fmt: skip
-    assert min(path.stat().st_size for path in names["figures_written"]) > 5000
+def test_figures_are_written(figures):
+    assert figures == ["noise", "placement", "robust", "running"]
 
 
 def test_by_hand_and_the_layer_agree(names):

@@ -5,21 +5,13 @@ from __future__ import annotations
 import pytest
 
 
-@pytest.fixture(scope="module")
-def names(tutorial):
-    return tutorial("07_regularization")
-
-
 def ours(names, row, figure):
     (value,) = [value for *of, _, value in names["claims"] if of == [row, figure]]
     return value
 
 
-def test_figures_are_written(names):
-    assert [path.stem.removeprefix("07_regularization_") for path in names["figures_written"]] == [
-        "augmentation", "gaps", "overfitting", "weights",
-    ]  # fmt: skip
-    assert min(path.stat().st_size for path in names["figures_written"]) > 5000
+def test_figures_are_written(figures):
+    assert figures == ["augmentation", "gaps", "overfitting", "weights"]
 
 
 def test_training_and_validation_loss_move_apart(names):

@@ -6,16 +6,8 @@ import numpy as np
 import pytest
 
 
-@pytest.fixture(scope="module")
-def names(tutorial):
-    return tutorial("08_dropout")
-
-
-def test_figures_are_written(names):
-    assert [path.stem.removeprefix("08_dropout_") for path in names["figures_written"]] == [
-        "ensemble", "expectation", "masks", "monte_carlo", "relatives", "weights_and_blocks",
-    ]  # fmt: skip
-    assert min(path.stat().st_size for path in names["figures_written"]) > 5000
+def test_figures_are_written(figures):
+    assert figures == ["ensemble", "expectation", "masks", "monte_carlo", "relatives", "weights_and_blocks"]
 
 
 def test_the_layer_is_the_formula_in_both_passes(names):

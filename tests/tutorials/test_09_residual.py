@@ -8,16 +8,8 @@ import pytest
 ZEROED = "residual, last weights 0"
 
 
-@pytest.fixture(scope="module")
-def names(tutorial):
-    return tutorial("09_residual")
-
-
-def test_figures_are_written(names):
-    assert [path.stem.removeprefix("09_residual_") for path in names["figures_written"]] == [
-        "gradients", "training", "variance",
-    ]  # fmt: skip
-    assert min(path.stat().st_size for path in names["figures_written"]) > 5000
+def test_figures_are_written(figures):
+    assert figures == ["gradients", "training", "variance"]
 
 
 def test_each_block_doubles_the_variance_and_zeroed_blocks_keep_it(names):

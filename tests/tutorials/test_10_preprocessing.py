@@ -6,16 +6,8 @@ import numpy as np
 import pytest
 
 
-@pytest.fixture(scope="module")
-def names(tutorial):
-    return tutorial("10_preprocessing")
-
-
-def test_figures_are_written(names):
-    assert [path.stem.removeprefix("10_preprocessing_") for path in names["figures_written"]] == [
-        "cloud", "digits", "training",
-    ]  # fmt: skip
-    assert min(path.stat().st_size for path in names["figures_written"]) > 5000
+def test_figures_are_written(figures):
+    assert figures == ["cloud", "digits", "training"]
 
 
 def test_the_steps_are_the_formulas(names):

@@ -6,16 +6,8 @@ import numpy as np
 import pytest
 
 
-@pytest.fixture(scope="module")
-def names(tutorial):
-    return tutorial("12_hyperparameters")
-
-
-def test_figures_are_written(names):
-    assert [path.stem.removeprefix("12_hyperparameters_") for path in names["figures_written"]] == [
-        "coarse_to_fine", "search", "seeds", "test_set",
-    ]  # fmt: skip
-    assert min(path.stat().st_size for path in names["figures_written"]) > 5000
+def test_figures_are_written(figures):
+    assert figures == ["coarse_to_fine", "search", "seeds", "test_set"]
 
 
 def test_a_logarithmic_scale_reaches_small_rates(names):

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 
-@pytest.fixture(scope="module")
-def names(tutorial):
-    return tutorial("13_first_cuda_kernel")
-
-
-def test_figures_are_written(names):
-    assert [path.stem.removeprefix("13_first_cuda_kernel_") for path in names["figures_written"]] == [
-        "banks", "sectors", "threads", "tree",
-    ]  # fmt: skip
-    assert min(path.stat().st_size for path in names["figures_written"]) > 5000
+def test_figures_are_written(figures):
+    assert figures == ["banks", "sectors", "threads", "tree"]
 
 
 def test_the_documented_numbers_are_ours(names):

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 
-@pytest.fixture(scope="module")
-def names(tutorial):
-    return tutorial("14_matrix_product")
-
-
-def test_figures_are_written(names):
-    assert [path.stem.removeprefix("14_matrix_product_") for path in names["figures_written"]] == [
-        "errors", "roofline", "traffic",
-    ]  # fmt: skip
-    assert min(path.stat().st_size for path in names["figures_written"]) > 5000
+def test_figures_are_written(figures):
+    assert figures == ["errors", "roofline", "traffic"]
 
 
 def test_traffic_is_what_it_is_by_hand(names):

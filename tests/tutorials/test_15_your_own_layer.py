@@ -7,16 +7,8 @@ import pytest
 import minidl as dl
 
 
-@pytest.fixture(scope="module")
-def names(tutorial):
-    return tutorial("15_your_own_layer")
-
-
-def test_figures_are_written(names):
-    assert [path.stem.removeprefix("15_your_own_layer_") for path in names["figures_written"]] == [
-        "inspection", "rank", "softsign",
-    ]  # fmt: skip
-    assert min(path.stat().st_size for path in names["figures_written"]) > 5000
+def test_figures_are_written(figures):
+    assert figures == ["inspection", "rank", "softsign"]
 
 
 def test_the_known_numbers_are_ours(names):
