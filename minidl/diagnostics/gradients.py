@@ -20,6 +20,7 @@ from minidl import checks
 from minidl.diagnostics.passes import Kept, state_of
 from minidl.layers.base import Layer
 from minidl.losses import Loss
+from minidl.text import aligned
 
 STEP = 1e-5  # of the central difference, relative to entries larger than 1: truncation and rounding are both near 1e-10
 SHRINK = 8.0  # how much smaller a step becomes when it crosses a kink
@@ -78,9 +79,7 @@ class GradientReport:
                 verdict += f", {check.skipped} at a kink left out"
             figures = (f"{check.analytic:.6g}", f"{check.numeric:.6g}", f"{check.error:.1e}")
             rows.append((check.name, str(check.shape), where, *figures, verdict))
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
-        return "\n".join(line.rstrip() for line in lines)
+        return "\n".join(aligned(rows, "<" * len(rows[0])))
 
     def raise_if_wrong(self) -> None:
         """Raise GradientError, with the table as its message, if a gradient is wrong."""

@@ -19,6 +19,7 @@ from minidl.layers.dense import Dense
 from minidl.layers.sequential import Sequential
 from minidl.losses import Loss, SoftmaxCrossEntropy
 from minidl.targets import map_targets
+from minidl.text import aligned
 
 SATURATED = 0.05  # of the steepest slope of an activation
 BINS = 60
@@ -111,8 +112,7 @@ class Inspection:
         shown = [name for name in HEADINGS if any(value is not None for value in self[name])]
         lines = [[HEADINGS[name] for name in shown]]
         lines += [[_cell(name, getattr(row, name)) for name in shown] for row in self.rows]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        text = ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in lines]
+        text = aligned(lines, "<" + ">" * (len(shown) - 1))
         if self.loss is not None:
             text.append(f"loss {self.loss:.4f}")
         if self.first_not_finite:

@@ -238,19 +238,16 @@ class Device(Instructions):
             self.gridDim, self.blockDim = Dim3(*grid_shape), Dim3(*block_shape)
             indices = _positions(block_shape)
             run_block = self._run_waiting_block if program.waits else self._run_simple_block
-            if observer is None:
-                for self.blockIdx in _positions(grid_shape):
-                    self._shared = {}
-                    self.begin_block()
-                    run_block(program.function, indices, seen)
-                return
-            observer.begin_launch(self)
+            if observer is not None:
+                observer.begin_launch(self)
             for self.blockIdx in _positions(grid_shape):
                 self._shared = {}
                 self.begin_block()
-                observer.begin_block()
+                if observer is not None:
+                    observer.begin_block()
                 run_block(program.function, indices, seen)
-                observer.barrier()
+                if observer is not None:
+                    observer.barrier()
 
     def _run_simple_block(self, function: Any, indices: list[Dim3], arguments: list[Any]) -> None:
         for self.threadIdx in indices:

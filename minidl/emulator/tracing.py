@@ -28,6 +28,7 @@ from minidl.emulator.errors import assigned_variable, kernel_frame
 from minidl.emulator.launch import WARP, launch
 from minidl.emulator.observer import KINDS, Observer, watching
 from minidl.emulator.operations import counting
+from minidl.text import aligned
 
 SECTOR, BANKS, WORD = 32, 32, 4  # bytes, banks, bytes
 KIND_NAMES = dict(zip(KINDS, ("read", "write", "atomic"), strict=True))
@@ -151,16 +152,9 @@ class Trace:
             else:
                 conflict = ""
             rows.append((*names, accesses, warp_accesses, sectors, ideal, conflict))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        table = [
-            "  ".join(
-                cell.ljust(w) if i < 4 else cell.rjust(w) for i, (cell, w) in enumerate(zip(r, widths, strict=True))
-            )
-            for r in rows
-        ]
         total = f"{self.bytes_moved} bytes in {self.sectors} sectors; side by side it would be {self.ideal_sectors}"
         operations = f"{self.flops} floating-point operations, {self.intensity:.3g} for each byte"
-        return "\n".join([f"kernel {self.kernel}: {total}", operations, *(row.rstrip() for row in table)])
+        return "\n".join([f"kernel {self.kernel}: {total}", operations, *aligned(rows, "<<<<>>>>>")])
 
     def plot(self, path: str | os.PathLike[str], block: Sequence[int] = (0, 0, 0)) -> None:
         """Draw into a file which elements each thread of `block` reads and writes, from barrier to barrier.

@@ -13,6 +13,7 @@ from minidl import backend as backends
 from minidl import checks, penalties, storage
 from minidl.layers.base import Layer, Place, links
 from minidl.penalties import Penalty
+from minidl.text import aligned
 
 PREDICT_BATCH = 1024
 A_MILLION = 1_000_000
@@ -154,12 +155,7 @@ class Sequential(Layer):
             *_summary_rows("", self, self.n_in),
             (total, "", *_counts(self), ""),
         ]
-        widths = [max(len(row[column]) for row in rows) for column in range(5)]
-        align = "<<>><"
-        lines = [
-            "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, align, widths, strict=True)).rstrip()
-            for row in rows
-        ]
+        lines = aligned(rows, "<<>><")
         rule = "-" * max(map(len, lines))
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
