@@ -39,8 +39,8 @@ OPTIMIZERS: dict[str, Callable] = {
     "sgd": lambda w: torch.optim.SGD(w, LEARNING_RATE, fused=True),
     "momentum": lambda w: torch.optim.SGD(w, LEARNING_RATE, momentum=0.9, fused=True),
     "nesterov": lambda w: torch.optim.SGD(w, LEARNING_RATE, momentum=0.9, nesterov=True, fused=True),
-    "rmsprop": lambda w: torch.optim.RMSprop(w, LEARNING_RATE, alpha=0.9, eps=1e-8),
-    "adam": lambda w: torch.optim.Adam(w, LEARNING_RATE, fused=True),
+    "rmsprop": lambda w: torch.optim.RMSprop(w, LEARNING_RATE, alpha=0.9, eps=1e-8, capturable=w[0].is_cuda),
+    "adam": lambda w: torch.optim.Adam(w, LEARNING_RATE, fused=True, capturable=w[0].is_cuda),
 }
 
 
