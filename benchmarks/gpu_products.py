@@ -13,6 +13,7 @@ from minidl.cuda import ladder
 
 CUBLAS, DENSE = "cuBLAS", "dense layer"
 CALLS = 3  # between two events
+LARGEST_ERROR, LARGEST_ERROR_OF_TF32 = 1e-5, 2e-3  # relative to |A| |B|: float32 sums, factors of 11 bits
 ROWS = 64  # that are compared: enough, because an element that is left out is NaN in any of them
 
 
@@ -25,6 +26,15 @@ def products(
 ) -> dict[str, Any]:
     """Milliseconds, TFLOP/s, the share of cuBLAS and of the peak, and the error relative to |A| |B|, of each."""
     return {str(size): _one_size(place, peer, size, repetitions, peak) for size in sizes}
+
+
+def accurate(found: dict[str, Any]) -> bool:
+    """Whether no error of what `products` returns is larger than rounding can make it; NaN is."""
+    return all(
+        row["error"] <= (LARGEST_ERROR_OF_TF32 if name == "tf32" else LARGEST_ERROR)
+        for rows in found.values()
+        for name, row in rows.items()
+    )
 
 
 def _one_size(place: Place, peer: Any, size: int, repetitions: int, peak: float | None) -> dict[str, Any]:

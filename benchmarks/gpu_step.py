@@ -67,6 +67,7 @@ def _contender(
     place: Place, problem: Problem, model: dl.Sequential, rule: dl.Optimizer, step: Callable[[], None]
 ) -> Contender:
     backend, parameters, start = place.backend, model.parameters(), problem.start()
+    rule.prepare(parameters)  # makes its moments
 
     def restart() -> None:
         for parameter, value in zip(parameters, start, strict=True):
