@@ -321,6 +321,33 @@ def test_an_operation_that_differs_is_not_measured_and_one_that_cannot_be_captur
     assert "PyTorch" not in found["sizes"]["80"]["sgd"]["share"]
 
 
+def test_pytorch_on_the_cpu_trains_and_computes_like_minidl(monkeypatch):
+    pytest.importorskip("torch")
+    from benchmarks import gpu_torch
+
+    clock = Clock(tick=1)
+    monkeypatch.setattr(gpu_torch, "DEVICE", "cpu")
+    monkeypatch.setattr(gpu_torch, "event", clock.event)
+    monkeypatch.setattr(gpu_torch, "capture", lambda function: function)
+    made = gpu_torch.step_contenders
+    monkeypatch.setattr(
+        gpu_torch, "step_contenders", lambda problem: {name: made(problem)[name] for name in ("PyTorch eager",)}
+    )
+    found = gpu_step.training_step(place_with(clock, "cpu"), gpu_torch, TINY, steps=1, repetitions=1)
+    assert found["gpu"].keys() == {"minidl", "minidl by hand", "PyTorch eager"}
+    names = [name for name in OPERATIONS if name != "dropout"]  # too few numbers here to count the dropped ones
+    operations = gpu_elementwise.elementwise(place_with(clock), gpu_torch, (80,), 1, names, 8)
+    assert operations["missing"] == operations["disagreeing"] == {}
+    assert gpu_products.products(place_with(clock), gpu_torch, (20,), 1)["20"]["cuBLAS"]["error"] < 1e-6
+
+
+def test_without_pytorch_the_rest_is_measured(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "benchmarks.gpu_torch", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert gpu_check.import_peer() is None
+    assert capsys.readouterr().out == "without PyTorch: torch is not installed\n"
+
+
 def test_the_large_size_is_halved_until_it_fits():
     assert gpu_elementwise.large(139 * 2**30) == 2**26
     assert gpu_elementwise.large(80 * 2**25) == 2**25 and gpu_elementwise.large(80 * 2**25 - 1) == 2**24
@@ -377,15 +404,15 @@ def test_the_page_has_the_machine_all_parts_and_the_targets_as_numbers():
     text = gpu_report.markdown(made_up_result())
     for line in (
         "A GPU, compute capability 9.0, driver 580, CUDA 13.0; 16 cores, Linux; minidl 0.1.0; today.",
-        "| product 4096³ in float32, times cuBLAS | ≥ 0.8 | 0.80 | met |  |",
-        "| product 4096³ with 3xTF32 at float32 accuracy, times cuBLAS | ≥ 1.15 | 1.30 | met | "
+        "| product 4096³ in float32, times cuBLAS | ≥ 0.8 | 0.800 | met |  |",
+        "| product 4096³ with 3xTF32 at float32 accuracy, times cuBLAS | ≥ 1.15 | 1.300 | met | "
         "error 3.0e-07, cuBLAS 2.0e-07 |",
-        "| elementwise, least share of the copy bandwidth | ≥ 0.85 | 0.84 | missed | gelu backward |",
-        "| batch norm, least share of the copy bandwidth | ≥ 0.8 | 0.90 | met | batch norm forward |",
-        "| step, times PyTorch eager, between events | ≥ 3 | 4.00 | met |  |",
-        "| step, times PyTorch with CUDA graphs, between events | ≥ 1 | 0.80 | missed |  |",
-        "| step, times PyTorch eager, by the clock of the host | ≥ 3 | 2.00 | missed |  |",
-        "| step, times PyTorch with CUDA graphs, by the clock of the host | ≥ 1 | 1.00 | met |  |",
+        "| elementwise, least share of the copy bandwidth | ≥ 0.85 | 0.840 | missed | gelu backward |",
+        "| batch norm, least share of the copy bandwidth | ≥ 0.8 | 0.900 | met | batch norm forward |",
+        "| step, times PyTorch eager, between events | ≥ 3 | 4.000 | met |  |",
+        "| step, times PyTorch with CUDA graphs, between events | ≥ 1 | 0.800 | missed |  |",
+        "| step, times PyTorch eager, by the clock of the host | ≥ 3 | 2.000 | missed |  |",
+        "| step, times PyTorch with CUDA graphs, by the clock of the host | ≥ 1 | 1.000 | met |  |",
         "3 passed, 1 skipped, 1 failed: test_it.",
         "400 calls against the CPU in float64, 0 wrong; largest error 1.0e-06 in float32, 1.0e-15 in float64.",
         "float32 multiply-adds 61.2 TFLOP/s; copy by driver 4,321 GB/s, read and written.",
@@ -408,6 +435,12 @@ def test_what_was_not_measured_is_neither_met_nor_missed():
     assert "**step broke off: RuntimeError: out of memory.**" in text and "A quick run" in text
     assert "| optimizers, least share of the copy bandwidth | ≥ 0.85 |  | not measured |" in text
     assert text.count("not measured") == 7 and "## Training step" not in text
+
+
+def test_a_wrong_product_does_not_meet_the_target():
+    result = made_up_result()
+    result["parts"]["products"]["result"]["4096"]["dense layer"]["error"] = 1e-3
+    assert gpu_report.targets(result["parts"])[0].met is False
 
 
 @pytest.mark.parametrize("error", [5e-7, float("nan")])
