@@ -1,20 +1,32 @@
 """Check minidl on a machine with an NVIDIA GPU, and measure it there.
 
-    pip install -e '.[test,cuda13]'      # and torch, if the measurements shall have something to compare with
-    python scripts/gpu_check.py [--out benchmarks/results/gpu.json] [--skip-tests]
+    python3 -m venv .venv && .venv/bin/pip install -e '.[test,cuda13]' torch
+    .venv/bin/python scripts/gpu_check.py [--out benchmarks/results/gpu.json] [--only NAME ...] [--quick]
 
-Three things, whose results go into one JSON file, written whole or not at all:
+cuda13 is for an NVIDIA driver of version 580 or newer, cuda12 for 525 to 579. Without torch there is nothing to compare
+with, and the rest is measured. torch.compile needs a C compiler as well; where it fails, the page has the reason.
+
+The parts, in their order:
 
     tests        the project's test suite, in which the tests of the backend cuda are no longer skipped
     comparison   every operation on the GPU against the same call on the CPU in float64, on random arguments; outputs
                  start as NaN, so an element that the kernel leaves out shows
-    benchmarks   GPU time between CUDA events, medians over repetitions in which the contenders take turns:
-                 a training step of a 784-512-256-10 network with ReLU at batch 128 with Adam (batch on the device, loss
-                 not read back) against PyTorch eager, and products of square matrices against PyTorch's, which is
-                 cuBLAS: that of a dense layer at 4096, and every rung of the ladder at 1024 and 4096. All in float32
-                 without TF32, but for the rungs of that name. A ratio above 1 means that minidl is faster.
+    limits       multiply-adds in registers, and copies: what this GPU can do at most
+    step         a training step of 784-512-256-10 with ReLU and Adam at batch 128, recorded and by hand, beside
+                 PyTorch: eager, with a fused optimizer, compiled, as CUDA graphs; first all make ten steps, and whose
+                 weights differ is not timed
+    products     of square matrices, that of a dense layer and every rung of the ladder, beside PyTorch's, which is
+                 cuBLAS
+    elementwise  activations, dropout, batch norm, losses and optimizers beside PyTorch, as a share of the bandwidth of
+                 a copy; results are compared first
 
-Exits with 0 if tests and comparison passed, 1 if not, and 2 if there is no GPU, with the reason.
+Times are medians over repetitions in which the contenders take turns, on random numbers, in float32 without TF32 but
+for the rungs of that name. After each part the JSON file and, beside it, a page of Markdown are written, whole or not
+at all, so a run that is cut off leaves what it has. With --only, what the file has of other parts stays in it, if it
+was made on the same machine with the same versions.
+
+Exits with 0 if all went well, 1 if a test failed, results differ or a part broke off, and 2 if there is no GPU, with
+the reason. A target that is missed is no error.
 
 This script has been tested with stand-ins only. It has never run on a GPU.
 """
@@ -22,18 +34,19 @@ This script has been tested with stand-ins only. It has never run on a GPU.
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
 import json
 import os
 import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
+import time
+import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -44,25 +57,17 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that this file can be run from anywhere
 
 import minidl as dl
+from benchmarks import gpu_elementwise, gpu_limits, gpu_products, gpu_report, gpu_step, gpu_timing
 from minidl.backend import Backend
 from minidl.cuda import device
-from minidl.cuda.ladder import RUNGS
-from minidl.cuda.ladder import product as ladder_product
 from minidl.files import write_whole
 from scripts.kernel_examples import WORKING_MEMORY, Example, examples
 
 ROOT = Path(__file__).resolve().parent.parent
-WHAT = {
-    "tests": "the project's test suite on this machine",
-    "comparison": "every operation on the GPU against the CPU in float64; random arguments, outputs start as NaN",
-    "benchmarks": "milliseconds of GPU time between CUDA events, float32 without TF32; ratio = torch / minidl",
-    "ladder": "each rung on square matrices of normal numbers; outputs start as NaN, errors are relative to |A| |B|",
-}
 SHAPES = [(3, 1), (5, 37), (33, 64), (128, 257)]
 # What rounding may do, relative to the largest element of the result: sums of some hundred terms.
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
-STEPS, REPETITIONS = 50, 20
-MATRIX, LADDER_SIZES = 4096, (1024, 4096)
+COPY = 2**26  # numbers
 
 
 # Tests ----------------------------------------------------------------------------------------------------------------
@@ -145,163 +150,112 @@ def _on(backend: Backend, argument: Any) -> Any:
     return backend.array(argument, argument.dtype) if isinstance(argument, np.ndarray) else argument
 
 
-# Benchmarks -----------------------------------------------------------------------------------------------------------
+# The parts ------------------------------------------------------------------------------------------------------------
 
 
-def take_turns(contenders: dict[str, Callable[[], float]], repetitions: int) -> dict[str, list[float]]:
-    """Call each measurement in turn, again and again; the first round warms up and does not count."""
-    figures: dict[str, list[float]] = {name: [] for name in contenders}
-    for repetition in range(repetitions + 1):
-        for name, measure in contenders.items():
-            figure = measure()
-            if repetition:
-                figures[name].append(figure)
-    return figures
+@dataclass(frozen=True)
+class Run:
+    """What the parts work with: the GPU, PyTorch or None, the seed of the comparison, and how thorough to be."""
+
+    place: gpu_timing.Place
+    peer: Any
+    seed: int
+    quick: bool
+    parts: dict[str, Any] = field(default_factory=dict)  # those that are finished
+
+    @property
+    def repetitions(self) -> int:
+        return 3 if self.quick else 20
 
 
-def summary(milliseconds: dict[str, list[float]]) -> dict[str, Any]:
-    """Medians of what `take_turns` measured, and how many times as fast minidl is."""
-    medians = {name: statistics.median(figures) for name, figures in milliseconds.items()}
-    ratio = medians["torch"] / medians["minidl"] if "torch" in medians else None
-    return {"median_milliseconds": medians, "ratio": ratio, "milliseconds": milliseconds}
+def tests(run: Run) -> dict[str, Any]:
+    return run_tests()
 
 
-def between_events(new_event: Callable[[], Any], run: Callable[[], Any], steps: int) -> Callable[[], float]:
-    """A measurement: GPU milliseconds of one `run`, averaged over `steps` of them between two events."""
-
-    def measure() -> float:
-        start, end = new_event(), new_event()
-        start.record()
-        for _ in range(steps):
-            run()
-        end.record()
-        end.synchronize()
-        return float(start.elapsed_time(end)) / steps
-
-    return measure
-
-
-def benchmark_step(
-    cuda: Any, torch: Any, backend: str = "cuda", steps: int = STEPS, repetitions: int = REPETITIONS
-) -> dict[str, Any]:
-    """A training step of a 784-512-256-10 network at batch 128 with Adam."""
-    contenders = {"minidl": between_events(cuda.event, minidl_step(backend)[0], steps)}
-    if torch:
-        contenders["torch"] = between_events(torch_event(torch), torch_step(torch), steps)
-    return {"network": "784-512-256-10, ReLU", "batch": 128, **summary(take_turns(contenders, repetitions))}
-
-
-def batch() -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return rng.random((128, 784), np.float32), rng.integers(0, 10, 128)
-
-
-def minidl_step(backend: str) -> tuple[Callable[[], None], dl.Sequential]:
-    """The step, and the model that it trains."""
-    dense = dl.Dense(784, 512), dl.Dense(512, 256), dl.Dense(256, 10)
-    model = dl.Sequential(dense[0], dl.ReLU(), dense[1], dl.ReLU(), dense[2], backend=backend, seed=0)
-    loss, optimizer, parameters = dl.SoftmaxCrossEntropy(), dl.Adam(1e-3), model.parameters()
-    loss.use(model.backend)
-    x, labels = map(model.backend.wrap, batch())
-
-    def step() -> None:
-        loss.compute(model.forward(x, training=True), labels)
-        model.backward_parameters(loss.backward())
-        optimizer.step(parameters)
-
-    return step, model
-
-
-def torch_step(torch: Any) -> Callable[[], None]:
-    nn = torch.nn
-    layers = nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 10)
-    model, loss = nn.Sequential(*layers).cuda(), nn.CrossEntropyLoss()
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    x, labels = (torch.from_numpy(array).cuda() for array in batch())
-
-    def step() -> None:
-        optimizer.zero_grad()
-        loss(model(x), labels).backward()
-        optimizer.step()
-
-    return step
-
-
-def benchmark_product(
-    cuda: Any, torch: Any, backend: str = "cuda", size: int = MATRIX, repetitions: int = REPETITIONS
-) -> dict[str, Any]:
-    """C = A B for square matrices."""
-    place, rng = dl.backend.get(backend), np.random.default_rng(0)
-    on_host = [rng.random((size, size), np.float32) for _ in range(2)]
-    a, b = map(place.wrap, on_host)
-    c = place.empty((size, size), np.float32)
-    contenders = {"minidl": between_events(cuda.event, lambda: place.operations.dense_forward(a, b, None, c), 3)}
-    if torch:
-        x, y = (torch.from_numpy(array).cuda() for array in on_host)
-        z = torch.empty_like(x)
-        contenders["torch"] = between_events(torch_event(torch), lambda: torch.matmul(x, y, out=z), 3)
-    result = summary(take_turns(contenders, repetitions))
-    teraflops = {name: 2 * size**3 / ms / 1e9 for name, ms in result["median_milliseconds"].items()}
-    return {"size": size, "teraflop_per_second": teraflops, **result}
-
-
-def benchmark_ladder(
-    cuda: Any,
-    torch: Any,
-    launch: Callable[..., None] = device.launch,
-    backend: str = "cuda",
-    sizes: Sequence[int] = LADDER_SIZES,
-    repetitions: int = REPETITIONS,
-) -> dict[str, Any]:
-    """Every rung on square matrices: TFLOP/s, the share of PyTorch's, and the error relative to |A| |B|."""
-    return {str(size): _rungs(cuda, torch, launch, dl.backend.get(backend), size, repetitions) for size in sizes}
-
-
-def _rungs(cuda: Any, torch: Any, launch: Any, place: Backend, size: int, repetitions: int) -> dict[str, Any]:
-    rng = np.random.default_rng(0)
-    on_host = [rng.normal(size=(size, size)).astype(np.float32) for _ in range(2)]
-    a, b = map(place.wrap, on_host)
-    results = {name: place.array(np.full((size, size), np.nan), np.float32) for name in RUNGS}
-    contenders = {
-        name: between_events(cuda.event, partial(ladder_product, launch, name, a, b, c), 3)
-        for name, c in results.items()
+def comparison(run: Run) -> dict[str, Any]:
+    rows = compare_all(run.place.backend, SHAPES[:2] if run.quick else SHAPES, run.seed)
+    largest = {
+        dtype: max(row["largest_error"] for row in rows if row["dtype"] == dtype)
+        for dtype in dict.fromkeys(row["dtype"] for row in rows)
     }
-    if torch:
-        x, y = (torch.from_numpy(array).cuda() for array in on_host)
-        z = torch.empty_like(x)
-        contenders["torch"] = between_events(torch_event(torch), lambda: torch.matmul(x, y, out=z), 3)
-    medians = {name: statistics.median(times) for name, times in take_turns(contenders, repetitions).items()}
-    # A few rows are enough: an element that is left out is NaN in any of them.
-    rows = rng.choice(size, min(size, 64), replace=False)
-    exact = on_host[0][rows].astype(np.float64) @ on_host[1]
-    scale = np.abs(on_host[0][rows]).astype(np.float64) @ np.abs(on_host[1])
+    wrong = [row for row in rows if not row["passed"]]
+    return {"seed": run.seed, "count": len(rows), "largest_error": largest, "wrong": wrong}
+
+
+def limits(run: Run) -> dict[str, Any]:
+    numbers = min(COPY, gpu_elementwise.large(device.free_memory()))
     return {
-        name: {
-            "milliseconds": milliseconds,
-            "teraflop_per_second": 2 * size**3 / milliseconds / 1e9,
-            "share_of_torch": medians["torch"] / milliseconds if torch else None,
-            "error": float((np.abs(place.to_numpy(results[name])[rows] - exact) / scale).max())
-            if name in results
-            else None,
-        }
-        for name, milliseconds in medians.items()
+        "fma_teraflop_per_second": gpu_limits.fma_peak(run.place, run.repetitions),
+        "copied_numbers": numbers,
+        "copy_gigabyte_per_second": gpu_limits.copy_bandwidth(run.place, numbers, run.repetitions),
     }
 
 
-def torch_event(torch: Any) -> Callable[[], Any]:
-    return lambda: torch.cuda.Event(enable_timing=True)
+def step(run: Run) -> dict[str, Any]:
+    return gpu_step.training_step(run.place, run.peer, repetitions=run.repetitions)
 
 
-def import_torch() -> Any:
-    """PyTorch with TF32 off, or None where it is missing or sees no GPU."""
-    if importlib.util.find_spec("torch") is None:
+def products(run: Run) -> dict[str, Any]:
+    found = run.parts.get("limits", {}).get("result") or {}
+    sizes = (1024,) if run.quick else (1024, 4096)
+    return gpu_products.products(run.place, run.peer, sizes, run.repetitions, found.get("fma_teraflop_per_second"))
+
+
+def elementwise(run: Run) -> dict[str, Any]:
+    sizes = gpu_elementwise.SMALL, 2**22 if run.quick else gpu_elementwise.large(device.free_memory())
+    return gpu_elementwise.elementwise(run.place, run.peer, sizes, 3 if run.quick else 10)
+
+
+PARTS: dict[str, Callable[[Run], dict[str, Any]]] = {
+    "tests": tests,
+    "comparison": comparison,
+    "limits": limits,
+    "step": step,
+    "products": products,
+    "elementwise": elementwise,
+}
+
+
+def passed(name: str, part: dict[str, Any]) -> bool:
+    """Whether a part went well: whatever is compared agrees, and minidl could run."""
+    if "error" in part:
+        return False
+    found = part["result"]
+    if name == "tests":
+        return found["exit_code"] == 0 and not found["failed"]
+    if name == "step":
+        return not found["disagreeing"] and gpu_step.OURS not in found["missing"]
+    if name == "products":
+        return gpu_products.accurate(found)
+    return not found.get("wrong") and not found.get("disagreeing")
+
+
+def take(name: str, run: Run) -> dict[str, Any]:
+    """One part, with its date and how long it took; an error is a result as well, because the other parts shall run."""
+    began = time.perf_counter()
+    print(f"{name} ...", flush=True)
+    part: dict[str, Any] = {"date": now()}
+    try:
+        part["result"] = PARTS[name](run)
+    except Exception as error:
+        traceback.print_exc()
+        part["error"] = f"{type(error).__name__}: {error}"
+    part["seconds"] = round(time.perf_counter() - began, 1)
+    print(f"{name}: {'passed' if passed(name, part) else 'FAILED'} after {part['seconds']} s", flush=True)
+    return part
+
+
+def import_peer() -> Any:
+    """What measures PyTorch, or None where it is missing or sees no GPU."""
+    try:
+        peer = importlib.import_module("benchmarks.gpu_torch")
+    except ModuleNotFoundError as error:
+        print(f"without PyTorch: {error.name} is not installed", flush=True)
         return None
-    import torch
-
-    if not torch.cuda.is_available():
+    if not peer.available():
+        print("without PyTorch: it sees no GPU", flush=True)
         return None
-    torch.set_float32_matmul_precision("highest")
-    return torch
+    return peer
 
 
 # The machine and the file ---------------------------------------------------------------------------------------------
@@ -347,52 +301,55 @@ def _or_none(ask: Callable[[], Any]) -> Any:
         return None
 
 
-def write_json(path: Path, result: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with write_whole(path, "w") as file:
-        json.dump(result, file, indent=2)
-        file.write("\n")
+def now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def passed(result: dict[str, Any]) -> bool:
-    tests = result["tests"]
-    tests_passed = tests is None or (tests["exit_code"] == 0 and not tests["failed"])
-    return tests_passed and all(row["passed"] for row in result["comparison"])
+def write(out: Path, result: dict[str, Any]) -> None:
+    """The JSON file and the page beside it. Both are made before the first is written."""
+    texts = {out: json.dumps(result, indent=2) + "\n", out.with_suffix(".md"): gpu_report.markdown(result)}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for path, text in texts.items():
+        with write_whole(path, "w") as file:
+            file.write(text)
+
+
+def earlier_parts(out: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """The parts in the file of an earlier run, if it was made on the same machine, as thoroughly."""
+    if not out.exists():
+        return {}
+    before = json.loads(out.read_text(encoding="utf-8"))
+    same = all(before.get(key) == result[key] for key in ("machine", "quick"))
+    return before["parts"] if same else {}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Check and measure minidl on a machine with an NVIDIA GPU.")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "gpu.json")
-    parser.add_argument("--skip-tests", action="store_true", help="compare and measure only")
+    parser.add_argument("--out", type=Path, help="the JSON file (default: benchmarks/results/gpu.json)")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=[], metavar="NAME", help=", ".join(PARTS))
+    parser.add_argument("--quick", action="store_true", help="few repetitions and small sizes, to see that it works")
     options = parser.parse_args(arguments)
+    name = "gpu_quick.json" if options.quick else "gpu.json"  # a quick run does not overwrite a whole one
+    out: Path = options.out or ROOT / "benchmarks" / "results" / name
+    if out.suffix != ".json":
+        parser.error(f"--out got {out}; expected a name that ends with .json")
     reason = dl.backend.available()["cuda"]
     if reason:
         print(f"no GPU to check: {reason}", file=sys.stderr)
         return 2
-    from numba import cuda
 
-    torch, seed = import_torch(), int.from_bytes(os.urandom(4), "little")
-    result: dict[str, Any] = {
-        "what": WHAT,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": machine(),
-        "tests": None if options.skip_tests else run_tests(),
-        "comparison": compare_all(dl.backend.get("cuda"), seed=seed),
-        "seed": seed,
-        "benchmarks": {"training_step": benchmark_step(cuda, torch), "matrix_product": benchmark_product(cuda, torch)},
-        "ladder": benchmark_ladder(cuda, torch),
-    }
-    write_json(options.out, result)
-    for row in result["comparison"]:
-        if not row["passed"]:
-            print(f"{row['operation']} in {row['dtype']} is off by {row['largest_error']:.2g}", file=sys.stderr)
-    for size, rungs in result["ladder"].items():
-        for name, figures in rungs.items():
-            print(f"{size} × {size}, {name}: {figures['teraflop_per_second']:.2f} TFLOP/s")
-    for name, benchmark in result["benchmarks"].items():
-        print(f"{name}: {benchmark['median_milliseconds']} ms, ratio {benchmark['ratio']}")
-    print(f"wrote {options.out}: {'passed' if passed(result) else 'FAILED'}")
-    return 0 if passed(result) else 1
+    result: dict[str, Any] = {"date": now(), "machine": machine(), "quick": options.quick}
+    parts = result["parts"] = earlier_parts(out, result) if options.only else {}
+    seed = int.from_bytes(os.urandom(4), "little")
+    run = Run(gpu_timing.gpu(), import_peer(), seed, options.quick, parts)
+    names = [name for name in PARTS if name in options.only or not options.only]
+    for name in names:
+        parts[name] = take(name, run)
+        result["parts"] = {known: parts[known] for known in PARTS if known in parts}
+        write(out, result)
+    print(gpu_report.markdown(result))
+    print(f"wrote {out} and {out.with_suffix('.md').name}")
+    return 0 if all(passed(name, parts[name]) for name in names) else 1
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def test_a_wrong_update_stops_the_benchmark(alone, monkeypatch):
 )
 def test_ten_steps_of_numpy_and_minidl_end_with_the_same_weights(options):
     problem = Problem((20, 16, 12, 5), 32, **options)
-    peers = {"NumPy": with_numpy.Peer(problem), "minidl": with_minidl.Peer(problem)}
+    peers = {"NumPy": with_numpy.Peer(problem), **with_minidl.peers(problem)}
     assert cpu_speed.compare("step", problem, peers) == {}
 
 

@@ -30,16 +30,16 @@ OPERATIONS = {
 
 
 class Given:
-    """x and dy (rows, 256), logits (rows, 10) with about as many numbers, labels (rows,); the same arrays for all."""
+    """x and dy (rows, features), logits (rows, 10) with about as many numbers, labels (rows,); the same for all."""
 
-    def __init__(self, numbers: int):
+    def __init__(self, numbers: int, features: int = FEATURES):
         rng = np.random.default_rng(0)
-        shape = numbers // FEATURES, FEATURES
+        shape = numbers // features, features
         self.x, self.dy = rng.standard_normal(shape, np.float32), rng.standard_normal(shape, np.float32)
         self.logits = rng.standard_normal((numbers // CLASSES, CLASSES), np.float32)
         self.labels = rng.integers(0, CLASSES, len(self.logits))
-        self.gamma = rng.random(FEATURES, np.float32) + np.float32(0.5)
-        self.beta = rng.standard_normal(FEATURES, np.float32)
+        self.gamma = rng.random(features, np.float32) + np.float32(0.5)
+        self.beta = rng.standard_normal(features, np.float32)
 
     def bytes(self, operation: str) -> int:
         array = self.logits if operation.startswith("softmax") else self.x

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn import functional
 
@@ -40,14 +39,16 @@ OPTIMIZERS: dict[str, Callable] = {
     "sgd": lambda w: torch.optim.SGD(w, LEARNING_RATE, fused=True),
     "momentum": lambda w: torch.optim.SGD(w, LEARNING_RATE, momentum=0.9, fused=True),
     "nesterov": lambda w: torch.optim.SGD(w, LEARNING_RATE, momentum=0.9, nesterov=True, fused=True),
-    "rmsprop": lambda w: torch.optim.RMSprop(w, LEARNING_RATE, alpha=0.9, eps=1e-8),
-    "adam": lambda w: torch.optim.Adam(w, LEARNING_RATE, fused=True),
+    "rmsprop": lambda w: torch.optim.RMSprop(w, LEARNING_RATE, alpha=0.9, eps=1e-8, capturable=w[0].is_cuda),
+    "adam": lambda w: torch.optim.Adam(w, LEARNING_RATE, fused=True, capturable=w[0].is_cuda),
 }
 
 
-def prepare(operation: str, given: Given) -> Callable[[], Sequence[np.ndarray]] | None:
+def prepare(operation: str, given: Given, device: str = "cpu") -> Callable[[], Sequence[Any]] | None:
     name, _, direction = operation.rpartition(" ")
-    x, dy = torch.from_numpy(given.x), torch.from_numpy(given.dy)
+    if name == "softmax cross-entropy":
+        return _loss(direction, given, device)
+    x, dy = torch.from_numpy(given.x).to(device), torch.from_numpy(given.dy).to(device)
     if name in FORWARD:
         y = FORWARD[name](x, torch.empty_like(x))
         if direction == "forward":
@@ -56,18 +57,16 @@ def prepare(operation: str, given: Given) -> Callable[[], Sequence[np.ndarray]] 
         return lambda: (BACKWARD[name](x, y, dy, dx),)
     if name == "batch norm":
         return _batch_norm(direction, given, x, dy)
-    if name == "softmax cross-entropy":
-        return _loss(direction, given)
     if operation == "dropout":
         return lambda: (functional.dropout(x, RATE),)
     if operation == "column sums":
-        sums = torch.empty(x.shape[1])
+        sums = torch.empty(x.shape[1], device=device)
         return lambda: (torch.sum(x, 0, out=sums),)
     return _update(operation, x, dy)
 
 
 def _batch_norm(direction, given, x, dy):
-    gamma, beta = torch.from_numpy(given.gamma), torch.from_numpy(given.beta)
+    gamma, beta = torch.from_numpy(given.gamma).to(x), torch.from_numpy(given.beta).to(x)
     running_mean, running_variance = torch.zeros_like(beta), torch.ones_like(beta)
     kept = {"out": torch.empty_like(x), "save_mean": torch.empty_like(beta), "save_invstd": torch.empty_like(beta)}
 
@@ -82,9 +81,10 @@ def _batch_norm(direction, given, x, dy):
     return forward if direction == "forward" else backward
 
 
-def _loss(direction, given):
-    logits, labels = torch.from_numpy(given.logits), torch.from_numpy(given.labels)
-    logarithms, one, total = functional.log_softmax(logits, 1), torch.ones(()), torch.tensor(float(len(labels)))
+def _loss(direction, given, device):
+    logits, labels = torch.from_numpy(given.logits).to(device), torch.from_numpy(given.labels).to(device)
+    logarithms, one = functional.log_softmax(logits, 1), torch.ones((), device=device)
+    total = torch.tensor(float(len(labels)), device=device)
 
     def backward():
         picked = aten.nll_loss_backward(one, logarithms, labels, None, 1, -100, total)

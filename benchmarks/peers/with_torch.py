@@ -32,16 +32,16 @@ def network(problem: Problem) -> nn.Sequential:
     return model
 
 
-def optimizer(problem: Problem, model: nn.Module, fused: bool | None = None) -> torch.optim.Optimizer:
+def optimizer(problem: Problem, model: nn.Module, **options: Any) -> torch.optim.Optimizer:
     if problem.optimizer == "momentum":
-        return torch.optim.SGD(model.parameters(), problem.rate, momentum=MOMENTUM, fused=fused)
-    return torch.optim.Adam(model.parameters(), problem.rate, fused=fused)
+        return torch.optim.SGD(model.parameters(), problem.rate, momentum=MOMENTUM, **options)
+    return torch.optim.Adam(model.parameters(), problem.rate, **options)
 
 
 class Peer:
     def __init__(self, problem: Problem, fused: bool | None = None, compiled: bool = False):
         self._model, self._loss = network(problem), nn.CrossEntropyLoss()
-        self._optimizer = optimizer(problem, self._model, fused)
+        self._optimizer = optimizer(problem, self._model, fused=fused)
         self._cost = torch.compile(self._forward, dynamic=False) if compiled else self._forward
         self._batches = cycle([(torch.from_numpy(x), torch.from_numpy(labels)) for x, labels in problem.batches()])
 
