@@ -1,0 +1,77 @@
+"""The tutorial on activations: slopes, saturation, the zig-zag, and ReLUs that die."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minidl as dl
+
+
+@pytest.fixture(scope="module")
+def names(tutorial):
+    return tutorial("02_activations")
+
+
+def test_figures_are_written(names):
+    assert [path.stem.removeprefix("02_activations_") for path in names["figures_written"]] == [
+        "depth", "dying", "slopes", "zigzag",
+    ]  # fmt: skip
+    assert min(path.stat().st_size for path in names["figures_written"]) > 5000
+
+
+def test_every_activation_is_shown_with_its_slope(names):
+    z, values, slopes = names["z"], names["values"], names["slopes"]
+    assert set(values) == set(slopes) == set(dl.ACTIVATION_LAYERS)
+    for name in values:
+        differences = np.gradient(values[name], z)
+        smooth = np.abs(z) > 0.05  # away from the kinks
+        np.testing.assert_allclose(slopes[name][smooth][1:-1], differences[smooth][1:-1], atol=1e-3, err_msg=name)
+
+
+def test_the_slope_of_the_sigmoid_is_at_most_a_quarter(names):
+    assert names["largest_slope"] == names["slopes"]["Sigmoid"][500] == 0.25
+    assert names["z"][500] == 0
+
+
+def test_saturation_and_centring(names):
+    slope, mean = names["slope_at_5"], names["mean_output"]
+    assert slope["Sigmoid"] < 0.01 and slope["Tanh"] < 0.001 and slope["ReLU"] == 1
+    assert mean["Sigmoid"] == pytest.approx(0.5, abs=1e-6) and mean["Tanh"] == pytest.approx(0, abs=1e-12)
+    assert mean["ReLU"] == pytest.approx(1 / np.sqrt(2 * np.pi), abs=1e-3)
+
+
+def test_four_sigmoid_layers_leave_less_than_one_in_256(names):
+    left = names["left"]
+    assert (np.array(left["Sigmoid"]) <= 0.25 ** names["depths"]).all()
+    assert left["Sigmoid"][3] > 4.0**-4 / 2
+    assert left["ReLU"][3] == pytest.approx(0.25, abs=0.05)  # half of the units in each layer: (1/√2)⁴
+    assert left["Tanh"][3] > 10 * left["Sigmoid"][3]
+
+
+def test_all_positive_inputs_make_a_detour(names):
+    assert names["one_sign"]["inputs from 0 to 1"] == 1
+    assert names["one_sign"]["centred inputs"] == pytest.approx(0.5, abs=0.15)
+    assert names["detour"]["inputs from 0 to 1"] > 2 * names["detour"]["centred inputs"]
+    for path in names["paths"].values():
+        assert np.linalg.norm(path[-1] - names["goal"]) < 0.1
+
+
+def test_silent_relus_never_move_again(names):
+    silent, frozen, at_the_end, accuracy = names["results"]["ReLU"].T
+    assert silent.min() >= 1 and (frozen == silent).all() and (at_the_end >= silent).all()
+    assert accuracy.min() < 0.9
+
+
+def test_leaky_units_go_on_learning(names):
+    for name in ("leaky ReLU, 0.1", "parametric ReLU"):
+        silent, frozen, _, accuracy = names["results"][name].T
+        assert silent.min() >= 1 and frozen.sum() == 0
+        assert accuracy.mean() > names["results"]["ReLU"][:, 3].mean() + 0.05
+
+
+def test_claims_stand_beside_the_lecture(names):
+    for row, figure, lecture, ours in names["claims"]:
+        assert np.isfinite(ours), (row, figure)
+        if lecture is not None and "at most" not in figure:
+            assert ours == pytest.approx(lecture, abs=1e-9), (row, figure)

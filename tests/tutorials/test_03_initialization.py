@@ -1,0 +1,107 @@
+"""The tutorial on initialization: the lectures' tables come out again, and each cited method does what it says."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="module")
+def names(tutorial):
+    return tutorial("03_initialization")
+
+
+def test_figures_are_written(names):
+    assert [path.stem.removeprefix("03_initialization_") for path in names["figures_written"]] == [
+        "cited", "gains", "histograms", "laws", "tanh",
+    ]  # fmt: skip
+    assert min(path.stat().st_size for path in names["figures_written"]) > 5000
+
+
+def test_equal_units_stay_equal(names):
+    spread, accuracy = names["unit_spread"], names["symmetric_accuracy"]
+    assert spread["zeros"] == 0 and spread["constant(value=0.01)"] == 0
+    assert spread["glorot_uniform"] > 0.1
+    assert accuracy["zeros"] == pytest.approx(0.1, abs=0.02)
+    assert accuracy["constant(value=0.01)"] < 0.5 < 0.85 < names["linear_accuracy"] < accuracy["glorot_uniform"]
+
+
+def test_the_ten_standard_deviations_of_one_over_root_n(names):
+    """Single seeds differ by up to 2 %, means over four by about 1 %."""
+    np.testing.assert_allclose(names["outputs"]["lecun_normal"], names["lecture"]["lecun_normal"], rtol=0.03)
+    assert len(names["outputs"]["lecun_normal"]) == 10
+
+
+def test_small_weights_shrink_by_the_lectures_ratios(names):
+    """In layers 9 and 10 the lecture has one digit or none; in 7 and 8 its rounding alone is 2 to 8 %."""
+    ours, lecture = names["outputs"]["normal(std=0.01)"], np.array(names["lecture"]["normal(std=0.01)"])
+    np.testing.assert_allclose(ours[1:8] / ours[:7], lecture[1:8] / lecture[:7], rtol=0.05)
+    assert ours[0] == pytest.approx(lecture[0], rel=0.02)
+    assert ours[9] < 5e-7  # printed as the lecture's 0.000000
+    assert names["gradients"]["normal(std=0.01)"][0] < 1e-5
+
+
+def test_large_weights_saturate_and_the_gradient_explodes(names):
+    assert 0.8 < names["saturated"] < 1
+    assert names["gradients"]["normal(std=1.0)"][0] > 1000
+    assert 0.05 < names["gradients"]["lecun_normal"][0] < 1
+
+
+def test_small_positive_weights_shrink_the_range_to_a_point(names):
+    ranges = np.array(names["ranges"])
+    assert len(ranges) == 6 and (np.diff(ranges) < 0).all()
+    assert ranges[0] > 0.05 and ranges[5] < 0.01
+
+
+def test_histograms(names):
+    third, share = names["third"], names["near_the_ends"]
+    for kind in ("Sigmoid", "Tanh"):
+        assert share(kind, "normal(std=1.0)") > 0.5
+        assert share(kind, "glorot_normal") < 0.01 and share(kind, "glorot_uniform") < 0.01
+    assert names["relu_zeros"] == pytest.approx(0.5, abs=0.05)
+    for init in ("glorot_normal", "glorot_uniform"):
+        tanh = third["Tanh", init]
+        assert abs(np.mean(tanh**3)) / tanh.std() ** 3 < 0.1  # not skewed
+        assert third["Sigmoid", init].mean() == pytest.approx(0.5, abs=0.05) and third["Sigmoid", init].std() < 0.15
+        assert third["ReLU", init].min() == 0
+
+
+def test_auto_knows_the_factors(names):
+    limit = 4 * math.sqrt(6 / 500)
+    assert 0.999 * limit < names["largest_weight"] <= limit * (1 + 1e-6)  # the largest of 60,000 uniform numbers
+    assert names["he_std"] == pytest.approx(math.sqrt(2 / 200), rel=0.03)  # 20,000 draws: standard error 0.5 %
+
+
+def test_the_factors_keep_what_they_are_for(names):
+    kept = names["kept"]
+    assert kept["Glorot"] < 1e-3  # each layer leaves about a quarter
+    assert kept["4 × Glorot"] > 100 * kept["Glorot"]
+    assert kept["and centred"] > 0.25 > 4 * kept["4 × Glorot"]
+    he, glorot = names["relu_rms"]["He"], names["relu_rms"]["Glorot"]
+    assert he[19] / he[0] == pytest.approx(1, abs=0.3)
+    assert glorot[19] / glorot[0] == pytest.approx(2**-9.5, rel=0.3)
+
+
+def test_the_cited_ones_keep_both_directions(names):
+    cited = names["cited"]
+    for name in ("He", "orthogonal", "random walk", "LSUV"):
+        assert cited[name][:2] == pytest.approx([1, 1], abs=0.04), name
+        assert cited[name][2] < 2.1 < cited["Glorot"][2], name
+    assert cited["Glorot"][:2] == pytest.approx([0.707, 0.707], abs=0.03)
+
+
+def test_normalizing_over_samples_costs_in_the_backward_pass(names):
+    cited, mean_lost = names["cited"], math.sqrt(1 - 1 / math.pi)
+    assert cited["within-layer"][2] > cited["He"][2]
+    assert cited["within-layer"][:2] == pytest.approx([1, 1 / mean_lost], abs=0.04)
+    assert cited["centred, He"][:2] == pytest.approx([mean_lost, 1], abs=0.04)
+    assert cited["centred, adjusted"][:2] == pytest.approx([1, 1 / mean_lost], abs=0.04)
+
+
+def test_dropout_adjusted_takes_the_dropout_out(names):
+    factors = names["with_dropout"]
+    assert factors["dropout-adjusted"] == pytest.approx(1, abs=0.04)
+    assert factors["He"] == pytest.approx(1 / math.sqrt(0.7), abs=0.04)
+    assert factors["Glorot"] == pytest.approx(1 / math.sqrt(1.4), abs=0.04)

@@ -1,0 +1,255 @@
+"""
+Activations
+===========
+
+Without an activation between them, two dense layers are one dense layer. Which activation it is decides how much
+gradient comes back through it. We draw all of minidl's activations with their slopes, and then look at four things the
+choice does: the sigmoid takes at least three quarters of the gradient per layer, saturated units stop learning, outputs
+that are all positive make the path of the weights a zig-zag, and a ReLU can die.
+"""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import minidl as dl
+
+figures = Path("runs", "tutorials")
+figures.mkdir(parents=True, exist_ok=True)
+claims = []  # (row of the lectures, figure, the lecture's number, ours)
+BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+
+# %%
+# Values and slopes
+# -----------------
+# The backward pass of an activation multiplies what comes from above by the slope. So if we send ones backward, what
+# comes out is the slope itself.
+
+z = np.linspace(-5, 5, 1001)
+values, slopes = {}, {}
+for name, kind in dl.ACTIVATION_LAYERS.items():
+    layer = kind().build("cpu", dtype="float64")
+    values[name] = layer.forward(z[:, None], training=True).ravel().copy()
+    slopes[name] = layer.backward(np.ones((len(z), 1))).ravel().copy()
+
+figure, axes = plt.subplots(3, 3, figsize=(7.5, 6), layout="constrained", sharex=True, sharey=True)
+for axis, name in zip(axes.flat, values, strict=True):
+    axis.plot(z, values[name], color=BLUE, label="value")
+    axis.plot(z, slopes[name], color=ORANGE, linestyle="--", label="slope")
+    axis.set_title(f"{name}: slope {slopes[name].min():.2g} to {slopes[name].max():.3g}", fontsize="medium")
+    axis.set_ylim(-2, 3)
+    axis.grid(alpha=0.3)
+axes[0, 0].legend(fontsize="small")
+figure.suptitle("Where the slope is near 0, no gradient comes back", fontsize="medium")
+figure.savefig(figures / "02_activations_slopes.png")
+
+# %%
+# Three of them side by side, in numbers. "Mean" is the mean output for inputs from N(0, 1): it is 0 for an activation
+# that is zero-centred. A unit saturates where its slope is nearly 0, which sigmoid and tanh do on both sides and the
+# ReLU only for z < 0.
+
+weights = np.exp(-(z**2) / 2)
+weights /= weights.sum()  # the normal density on the grid
+mean_output = {name: weights @ values[name] for name in values}
+slope_at_5 = {name: slopes[name][-1] for name in values}
+largest_slope = slopes["Sigmoid"].max()
+print("activation  mean output  slope at 0  slope at 5")
+for name in ("Sigmoid", "Tanh", "ReLU"):
+    print(f"{name:10}  {mean_output[name]:11.3f}  {slopes[name][500]:10.3f}  {slope_at_5[name]:10.6f}")
+claims += [
+    ("sigmoid", "largest slope", 0.25, largest_slope),
+    ("sigmoid", "slope at z = 5 (saturated)", None, slope_at_5["Sigmoid"]),
+    ("sigmoid", "mean output for inputs from N(0, 1): not zero-centred", None, mean_output["Sigmoid"]),
+    ("tanh", "mean output for inputs from N(0, 1): zero-centred", 0.0, mean_output["Tanh"]),
+    ("tanh", "slope at z = 5 (saturated)", None, slope_at_5["Tanh"]),
+    ("ReLU", "slope at z = 5 (not saturated)", 1.0, slope_at_5["ReLU"]),
+]
+
+# %%
+# Four layers
+# -----------
+# With :math:`\sigma' = \sigma (1 - \sigma) \le 1/4`, each sigmoid leaves at most a quarter of the gradient, and four
+# of them at most :math:`4^{-4} = 1/256`. To see the sigmoids alone we take orthogonal weights, which keep the length
+# of every vector that passes them in either direction.
+
+
+def gradient_left(kind, depth, width=100):
+    """‖dL/dx‖ / ‖dL/dy‖ through `depth` layers with orthogonal weights, a median over 200 rows."""
+    layers = [layer for _ in range(depth) for layer in (dl.Dense(width, width, init="orthogonal"), kind())]
+    model = dl.Sequential(*layers, backend="cpu", seed=0, dtype="float64")
+    rng = np.random.default_rng(0)
+    model.forward(rng.normal(size=(200, width)), training=True)
+    dy = rng.normal(size=(200, width))
+    return np.median(np.linalg.norm(model.backward(dy), axis=1) / np.linalg.norm(dy, axis=1))
+
+
+depths = np.arange(1, 9)
+left = {kind.__name__: [gradient_left(kind, depth) for depth in depths] for kind in (dl.Sigmoid, dl.Tanh, dl.ReLU)}
+
+figure, axis = plt.subplots(figsize=(5.5, 3.8), layout="constrained")
+axis.plot(depths, 0.25**depths, color="black", linestyle=":", label="$4^{-n}$")
+for (name, shares), style in zip(left.items(), ((BLUE, "o-"), (ORANGE, "s--"), (GREEN, "^-.")), strict=True):
+    axis.plot(depths, shares, style[1], color=style[0], label=name)
+axis.set_yscale("log")
+axis.set_xlabel("layers, n")
+axis.set_ylabel("share of the gradient that is left")
+axis.set_title(f"4 sigmoid layers leave 1/{1 / left['Sigmoid'][3]:.0f} of the gradient", fontsize="medium")
+axis.grid(alpha=0.3)
+axis.legend()
+figure.savefig(figures / "02_activations_depth.png")
+
+claims.append(("sigmoid", "gradient left by 4 layers (at most 4⁻⁴)", 4.0**-4, left["Sigmoid"][3]))
+
+# %%
+# The ReLU halves the mean square of the gradient per layer, because half of the units are at 0; He's weights make up
+# for it by their factor :math:`\sqrt 2`. For the sigmoid the factor would be 4 and more.
+#
+# All-positive inputs
+# -------------------
+# The gradient of the weights of a unit is :math:`x\,\delta`: one number :math:`\delta` times the input. If all inputs
+# are positive, as behind a sigmoid, all weights of a unit get a gradient of the same sign. With two weights, a step
+# can only go up and right or down and left. To get to a solution that lies down and right the path must zig-zag. Here
+# one unit learns :math:`y = x_1 - x_2`, one sample a step, first from inputs between 0 and 1 and then from the same
+# inputs with their mean subtracted.
+
+rng = np.random.default_rng(0)
+positive = rng.uniform(0, 1, (200, 2))
+goal = np.array([1.0, -1.0])
+
+
+def learn(x, steps=200):
+    """The path of the two weights, (steps + 1, 2), and their gradients, (steps, 2)."""
+    unit = dl.Sequential(dl.Dense(2, 1, init="zeros", bias=False), backend="cpu", dtype="float64")
+    (weight,), loss, optimizer = unit.parameters(), dl.MeanSquaredError(), dl.SGD(0.3)
+    path, gradients = [weight.value.ravel().copy()], []
+    for i in range(steps):
+        row = x[i : i + 1]
+        loss.forward(unit.forward(row, training=True), row @ goal[:, None])
+        unit.backward(loss.backward())
+        optimizer.step([weight])
+        path.append(weight.value.ravel().copy())
+        gradients.append(weight.gradient.ravel().copy())
+    return np.array(path), np.array(gradients)
+
+
+paths, one_sign, detour = {}, {}, {}
+for name, x in {"inputs from 0 to 1": positive, "centred inputs": positive - positive.mean(axis=0)}.items():
+    path, gradients = learn(x)
+    paths[name] = path
+    one_sign[name] = np.mean(gradients[:, 0] * gradients[:, 1] >= 0)
+    length = np.linalg.norm(np.diff(path, axis=0), axis=1).sum()
+    detour[name] = length / np.linalg.norm(path[-1] - path[0])
+    print(f"{name}: {one_sign[name]:.0%} of the gradients have one sign; the path is {detour[name]:.2f} times as long")
+
+figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.8), layout="constrained", sharex=True, sharey=True)
+for axis, (name, path), color in zip(axes, paths.items(), (ORANGE, BLUE), strict=True):
+    axis.plot(*path.T, color=color, linewidth=1, marker=".", markersize=3)
+    axis.plot(*goal, "*", color="black", markersize=12)
+    axis.set_title(f"{name}: {detour[name]:.1f} times the straight way", fontsize="medium")
+    axis.set_xlabel("weight 1")
+    axis.set_aspect("equal")
+    axis.grid(alpha=0.3)
+axes[0].set_ylabel("weight 2")
+figure.suptitle("All-positive inputs make the path of the weights a zig-zag (star: the solution)", fontsize="medium")
+figure.savefig(figures / "02_activations_zigzag.png")
+
+claims += [
+    ("all-positive inputs", "share of steps with gradients of one sign", 1.0, one_sign["inputs from 0 to 1"]),
+    ("all-positive inputs", "length of the path over the straight way", None, detour["inputs from 0 to 1"]),
+    ("all-positive inputs", "the same with centred inputs", None, detour["centred inputs"]),
+]
+
+# %%
+# Dying ReLUs
+# -----------
+# A ReLU that is at 0 for every sample gets no gradient at all, so its weights never change again: it is dead. One
+# large update is enough. We take one step with learning rate 20 on a batch of one class, which pushes some units far
+# down and leaves large weights behind that push down more in the steps after it. Then we train as usual. A leaky ReLU
+# has a slope of 0.1 (the lectures' value) on the left, and a parametric ReLU learns its slope: gradient comes back,
+# and the units can recover.
+
+problem = dl.data.circles(400)
+ACTIVATIONS = {
+    "ReLU": dl.ReLU,
+    "leaky ReLU, 0.1": lambda: dl.LeakyReLU(0.1),
+    "parametric ReLU": lambda: dl.PReLU(20),
+}
+
+
+def after_a_large_update(activation, seed, large=20.0):
+    """Hidden units that are silent after the large update, those of them that never move, silent ones at the end, and
+    the accuracy then."""
+    hidden = dl.Dense(2, 20)
+    model = dl.Sequential(hidden, activation(), dl.Dense(20, 1), backend="cpu", seed=seed)
+    loss = dl.BinaryCrossEntropy()
+    x, labels = problem[problem.y == 1]
+    loss.forward(model.forward(x, training=True), labels)
+    model.backward(loss.backward())
+    dl.SGD(large).step(model.parameters())
+
+    silent = (hidden.forward(problem.x) <= 0).all(axis=0)
+    before = hidden.weight.value.copy()
+    history = dl.fit(
+        model, problem, loss=loss, optimizer=dl.Momentum(0.05), epochs=100, batch_size=20, progress=False
+    )  # fmt: skip
+    frozen = (hidden.weight.value == before).all(axis=0)
+    silent_at_the_end = (hidden.forward(problem.x) <= 0).all(axis=0)
+    return silent.sum(), (silent & frozen).sum(), silent_at_the_end.sum(), history["accuracy"][-1]
+
+
+SEEDS = 8
+results = {
+    name: np.array([after_a_large_update(activation, seed) for seed in range(SEEDS)])
+    for name, activation in ACTIVATIONS.items()
+}
+print("means over the seeds, of 20 units   silent   of these frozen   silent at the end   accuracy")
+for name, result in results.items():
+    silent, frozen, at_the_end, accuracy = result.mean(axis=0)
+    print(f"{name:33}  {silent:6.1f}   {frozen:15.1f}   {at_the_end:17.1f}   {accuracy:8.1%}")
+
+figure, axis = plt.subplots(figsize=(6, 3.2), layout="constrained")
+for row, (name, color, marker) in enumerate(zip(results, (ORANGE, BLUE, GREEN), "osD", strict=True)):
+    heights = row + np.linspace(-0.25, 0.25, SEEDS)  # so that equal results do not hide each other
+    axis.plot(results[name][:, 3], heights, marker, color=color, alpha=0.8)
+axis.set_yticks(range(len(results)), results)
+axis.invert_yaxis()
+axis.set_xlabel(f"training accuracy after the large update and 100 epochs ({SEEDS} seeds)")
+axis.set_title("Half of the networks of ReLUs stay broken; leaky and parametric ReLUs recover", fontsize="medium")
+axis.grid(alpha=0.3, axis="x")
+figure.savefig(figures / "02_activations_dying.png")
+
+dead = results["ReLU"][:, 1].sum() / results["ReLU"][:, 0].sum()
+claims += [
+    ("ReLU", "of units silent after one large update, share that never moves again", 1.0, dead),
+    ("leaky ReLU", "the same with slope 0.1", 0.0, results["leaky ReLU, 0.1"][:, 1].sum()),
+    ("ReLU", "lowest accuracy afterwards", None, results["ReLU"][:, 3].min()),
+    ("leaky ReLU", "lowest accuracy, leaky", None, results["leaky ReLU, 0.1"][:, 3].min()),
+    ("leaky ReLU", "lowest accuracy, parametric", None, results["parametric ReLU"][:, 3].min()),
+]
+
+# %%
+# Leaky units may end up on their left side, too (the third column counts them), but there they still carry 0.1 of their
+# input on and learn.
+#
+# Conclusion
+# ----------
+
+print()
+for row, what, lecture, ours in claims:
+    beside = "" if lecture is None else f"   (lecture: {lecture:.4g})"
+    print(f"{row}: {what}: {ours:.4g}{beside}")
+
+# %%
+# Break it
+# --------
+# 1. In ``minidl/scalar/activations.py``, let ``sigmoid_slope`` return ``y``.
+#    ``tests/operations/test_activations.py::test_slope_is_the_derivative_of_value`` fails, and in the first figure the
+#    slope of the sigmoid reaches 1.
+# 2. Replace ``init="orthogonal"`` by ``init="orthogonal(gain=4.0)"``: the factor 4 that the lectures give the sigmoid.
+#    In the figure of depth its line is nearly level, and that of the ReLU climbs;
+#    ``tests/tutorials/test_02_activations.py::test_four_sigmoid_layers_leave_less_than_one_in_256`` fails.
+# 3. Let the inputs of the zig-zag be ``rng.uniform(1, 2, (200, 2))``: still of one sign, and now almost parallel. The
+#    path with these inputs ends far from the star.
+# 4. Give the leaky ReLU the slope 0: it is a ReLU again, its units freeze, and
+#    ``tests/tutorials/test_02_activations.py::test_leaky_units_go_on_learning`` fails.

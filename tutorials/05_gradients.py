@@ -1,0 +1,260 @@
+"""
+Vanishing and exploding gradients
+=================================
+
+On the way back through a network each layer multiplies the gradient: by its weights and by the slopes of its
+activations. If a typical factor is below 1, the first layers hardly learn; above 1, the loss oscillates or overflows.
+We repeat Nielsen's measurement of how fast each layer learns, at the start and through training, and then let a network
+explode, in order to see what minidl says about it and what clipping does.
+"""
+
+import itertools
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import minidl as dl
+
+figures = Path("runs", "tutorials")
+figures.mkdir(parents=True, exist_ok=True)
+claims = []  # (row of the lectures, figure, the lecture's number, ours)
+COLORS, STYLES = ("#D55E00", "#0072B2", "#009E73", "#CC79A7"), ("-", "--", "-.", ":")
+train, test = dl.data.digits()
+
+# %%
+# How fast a layer learns
+# -----------------------
+# The derivative of the loss for the biases of layer :math:`l` is :math:`\delta^l`, so the length :math:`\|\delta^l\|`
+# of that gradient says how fast the biases of the layer change in a step, and roughly also its weights. Nielsen
+# (*Neural Networks and Deep Learning*, chapter 5) measured it in sigmoid networks 784-30-...-10 on 1,000 digits,
+# before training. His networks start with weights from N(0, 1/n) and biases from N(0, 1); his loss is the
+# cross-entropy of ten sigmoids, *summed* over the outputs. minidl's is a mean over the outputs, hence the factor of
+# 10.
+
+images, labels = train[:1000]
+targets = np.eye(10, dtype=np.float32)[labels]
+OUTPUTS = 10
+
+
+def nielsen_net(hidden, seed, penalty=None):
+    widths = [784] + [30] * hidden + [OUTPUTS]
+    layers = []
+    for n_in, n_out in itertools.pairwise(widths):
+        layers += [dl.Dense(n_in, n_out, init="lecun_normal"), dl.Sigmoid()]
+    model = dl.Sequential(*layers[:-1], backend="cpu", seed=seed, penalty=penalty)  # the loss has the last sigmoid
+    rng = np.random.default_rng(seed)
+    for layer in model.layers[::2]:
+        layer.bias.value[...] = rng.standard_normal(layer.n_out)
+    return model
+
+
+def speeds(model, loss):
+    """‖δ‖ of each hidden layer for the mean loss over the 1,000 digits; sets the gradients of the model."""
+    loss.forward(model.forward(images, training=True), targets)
+    model.backward(loss.backward())
+    return [OUTPUTS * float(np.linalg.norm(layer.bias.gradient)) for layer in model.layers[:-1:2]]
+
+
+lecture = {2: [0.07, 0.31], 3: [0.012, 0.060, 0.283], 4: [0.003, 0.017, 0.070, 0.285]}
+start = {
+    hidden: np.array([speeds(nielsen_net(hidden, seed), dl.BinaryCrossEntropy()) for seed in range(40)])
+    for hidden in lecture
+}
+print("hidden layers   layer   lecture   ours: median (lowest to highest of 40 seeds)")
+for hidden, measured in start.items():
+    median, low, high = np.median(measured, axis=0), measured.min(axis=0), measured.max(axis=0)
+    for i, number in enumerate(lecture[hidden]):
+        print(f"{hidden:13}   {i + 1:5}   {number:7}   {median[i]:.4f} ({low[i]:.4f} to {high[i]:.4f})")
+        claims.append(("speed of learning", f"‖δ‖, {hidden} hidden layers, layer {i + 1}", number, median[i]))
+ratio = {hidden: np.median(measured[:, -1] / measured[:, 0]) for hidden, measured in start.items()}
+
+figure, axes = plt.subplots(1, 3, figsize=(8, 3.4), layout="constrained", sharey=True)
+for axis, (hidden, measured) in zip(axes, start.items(), strict=True):
+    layers = np.arange(1, hidden + 1)
+    axis.plot(layers, measured.T, color=COLORS[1], alpha=0.15)
+    axis.plot(layers, np.median(measured, axis=0), "o-", color=COLORS[1], label="ours, median of 40")
+    axis.plot(layers, lecture[hidden], "x", color="black", markersize=9, markeredgewidth=2, label="lecture")
+    axis.set_yscale("log")
+    axis.set_xticks(layers)
+    axis.set_xlabel("hidden layer")
+    axis.set_title(f"{hidden} hidden: last / first = {ratio[hidden]:.0f}", fontsize="medium")
+    axis.grid(alpha=0.3)
+axes[0].set_ylabel("‖δ‖ at the start")
+axes[0].legend(fontsize="small")
+figure.suptitle("Each sigmoid layer below learns about 5 times more slowly", fontsize="medium")
+figure.savefig(figures / "05_gradients_start.png")
+
+# %%
+# The lecture's figures are of one network each. Ours have medians near them and a spread of a factor of two or so in
+# either direction, depending on the seed; all of the lecture's figures lie inside.
+#
+# Through training
+# ----------------
+# 500 epochs of gradient descent on the 1,000 digits, with Nielsen's learning rate 0.1 and his L2 penalty. The curves
+# fall and rise, but they do not close up: the first layer stays behind all the way.
+
+EPOCHS, LEARNING_RATE, DECAY = 500, 0.1, 5.0 / 1000
+
+
+def speeds_in_training(hidden):
+    # Our loss is a tenth of Nielsen's, and so is the penalty; a learning rate ten times as large makes the same steps.
+    model = nielsen_net(hidden, seed=0, penalty=dl.L2(DECAY / OUTPUTS))
+    loss, optimizer = dl.BinaryCrossEntropy(), dl.SGD(LEARNING_RATE * OUTPUTS)
+    measured = []
+    for _ in range(EPOCHS):
+        measured.append(speeds(model, loss))
+        optimizer.step(model.parameters())
+    return np.array(measured)
+
+
+training = {hidden: speeds_in_training(hidden) for hidden in lecture}
+behind = {hidden: (measured[:, -1] / measured[:, 0]).min() for hidden, measured in training.items()}
+for hidden, factor in behind.items():
+    print(f"{hidden} hidden layers: at every epoch the last learns at least {factor:.1f} times as fast as the first")
+    claims.append(("speed of learning", f"last over first, smallest of 500 epochs, {hidden} hidden", None, factor))
+
+figure, axes = plt.subplots(1, 3, figsize=(8.5, 3.4), layout="constrained", sharey=True)
+for axis, (hidden, measured) in zip(axes, training.items(), strict=True):
+    for i, (color, style) in enumerate(zip(COLORS[:hidden], STYLES, strict=False)):
+        axis.plot(measured[:, i], style, color=color, label=f"layer {i + 1}")
+    axis.set_yscale("log")
+    axis.set_xlabel("epoch")
+    axis.set_title(f"{hidden} hidden layers", fontsize="medium")
+    axis.grid(alpha=0.3)
+axes[0].set_ylabel("‖δ‖")
+axes[2].legend(fontsize="small")
+figure.suptitle("The first layer stays behind, at the start and along 500 epochs", fontsize="medium")
+figure.savefig(figures / "05_gradients_training.png")
+
+# %%
+# What helps
+# ----------
+# Four hidden layers once more, with the weights that ``init="auto"`` chooses for the activation and with biases of 0.
+# The sigmoid with the lectures' factor of 4 is much better; tanh and ReLU have no such gap to close.
+
+
+def first_to_last(activation, seed):
+    layers = [dl.Dense(784, 30), activation()]
+    for _ in range(3):
+        layers += [dl.Dense(30, 30), activation()]
+    model = dl.Sequential(*layers, dl.Dense(30, OUTPUTS), backend="cpu", seed=seed)
+    measured = speeds(model, dl.BinaryCrossEntropy())
+    return measured[-1] / measured[0]
+
+
+cures = {
+    kind.__name__: np.median([first_to_last(kind, seed) for seed in range(20)])
+    for kind in (dl.Sigmoid, dl.Tanh, dl.ReLU)
+}
+print(f"last over first, 4 hidden layers: Nielsen's start {ratio[4]:.0f},", end=" ")
+print(", ".join(f"{name} with auto {value:.2f}" for name, value in cures.items()))
+claims += [
+    ("speed of learning", f"last over first at the start, 4 hidden, {name} with init auto", None, value)
+    for name, value in cures.items()
+]
+
+# %%
+# Exploding gradients
+# -------------------
+# Now ten ReLU layers of 64 units, with weights from :math:`N(0, g^2 / n)`. He's choice is :math:`g = \sqrt 2`; each
+# layer multiplies the gradient by about :math:`g / \sqrt 2`. We train with plain gradient descent on one batch of 500,
+# always the same: with small enough steps the loss could only fall.
+
+images, labels = train[:500]
+
+
+def deep_net(gain):
+    init = f"lecun_normal(gain={gain})"
+    layers = [dl.Dense(784, 64, init=init), dl.ReLU()]
+    for _ in range(9):
+        layers += [dl.Dense(64, 64, init=init), dl.ReLU()]
+    return dl.Sequential(*layers, dl.Dense(64, 10, init=init), backend="cpu", seed=1)
+
+
+def descend(gain, clip=None, steps=60):
+    """The loss before each step, and the norm of all gradients together, until the loss is not finite."""
+    model, loss, optimizer = deep_net(gain), dl.SoftmaxCrossEntropy(), dl.SGD(0.02)
+    losses, norms = [], []
+    for _ in range(steps):
+        losses.append(loss.forward(model.forward(images, training=True), labels))
+        if not np.isfinite(losses[-1]):
+            break
+        model.backward(loss.backward())
+        norms.append(np.sqrt(sum(np.sum(p.gradient.astype(float) ** 2) for p in model.parameters())))
+        if clip is not None:
+            clip(model.parameters())
+        optimizer.step(model.parameters())
+    return np.array(losses), np.array(norms)
+
+
+runs = {
+    "He, g = √2": descend(np.sqrt(2)),
+    "g = 2.0": descend(2.0),
+    "g = 2.2": descend(2.2),
+    "g = 2.2, clipped": descend(2.2, clip=dl.ClipNorm(1.0)),
+}
+upward = {name: np.mean(np.diff(losses[np.isfinite(losses)]) > 0) for name, (losses, _) in runs.items()}
+for name, (losses, norms) in runs.items():
+    print(
+        f"{name:17} first gradient {norms[0]:6.1f}   largest {norms.max():8.2g}   steps upward {upward[name]:4.0%}   "
+        f"loss {losses[0]:5.1f} → {losses[-1]:.2f} in {len(losses) - 1} steps"
+    )
+
+figure, axis = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
+for (name, (losses, _)), color, style in zip(runs.items(), COLORS, STYLES, strict=True):
+    end = "" if np.isfinite(losses[-1]) else f": NaN after {len(losses) - 1} steps"
+    axis.plot(losses, style, color=color, label=name + end)
+axis.set_yscale("log")
+axis.set_ylim(0.4, 1e3)
+axis.set_xlabel("step")
+axis.set_ylabel("loss")
+axis.set_title("Larger weights: oscillation, then overflow; clipping prevents it", fontsize="medium")
+axis.grid(alpha=0.3)
+axis.legend(fontsize="small", loc="upper right")
+figure.savefig(figures / "05_gradients_exploding.png")
+
+claims += [
+    ("exploding gradients", "first gradient, g = 2.2 over He", None, runs["g = 2.2"][1][0] / runs["He, g = √2"][1][0]),
+    ("exploding gradients", "oscillation: share of steps upward, g = 2.0", None, upward["g = 2.0"]),
+    ("exploding gradients", "steps until the loss is NaN, g = 2.2", None, len(runs["g = 2.2"][0]) - 1),
+    ("exploding gradients", "last loss with clipping, g = 2.2", None, runs["g = 2.2, clipped"][0][-1]),
+]
+
+# %%
+# ``fit`` does not go on with NaNs. It stops with a ``DivergenceError`` that names the first layer whose output is not
+# finite, and keeps the history of the epochs before. ``clip=`` is the same clipping as above.
+
+options = {"loss": dl.SoftmaxCrossEntropy(), "epochs": 3, "batch_size": 100, "progress": False}
+try:
+    dl.fit(deep_net(2.2), train, optimizer=dl.SGD(0.02), **options)
+    divergence = None
+except dl.DivergenceError as error:
+    divergence = error
+print(divergence)
+clipped = dl.fit(deep_net(2.2), train, optimizer=dl.SGD(0.02), clip=dl.ClipNorm(1.0), **options)
+print("with clip=dl.ClipNorm(1.0):", ", ".join(f"{loss:.2f}" for loss in clipped["loss"]))
+
+# %%
+# Clipping does not mend the cause. The clipped network learns, but after the same 60 steps its loss is still above that
+# of He's weights without clipping.
+#
+# Conclusion
+# ----------
+
+print()
+for row, what, number, ours in claims:
+    beside = "" if number is None else f"   (lecture: {number:.4g})"
+    print(f"{row}: {what}: {ours:.4g}{beside}")
+
+# %%
+# Break it
+# --------
+# 1. In ``minidl/scalar/activations.py``, let ``sigmoid_slope`` return four times what it does: gradients no longer
+#    vanish, and they are wrong. ``tests/operations/test_activations.py::test_slope_is_the_derivative_of_value`` fails.
+# 2. Start ``nielsen_net`` with ``init="normal(std=1.0)"``, as Nielsen's first chapters do. The first layer saturates;
+#    ``tests/tutorials/test_05_gradients.py::test_the_lectures_speeds_lie_inside_ours`` fails.
+# 3. Use ``dl.ClipNorm(100.0)``: the first steps are too large again. Which is the largest limit that still helps?
+#    ``tests/tutorials/test_05_gradients.py::test_clipping_prevents_the_overflow`` says whether yours does.
+# 4. In ``minidl/clipping.py``, give each parameter its own norm (call ``ClipNorm`` on ``[parameter]`` for each): the
+#    step changes its direction. ``tests/test_clipping.py::test_the_norm_is_that_of_all_parameters_together`` fails.
