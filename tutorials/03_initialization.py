@@ -82,25 +82,29 @@ def stack(init, activation=dl.Tanh, layers=LAYERS, units=UNITS, seed=0):
     return dl.Sequential(*parts, backend="cpu", seed=seed), rows
 
 
-def layer_stds(init, seed):
-    """Standard deviation of each layer's output, and of the gradient that arrives below it from N(0, 1) at the top."""
-    model, rows = stack(init, seed=seed)
+def output_stds(model, rows):
+    """Standard deviation of each layer's output."""
     model.forward(rows, training=True)
-    forward = [float(np.std(output, dtype=float)) for output in model.outputs[1::2]]
-    backward, gradient = [], np.random.default_rng(seed + 100).standard_normal(rows.shape, dtype=np.float32)
+    return [float(np.std(output, dtype=float)) for output in model.outputs[1::2]]
+
+
+def gradient_stds(model, gradient):
+    """Standard deviation of the gradient that arrives below each layer, if `gradient` comes from above the last."""
+    stds = []
     for layer in reversed(model.layers):
         gradient = layer.backward(gradient)
         if isinstance(layer, dl.Dense):
-            backward.insert(0, float(np.std(gradient, dtype=float)))
-    return forward, backward, model
+            stds.insert(0, float(np.std(gradient, dtype=float)))
+    return stds
 
 
 outputs, gradients, example = {}, {}, {}
 for init in (SMALL, LARGE, SCALED):
-    runs = [layer_stds(init, seed) for seed in range(SEEDS)]
-    outputs[init] = np.mean([run[0] for run in runs], axis=0)
-    gradients[init] = np.mean([run[1] for run in runs], axis=0)
-    example[init] = [output.copy() for output in runs[0][2].outputs[1::2]]
+    outputs[init] = np.mean([output_stds(*stack(init, seed=seed)) for seed in range(SEEDS)], axis=0)
+    model, rows = stack(init)
+    model.forward(rows, training=True)
+    example[init] = [output.copy() for output in model.outputs[1::2]]
+    gradients[init] = gradient_stds(model, np.random.default_rng(100).standard_normal(rows.shape, dtype=np.float32))
 
 print("layer   N(0, 0.01²)   lecture     1/√n     lecture   N(0, 1)")
 for i in range(LAYERS):
@@ -385,13 +389,14 @@ for row, what, number, ours in claims:
 # %%
 # Break it
 # --------
-# 1. In ``minidl/initializers.py``, let ``_variance_scaling`` use ``fan_out`` for "fan_in". All layers here are square,
-#    so this tutorial hardly notices: only the first layer of the digits changes.
+# 1. In ``minidl/initializers.py``, let ``_variance_scaling`` use ``fan_out`` for "fan_in". Square layers do not notice;
+#    here only the 200 by 100 layer of ``auto`` does, whose standard deviation becomes 0.141 instead of 0.1.
 #    ``tests/properties/test_weights.py::test_weights_follow_their_law`` draws matrices that are not square and fails.
 # 2. Change ``np.sqrt(2)`` of the orthogonal weights to 1: forward and backward fall to 0.7, like Glorot, and
 #    ``tests/tutorials/test_03_initialization.py::test_the_cited_ones_keep_both_directions`` fails.
-# 3. Give one weight of ``symmetric["constant(value=0.01)"]`` another value before training, say
-#    ``model.layers[0].weight.value[300, 0] = 0.02``. Is that enough to break the symmetry of all 30 units?
-#    ``tests/tutorials/test_03_initialization.py::test_equal_units_stay_equal`` notices at least one of them.
+# 3. Give one weight of ``symmetric["constant(value=0.01)"]`` another value before training: call
+#    ``model.parameters()`` and set ``model.layers[0].weight.value[300, 0] = 0.02``. One unit now differs from 29 that
+#    stay equal. How much does the accuracy gain?
+#    ``tests/tutorials/test_03_initialization.py::test_equal_units_stay_equal`` fails.
 # 4. Let ``minidl/initializers.py`` have ``GLOROT_SIGMOID_GAIN = 1.0``.
 #    ``tests/tutorials/test_03_initialization.py::test_auto_knows_the_factors`` fails.

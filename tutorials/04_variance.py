@@ -229,11 +229,12 @@ for row, what, lecture, ours in claims:
 # %%
 # Break it
 # --------
-# 1. In ``minidl/initializers.py``, let ``_variance_scaling`` take ``fan_out`` where it says "fan_in". Forward and
-#    backward of "lecun_normal" change places above; ``tests/properties/test_forward_backward.py::test_forward`` fails.
+# 1. In ``minidl/initializers.py``, let ``_variance_scaling`` take ``fan_out`` where it says "fan_in". Above,
+#    "lecun_normal" gets the two numbers of "fan_out"; ``tests/properties/test_forward_backward.py::test_forward``
+#    fails.
 # 2. In ``_draw``, forget the :math:`\sqrt 3` of the uniform law. ``uniform(limit=0.1)`` above does not use it and stays
 #    right; ``tests/properties/test_weights.py::test_weights_follow_their_law`` fails.
 # 3. Give the weights a mean: add 0.01 to ``model.layers[0].weight.value`` in the part on inputs with a mean. The second
-#    moment jumps from 1/3 to about 2.6 (why?), the variance over samples to about 0.086.
+#    moment jumps from 1/3 to about 2.5 (why?), the variance over samples to about 0.086.
 # 4. Put ``init="glorot_normal"`` into ``through_relus``: E[z²] is halved by every layer, and
 #    ``tests/tutorials/test_04_variance.py::test_he_keeps_the_second_moment_and_not_the_variance_over_samples`` fails.
