@@ -18,6 +18,7 @@ import numpy as np
 from minidl import checks
 from minidl.data.dataset import Dataset
 from minidl.layers.base import Place
+from minidl.layers.parameters import make_room
 from minidl.layers.sequential import Sequential, build_layer, layer_classes
 from minidl.losses import Loss, SoftmaxCrossEntropy
 from minidl.optimizers import Adam
@@ -147,6 +148,7 @@ class _Preflight:
         copy = build_layer(model.description(), layer_classes(type(inner) for inner in model.walk()))
         assert isinstance(copy, Sequential)
         copy.settle(replace(Place.of("cpu", model.streams.seed, str(model.dtype)), penalty=penalty))
+        make_room(copy.parameters())
         copy.restore(model.snapshot())
         return copy
 
