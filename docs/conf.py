@@ -27,6 +27,7 @@ release = minidl.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx_gallery.gen_gallery"]
 exclude_patterns = ["_build", "tutorials/*.ipynb"]
+smartquotes = False  # in docstrings "cpu" is a string
 nitpicky = True
 # Types in signatures belong to NumPy and to modules without a page; no inventory of theirs is read from a network.
 # What docstrings say is checked: a name that begins with minidl must have an entry.
@@ -49,7 +50,7 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_typehints = "signature"
 add_module_names = False
-python_maximum_signature_line_length = 90
+python_maximum_signature_line_length = 140  # with the full names of types
 
 sphinx_gallery_conf = {
     "examples_dirs": str(SCRIPTS),

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 
 ARGUMENT = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*) {2,}(\S.*)")
 CODE = re.compile(r"`([^`]+)`")
-NAME = re.compile(r"[A-Za-z_][\w.]*")
+NAME = re.compile(r"minidl\.[\w.]+|[A-Z]\w*")  # small words are mostly arguments, and some have the name of a module
 
 
 def process(app, what, name, obj, options, lines: list[str]) -> None:
