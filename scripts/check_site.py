@@ -35,7 +35,7 @@ FLAGS = [
 FAULTS = r"""async () => {
     if (window.MathJax?.startup?.promise) await window.MathJax.startup.promise;
     const faults = [];
-    if (!document.querySelector("h1")?.innerText.trim()) faults.push("no heading");
+    if (!document.querySelector("article :is(h1, h2)")?.innerText.trim()) faults.push("no heading");
     for (const image of document.images) {
         image.loading = "eager";
         await image.decode().catch(() => {});

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -41,3 +42,14 @@ def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[s
         return NAMESPACES[name]
 
     return once
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one tutorial stand together, those of the table, too, so that one process runs it for all of them."""
+
+    def number(item: pytest.Item) -> str:
+        found = re.search(r"[0-9]{2}_", item.nodeid)
+        return found[0] if found else ""
+
+    ours = [item for item in items if item.path.parent == Path(__file__).parent]
+    items[:] = [item for item in items if item not in ours] + sorted(ours, key=number)
