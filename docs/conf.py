@@ -15,10 +15,7 @@ import docstrings  # noqa: E402  (beside this file)
 
 import minidl  # noqa: E402
 
-# Tutorials write runs/tutorials into the folder that they lie in. Copies of them keep the source tree clean.
 SCRIPTS = HERE / "_build" / "scripts"
-shutil.rmtree(SCRIPTS, ignore_errors=True)
-shutil.copytree(HERE.parent / "tutorials", SCRIPTS, ignore=shutil.ignore_patterns("__pycache__", "runs"))
 
 project = "minidl"
 author = "The minidl authors"
@@ -68,11 +65,18 @@ sphinx_gallery_conf = {
 }
 
 
+def copy_tutorials(app, config):
+    """In the gallery a tutorial writes its runs/tutorials beside itself: that of a copy leaves the source tree alone."""
+    shutil.rmtree(SCRIPTS, ignore_errors=True)
+    shutil.copytree(HERE.parent / "tutorials", SCRIPTS, ignore=shutil.ignore_patterns("__pycache__", "runs"))
+
+
 def tutorials_on_the_site(app, docname, source):
     """A link to a tutorial's script, which is what the repository has, becomes one to its page."""
     source[0] = re.sub(r"\]\(\.\./tutorials/(\d\d_\w+)\.py\)", r"](tutorials/\1.rst)", source[0])
 
 
 def setup(app):
+    app.connect("config-inited", copy_tutorials, priority=1)  # before the gallery looks for them
     app.connect("source-read", tutorials_on_the_site)
     app.connect("autodoc-process-docstring", docstrings.process)

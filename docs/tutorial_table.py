@@ -25,9 +25,9 @@ Claim = tuple[str, str, float | None, float]
 
 ROWS = {  # the rows of the lectures, in their order; a tutorial may add rows of its own, which come last
     "Initialization": [
-        "zero / constant", "small random", "large random", "1/sqrt(fan_in)", "0.001·U(0,1)", "Var(y) = fan_in·Var(x)·Var(w)",
-        "Glorot (Xavier)", "Glorot for the logistic sigmoid", "He (Kaiming/MSRA)", "histograms", "residual blocks",
-        "cited",
+        "zero / constant", "small random", "large random", "1/sqrt(fan_in)", "0.001·U(0,1)",
+        "Var(y) = fan_in·Var(x)·Var(w)", "Glorot (Xavier)", "Glorot for the logistic sigmoid", "He (Kaiming/MSRA)",
+        "histograms", "residual blocks", "cited",
     ],
     "Activations and gradients": [
         "sigmoid", "all-positive inputs", "tanh", "ReLU", "leaky ReLU", "δ recursion", "speed of learning",

@@ -2,9 +2,9 @@
 
     python scripts/check_site.py [docs/_build/html] [--screenshots FOLDER]
 
-A page fails if it asks for anything from another machine, if a request or a script fails, if a figure does not appear, if
-a formula is not typeset, or if it has no heading. Needs Playwright (extra `docs-check`) and a Chromium: that of $CHROMIUM,
-an installed one, or Playwright's own (`playwright install chromium`).
+A page fails if it asks for anything from another machine, if a request or a script fails, if a figure does not appear,
+if a formula is not typeset, or if it has no heading. Needs Playwright (extra `docs-check`) and a Chromium: that of
+$CHROMIUM, an installed one, or Playwright's own (`playwright install chromium`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ FAULTS = r"""async () => {
     for (const formula of document.querySelectorAll(".math")) {
         const drawn = formula.querySelector("mjx-container")?.getBoundingClientRect();
         if (!(drawn?.width && drawn?.height)) faults.push(`formula is not typeset: ${formula.textContent}`);
-        if (formula.querySelector("mjx-merror, [data-mjx-error]")) faults.push(`formula is wrong: ${formula.textContent}`);
+        const wrong = formula.querySelector("[data-mjx-error], [data-mml-node=merror], [fill=red]");  // red: unknown macros
+        if (wrong) faults.push(`formula is wrong: ${wrong.outerHTML}`);
     }
     const prose = document.querySelector("article, main, body").cloneNode(true);
     prose.querySelectorAll("pre, code, script, mjx-container").forEach((element) => element.remove());
@@ -105,7 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     names = sorted(path.relative_to(options.site).as_posix() for path in options.site.rglob("*.html"))
     names = [name for name in names if not name.startswith("_")]  # what lies in _static is no page
-    names = [name + "?q=dropout" if name == "search.html" else name for name in names]  # it has a heading after a search
+    names = [
+        name + "?q=dropout" if name == "search.html" else name for name in names
+    ]  # it has a heading after a search
     if not names:
         parser.error(f"{options.site} has no pages; build the site first: sphinx-build docs {SITE}")
 
@@ -115,7 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in names:
             found, page = faults(browser, address, name)
             formulas = page.locator("mjx-container").count()
-            print(f"{name}: {page.locator('img').count()} images, {formulas} formulas", *found, sep="\n    ", flush=True)
+            print(
+                f"{name}: {page.locator('img').count()} images, {formulas} formulas", *found, sep="\n    ", flush=True
+            )
             if options.screenshots:
                 options.screenshots.mkdir(parents=True, exist_ok=True)
                 page.screenshot(path=options.screenshots / (re.sub(r"\W+", "-", name) + ".png"), full_page=True)
