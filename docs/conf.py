@@ -66,7 +66,7 @@ sphinx_gallery_conf = {
 
 
 def copy_tutorials(app, config):
-    """In the gallery a tutorial writes its runs/tutorials beside itself: that of a copy leaves the source tree alone."""
+    """In the gallery a tutorial writes runs/tutorials beside itself; that of a copy leaves the source tree alone."""
     shutil.rmtree(SCRIPTS, ignore_errors=True)
     shutil.copytree(HERE.parent / "tutorials", SCRIPTS, ignore=shutil.ignore_patterns("__pycache__", "runs"))
 

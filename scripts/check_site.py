@@ -44,7 +44,7 @@ FAULTS = r"""async () => {
     for (const formula of document.querySelectorAll(".math")) {
         const drawn = formula.querySelector("mjx-container")?.getBoundingClientRect();
         if (!(drawn?.width && drawn?.height)) faults.push(`formula is not typeset: ${formula.textContent}`);
-        const wrong = formula.querySelector("[data-mjx-error], [data-mml-node=merror], [fill=red]");  // red: unknown macros
+        const wrong = formula.querySelector("[data-mjx-error], [data-mml-node=merror], [fill=red]"); // no such macro
         if (wrong) faults.push(`formula is wrong: ${wrong.outerHTML}`);
     }
     const prose = document.querySelector("article, main, body").cloneNode(true);
