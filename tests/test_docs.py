@@ -1,11 +1,15 @@
-"""The pages say what is true: generated ones are up to date, and what the table of claims names is there."""
+"""The pages say what is true: generated ones are up to date, what they name is there, and every name is named."""
 
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 import runpy
+import sys
 from pathlib import Path
+
+import pytest
 
 import minidl as dl
 from minidl.exercises import EXERCISES
@@ -44,3 +48,91 @@ def test_every_name_and_every_test_in_the_table_of_claims_exists():
         assert (ROOT / path).exists(), f"{claim}: {path}"
         if function:
             assert f"def {function}(" in (ROOT / path).read_text(encoding="utf-8"), f"{claim}: {test}"
+
+
+API = "\n".join(path.read_text(encoding="utf-8") for path in sorted((DOCS / "api").glob("*.rst")))
+ENTRIES = set(re.findall(r"^\.\. auto\w+:: (\S+)$", API, re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", dl.__all__)
+def test_every_public_name_has_an_entry_in_the_reference(name):
+    assert name in ENTRIES or f"minidl.{name}" in ENTRIES
+
+
+def test_every_entry_of_the_reference_exists():
+    for name in ENTRIES:
+        path = name.removeprefix("minidl.").split(".")
+        assert functools.reduce(getattr, path, dl), name
+
+
+def test_docstrings_keep_their_meaning_on_the_site():
+    sentences = runpy.run_path(str(DOCS / "docstrings.py"))["restructured"]
+    given = """
+        Scale |x| by w_ij, see `minidl.Dense` and `f(x, *y)`.
+
+            y = s x
+
+        rate, *more   to drop, in
+                      [0, 1]
+        s             a factor
+        Backward:  dx = s dy
+        """
+    assert sentences(inspect.cleandoc(given).splitlines()) == [
+        r"Scale \|x\| by w\_ij, see \ :py:obj:`minidl.Dense`\  and \ ``f(x, *y)``\ .",
+        "",
+        ".. code-block:: text",
+        "",
+        "   y = s x",
+        "",
+        ".. list-table::",
+        "   :class: arguments",
+        "",
+        "   * - ``rate, *more``",
+        "     - to drop, in [0, 1]",
+        "   * - ``s``",
+        "     - a factor",
+        "",
+        ".. code-block:: text",
+        "",
+        "   Backward:  dx = s dy",
+        "",
+    ]
+
+
+def test_every_page_is_in_a_table_of_contents():
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^[\w/]+$", index, re.MULTILINE))
+    assert {path.stem for path in DOCS.glob("*.md")} - {"index"} <= listed
+    assert all((DOCS / f"{name}.md").exists() for name in listed - {"tutorials/index", "api/index"})
+
+
+def test_links_between_pages_and_to_tutorials_lead_somewhere():
+    for page in DOCS.glob("*.md"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            if target != "tutorials/index.rst":  # made by the build
+                assert (DOCS / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.fixture
+def conf(monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    return runpy.run_path(str(DOCS / "conf.py"))
+
+
+def test_formulas_need_no_network(conf):
+    script = DOCS / "_static" / conf["mathjax_path"]
+    assert script.stat().st_size > 1_000_000
+    assert {file.name for file in script.parent.iterdir()} == {script.name, "LICENSE", "NOTICE"}
+
+
+def test_links_to_tutorials_are_links_to_their_pages_on_the_site(conf):
+    source = ["[a](../tutorials/07_regularization.py), [b](lectures.md)"]
+    conf["tutorials_on_the_site"](None, "page", source)
+    assert source == ["[a](tutorials/07_regularization.rst), [b](lectures.md)"]
+
+
+def test_the_gallery_runs_every_tutorial(conf):
+    pattern = conf["sphinx_gallery_conf"]["filename_pattern"]
+    scripts = sorted((ROOT / "tutorials").glob("*.py"))
+    assert len(scripts) >= 12
+    assert all(re.search(pattern, str(script)) for script in scripts)

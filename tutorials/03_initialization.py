@@ -339,13 +339,14 @@ for name, (forward, backward, loss) in cited.items():
 
 # %%
 # - **Orthogonal** weights (with the ReLU's gain √2), the **random walk** and **LSUV** keep both directions near 1,
-# like   He, and train better from there. - **Within-layer** normalization gives each unit variance 1 *over the
-# samples*. Behind a ReLU part of the second moment   is a mean, which does not count, so its weights are larger than
-# He's and gradients grow by   :math:`\sqrt{\pi / (\pi - 1)} = 1.21` per layer. Krähenbühl et al. follow it with a step
-# that evens out the rates of   learning between the layers; minidl has only the first step. - **Centred** weights do
-# not see the mean of their input at all. With He's scale outputs therefore shrink by   :math:`\sqrt{1 - 1/\pi} = 0.83`
-# per layer; with a gain that makes up for it they do not, and the gradient grows   instead, for the same reason as
-# above.
+#   like He, and train better from there.
+# - **Within-layer** normalization gives each unit variance 1 *over the samples*. Behind a ReLU part of the second
+#   moment is a mean, which does not count, so its weights are larger than He's and gradients grow by
+#   :math:`\sqrt{\pi / (\pi - 1)} = 1.21` per layer. Krähenbühl et al. follow it with a step that evens out the rates of
+#   learning between the layers; minidl has only the first step.
+# - **Centred** weights do not see the mean of their input at all. With He's scale outputs therefore shrink by
+#   :math:`\sqrt{1 - 1/\pi} = 0.83` per layer; with a gain that makes up for it they do not, and the gradient grows
+#   instead, for the same reason as above.
 #
 # **Dropout-adjusted** weights are for networks with dropout. Inverted dropout with rate 0.3 divides what it keeps by
 # 0.7, which raises the second moment by 1/0.7 per layer:

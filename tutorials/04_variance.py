@@ -194,7 +194,7 @@ claims += [
     ("He (Kaiming/MSRA)", "E[z²] in layer 20, kept at 2", 2.0, moment[19]),
     ("He (Kaiming/MSRA)", "variance over samples in layer 20, width 512", None, variance[19]),
     ("He (Kaiming/MSRA)", "variance over samples in layer 50, width 512", None, variance[49]),
-    ("batch normalization: effects", "variance over samples in layer 50 with batch norm", None, normalized[49]),
+    ("effects", "variance over samples in layer 50 with batch norm", None, normalized[49]),
 ]
 
 figure, axis = plt.subplots(figsize=(6, 3.8), layout="constrained")
