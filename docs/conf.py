@@ -71,12 +71,19 @@ def copy_tutorials(app, config):
     shutil.copytree(HERE.parent / "tutorials", SCRIPTS, ignore=shutil.ignore_patterns("__pycache__", "runs"))
 
 
-def tutorials_on_the_site(app, docname, source):
-    """A link to a tutorial's script, which is what the repository has, becomes one to its page."""
-    source[0] = re.sub(r"\]\(\.\./tutorials/(\d\d_\w+)\.py\)", r"](tutorials/\1.rst)", source[0])
+def links_of_the_repository(app, docname, source):
+    """A link to a tutorial's script becomes one to its page, one to a folder plain text; files are downloads."""
+
+    def on_the_site(link):
+        text, path = link.groups()
+        if tutorial := re.fullmatch(r"tutorials/(\d\d_\w+)\.py", path):
+            return f"[{text}](tutorials/{tutorial[1]}.rst)"
+        return text if (HERE.parent / path).is_dir() else link[0]
+
+    source[0] = re.sub(r"\[([^]]+)\]\(\.\./([^)#]+)\)", on_the_site, source[0])
 
 
 def setup(app):
     app.connect("config-inited", copy_tutorials, priority=1)  # before the gallery looks for them
-    app.connect("source-read", tutorials_on_the_site)
+    app.connect("source-read", links_of_the_repository)
     app.connect("autodoc-process-docstring", docstrings.process)

@@ -125,10 +125,18 @@ def test_formulas_need_no_network(conf):
     assert {file.name for file in script.parent.iterdir()} == {script.name, "LICENSE", "NOTICE"}
 
 
-def test_links_to_tutorials_are_links_to_their_pages_on_the_site(conf):
-    source = ["[a](../tutorials/07_regularization.py), [b](lectures.md)"]
-    conf["tutorials_on_the_site"](None, "page", source)
-    assert source == ["[a](tutorials/07_regularization.rst), [b](lectures.md)"]
+@pytest.mark.parametrize(
+    ("in_the_repository", "on_the_site"),
+    [
+        ("[a](../tutorials/07_regularization.py)", "[a](tutorials/07_regularization.rst)"),
+        ("see [minidl/cuda](../minidl/cuda).", "see minidl/cuda."),
+        ("[jit](../minidl/cpu/jit.py), [b](lectures.md)", "[jit](../minidl/cpu/jit.py), [b](lectures.md)"),
+    ],
+)
+def test_links_of_the_repository_work_on_the_site(conf, in_the_repository, on_the_site):
+    source = [in_the_repository]
+    conf["links_of_the_repository"](None, "page", source)
+    assert source == [on_the_site]
 
 
 def test_the_gallery_runs_every_tutorial(conf):
