@@ -37,7 +37,7 @@ from minidl.cpu.microkernel import FUSED, PANEL, VECTOR_BYTES, block_rows, micro
 
 # Leave all products to the BLAS of NumPy: for comparison, and where there are no fused multiply-adds.
 BLAS = os.environ.get("MINIDL_BLAS", "0" if FUSED else "1") == "1"
-SHARED = 8e6  # multiply-adds from which a product is shared among threads: about 60 µs of one core
+SHARED = 5e6  # multiply-adds from which a product is shared among threads: about 40 µs of one core
 PAGE = 4096  # bytes
 WORTH_A_COPY = 64  # rows of C that a copied panel of B must serve
 FEW_ROWS = 4  # up to so many rows of A, A Bᵀ takes scalar products of rows and transposes nothing
