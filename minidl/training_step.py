@@ -36,8 +36,8 @@ class TrainingStep:
                True or False, or "auto": on a GPU only, so that on the CPU a `print` in a layer keeps printing
 
     What the layers are set to, such as the rate of a `Dropout`, counts as it was when the step was recorded: after a
-    change call `forget`. The optimizer may be changed at any time; with a schedule of anything but the learning rate the
-    steps stay as they are written. `why_not` says why a step could not be recorded.
+    change call `forget`. The optimizer may be changed at any time; while anything but its learning rate follows a
+    schedule, steps are made as they are written. `why_not` says why a step could not be recorded.
 
     Raises TypeError or ValueError for arguments that are of the wrong kind.
     """
