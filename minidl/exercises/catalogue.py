@@ -175,26 +175,28 @@ the step; return the new weight, the new m and the new v, in this order. `correc
     Exercise(
         "tiled-product",
         "A matrix product by tiles, as a CUDA kernel",
-        "minidl.cuda.dense",
-        ("_product_kernel.product",),
+        "minidl.cuda.ladder.shared_tile",
+        ("product",),
         """
-Write the kernel of C = A B, where A has `inner` columns. The grid has a block of TILE × TILE threads for each tile of
-C, and each thread computes one element: threadIdx.x and blockIdx.x count columns, threadIdx.y and blockIdx.y rows. The
-block walks along the inner dimension in steps of TILE. In each step, its threads copy a tile of A and one of B to
-shared memory, with `load_a(a, row, column, tile)` and `load_b`: every thread of the block calls them, with the row and
-the column where the tile begins, and they add the place of the thread. So each element is read from global memory TILE
-times less often than if each thread read its own row and column.
+Write the kernel of C = A B. The grid has a block of SIDE × SIDE threads for each tile of C, and each thread computes
+one element: threadIdx.x and blockIdx.x count columns, threadIdx.y and blockIdx.y rows. The block walks along the inner
+dimension, `a.shape[1]`, in steps of SIDE. In each step, every thread copies one element of A and one of B to shared
+memory, so that the block has a tile of each; then it multiplies a row of one by a column of the other. So each element
+is read from global memory SIDE times less often than if each thread read its own row and column.
+
+`get(matrix, row, column)` is the element, or zero outside the matrix; `put(matrix, row, column, value)` writes it, or
+nothing outside.
 
 The check runs the kernel in minidl's emulator; no GPU is needed. An index outside an array, a read of shared memory
 that nobody has written and a race between threads are errors there.
 """,
         (
-            "`cuda.shared.array((TILE, PITCH), a.dtype)` is one array for the whole block.",
+            "`cuda.shared.array((SIDE, SIDE), c.dtype)` is one array for the whole block.",
             "Between writing a tile and reading it, and between reading it and writing the next one, all threads of "
             "the block must wait for each other: `cuda.syncthreads()`.",
-            "A tile may stick out of C: only threads inside may write. All threads must still load and wait.",
+            "A tile may stick out of C. Threads outside have nothing to write, but they must still load and wait.",
         ),
-        given=("PITCH", "_load", "product"),
+        given=("SIDE", "get", "put", "ZERO"),
     ),
     Exercise(
         "reduction",

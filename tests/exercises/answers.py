@@ -73,20 +73,19 @@ return w, first, second
     },
     "tiled-product": {
         "product": """
-tile_a = cuda.shared.array((TILE, TILE), a.dtype)
-tile_b = cuda.shared.array((TILE, TILE), b.dtype)
+tile_a = cuda.shared.array((SIDE, SIDE), a.dtype)
+tile_b = cuda.shared.array((SIDE, SIDE), b.dtype)
 i, j = cuda.threadIdx.y, cuda.threadIdx.x
-row, column = cuda.blockIdx.y * TILE, cuda.blockIdx.x * TILE
+row, column = cuda.blockIdx.y * SIDE + i, cuda.blockIdx.x * SIDE + j
 total = ZERO
-for start in range(0, inner, TILE):
-    load_a(a, row, start, tile_a)
-    load_b(b, start, column, tile_b)
+for start in range(0, a.shape[1], SIDE):
+    tile_a[i, j] = get(a, row, start + j)
+    tile_b[i, j] = get(b, start + i, column)
     cuda.syncthreads()  # before
-    for k in range(TILE):
+    for k in range(SIDE):
         total += tile_a[i, k] * tile_b[k, j]
     cuda.syncthreads()  # after
-if row + i < c.shape[0] and column + j < c.shape[1]:
-    c[row + i, column + j] = total
+put(c, row, column, total)
 """
     },
     "reduction": {
@@ -108,12 +107,12 @@ return total
 }
 
 
-NAIVE = """r, s = cuda.blockIdx.y * TILE + cuda.threadIdx.y, cuda.blockIdx.x * TILE + cuda.threadIdx.x
-        if r < c.shape[0] and s < c.shape[1]:
-            c[r, s] = ZERO
-            for k in range(inner):
-                c[r, s] += a[r, k] * b[k, s]
-        return
+NAIVE = """r, s = cuda.blockIdx.y * SIDE + cuda.threadIdx.y, cuda.blockIdx.x * SIDE + cuda.threadIdx.x
+    if r < c.shape[0] and s < c.shape[1]:
+        c[r, s] = ZERO
+        for k in range(a.shape[1]):
+            c[r, s] += a[r, k] * b[k, s]
+    return
 """
 
 # By exercise: a piece of the right solution, what stands there instead, and a part of what the student should be told.
@@ -207,21 +206,21 @@ MISTAKES: dict[str, list[tuple[str, str, str]]] = {
     ],
     "tiled-product": [
         (
-            "tile_a = cuda.shared.array((TILE, TILE), a.dtype)",
+            "tile_a = cuda.shared.array((SIDE, SIDE), a.dtype)",
             NAIVE,
             "elements are read from global memory; by tiles it is",
         ),
-        ("load_a(a, row, start", "load_a(a, row + i, start", "load_a gets the place of the thread"),
-        ("load_b(b, start, column", "load_b(b, start, column + j", "load_b gets the place of the thread"),
+        ("get(a, row, start + j)", "a[row, start + j]", "outside the array"),
+        ("get(b, start + i, column)", "get(b, start + j, column)", "C["),
         ("cuda.syncthreads()  # before", "pass", "A barrier, cuda.syncthreads(), must stand between"),
         ("cuda.syncthreads()  # after", "pass", "A barrier, cuda.syncthreads(), must stand between"),
-        ("    if row + i < c.shape[0] and column + j < c.shape[1]:\n", "    if True:\n", "a thread outside"),
+        ("put(c, row, column, total)", "c[row, column] = total", "outside the array"),
         ("total += ", "total = ", "C["),
-        ("range(0, inner, TILE)", "range(0, inner // TILE * TILE, TILE)", "the last step is left out"),
-        ("range(0, inner, TILE)", "range(0, TILE, TILE)", "only the first step along the inner"),
+        ("range(0, a.shape[1], SIDE)", "range(0, a.shape[1] // SIDE * SIDE, SIDE)", "the last step is left out"),
+        ("range(0, a.shape[1], SIDE)", "range(0, SIDE, SIDE)", "only the first step along the inner"),
         ("tile_b[k, j]", "tile_b[j, k]", "if B is transposed"),
-        ("c[row + i, column + j] = total", "c[row + j, column + i] = total", "if C is transposed"),
-        ("cuda.syncthreads()  # after", "if i == 0:\n                cuda.syncthreads()", "by all threads of the"),
+        ("put(c, row, column, total)", "put(c, row - i + j, column - j + i, total)", "if C is transposed"),
+        ("cuda.syncthreads()  # after", "if i == 0:\n            cuda.syncthreads()", "by all threads of the"),
     ],
     "reduction": [
         ("cuda.syncthreads()  # written", "pass", "cuda.syncthreads(), must stand between"),
