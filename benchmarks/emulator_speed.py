@@ -6,9 +6,10 @@ Both run the kernels of `minidl.cuda` on the CPU, one CUDA thread at a time. The
 environment variable for a whole process, so each of the two runs in a process of its own. They take turns, one step
 each, while the other one waits; before anything is timed, both train for two steps and must agree on every parameter.
 
-The simulator knows no warp shuffles, which the softmax kernels use. In both processes the forward pass of the loss is
-therefore computed by the CPU backend, which takes less than a hundredth of the emulator's step. All other kernels of
-the step run: matrix products, column sums, batch normalization, ReLU, the gradient and the mean of the loss, Adam.
+The simulator knows neither warp shuffles, which the softmax kernels use, nor aligned shared memory and 128-bit loads,
+which the matrix products use. In both processes the forward pass of the loss is therefore computed by the CPU backend,
+and the products by the rung `coalesced` of the ladder, on copies of transposed factors that NumPy makes. All other
+kernels of the step run: column sums, batch normalization, ReLU, the gradient and the mean of the loss, Adam.
 
 Writes OUT.json and OUT.md, and exits with 1 if the emulator is less than 30 times as fast.
 """
@@ -36,6 +37,8 @@ import minidl as dl
 from benchmarks import machine
 from minidl import backend as backends
 from minidl.cuda import device
+from minidl.cuda.ladder import product
+from minidl.emulator import launch
 from minidl.files import write_whole
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -55,12 +58,12 @@ def use_simulator() -> backends.Backend:
     # In the simulator `kernel[grid, block]` is the kernel itself, which knows its last grid only: nothing may be kept.
     device._configured = device._configured.__wrapped__
     simulated = backends.get("cuda")
-    without_warps(simulated)
+    with_simple_kernels(simulated, device.launch)
     return simulated
 
 
-def without_warps(backend: backends.Backend) -> None:
-    """Let the CPU backend compute the one operation of the step whose kernels exchange values inside a warp."""
+def with_simple_kernels(backend: backends.Backend, launch: Callable[..., None]) -> None:
+    """Other ways for the operations of the step whose kernels the simulator cannot run."""
 
     def softmax_cross_entropy_forward(*arrays: Any) -> None:
         on_host = [backend.to_numpy(array) for array in arrays]
@@ -68,7 +71,22 @@ def without_warps(backend: backends.Backend) -> None:
         for array, values in zip(arrays[2:], on_host[2:], strict=True):  # after logits and labels come the results
             backend.copy_into(array, values)
 
-    backend.operations.softmax_cross_entropy_forward = softmax_cross_entropy_forward
+    def transposed(matrix: Any) -> Any:
+        return backend.array(backend.to_numpy(matrix).T, matrix.dtype)
+
+    def dense_forward(x: Any, weight: Any, bias: Any, y: Any) -> None:
+        product(launch, "coalesced", x, weight, y)
+        if bias is not None:
+            backend.copy_into(y, backend.to_numpy(y) + backend.to_numpy(bias))
+
+    def dense_backward_input(dy: Any, weight: Any, dx: Any) -> None:
+        product(launch, "coalesced", dy, transposed(weight), dx)
+
+    def dense_backward_weight(x: Any, dy: Any, dweight: Any) -> None:
+        product(launch, "coalesced", transposed(x), dy, dweight)
+
+    for operation in (softmax_cross_entropy_forward, dense_forward, dense_backward_input, dense_backward_weight):
+        setattr(backend.operations, operation.__name__, operation)
 
 
 def training_step(backend: str) -> tuple[Callable[[], float], dl.Sequential]:
@@ -94,7 +112,7 @@ def work(contender: str) -> None:
     if contender == "simulator":
         use_simulator()
     else:
-        without_warps(backends.get("emulator"))
+        with_simple_kernels(backends.get("emulator"), launch)
     step, model = training_step("cuda" if contender == "simulator" else "emulator")
     for request in sys.stdin:
         if request.strip() == "parameters":

@@ -1,9 +1,9 @@
 """minidl/cuda/device.py and the backend cuda without a GPU.
 
 Two stand-ins take the place of the hardware. Numba's CUDA simulator, in a process of its own, runs whole training steps
-through the backend: arrays, views, copies and launches are Numba's, only the memory is the host's. It has no warp
-shuffles, so the one operation of the step that needs them comes from the CPU. Recorders in place of `numba.cuda` show
-what is launched, and what `why_not` says in each situation.
+through the backend: arrays, views, copies and launches are Numba's, only the memory is the host's. What it cannot run,
+warp shuffles and 128-bit loads, is done otherwise. Recorders in place of `numba.cuda` show what is launched, and what
+`why_not` says in each situation.
 """
 
 from __future__ import annotations
