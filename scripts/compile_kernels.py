@@ -148,7 +148,7 @@ def launched_kernels(dtype: str) -> list[Launch]:
 
     for name, way in dense.WAYS.items():
         if dtype in way.dtypes:
-            with mock.patch.object(dense, "way_for", lambda c, name=name: name):
+            with mock.patch.object(dense, "way_for", lambda c, inner, name=name: name):
                 launch = functools.partial(take_notes, capability=way.capability)
                 for example in examples(dtype):
                     getattr(minidl.cuda, example.operation)(launch, *example.arguments.values())

@@ -8,9 +8,10 @@ transposed, a bias is added on the way out, and the tiles come in three sizes. 2
     multiply  each thread multiplies a column of four or eight elements by a row of as many, for each k
     write     the sums go through shared memory, where the slices are added, to C
 
-A batch of 128 rows has too few large tiles for a GPU with more than a hundred multiprocessors. So there are small
-tiles, in which the threads form slices that share the inner dimension: slice s takes the s-th part of every step, and
-the partial sums are added in the order of s. That order is fixed, so the same input gives the same bits.
+A little product takes one thread for each element and no tiles. A batch of 128 rows has too few large tiles for a GPU
+with more than a hundred multiprocessors. So there are small tiles, in which the threads form slices that share the inner
+dimension: slice s takes the s-th part of every step, and the partial sums are added in the order of s. That order is
+fixed, so the same input gives the same bits.
 
 Large float32 products can go to the tensor cores (compute capability 8.0), which is never done unasked.
 MINIDL_TF32=tf32 rounds the factors to 10 bits of mantissa, a relative error up to 1e-3 in each product;
@@ -33,6 +34,7 @@ from minidl.cuda.reduce import BLOCK, COLUMNS, ROWS, block_column_total, one_blo
 from minidl.scalar.constants import ZERO
 
 TF32 = checks.one_of("MINIDL_TF32", os.environ.get("MINIDL_TF32", "off"), ["off", "tf32", "3xtf32"])
+LITTLE = 16384  # multiply-adds up to which a product is over before tiles would pay
 ENOUGH_BLOCKS = 64  # half of the multiprocessors of an H200: with smaller tiles more is loaded than the others gain
 PADDING = 4  # columns added to a tile that is written transposed, so that the lanes of a warp use different banks
 
@@ -55,6 +57,7 @@ class Tiling(NamedTuple):
 
 
 WAYS = {
+    "plain": Way(16, 256),
     "large": Way(128, 256, dtypes=("float32",)),  # 64 sums of float64 leave a thread no registers
     "small": Way(32, 256),
     "tiny": Way(16, 256),
@@ -180,6 +183,33 @@ def _tiled(way, load_a, load_b, finish):
     return product
 
 
+@cuda.jit(device=True)
+def _at(matrix, i, k):
+    return matrix[i, k]
+
+
+@cuda.jit(device=True)
+def _at_transposed(matrix, i, k):
+    return matrix[k, i]
+
+
+def _plain(element_a, element_b, finish):
+    """One thread for each element of C, and nothing shared."""
+    extent = WAYS["plain"].extent
+
+    @cuda.jit
+    def product(a, b, inner, bias, c):
+        t = cuda.threadIdx.x
+        row, column = cuda.blockIdx.y * extent + t // extent, cuda.blockIdx.x * extent + t % extent
+        if row < c.shape[0] and column < c.shape[1]:
+            total = ZERO
+            for k in range(inner):
+                total += element_a(a, row, k) * element_b(b, column, k)
+            c[row, column] = finish(total, bias, column)
+
+    return product
+
+
 def _on_tensor_cores(way, factor_a, factor_b, finish):
     compute = tensor_cores.block_of_products(MULTIPLY_ADD[way], factor_a, factor_b, finish)
 
@@ -194,7 +224,8 @@ def _ways(along_a, along_b, finish=_no_bias):
     """A kernel for each way. `along_a` and `along_b` say whether k runs along the rows of a factor."""
     loads = [_transposed if along else _straight for along in (along_a, along_b)]
     factors = [tensor_cores.along() if along else tensor_cores.across() for along in (along_a, along_b)]
-    kernels = {way: _tiled(way, *loads, finish) for way in TILINGS}
+    elements = [_at if along else _at_transposed for along in (along_a, along_b)]
+    kernels = {way: _tiled(way, *loads, finish) for way in TILINGS} | {"plain": _plain(*elements, finish)}
     return kernels | {way: _on_tensor_cores(way, *factors, finish) for way in MULTIPLY_ADD}
 
 
@@ -223,8 +254,10 @@ def _grid(way, c):
     return (-(-columns // extent), -(-rows // extent))
 
 
-def way_for(c):
-    """The way with the largest tiles of which there are enough to occupy a GPU."""
+def way_for(c, inner):
+    """The way with the largest tiles of which there are enough to occupy a GPU; none for a little product."""
+    if c.size * inner <= LITTLE:
+        return "plain"
     large = "large" if TF32 == "off" else TF32
     if c.dtype.itemsize == 4 and math.prod(_grid(large, c)) >= ENOUGH_BLOCKS:
         return large
@@ -232,7 +265,7 @@ def way_for(c):
 
 
 def _launch_product(launch, kernels, a, b, inner, bias, c):
-    way = way_for(c)
+    way = way_for(c, inner)
     launch(kernels[way], _grid(way, c), (WAYS[way].threads,), a, b, inner, bias, c)
 
 
