@@ -9,9 +9,9 @@ transposed, a bias is added on the way out, and the tiles come in three sizes. 2
     write     the sums go through shared memory, where the slices are added, to C
 
 A little product takes one thread for each element and no tiles. A batch of 128 rows has too few large tiles for a GPU
-with more than a hundred multiprocessors. So there are small tiles, in which the threads form slices that share the inner
-dimension: slice s takes the s-th part of every step, and the partial sums are added in the order of s. That order is
-fixed, so the same input gives the same bits.
+with more than a hundred multiprocessors. So there are small tiles, in which the threads form slices that share the
+inner dimension: slice s takes the s-th part of every step, and the partial sums are added in the order of s. That order
+is fixed, so the same input gives the same bits.
 
 Large float32 products can go to the tensor cores (compute capability 8.0), which is never done unasked.
 MINIDL_TF32=tf32 rounds the factors to 10 bits of mantissa, a relative error up to 1e-3 in each product;
