@@ -227,11 +227,10 @@ def test_bad_input():
 
 
 def test_the_picture(tmp_path):
-    x, y = matrices(2, 32)
-    found = trace(tile_kernel(32, float32), 1, (32, 32), x, y)
+    found = trace(one_pair_collides, 1, 32, np.zeros(32, np.float32))
     found.plot(tmp_path / "tile.png")
     assert (tmp_path / "tile.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(ValueError, match=r"block got \(1, 0, 0\); kernel through_a_tile accesses no memory there"):
+    with pytest.raises(ValueError, match=r"block got \(1, 0, 0\); kernel one_pair_collides accesses no memory there"):
         found.plot(tmp_path / "none.png", block=(1,))
     with pytest.raises(ValueError, match="suffix of path"):
         found.plot(tmp_path / "tile.txt")

@@ -12,7 +12,7 @@ from tests.sabotage.catalogue import BY_NAME, CATALOGUE
 
 SOURCES = Path(minidl.__file__).parent
 # Quick ones, of different kinds: an initializer, a kernel in the emulator, a layer, the training loop, a check.
-SUBSET = ["he-factor-1", "missing-second-barrier", "dropout-backward-fresh-mask", "labels-in-another-order"]
+SUBSET = ["he-factor-1", "barrier-inside-a-branch", "dropout-backward-fresh-mask", "labels-in-another-order"]
 
 
 def test_there_are_enough_of_them_and_no_name_is_used_twice():
