@@ -357,13 +357,13 @@ CATALOGUE = [
     Sabotage(
         "tile-edge-cut-short", "cuda/dense.py", "if row < c.shape[0]:", "if row < c.shape[0] - 1:",
         "The last row is never written; what was there before stays.",
-        ("operations/test_dense.py",),
+        ("cuda/test_ladder.py",),
     ),
     Sabotage(
         "inner-dimension-rounded-down", "cuda/dense.py", "for k in range(0, inner, depth):",
         "for k in range(0, inner // depth * depth, depth):",
         "Right for multiples of a step, and for nothing else.",
-        ("operations/test_dense.py",),
+        ("cuda/test_ladder.py",),
     ),
     Sabotage(
         "warp-sum-of-16-lanes", "cuda/reduce.py",
