@@ -217,13 +217,8 @@ class Run:
     def _train_one_epoch(self, interrupted: _Flag) -> None:
         start = time.perf_counter()
         model = self.model
-        epoch = model.epochs_trained
         rows = self.batches.rows
-        order = (
-            model.streams.generator(f"{model.name}.order.{epoch}").permutation(rows)
-            if self.shuffle
-            else np.arange(rows)
-        )
+        order = self._rng("order").permutation(rows) if self.shuffle else np.arange(rows)
         batches = self.batches.in_order(order)
         if self.augmentation is not None:
             batches = self.batches.augmented(order, self._augmenter())
