@@ -14,6 +14,7 @@ import numpy as np
 
 from minidl import checks
 from minidl.buffers import Buffers
+from minidl.kept import Kept
 from minidl.layers.sequential import Sequential
 from minidl.losses import Loss
 from minidl.optimizers import Optimizer
@@ -142,7 +143,7 @@ class TrainingStep:
                 self._backward()
                 self.optimizer.apply()
 
-            with _Undone(self._arrays(), self.backend):
+            with Kept(self.backend, self._arrays().values()):
                 self.optimizer.prepare(self.parameters)
                 try:
                     first = self.backend.record(forward, x, *inputs)
@@ -151,7 +152,7 @@ class TrainingStep:
                     self._give_up(str(error))
         elif made == 2:
             first, second = self._recordings[key]
-            with _Undone(self._arrays(), self.backend):
+            with Kept(self.backend, self._arrays().values()):
                 self.optimizer.prepare(self.parameters)
                 first(x, *inputs)
                 second(x, *inputs)
@@ -194,18 +195,3 @@ class TrainingStep:
         room = self._rooms.get(name, array.shape, array.dtype)
         self.backend.copy_into(room, array)
         return room
-
-
-class _Undone:
-    """Puts arrays back at the end to what they were at the beginning."""
-
-    def __init__(self, arrays: dict[str, Any], backend: Any):
-        self._backend = backend
-        self._before = [(array, backend.to_numpy(array)) for array in arrays.values()]
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *error: Any) -> None:
-        for array, values in self._before:
-            self._backend.copy_into(array, values)

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from minidl import checks
-from minidl.diagnostics.passes import Kept, state_of
+from minidl.diagnostics.passes import state_of
+from minidl.kept import Kept
 from minidl.layers.base import Layer
 from minidl.losses import Loss
 from minidl.text import aligned

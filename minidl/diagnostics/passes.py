@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from minidl.backend import Backend
+from minidl.kept import Kept
 from minidl.layers.base import Layer
-
-
-class Kept:
-    """Arrays of a backend as they are now, to be put back later, as often as one likes."""
-
-    def __init__(self, backend: Backend, arrays: Iterable[Any]):
-        self.backend = backend
-        self.values: list[tuple[Any, np.ndarray]] = [(array, backend.to_numpy(array)) for array in arrays]
-
-    def put_back(self) -> None:
-        for array, values in self.values:
-            self.backend.copy_into(array, values)
 
 
 def state_of(layer: Layer) -> Iterator[Any]:
@@ -36,11 +22,8 @@ def unchanged(model: Layer) -> Iterator[None]:
     """Put back everything that forward and backward passes inside the block leave in a model, except for buffers."""
     gradients = (parameter.gradient for parameter in model.parameters())
     costs = (layer.cost for layer in model.walk() if layer.cost is not None)
-    kept = Kept(model.backend, [*state_of(model), *gradients, *costs])
-    try:
+    with Kept(model.backend, [*state_of(model), *gradients, *costs]):
         yield
-    finally:
-        kept.put_back()
 
 
 @dataclass

@@ -742,7 +742,7 @@ CATALOGUE = [
         ("test_training_step.py",),
     ),
     Sabotage(
-        "recording-counts-as-a-step", "training_step.py", "            self._backend.copy_into(array, values)\n",
+        "recording-counts-as-a-step", "kept.py", "            self.backend.copy_into(array, values)\n",
         "            pass\n",
         "The step that was recorded is made again as it is written; without undoing it, it counts twice.",
         ("test_training_step.py",),
