@@ -25,8 +25,7 @@ def decision_boundary(model: Sequential, data: Dataset, path: str | os.PathLike[
 
     Raises TypeError or ValueError for arguments that do not fit together.
     """
-    if not isinstance(model, Sequential):
-        raise TypeError(f"model got {checks.describe(model)}; expected a minidl.Sequential")
+    checks.instance("model", model, Sequential)
     if not isinstance(data, Dataset):
         raise TypeError(f"data got {checks.describe(data)}; expected a minidl.data.Dataset(x, y)")
     if data.x.shape[1] != 2 or not data.has_labels:

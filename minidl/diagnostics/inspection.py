@@ -158,8 +158,7 @@ class Probe:
         self.loss = loss.new()
 
     def inspect(self, model: Sequential) -> Inspection:
-        if not isinstance(model, Sequential):
-            raise TypeError(f"model got {checks.describe(model)}; expected a minidl.Sequential")
+        checks.instance("model", model, Sequential)
         model.parameters()  # settles a model that has no backend yet
         x = checks.finite("x", checks.matrix("x", self.x, model.dtype))
         if model.n_in not in (None, x.shape[1]):
