@@ -322,7 +322,7 @@ for axes, width in zip(row, (32, 33), strict=True):
         axes.add_patch(plt.Rectangle((31.5, -0.5), 1, 32, fill=False, edgecolor="black", hatch="////"))
         axes.text(30.5, 16, "padding", va="center", ha="right", backgroundcolor="white")
     rounds, banks = transposed[f"tile {width} wide"].conflict, len(set(bank[:, 4]))
-    axes.set(xlabel="column of the tile", title=f"{width} wide: column in {banks} of 32 banks,\nrounds: {rounds}")
+    axes.set(xlabel="column of the tile", title=f"{width} wide: {banks} of 32 banks, rounds: {rounds}")
 row[0].set_ylabel("row of the tile")
 figure.colorbar(image, ax=row, label="bank")
 figure.suptitle("a column of padding deals out the elements of each column to 32 banks")
