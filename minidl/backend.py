@@ -21,6 +21,7 @@ import minidl.cpu
 import minidl.cuda
 import minidl.emulator
 from minidl import checks
+from minidl.cpu.calls import on_tape
 from minidl.cuda import device
 from minidl.recording import recording
 
@@ -96,6 +97,11 @@ class CPU(Backend):
 
     def __init__(self) -> None:
         self.operations = SimpleNamespace(**{name: getattr(minidl.cpu, name) for name in minidl.cpu.__all__})
+
+    def record(self, function, *inputs):
+        with on_tape(inputs) as tape, recording(self, inputs, lambda: len(tape)) as recorded:
+            function(*inputs)
+        return tape if recorded.all_made(len(tape)) else recorded
 
 
 class Emulator(Backend):

@@ -10,6 +10,7 @@ read: none of these would happen again, and a CUDA graph cannot hold them.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -34,11 +35,13 @@ class RecordingError(RuntimeError):
 class Recording:
     """Operations with their arguments, in order. Calling it does them again.
 
-    `inputs` were the arrays that the recorded function was given; a call takes the arrays in their place.
+    `inputs` were the arrays that the recorded function was given; a call takes the arrays in their place. `count` says
+    how much another recording holds that is made at the same time.
     """
 
-    def __init__(self, inputs: Sequence[Any]):
+    def __init__(self, inputs: Sequence[Any], count: Callable[[], int] = lambda: 0):
         self.inputs = inputs
+        self._count, self._counts = count, []
         self.calls: list[tuple[Callable, list[Any]]] = []
         self._places: list[tuple[list[Any], int, int]] = []  # argument list, position there, number of the input
 
@@ -51,6 +54,11 @@ class Recording:
                 elif _may_overlap(argument, given):
                     raise RecordingError("an operation takes a part of an input, which the next call would not replace")
         self.calls.append((operation, kept))
+        self._counts.append(self._count())
+
+    def all_made(self, count: int) -> bool:
+        """Whether every operation has added something to the other recording, which now holds so much."""
+        return all(before < after for before, after in itertools.pairwise([*self._counts, count]))
 
     def __call__(self, *inputs: Any) -> None:
         for arguments, position, number in self._places:
@@ -64,9 +72,9 @@ def _may_overlap(a: Any, b: Any) -> bool:
 
 
 @contextlib.contextmanager
-def recording(backend: Any, inputs: Sequence[Any]) -> Iterator[Recording]:
+def recording(backend: Any, inputs: Sequence[Any], count: Callable[[], int] = lambda: 0) -> Iterator[Recording]:
     """Note what this thread does on `backend`. Raises RecordingError where that is more than operations."""
-    noted, owner, operations = Recording(inputs), threading.get_ident(), backend.operations
+    noted, owner, operations = Recording(inputs, count), threading.get_ident(), backend.operations
 
     def noting(operation: Callable) -> Callable:
         def note_and_do(*arguments: Any) -> None:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from minidl.cpu.calls import shared
 from minidl.cpu.jit import jit, scalar
+from minidl.cpu.threads import parts_of_loop, span
 from minidl.scalar.activations import ACTIVATIONS
 
 
 def _forward_loop(value):
+    @shared
     @jit
-    def forward(x, alpha, y):
-        for i in range(x.size):
+    def forward(index, parts, x, alpha, y):
+        for i in span(index, parts, x.size):
             y[i] = value(x[i], alpha)
 
     return forward
 
 
 def _backward_loop(slope):
+    @shared
     @jit
-    def backward(x, y, dy, alpha, dx):
-        for i in range(x.size):
+    def backward(index, parts, x, y, dy, alpha, dx):
+        for i in span(index, parts, x.size):
             dx[i] = dy[i] * slope(x[i], y[i], alpha)
 
     return backward
@@ -30,9 +34,9 @@ BACKWARD = {name: _backward_loop(scalar(entry.slope)) for name, entry in ACTIVAT
 
 def activation_forward(name, x, alpha, y):
     """y = φ(x), elementwise; `name` is a key of `ACTIVATIONS`, `alpha` its parameter."""
-    FORWARD[name](x.reshape(-1), alpha, y.reshape(-1))
+    FORWARD[name](parts_of_loop(x.size), x.reshape(-1), alpha, y.reshape(-1))
 
 
 def activation_backward(name, x, y, dy, alpha, dx):
     """dx = dy ⊙ φ'(x), with y = φ(x) from the forward pass."""
-    BACKWARD[name](x.reshape(-1), y.reshape(-1), dy.reshape(-1), alpha, dx.reshape(-1))
+    BACKWARD[name](parts_of_loop(x.size), x.reshape(-1), y.reshape(-1), dy.reshape(-1), alpha, dx.reshape(-1))

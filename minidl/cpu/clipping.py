@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from minidl.cpu.calls import alone
 from minidl.cpu.jit import jit, jit_in_any_order, scalar
 from minidl.scalar.clipping import clip
 from minidl.scalar.constants import ZERO
@@ -11,6 +12,7 @@ from minidl.scalar.constants import ZERO
 _clip = scalar(clip)
 
 
+@alone
 @jit
 def clip_values(values, limit):
     """Each of the values (n,) becomes the nearest number in [-limit, limit]; NaN stays NaN."""
@@ -18,6 +20,7 @@ def clip_values(values, limit):
         values[i] = _clip(values[i], limit)
 
 
+@alone
 @jit_in_any_order
 def squared_norm(values, partials, total):
     """total[0] = Σ v².   values (n,), total (1,); `partials` (128,) is working memory for CUDA, not used here."""
@@ -27,6 +30,7 @@ def squared_norm(values, partials, total):
     total[0] = squares
 
 
+@alone
 @jit
 def scale_to_norm(values, totals, limit):
     """values *= limit / n if n > limit, where n = √(Σ totals) is the norm of several arrays together.
@@ -44,6 +48,7 @@ def scale_to_norm(values, totals, limit):
             values[i] *= factor
 
 
+@alone
 @jit
 def max_norm(weight, limit):
     """Scale each column of weight (n_in, n_out) whose Euclidean norm exceeds the limit to the limit.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from minidl.cpu.calls import shared
 from minidl.cpu.jit import jit
 from minidl.cpu.product import product, product_of_transposed, product_with_transposed
+from minidl.cpu.threads import parts_of_loop, span
 
 
 def dense_forward(x, weight, bias, y):
@@ -21,10 +23,17 @@ def dense_backward_weight(x, dy, dweight):
     product_of_transposed(x, dy, dweight)
 
 
+@shared
 @jit
+def _column_sums(index, parts, x, sums):
+    columns = span(index, parts, x.shape[1])
+    for j in columns:
+        sums[j] = x[0, j]
+    for r in range(1, x.shape[0]):
+        for j in columns:
+            sums[j] += x[r, j]
+
+
 def column_sums(x, sums):
     """sums[j] = Σᵣ x[r, j]: the gradient of a bias."""
-    sums[:] = x[0]
-    for r in range(1, x.shape[0]):
-        for j in range(x.shape[1]):
-            sums[j] += x[r, j]
+    _column_sums(parts_of_loop(x.size), x, sums)

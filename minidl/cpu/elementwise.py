@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numba import uint32
+from numba import uint32, uint64
 
+from minidl.cpu.calls import alone, shared
 from minidl.cpu.jit import jit
+from minidl.cpu.threads import parts_of_loop, span
+
+
+@shared
+@jit
+def _add(index, parts, a, b, c):
+    for i in span(index, parts, c.size):
+        c[i] = a[i] + b[i]
 
 
 def add(a, b, c):
     """c = a + b, three arrays of one shape."""
-    np.add(a, b, out=c)
+    _add(parts_of_loop(c.size), a.reshape(-1), b.reshape(-1), c.reshape(-1))
 
 
+@alone
 @jit
 def copy_columns(source, source_start, scale, target, target_start, count):
     """target[:, target_start:target_start + count] = scale · source[:, source_start:source_start + count].
@@ -26,16 +35,27 @@ def copy_columns(source, source_start, scale, target, target_start, count):
             place[j] = scale * taken[j]
 
 
+@shared
+@jit
+def _gather_rows(index, parts, source, order, batch, rows):
+    start = uint64(batch[0]) * uint64(rows.shape[0])
+    columns = span(index, parts, rows.shape[1])
+    for i in range(rows.shape[0]):
+        taken, place = source[order[start + uint64(i)]], rows[i]
+        for j in columns:
+            place[j] = taken[j]
+
+
 def gather_rows(source, order, batch, rows):
     """rows[i] = source[order[batch · n + i]] for i < n = len(rows): one batch of a data set in some order.
 
     source (samples, ...) and rows (n, ...) of one dtype, order (samples,) int64, batch (1,) uint32 counts from 0.
     """
-    start = int(batch[0]) * len(rows)
-    # `clip` writes straight into `out`; the indices are in range.
-    np.take(source, order[start : start + len(rows)], axis=0, out=rows, mode="clip")
+    width = rows[0].size
+    _gather_rows(parts_of_loop(rows.size), source.reshape(-1, width), order, batch, rows.reshape(-1, width))
 
 
+@alone
 @jit
 def advance(counter):
     """counter[0] += 1, uint32: on to the next batch, or the next dropout mask."""

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
+from numba.core.dispatcher import Dispatcher
+from numba.core.serialize import dumps
 
 from minidl.cpu import vector_math
 from minidl.files import cache_folder
@@ -83,8 +85,38 @@ class _SourceCacheImpl(CompileResultCacheImpl):
     _locator_classes: Any = (_SourceLocator,)
 
 
+class _CacheFile(IndexDataCacheFile):
+    """Compiled code that says what it was compiled from: processes side by side may give two files the same name."""
+
+    def save(self, key, data):
+        super().save(key, (self._source_stamp, key, data))
+
+    def load(self, key):
+        stamp, stored, data = super().load(key) or (None, None, None)
+        return data if (stamp, stored) == (self._source_stamp, key) else None
+
+
 class _SourceCache(FunctionCache):
     _impl_class = _SourceCacheImpl
+
+    def __init__(self, function: Callable):
+        super().__init__(function)
+        locator = self._impl.locator
+        self._cache_file = _CacheFile(locator.get_cache_path(), self._impl.filename_base, locator.get_source_stamp())
+
+    def _index_key(self, sig, codegen):
+        # Numba takes the closure as well; but a compiled function in it has another identity in every process.
+        return sig, codegen.magic_tuple(), _fingerprint(self._py_func)
+
+
+def _fingerprint(function: Any) -> str:
+    """Which of the functions that a factory makes this is: a digest of its code and of what is in its closure."""
+    digest = hashlib.sha256(f"{function.__module__}.{function.__qualname__}".encode() + function.__code__.co_code)
+    for cell in function.__closure__ or ():
+        content = cell.cell_contents
+        compiled = isinstance(content, Dispatcher)
+        digest.update(_fingerprint(content.py_func).encode() if compiled else dumps(content))
+    return digest.hexdigest()
 
 
 def jit(function: Callable, liberties: frozenset[str] = frozenset({"contract"})) -> Any:

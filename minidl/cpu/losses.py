@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from minidl.cpu.calls import alone
 from minidl.cpu.jit import jit, jit_in_any_order, scalar
 from minidl.cpu.vector_math import exp, inlined, log, of_rank, rank
 from minidl.scalar.constants import ONE, ZERO
@@ -73,6 +74,7 @@ def _normalize(y, r):
     return total
 
 
+@alone
 @jit
 def softmax(x, y):
     """y[r] = exp(x[r] - max x[r]) / Σ: subtracting the maximum changes nothing and prevents overflow."""
@@ -81,6 +83,7 @@ def softmax(x, y):
         _normalize(y, r)
 
 
+@alone
 @jit
 def softmax_cross_entropy_forward(logits, labels, probabilities, row_losses, row_correct):
     """row_losses[r] = log Σⱼ exp zⱼ - z[label], row_correct[r] = 1 if the first largest logit is the label's.
@@ -102,6 +105,7 @@ def _soft_loss(logits, targets, r, largest, log_total):
     return loss
 
 
+@alone
 @jit
 def soft_cross_entropy_forward(logits, targets, probabilities, row_losses, row_correct):
     """row_losses[r] = Σⱼ tⱼ (log Σₖ exp zₖ - zⱼ), row_correct[r] = 1 if the first largest logit and target coincide.
@@ -116,6 +120,7 @@ def soft_cross_entropy_forward(logits, targets, probabilities, row_losses, row_c
         row_correct[r] = ONE if _first(logits, r, largest) == expected else ZERO
 
 
+@alone
 @jit
 def _softmax_cross_entropy_backward(probabilities, labels, one_over_rows, dlogits):
     for r in range(probabilities.shape[0]):
@@ -133,6 +138,7 @@ def _forward_loop(row_loss, row_score):
     """A loop for losses that are a mean over outputs; `row_score` says when an output counts as correct."""
     row_loss, row_score = scalar(row_loss), scalar(row_score)
 
+    @alone
     @jit_in_any_order
     def mean_over_outputs(outputs, targets, one_over_columns, row_losses, row_correct):
         for r in range(outputs.shape[0]):
@@ -149,6 +155,7 @@ def _forward_loop(row_loss, row_score):
 def _backward_loop(slope):
     slope = scalar(slope)
 
+    @alone
     @jit
     def mean_over_outputs_backward(outputs, targets, one_over_count, doutputs):
         outputs, targets, doutputs = outputs.reshape(-1), targets.reshape(-1), doutputs.reshape(-1)
@@ -195,6 +202,7 @@ def mean_squared_error_backward(predictions, targets, dpredictions):
     _mean_squared_error_backward(predictions, targets, predictions.dtype.type(1 / predictions.size), dpredictions)
 
 
+@alone
 @jit_in_any_order
 def _mean_loss(row_losses, row_correct, one_over_rows, mean, totals):
     loss, correct = ZERO, ZERO

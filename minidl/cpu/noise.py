@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from numba import uint32, uint64
 
+from minidl.cpu.calls import alone
 from minidl.cpu.jit import jit, scalar
 from minidl.cpu.vector_math import inlined
 from minidl.scalar.constants import ZERO
@@ -23,6 +24,7 @@ def _add_to_group(x, group, lanes, key_0, key_1, step, std, y):
         y[i] = x[i] + std * _pick(lane, normal_0, normal_1, normal_2, normal_3)
 
 
+@alone
 @jit
 def _gaussian_noise(x, key, step, std, y):
     key_0, key_1, step_0 = key[0], key[1], step[0]
@@ -41,6 +43,7 @@ def gaussian_noise(x, key, step, std, y):
     _gaussian_noise(x.reshape(-1), key, step, std, y.reshape(-1))
 
 
+@alone
 @jit
 def row_dropout(x, key, step, threshold, scale, y):
     """Dropout of whole rows: row r of x becomes zero iff its random word is below `threshold`, else it is scaled.

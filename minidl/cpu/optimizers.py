@@ -7,17 +7,11 @@ are scalars of the parameter's dtype.
 
 from __future__ import annotations
 
-import functools
-import itertools
-
-import numpy as np
-
-from minidl.cpu import threads
+from minidl.cpu.calls import alone, shared
 from minidl.cpu.jit import jit, scalar
+from minidl.cpu.threads import parts_of_loop, span
 from minidl.scalar import optimizers as rules
 from minidl.scalar.constants import ONE
-
-SHARED = 150_000  # weights from which threads share an update: about 15 µs of one core
 
 _sgd = scalar(rules.sgd)
 _momentum = scalar(rules.momentum)
@@ -26,57 +20,68 @@ _rmsprop = scalar(rules.rmsprop)
 _adam = scalar(rules.adam)
 
 
-def _shared(loop):
-    """`loop`, whose first argument is an array, shared among threads where that and the others of its size are long."""
-    compiled = jit(loop)
-
-    @functools.wraps(loop)
-    def update(value, *others):
-        size = value.size
-        count = threads.thread_count() if size >= SHARED else 1
-        if count == 1:
-            compiled(value, *others)
-            return
-        edges = [size * i // count for i in range(count + 1)]
-        threads.run(
-            compiled,
-            [
-                [array[low:high] if np.size(array) == size else array for array in (value, *others)]
-                for low, high in itertools.pairwise(edges)
-            ],
-        )
-
-    return update
-
-
-@_shared
-def sgd_update(value, gradient, learning_rate):
-    """w ← w - η g."""
-    for i in range(value.size):
+@shared
+@jit
+def _sgd_update(index, parts, value, gradient, learning_rate):
+    for i in span(index, parts, value.size):
         value[i] = _sgd(value[i], gradient[i], learning_rate[0])
 
 
-@_shared
-def momentum_update(value, gradient, velocity, learning_rate, momentum):
-    """v ← μ v + g,   w ← w - η v."""
-    for i in range(value.size):
+@shared
+@jit
+def _momentum_update(index, parts, value, gradient, velocity, learning_rate, momentum):
+    for i in span(index, parts, value.size):
         value[i], velocity[i] = _momentum(value[i], gradient[i], velocity[i], learning_rate[0], momentum)
 
 
-@_shared
-def nesterov_update(value, gradient, velocity, learning_rate, momentum):
-    """v ← μ v + g,   w ← w - η (g + μ v)."""
-    for i in range(value.size):
+@shared
+@jit
+def _nesterov_update(index, parts, value, gradient, velocity, learning_rate, momentum):
+    for i in span(index, parts, value.size):
         value[i], velocity[i] = _nesterov(value[i], gradient[i], velocity[i], learning_rate[0], momentum)
 
 
-@_shared
-def rmsprop_update(value, gradient, mean_square, learning_rate, decay, epsilon):
-    """s ← ρ s + (1-ρ) g²,   w ← w - η g / (√s + ε)."""
-    for i in range(value.size):
+@shared
+@jit
+def _rmsprop_update(index, parts, value, gradient, mean_square, learning_rate, decay, epsilon):
+    for i in span(index, parts, value.size):
         value[i], mean_square[i] = _rmsprop(value[i], gradient[i], mean_square[i], learning_rate[0], decay, epsilon)
 
 
+@shared
+@jit
+def _adam_update(
+    index, parts, value, gradient, first, second, correction, learning_rate, beta1, beta2, epsilon, weight_decay
+):  # fmt: skip
+    rate, correction1, correction2 = learning_rate[0], correction[0], correction[1]
+    for i in span(index, parts, value.size):
+        value[i], first[i], second[i] = _adam(
+            value[i], gradient[i], first[i], second[i], correction1, correction2,
+            rate, beta1, beta2, epsilon, weight_decay,
+        )  # fmt: skip
+
+
+def sgd_update(value, gradient, learning_rate):
+    """w ← w - η g."""
+    _sgd_update(parts_of_loop(value.size), value, gradient, learning_rate)
+
+
+def momentum_update(value, gradient, velocity, learning_rate, momentum):
+    """v ← μ v + g,   w ← w - η v."""
+    _momentum_update(parts_of_loop(value.size), value, gradient, velocity, learning_rate, momentum)
+
+
+def nesterov_update(value, gradient, velocity, learning_rate, momentum):
+    """v ← μ v + g,   w ← w - η (g + μ v)."""
+    _nesterov_update(parts_of_loop(value.size), value, gradient, velocity, learning_rate, momentum)
+
+
+def rmsprop_update(value, gradient, mean_square, learning_rate, decay, epsilon):
+    """s ← ρ s + (1-ρ) g²,   w ← w - η g / (√s + ε)."""
+    _rmsprop_update(parts_of_loop(value.size), value, gradient, mean_square, learning_rate, decay, epsilon)
+
+
+@alone
 @jit
 def adam_advance(correction, beta1, beta2):
     """correction ← (1 - β₁ᵗ, 1 - β₂ᵗ) for the next step t.
@@ -88,12 +93,9 @@ def adam_advance(correction, beta1, beta2):
     correction[1] = beta2 * correction[1] + (ONE - beta2)
 
 
-@_shared
 def adam_update(value, gradient, first, second, correction, learning_rate, beta1, beta2, epsilon, weight_decay):
     """m ← β₁ m + (1-β₁) g,   v ← β₂ v + (1-β₂) g²,   w ← w - η (m̂ / (√v̂ + ε) + λ w)."""
-    rate, correction1, correction2 = learning_rate[0], correction[0], correction[1]
-    for i in range(value.size):
-        value[i], first[i], second[i] = _adam(
-            value[i], gradient[i], first[i], second[i], correction1, correction2,
-            rate, beta1, beta2, epsilon, weight_decay,
-        )  # fmt: skip
+    _adam_update(
+        parts_of_loop(value.size), value, gradient, first, second, correction,
+        learning_rate, beta1, beta2, epsilon, weight_decay,
+    )  # fmt: skip

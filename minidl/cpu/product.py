@@ -26,18 +26,20 @@ and to let them read memory in a good order:
 from __future__ import annotations
 
 import functools
-import itertools
+import math
 import os
 
 import numpy as np
 
-from minidl.cpu import blas, threads
+from minidl.cpu import blas
+from minidl.cpu.calls import alone, shared
 from minidl.cpu.jit import jit, jit_in_any_order
 from minidl.cpu.microkernel import FUSED, PANEL, VECTOR_BYTES, block_rows, micro_kernel, transpose_block
+from minidl.cpu.threads import parts_for
 
 # Leave all products to the BLAS of NumPy: for comparison, and where there are no fused multiply-adds.
 BLAS = os.environ.get("MINIDL_BLAS", "0" if FUSED else "1") == "1"
-SHARED = 5e6  # multiply-adds from which a product is shared among threads: about 40 µs of one core
+SPEED = 5e5  # what a core does in a microsecond, about: multiply-adds, times the bytes of a number
 PAGE = 4096  # bytes
 WORTH_A_COPY = 64  # rows of C that a copied panel of B must serve
 FEW_ROWS = 4  # up to so many rows of A, A Bᵀ takes scalar products of rows and transposes nothing
@@ -113,6 +115,14 @@ def _transpose_panel(b, row, depth, columns, panel, width):
 
 
 @jit
+def _cell(index, rows, height, columns, width):
+    """The rows top:bottom and the columns left:right of part number `index` of C, which is cut into cells of a size."""
+    across = -(-columns // width)
+    top, left = index // across * height, index % across * width
+    return top, min(top + height, rows), left, min(left + width, columns)
+
+
+@jit
 def _product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right):
     """The rows top:bottom and the columns left:right of C = start + A B, where `start` is one row for all."""
     a, b, c_row, c = a.reshape(-1), b.reshape(-1), c.shape[1], c.reshape(-1)
@@ -135,9 +145,31 @@ def _product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right):
             _panel(a, a_row, a_k, b, j, c_row, start, 0, c, c_row, j, count, top, bottom, depth)
 
 
+@shared
 @jit
-def _product_with_transposed(a, b, start, c, depth, top, bottom, left, right):
-    """The rows top:bottom and the columns left:right of C = start + A Bᵀ."""
+def _some_of_product(index, parts, a, a_row, a_k, b, start, c, depth, height, width):
+    """A cell of C = start + A B."""
+    _product(a, a_row, a_k, b, start, c, depth, *_cell(index, c.shape[0], height, c.shape[1], width))
+
+
+@shared
+@jit
+def _some_of_narrow_product(index, parts, a, b, start, c, height, width):
+    """Some rows of C = Aᵀ B as the columns of Bᵀ A, where C is narrower than a vector."""
+    top, bottom, _, _ = _cell(index, c.shape[0], height, c.shape[1], width)
+    transposed = np.empty((c.shape[1], c.shape[0]), c.dtype)
+    _product(b, 1, b.shape[1], a, start, transposed, a.shape[0], 0, c.shape[1], top, bottom)
+    for i in range(top, bottom):
+        for j in range(c.shape[1]):
+            c[i, j] = transposed[j, i]
+
+
+@shared
+@jit
+def _some_of_product_with_transposed(index, parts, a, b, start, c, height, width):
+    """A cell of C = start + A Bᵀ."""
+    top, bottom, left, right = _cell(index, c.shape[0], height, c.shape[1], width)
+    depth = a.shape[1]
     a, b, c_row, c = a.reshape(-1), b.reshape(-1), c.shape[1], c.reshape(-1)
     width = PANEL * (VECTOR_BYTES // c.itemsize)
     panel = np.empty(depth * width, c.dtype)
@@ -147,22 +179,7 @@ def _product_with_transposed(a, b, start, c, depth, top, bottom, left, right):
         _panel(a, depth, 1, panel, 0, width, start, 0, c, c_row, j, count, top, bottom, depth)
 
 
-@jit
-def _product_of_transposed(a, b, start, c, depth, top, bottom, left, right):
-    """The rows top:bottom and the columns left:right of C = start + Aᵀ B."""
-    _product(a, 1, a.shape[1], b, start, c, depth, top, bottom, left, right)
-
-
-@jit
-def _narrow_product_of_transposed(a, b, start, c, depth, top, bottom, left, right):
-    """The rows top:bottom of C = Aᵀ B as the columns of Bᵀ A, where C is narrower than a vector."""
-    transposed = np.empty((c.shape[1], c.shape[0]), c.dtype)
-    _product(b, 1, b.shape[1], a, start, transposed, depth, 0, c.shape[1], top, bottom)
-    for i in range(top, bottom):
-        for j in range(c.shape[1]):
-            c[i, j] = transposed[j, i]
-
-
+@alone
 @jit_in_any_order
 def _dots(a, b, c):
     """C = A Bᵀ by scalar products of rows: for few rows of A, faster than to transpose B first."""
@@ -179,18 +196,24 @@ def product(a, b, c, row=None):
     if BLAS:
         blas.product(a, b, c, row)
     else:
+        depth = a.shape[1]
+        parts, height, width = _cells(*c.shape, depth, c.itemsize)
         start = _zeros(c.shape[1], c.dtype) if row is None else row
-        _share(_product, (a, a.shape[1], 1, b, start), c, a.shape[1])
+        _some_of_product(parts, a, depth, 1, b, start, c, depth, height, width)
 
 
 def product_of_transposed(a, b, c):
     """C = Aᵀ B.   a (k, m), b (k, n), c (m, n)."""
     if BLAS:
         blas.product(a.T, b, c)
+        return
+    depth, rows = a.shape
+    parts, height, width = _cells(*c.shape, depth, c.itemsize)
+    start = _zeros(max(c.shape), c.dtype)
+    if c.shape[1] * c.itemsize < VECTOR_BYTES:
+        _some_of_narrow_product(parts, a, b, start, c, height, width)
     else:
-        narrow = c.shape[1] * c.itemsize < VECTOR_BYTES
-        function = _narrow_product_of_transposed if narrow else _product_of_transposed
-        _share(function, (a, b, _zeros(max(c.shape), c.dtype)), c, a.shape[0])
+        _some_of_product(parts, a, 1, rows, b, start, c, depth, height, width)
 
 
 def product_with_transposed(a, b, c):
@@ -200,31 +223,27 @@ def product_with_transposed(a, b, c):
     elif len(c) <= FEW_ROWS:
         _dots(a, b, c)
     else:
-        _share(_product_with_transposed, (a, b, _zeros(c.shape[1], c.dtype)), c, a.shape[1])
+        parts, height, width = _cells(*c.shape, a.shape[1], c.itemsize)
+        _some_of_product_with_transposed(parts, a, b, _zeros(c.shape[1], c.dtype), c, height, width)
+
+
+def _cells(rows, columns, depth, itemsize):
+    """How many cells C is cut into for the threads, and their height and width: panels of columns, if they suffice."""
+    wanted = parts_for(rows * columns * depth * itemsize / SPEED)
+    if wanted == 1:
+        return 1, rows, columns
+    panel, block = PANEL * (VECTOR_BYTES // itemsize), block_rows(PANEL)
+    width = _share_of(columns, panel, wanted)
+    across = math.ceil(columns / width)
+    height = _share_of(rows, block, math.ceil(wanted / across))
+    return across * math.ceil(rows / height), height, width
+
+
+def _share_of(size, unit, count):
+    """The length of `count` ranges that together have this size, or of fewer: a multiple of `unit`."""
+    return math.ceil(math.ceil(size / unit) / count) * unit
 
 
 @functools.cache
 def _zeros(count, dtype):
     return np.zeros(count, dtype)
-
-
-def _share(function, arguments, c, depth):
-    """Let the threads compute C together: whole panels of columns each, or else whole blocks of rows."""
-    rows, columns = c.shape
-    count = threads.thread_count() if rows * columns * depth >= SHARED else 1
-    if count == 1:
-        function(*arguments, c, depth, 0, rows, 0, columns)
-        return
-    width, height = PANEL * (VECTOR_BYTES // c.itemsize), block_rows(PANEL)
-    if columns >= 2 * count * width or rows < count * height:
-        shares = [(0, rows, *part) for part in _parts(columns, width, count)]
-    else:
-        shares = [(*part, 0, columns) for part in _parts(rows, height, count)]
-    threads.run(function, [(*arguments, c, depth, *share) for share in shares])
-
-
-def _parts(size, unit, count):
-    """`count` ranges of about the same length that begin at multiples of `unit`."""
-    units = -(-size // unit)
-    edges = [min(units * i // count * unit, size) for i in range(count + 1)]
-    return [(low, high) for low, high in itertools.pairwise(edges) if low < high]

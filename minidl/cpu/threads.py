@@ -1,23 +1,50 @@
 """Threads for the loops that are long enough to share.
 
-Compiled loops release Python's global lock, so plain Python threads run them side by side. The workers wait for work
-between two products; waking one takes about 10 µs, so only what takes much longer is shared.
+Compiled loops release Python's global lock, so plain Python threads run them side by side. `jobs.py` has the compiled
+half: who does which part. This half says in how many parts a loop is done, starts the workers and wakes those that
+sleep.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any
 
-import numpy as np
+from numba import uint64
 
 from minidl import checks
-from minidl.cpu.waiting import PATIENCE, wait_for
+from minidl.cpu import jobs
+from minidl.cpu.vector_math import inlined
 
-GIVEN, DONE = 0, 8
+SHARED = 2.0  # microseconds of one core from which a loop is shared
+ELEMENTWISE = 2.5e-4  # microseconds for a number, about
+PARTS = 2  # for each thread, so that one which comes late does less
+PATIENCE = 50_000  # looks at the board before a worker sleeps: longer than Python needs between two operations
+LINE = 16  # numbers: parts begin at a cache line, or two threads would take it from each other all the time
+
+
+def parts_for(microseconds: float) -> int:
+    """In how many parts a loop is best done that takes one core so long."""
+    shared = _thread_count > 1 and microseconds >= SHARED
+    return min(PARTS * _thread_count, jobs.MOST_PARTS) if shared else 1
+
+
+def parts_of_loop(numbers: int) -> int:
+    """In how many parts an elementwise loop over so many numbers is best done."""
+    return parts_for(numbers * ELEMENTWISE)
+
+
+@inlined
+def span(index, parts, size):
+    """range(size), cut into `parts` ranges: the one with that index.
+
+    Its numbers are unsigned. Numba lets a negative index count from the end; where none can be negative, the loop
+    becomes a vector loop.
+    """
+    lines = (size + LINE - 1) // LINE
+    return range(
+        uint64(min(size, lines * index // parts * LINE)), uint64(min(size, lines * (index + 1) // parts * LINE))
+    )
 
 
 def _count() -> int:
@@ -30,100 +57,65 @@ def _count() -> int:
     return int(text)
 
 
-class _Worker:
-    """A thread that calls what it is given, one call at a time.
-
-    Both sides look at a counter for a while before they sleep: what is handed over, and what is done. The global lock
-    stands between "nothing has come" and "I sleep", so nobody sleeps through a call.
-    """
-
-    def __init__(self) -> None:
-        self.counters = np.zeros(16, np.int64)  # what was given, and in another cache line what was done
-        self.asleep = {GIVEN: False, DONE: False}
-        self.alarm = {GIVEN: threading.Semaphore(0), DONE: threading.Semaphore(0)}
-        self.call: tuple[Callable, Sequence[Any]] | None = None
-        self.error: BaseException | None = None
-        threading.Thread(target=self._work, name="minidl", daemon=True).start()
-
-    def give(self, function: Callable, arguments: Sequence[Any]) -> None:
-        self.call = function, arguments
-        self._count(GIVEN)
-
-    def result(self) -> BaseException | None:
-        """Wait until the call is done; returns what it raised."""
-        self._wait(DONE, self.counters[GIVEN])
-        error, self.error = self.error, None
-        return error
-
-    def _work(self) -> None:
-        for number in itertools.count(1):
-            self._wait(GIVEN, number)
-            function, arguments = self.call or (None, ())
-            assert function is not None
-            try:
-                function(*arguments)
-            except BaseException as raised:  # the thread that asked shall see it
-                self.error = raised
-            self.call = None
-            del function, arguments  # or the arrays would live until the next call
-            self._count(DONE)
-
-    def _count(self, what: int) -> None:
-        self.counters[what] += 1
-        if self.asleep[what]:
-            self.asleep[what] = False
-            self.alarm[what].release()
-
-    def _wait(self, what: int, number: int) -> None:
-        if wait_for(self.counters, what, number, PATIENCE):
-            return
-        while self.counters[what] < number:
-            self.asleep[what] = True
-            if self.counters[what] < number:
-                self.alarm[what].acquire()
-
-
-_thread_count = _count()
-_workers: list[_Worker] = []
-_lock = threading.Lock()
-
-
 def thread_count() -> int:
-    """How many threads share a large product."""
+    """How many threads share a long loop."""
     return _thread_count
 
 
 def set_thread_count(count: int) -> None:
-    """Let `count` threads share large products. Results are the same bits for any number."""
+    """Let `count` threads share long loops. Results are the same bits for any number."""
     global _thread_count
     _thread_count = checks.integer("count", count)
 
 
-def run(function: Callable, calls: Sequence[Sequence[Any]]) -> None:
-    """function(*arguments) for each entry of `calls`, side by side; returns when all are done."""
-    first, *others = calls
-    if not others:
-        function(*first)
-        return
-    with _lock:  # one caller at a time has the workers
-        while len(_workers) < len(others):
-            _workers.append(_Worker())
-        busy = _workers[: len(others)]
-        for worker, arguments in zip(busy, others, strict=True):
-            worker.give(function, arguments)
-        try:
-            function(*first)
-        finally:
-            errors = [worker.result() for worker in busy]
-    for error in errors:
-        if error is not None:
-            raise error
+class _Worker:
+    """A thread that takes parts of the jobs on the board, and sleeps when none has come for a while."""
+
+    def __init__(self) -> None:
+        self.asleep = False
+        self._alarm = threading.Semaphore(0)
+        threading.Thread(target=self._work, name="minidl", daemon=True).start()
+
+    def wake(self) -> None:
+        self.asleep = False
+        self._alarm.release()
+
+    def _work(self) -> None:
+        while True:
+            jobs.serve(_board.ctypes.data, PATIENCE)
+            self.asleep = True  # a job that comes now is done without this worker, and the next one wakes it
+            self._alarm.acquire()
+
+
+_thread_count = _count()
+_workers: list[_Worker] = []
+_board = jobs.new_board()
+_board_is_used = threading.Lock()
+
+
+def take_board() -> int:
+    """The address of the board, with all workers looking at it; 0 while another thread of the program has it.
+
+    Who has taken the board puts up a job and then calls `give_board_back`.
+    """
+    if not _board_is_used.acquire(blocking=False):
+        return 0
+    while len(_workers) < _thread_count - 1:
+        _workers.append(_Worker())
+    for worker in _workers[: _thread_count - 1]:
+        if worker.asleep:
+            worker.wake()
+    return _board.ctypes.data
+
+
+def give_board_back() -> None:
+    _board_is_used.release()
 
 
 def _forget() -> None:
     """A forked process has none of the threads of its parent."""
-    global _lock
-    _lock = threading.Lock()
+    global _board, _board_is_used
+    _board, _board_is_used = jobs.new_board(), threading.Lock()
     _workers.clear()
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+from minidl.cpu.calls import alone
 from minidl.cpu.dense import column_sums
 from minidl.cpu.jit import jit
 from minidl.scalar.constants import ONE, ZERO
 
 
+@alone
 @jit
 def _center_and_scale(v, gain, one_over_rows, unit, norm, weight):
     # norm holds the column sums of v at first.
@@ -36,6 +38,7 @@ def centered_weight(v, gain, unit, norm, weight):
     _center_and_scale(v, gain, v.dtype.type(1 / len(v)), unit, norm, weight)
 
 
+@alone
 @jit
 def _backward(dweight, unit, gain, norm, one_over_rows, sums, dv, dgain):
     dgain[:] = ZERO
