@@ -124,6 +124,8 @@ def matrix(argument: str, value: Any, dtype: Any = None) -> np.ndarray:
         raise ValueError(f"{argument} got shape {array.shape}; expected two dimensions (rows, features){hint}")
     if array.size == 0:
         raise ValueError(f"{argument} got shape {array.shape}; expected at least one row and one feature")
+    if array.dtype == dtype and array.flags.c_contiguous:
+        return array
     with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and `finite` says where
         return np.ascontiguousarray(array, dtype=dtype)
 

@@ -41,7 +41,8 @@ class Recording:
 
     def __init__(self, inputs: Sequence[Any], count: Callable[[], int] = lambda: 0):
         self.inputs = inputs
-        self._count, self._counts = count, []
+        self._count = count
+        self._counts: list[int] = []
         self.calls: list[tuple[Callable, list[Any]]] = []
         self._places: list[tuple[list[Any], int, int]] = []  # argument list, position there, number of the input
 

@@ -210,7 +210,8 @@ def test_the_memory_of_a_process_is_its_own(tmp_path):
     assert fresh.memory_peak() > ballast.nbytes
 
 
-def test_the_first_step_in_a_process_is_timed():
-    seconds = cpu_speed.fresh("numpy")
+@pytest.mark.parametrize("peer", ["numpy", "minidl"])
+def test_the_first_step_in_a_process_is_timed(peer):
+    seconds = cpu_speed.fresh(peer)
     assert seconds.keys() == {"import", "first step"}
     assert min(seconds.values()) > 0

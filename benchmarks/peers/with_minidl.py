@@ -34,7 +34,7 @@ def optimizer(problem: Problem) -> dl.Optimizer:
     return dl.Momentum(problem.rate) if problem.optimizer == "momentum" else dl.Adam(problem.rate)
 
 
-class ByHand:
+class Peer:
     """The four lines of a step."""
 
     def __init__(self, problem: Problem):
@@ -70,7 +70,7 @@ class Recorded:
 
 
 def peers(problem: Problem) -> dict[str, Any]:
-    return {"minidl": Recorded(problem), "minidl by hand": ByHand(problem)}
+    return {"minidl": Recorded(problem), "minidl by hand": Peer(problem)}
 
 
 class Epochs:

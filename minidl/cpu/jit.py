@@ -18,7 +18,6 @@ from typing import Any
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
-from numba.core.dispatcher import Dispatcher
 from numba.core.serialize import dumps
 
 from minidl.cpu import vector_math
@@ -105,7 +104,7 @@ class _SourceCache(FunctionCache):
         self._cache_file = _CacheFile(locator.get_cache_path(), self._impl.filename_base, locator.get_source_stamp())
 
     def _index_key(self, sig, codegen):
-        # Numba takes the closure as well; but a compiled function in it has another identity in every process.
+        # Numba's own key has the closure as bytes; but a compiled function in it has other bytes in every process.
         return sig, codegen.magic_tuple(), _fingerprint(self._py_func)
 
 
@@ -114,8 +113,8 @@ def _fingerprint(function: Any) -> str:
     digest = hashlib.sha256(f"{function.__module__}.{function.__qualname__}".encode() + function.__code__.co_code)
     for cell in function.__closure__ or ():
         content = cell.cell_contents
-        compiled = isinstance(content, Dispatcher)
-        digest.update(_fingerprint(content.py_func).encode() if compiled else dumps(content))
+        inner = getattr(content, "py_func", None) or getattr(content, "_defn", None)  # of jit, or of an intrinsic
+        digest.update(_fingerprint(inner).encode() if inner else dumps(content))
     return digest.hexdigest()
 
 

@@ -148,11 +148,13 @@ def _entry(typing: Any, function: Any, first: tuple[Any, ...], arguments: Any) -
         entry.linkage = "internal"
         index, address = entry.args
         inner = ir.IRBuilder(entry.append_basic_block())
-        values = inner.load(inner.inttoptr(address, context.get_value_type(arguments).as_pointer()))
-        status, _ = context.call_conv.call_function(
-            inner, context.declare_function(builder.module, compiled.fndesc), signature.return_type, signature.args,
-            [index, *cgutils.unpack_tuple(inner, values)][1 - len(first) :],
-        )  # fmt: skip
+        kept = inner.load(inner.inttoptr(address, context.get_value_type(arguments).as_pointer()))
+        values = [index, *cgutils.unpack_tuple(inner, kept)][1 - len(first) :]
+        *named, last = signature.args
+        if isinstance(last, types.BaseTuple):  # what the function calls *arguments
+            values = [*values[: len(named)], context.make_tuple(inner, last, values[len(named) :])]
+        callee = context.declare_function(builder.module, compiled.fndesc)
+        status, _ = context.call_conv.call_function(inner, callee, signature.return_type, signature.args, values)
         inner.ret(status.is_error)
         return builder.ptrtoint(entry, INT)
 

@@ -19,36 +19,55 @@ _nesterov = scalar(rules.nesterov)
 _rmsprop = scalar(rules.rmsprop)
 _adam = scalar(rules.adam)
 
+BLOCK = 2048  # numbers
 
-@shared
+
+def _from_the_end(update):
+    """`update`(index, parts, *arguments), block by block from the end of the arrays to their beginning.
+
+    The gradient of the first layer is computed last and its weights are needed first, and it lies at the beginning: so
+    the gradients are still in the cache when the update comes, and the weights when the next step does.
+    """
+
+    @shared
+    @jit
+    def in_blocks(index, parts, *arguments):
+        blocks = parts * ((arguments[0].size + parts * BLOCK - 1) // (parts * BLOCK))
+        for block in range(blocks * (index + 1) // parts - 1, blocks * index // parts - 1, -1):
+            update(block, blocks, *arguments)
+
+    return in_blocks
+
+
+@_from_the_end
 @jit
 def _sgd_update(index, parts, value, gradient, learning_rate):
     for i in span(index, parts, value.size):
         value[i] = _sgd(value[i], gradient[i], learning_rate[0])
 
 
-@shared
+@_from_the_end
 @jit
 def _momentum_update(index, parts, value, gradient, velocity, learning_rate, momentum):
     for i in span(index, parts, value.size):
         value[i], velocity[i] = _momentum(value[i], gradient[i], velocity[i], learning_rate[0], momentum)
 
 
-@shared
+@_from_the_end
 @jit
 def _nesterov_update(index, parts, value, gradient, velocity, learning_rate, momentum):
     for i in span(index, parts, value.size):
         value[i], velocity[i] = _nesterov(value[i], gradient[i], velocity[i], learning_rate[0], momentum)
 
 
-@shared
+@_from_the_end
 @jit
 def _rmsprop_update(index, parts, value, gradient, mean_square, learning_rate, decay, epsilon):
     for i in span(index, parts, value.size):
         value[i], mean_square[i] = _rmsprop(value[i], gradient[i], mean_square[i], learning_rate[0], decay, epsilon)
 
 
-@shared
+@_from_the_end
 @jit
 def _adam_update(
     index, parts, value, gradient, first, second, correction, learning_rate, beta1, beta2, epsilon, weight_decay

@@ -42,6 +42,8 @@ BLAS = os.environ.get("MINIDL_BLAS", "0" if FUSED else "1") == "1"
 SPEED = 5e5  # what a core does in a microsecond, about: multiply-adds, times the bytes of a number
 PAGE = 4096  # bytes
 WORTH_A_COPY = 64  # rows of C that a copied panel of B must serve
+# As arguments between compiled functions: Numba would compile anew for each number that is written out.
+NONE, ONE = np.int64(0), np.int64(1)
 FEW_ROWS = 4  # up to so many rows of A, A Bᵀ takes scalar products of rows and transposes nothing
 
 
@@ -140,9 +142,9 @@ def _product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right):
         count = min(width, right - j)
         if copied:
             _copy_panel(b, c_row, depth, j, count, panel, width)
-            _panel(a, a_row, a_k, panel, 0, width, start, 0, c, c_row, j, count, top, bottom, depth)
+            _panel(a, a_row, a_k, panel, NONE, width, start, NONE, c, c_row, j, count, top, bottom, depth)
         else:
-            _panel(a, a_row, a_k, b, j, c_row, start, 0, c, c_row, j, count, top, bottom, depth)
+            _panel(a, a_row, a_k, b, j, c_row, start, NONE, c, c_row, j, count, top, bottom, depth)
 
 
 @shared
@@ -158,7 +160,7 @@ def _some_of_narrow_product(index, parts, a, b, start, c, height, width):
     """Some rows of C = Aᵀ B as the columns of Bᵀ A, where C is narrower than a vector."""
     top, bottom, _, _ = _cell(index, c.shape[0], height, c.shape[1], width)
     transposed = np.empty((c.shape[1], c.shape[0]), c.dtype)
-    _product(b, 1, b.shape[1], a, start, transposed, a.shape[0], 0, c.shape[1], top, bottom)
+    _product(b, ONE, b.shape[1], a, start, transposed, a.shape[0], NONE, c.shape[1], top, bottom)
     for i in range(top, bottom):
         for j in range(c.shape[1]):
             c[i, j] = transposed[j, i]
@@ -176,7 +178,7 @@ def _some_of_product_with_transposed(index, parts, a, b, start, c, height, width
     for j in range(left, right, width):
         count = min(width, right - j)
         _transpose_panel(b, j, depth, count, panel, width)
-        _panel(a, depth, 1, panel, 0, width, start, 0, c, c_row, j, count, top, bottom, depth)
+        _panel(a, depth, ONE, panel, NONE, width, start, NONE, c, c_row, j, count, top, bottom, depth)
 
 
 @alone

@@ -82,7 +82,7 @@ class _Worker:
 
     def _work(self) -> None:
         while True:
-            jobs.serve(_board.ctypes.data, PATIENCE)
+            jobs.serve(_address, PATIENCE)
             self.asleep = True  # a job that comes now is done without this worker, and the next one wakes it
             self._alarm.acquire()
 
@@ -90,22 +90,23 @@ class _Worker:
 _thread_count = _count()
 _workers: list[_Worker] = []
 _board = jobs.new_board()
+_address = _board.ctypes.data
 _board_is_used = threading.Lock()
 
 
 def take_board() -> int:
-    """The address of the board, with all workers looking at it; 0 while another thread of the program has it.
+    """The address of the board, with all workers looking at it; 0 if there are none, or others have taken it.
 
-    Who has taken the board puts up a job and then calls `give_board_back`.
+    Who has taken the board puts up jobs and then calls `give_board_back`.
     """
-    if not _board_is_used.acquire(blocking=False):
+    if _thread_count == 1 or not _board_is_used.acquire(blocking=False):
         return 0
     while len(_workers) < _thread_count - 1:
         _workers.append(_Worker())
     for worker in _workers[: _thread_count - 1]:
         if worker.asleep:
             worker.wake()
-    return _board.ctypes.data
+    return _address
 
 
 def give_board_back() -> None:
@@ -114,8 +115,9 @@ def give_board_back() -> None:
 
 def _forget() -> None:
     """A forked process has none of the threads of its parent."""
-    global _board, _board_is_used
+    global _board, _address, _board_is_used
     _board, _board_is_used = jobs.new_board(), threading.Lock()
+    _address = _board.ctypes.data
     _workers.clear()
 
 

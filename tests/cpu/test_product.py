@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import collections
 import itertools
 import json
 import os
 import subprocess
 import sys
-import threading
-import time
 
 import numpy as np
 import pytest
 
 from minidl.cpu import microkernel, product, threads
 from minidl.cpu.microkernel import PANEL, VECTOR_BYTES, block_rows
-from minidl.cpu.waiting import wait_for
 
 DTYPES = [np.float32, np.float64]
 FORMS = ["a b", "a b + row", "aᵀ b", "a bᵀ"]
@@ -91,7 +87,7 @@ def test_large_ones(form, dtype, shape, rng):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_bits_do_not_depend_on_the_number_of_threads(form, dtype, rng, monkeypatch):
-    monkeypatch.setattr(product, "SHARED", 0)
+    monkeypatch.setattr(threads, "SHARED", 0)
     for m, k, n in [(1, 5, 300), (7, 33, 65), (40, 20, 500), (130, 61, 17), (200, 64, 129), (64, 9, 1100)]:
         a, b, row = matrices(rng, m, k, n, dtype)
         alone = multiply(form, a, b, row).tobytes()
@@ -126,75 +122,6 @@ def test_nothing_is_read_beyond_the_matrices(rng):
     a[:], b[:] = rng.normal(size=a.shape), rng.normal(size=b.shape)
     for form in FORMS[:1]:
         assert_product(form, a, b, None, multiply(form, a, b, None))
-
-
-# Threads
-
-
-def test_an_error_in_a_thread_reaches_the_caller():
-    def fail(number):
-        if number:
-            raise ValueError(f"number {number}")
-
-    with pytest.raises(ValueError, match="number 1"):
-        threads.run(fail, [(0,), (1,)])
-    with pytest.raises(ValueError, match="number 2"):
-        threads.run(fail, [(2,), (0,)])
-    threads.run(fail, [(0,), (0,), (0,)])  # and the workers go on working
-
-
-def test_each_call_is_made_once():
-    calls = []
-    threads.run(lambda number: calls.append(number), [(number,) for number in range(5)])
-    assert sorted(calls) == list(range(5))
-
-
-def test_workers_and_callers_that_fell_asleep_wake_up():
-    naps = [0.0, 0.02, 0.0, 0.001, 0.02, 0.0]  # longer than anybody looks at a counter without sleeping
-    done = []
-    for here, there in itertools.product(naps, naps):
-        threads.run(lambda nap, name: (time.sleep(nap), done.append(name)), [(here, "here"), (there, "there")])
-        time.sleep(here)
-        assert sorted(done) == ["here", "there"]
-        done.clear()
-
-
-def test_many_calls_from_many_threads_are_all_made():
-    done = collections.Counter()
-
-    def use(name):
-        for i in range(200):
-            threads.run(lambda part, i=i: done.update([(name, i, part)]), [(0,), (1,), (2,)])
-
-    callers = [threading.Thread(target=use, args=(name,)) for name in "abc"]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join()
-    assert len(done) == 3 * 200 * 3 and set(done.values()) == {1}
-
-
-@pytest.mark.parametrize("patience, flag, expected", [(3, 1, True), (3, 2, True), (3, 0, False), (0, 1, False)])
-def test_waiting_ends_at_the_value_or_when_patience_does(patience, flag, expected):
-    assert wait_for(np.array([0, flag]), 1, 1, patience) is expected
-
-
-@pytest.mark.parametrize("count", [0, -1, 1.5, "2", None, True])
-def test_a_wrong_number_of_threads_is_refused(count):
-    with pytest.raises((TypeError, ValueError), match=r"^count got .*; expected an integer of at least 1$"):
-        threads.set_thread_count(count)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on Windows")
-def test_a_forked_process_has_workers_of_its_own():
-    code = (
-        "import os, warnings; warnings.simplefilter('ignore'); import numpy as np;"
-        "from minidl.cpu import product, threads;"
-        "product.SHARED = 0; threads.set_thread_count(2); a = np.ones((64, 64)); c = np.empty((64, 64));"
-        "product.product(a, a, c); pid = os.fork(); c[:] = 0; product.product(a, a, c); assert (c == 64).all();"
-        "os._exit(0) if pid == 0 else os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == 0
 
 
 # In a process of its own: what is read from the environment once

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import minidl.cpu
-from minidl.cpu import threads
 from tests.operations import reference
 from tests.operations.calls import assert_close, assert_same_bits, eps, huge, inout, run
 
@@ -197,24 +195,3 @@ def test_no_gradient_no_step_and_nan_stays_where_it_is(any_backend, dtype, rng, 
     assert_same_bits(np.delete(new, 2), np.delete(w, 2))
     for array in (new, *state):
         np.testing.assert_array_equal(np.isnan(array), np.isnan(g))
-
-
-@pytest.mark.parametrize("name", ["sgd", "momentum", "nesterov", "rmsprop", "adam"])
-def test_threads_share_an_update_and_the_bits_stay_the_same(name, dtype, rng, monkeypatch):
-    moments = {"sgd": 0, "adam": 2}.get(name, 1)
-    scalars = {"momentum": 1, "nesterov": 1, "rmsprop": 2, "adam": 4}.get(name, 0)
-    rate, correction = np.array([0.1], dtype), np.array([0.3, 0.2], dtype)
-    start = [rng.uniform(0.5, 1.5, 1003).astype(dtype) for _ in range(2 + moments)]
-    numbers = [dtype.type(0.1 * (1 + i)) for i in range(scalars)]
-    before, results = threads.thread_count(), []
-    monkeypatch.setattr(minidl.cpu.optimizers, "SHARED", 1000)
-    try:
-        for count in (1, 2, 3):
-            threads.set_thread_count(count)
-            arrays = [array.copy() for array in start]
-            shared = [correction, rate] if name == "adam" else [rate]
-            getattr(minidl.cpu, f"{name}_update")(*arrays, *shared, *numbers)
-            results.append(b"".join(array.tobytes() for array in arrays))
-    finally:
-        threads.set_thread_count(before)
-    assert results[0] == results[1] == results[2] != b"".join(array.tobytes() for array in start)

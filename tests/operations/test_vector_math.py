@@ -208,5 +208,5 @@ def test_a_float32_loop_is_a_vector_loop_without_float64(name):
 @pytest.mark.parametrize("name", sorted(set(FORWARD) - {"gelu"}))
 def test_activations_are_vector_loops(name):
     x, alpha = np.ones((3, 9), np.float32), np.float32(0.5)
-    assert_vectors_of_float32(llvm(FORWARD[name], x[0], alpha, x[1]))
-    assert_vectors_of_float32(llvm(BACKWARD[name], x[0], x[1], x[2], alpha, x[0].copy()))
+    assert_vectors_of_float32(llvm(FORWARD[name].compiled, 0, 1, x[0], alpha, x[1]))
+    assert_vectors_of_float32(llvm(BACKWARD[name].compiled, 0, 1, x[0], x[1], x[2], alpha, x[0].copy()))

@@ -422,9 +422,9 @@ CATALOGUE = [
     Sabotage(
         "batchnorm-one-pass-variance", "cpu/batchnorm.py",
         "            deviation = x[r, j] - mean[j]\n            variance[j] += deviation * deviation\n"
-        "    for j in range(features):\n        variance[j] *= one_over_rows\n",
+        "    for j in features:\n        variance[j] *= one_over_rows\n",
         "            variance[j] += x[r, j] * x[r, j]\n"
-        "    for j in range(features):\n        variance[j] = variance[j] * one_over_rows - mean[j] * mean[j]\n",
+        "    for j in features:\n        variance[j] = variance[j] * one_over_rows - mean[j] * mean[j]\n",
         "E[x²] - E[x]² subtracts two large numbers; with mean 1000 little is left in float32.",
         ("operations/test_batchnorm.py",),
     ),
