@@ -1,7 +1,8 @@
 """Floor 3: recordings. What a function does on a backend, as a list of operations that can be done again.
 
 A training step is the same operations on the same memory every time. Doing the list again saves everything between
-them: on the CPU the Python of the layers, on a GPU the launches, because there the list is a CUDA graph.
+them: on the CPU all Python, because there the list becomes a tape (`cpu/calls.py`); on a GPU the launches, because
+there it is a CUDA graph.
 
 Only operations are recorded. So while a recording is made, the backend refuses to allocate, to copy and to let the host
 read: none of these would happen again, and a CUDA graph cannot hold them.

@@ -33,8 +33,8 @@ class TrainingStep:
     loss       what is made small; penalties of the model are added
     optimizer  how
     clip       a `minidl.ClipNorm` or `minidl.ClipValue`, or any f(parameters), between backward pass and update
-    graph      whether steps are recorded and done again: as a CUDA graph on a GPU, as a list of operations elsewhere.
-               True or False, or "auto": on a GPU only, so that on the CPU a `print` in a layer keeps printing
+    graph      whether steps are recorded and done again: as a CUDA graph on a GPU, as a tape of compiled calls on the
+               CPU. True or False, or "auto": on a GPU only, so that on the CPU a `print` in a layer keeps printing
 
     What the layers are set to, such as the rate of a `Dropout`, counts as it was when the step was recorded: after a
     change call `forget`. The optimizer may be changed at any time; while anything but its learning rate follows a

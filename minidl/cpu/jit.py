@@ -124,6 +124,10 @@ def jit(function: Callable, liberties: frozenset[str] = frozenset({"contract"}))
     `contract` lets the compiler use fused multiply-add, which rounds once instead of twice. The other liberties
     of fast-math stay off: they would reorder sums and assume that no NaN exists.
     """
+    if function.__closure__:
+        # In machine code a function goes by its name and by how many this process had compiled before. From the cache
+        # come those of other processes, so two functions from one factory must not have one name.
+        function.__qualname__ += f".{_fingerprint(function)[:16]}"
     compiled: Any = numba.njit(nogil=True, error_model="numpy", fastmath=set(liberties))(function)
     with contextlib.suppress(RuntimeError):  # Numba raises it where it finds no place to write
         compiled._cache = _SourceCache(function)

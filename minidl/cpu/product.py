@@ -76,7 +76,33 @@ def _strip(vectors, partial):
 
 _panel_strip = _strip(PANEL, False)
 _vector_strip = _strip(1, True)
-_single_row = micro_kernel(1, 4 * PANEL, False)  # one row of C leaves room in the registers for many of its columns
+
+
+_wide_row = micro_kernel(1, 4 * PANEL, False)  # one row of C leaves room in the registers for many of its columns
+
+
+@jit
+def _row(a, a_at, a_k, b, start, c, c_at, left, right):
+    """The columns left:right of a single row of C: each number of B serves once, read in long pieces of rows."""
+    depth, columns, flat_b = b.shape[0], b.shape[1], b.reshape(-1)
+    lanes = VECTOR_BYTES // c.itemsize
+    while left + 4 * PANEL * lanes <= right:
+        to = c_at + left
+        _wide_row(a, a_at, 0, a_k, flat_b, left, columns, start, left, 0, c, to, 0, depth, lanes)
+        left += 4 * PANEL * lanes
+    if left == right:
+        return
+    c = c[c_at + left : c_at + right]
+    c[:] = start[left:right]
+    for k in range(0, depth - 1, 2):  # two rows at a time, so that C is loaded and stored half as often
+        a_0, b_0 = a[a_at + k * a_k], b[k, left:right]
+        a_1, b_1 = a[a_at + (k + 1) * a_k], b[k + 1, left:right]
+        for j in range(c.size):
+            c[j] = (c[j] + a_0 * b_0[j]) + a_1 * b_1[j]
+    if depth % 2 == 1:
+        a_0, b_0 = a[a_at + (depth - 1) * a_k], b[depth - 1, left:right]
+        for j in range(c.size):
+            c[j] += a_0 * b_0[j]
 
 
 @jit
@@ -127,24 +153,28 @@ def _cell(index, rows, height, columns, width):
 @jit
 def _product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right):
     """The rows top:bottom and the columns left:right of C = start + A B, where `start` is one row for all."""
-    a, b, c_row, c = a.reshape(-1), b.reshape(-1), c.shape[1], c.reshape(-1)
-    lanes = VECTOR_BYTES // c.itemsize
-    width = PANEL * lanes
-    first = left
+    c_row = c.shape[1]
     if bottom - top == 1:
-        while first + 4 * width <= right:
-            at = top * c_row + first
-            _single_row(a, top * a_row, a_row, a_k, b, first, c_row, start, first, 0, c, at, c_row, depth, lanes)
-            first += 4 * width
+        _row(a.reshape(-1), top * a_row, a_k, b, start, c.reshape(-1), top * c_row, left, right)
+        return
+    a, b, c = a.reshape(-1), b.reshape(-1), c.reshape(-1)
+    width = PANEL * (VECTOR_BYTES // c.itemsize)
     copied = c_row * c.itemsize >= PAGE and bottom - top >= WORTH_A_COPY
     panel = np.empty(depth * width if copied else 0, c.dtype)
-    for j in range(first, right, width):
+    for j in range(left, right, width):
         count = min(width, right - j)
         if copied:
             _copy_panel(b, c_row, depth, j, count, panel, width)
             _panel(a, a_row, a_k, panel, NONE, width, start, NONE, c, c_row, j, count, top, bottom, depth)
         else:
             _panel(a, a_row, a_k, b, j, c_row, start, NONE, c, c_row, j, count, top, bottom, depth)
+
+
+@alone
+@jit
+def _single_row(a, b, start, c):
+    """C = start + A B where A has a single row: too little work for threads, and for as many arguments as below."""
+    _row(a.reshape(-1), NONE, ONE, b, start, c.reshape(-1), NONE, NONE, b.shape[1])
 
 
 @shared
@@ -197,10 +227,13 @@ def product(a, b, c, row=None):
     """C = A B, plus `row` in each row.   a (m, k), b (k, n), c (m, n), row (n,) or None."""
     if BLAS:
         blas.product(a, b, c, row)
+        return
+    start = _zeros(c.shape[1], c.dtype) if row is None else row
+    if len(c) == 1:
+        _single_row(a, b, start, c)
     else:
         depth = a.shape[1]
         parts, height, width = _cells(*c.shape, depth, c.itemsize)
-        start = _zeros(c.shape[1], c.dtype) if row is None else row
         _some_of_product(parts, a, depth, 1, b, start, c, depth, height, width)
 
 

@@ -10,10 +10,8 @@ from pathlib import Path
 
 import numba
 import pytest
-from numba.core.caching import NullCache
 
 import minidl
-from minidl import cpu
 from minidl.cpu.jit import _CacheFile, _fingerprint, jit
 
 PROGRAM = """
@@ -100,16 +98,33 @@ def test_functions_from_one_factory_have_different_fingerprints():
     functions = [factory(inner) for inner in (one, two, numba.njit(one), numba.njit(two))]
     assert len({_fingerprint(function) for function in functions}) == 4
     assert _fingerprint(factory(numba.njit(one))) == _fingerprint(functions[2])
+    assert len({jit(function).py_func.__qualname__ for function in functions}) == 4
 
 
-def test_a_function_from_elsewhere_is_not_cached_because_the_digest_does_not_see_it():
-    @jit
-    def twice(x):
-        return x + x
+AT_ONCE = """
+import sys, numpy as np
+from minidl.cpu import activations, product
+order, a, b, c = int(sys.argv[1]), np.ones((40, 30)), np.ones((30, 70)), np.empty((40, 70))
+x = np.array([[-1.0, 2.0]])
+y = {name: x.copy() for name in ["relu", "leaky_relu", "elu", "softplus"][::order]}
+for name in y:
+    activations.activation_forward(name, x, 0.5, y[name])
+for rows in (40, 7)[::order]:
+    product.product(a[:rows], b, c[:rows])
+assert (c == 30).all()
+assert y["relu"].tolist() == [[0, 2]] and y["leaky_relu"].tolist() == [[-0.5, 2]]
+"""
 
-    assert twice(1.5) == 3.0
-    assert isinstance(twice._cache, NullCache)
-    assert not isinstance(cpu.softmax.compiled._cache, NullCache)
+
+def test_processes_that_compile_at_the_same_time_do_not_get_each_others_code(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", AT_ONCE, order], env=environment, stderr=subprocess.PIPE, text=True)
+        for order in ("1", "-1")
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
 
 
 def test_where_nothing_can_be_written_the_loops_are_compiled_each_time(package, tmp_path):
