@@ -91,6 +91,13 @@ def boolean(argument: str, value: Any) -> bool:
     return bool(value)
 
 
+def function(argument: str, value: Any) -> Any:
+    """Return `value` if it can be called, or is None; otherwise raise TypeError."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{argument} got {describe(value)}; expected something that can be called")
+    return value
+
+
 def path(argument: str, value: Any) -> Path:
     """Return `value` as a Path. Numbers are refused (TypeError): `open` would take them for files that are open."""
     if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
@@ -132,6 +139,9 @@ def matrix(argument: str, value: Any, dtype: Any = None) -> np.ndarray:
 
 def finite(argument: str, array: np.ndarray) -> np.ndarray:
     """Return `array` if every entry is finite; otherwise raise ValueError that says where the first bad one is."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(array.sum()):  # a NaN or an infinity would be in the sum; one pass, and no memory
+            return array
     good = np.isfinite(array)
     if not good.all():
         index = tuple(int(i) for i in np.unravel_index(int(np.argmin(good)), array.shape))

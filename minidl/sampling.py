@@ -34,8 +34,7 @@ def predict_mc(
     """
     checks.instance("model", model, Sequential)
     checks.integer("samples", samples, minimum=2)
-    if transform is not None and not callable(transform):
-        raise TypeError(f"transform got {checks.describe(transform)}; expected a function of the outputs")
+    checks.function("transform", transform)
     model.parameters()
     layers = [layer for layer in model.walk() if isinstance(layer, Stochastic)]
     if not layers:

@@ -134,8 +134,7 @@ class Run:
         checks.instance("model", model, Sequential)
         checks.instance("loss", loss, Loss)
         checks.instance("optimizer", optimizer, Optimizer)
-        if augmentation is not None and not callable(augmentation):
-            raise TypeError(f"augmentation got {checks.describe(augmentation)}; expected something that can be called")
+        checks.function("augmentation", augmentation)
         followers = [callback for callback in callbacks if callback.follows_steps]
         if followers and graph is True:
             raise ValueError(

@@ -55,8 +55,7 @@ class TrainingStep:
         checks.instance("model", model, Sequential)
         checks.instance("loss", loss, Loss)
         checks.instance("optimizer", optimizer, Optimizer)
-        if clip is not None and not callable(clip):
-            raise TypeError(f"clip got {checks.describe(clip)}; expected something that can be called")
+        checks.function("clip", clip)
         automatic = isinstance(graph, str) and graph == "auto"
         if not automatic and not isinstance(graph, (bool, np.bool_)):
             raise TypeError(f"graph got {checks.describe(graph)}; expected True, False or 'auto'")

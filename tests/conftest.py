@@ -11,6 +11,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from minidl import backend
+from minidl.cpu import threads
+
+# There is a process for each core already. Tests of threads set their number themselves.
+if "MINIDL_NUM_THREADS" not in os.environ:
+    os.environ["MINIDL_NUM_THREADS"] = "1"
+    threads.set_thread_count(1)
 
 # deadline=None everywhere: the first example of a test compiles kernels, which is slow once and says nothing.
 settings.register_profile("dev", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])

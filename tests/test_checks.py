@@ -161,6 +161,19 @@ def test_finite_says_where_the_first_bad_entry_is():
         checks.finite("x", np.array([0.0, np.nan]))
 
 
+def test_finite_numbers_may_be_too_large_for_their_sum():
+    for x in (np.full(9, 3e38, np.float32), np.array([1.7e308, 1.7e308, -1.7e308, -1.7e308])):
+        assert checks.finite("x", x) is x
+    with pytest.raises(ValueError, match="^x got inf at index 2"):
+        checks.finite("x", np.array([1.7e308, 1.7e308, np.inf, -np.inf]))
+
+
+def test_a_function_can_be_called():
+    assert checks.function("clip", len) is len and checks.function("clip", None) is None
+    with pytest.raises(TypeError, match="^clip got 1.0; expected something that can be called$"):
+        checks.function("clip", 1.0)
+
+
 def test_labels_become_contiguous_int64():
     for given in ([0, 2, 1], np.array([0, 9, 2, 9, 1])[::2], np.array([0, 2, 1], np.uint8)):
         result = checks.labels("y", given, 3, classes=3)

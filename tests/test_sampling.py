@@ -177,7 +177,11 @@ X = np.ones((2, 4))
         ),
         (lambda: dl.predict_mc(make(), X, samples=1), ValueError, "^samples got 1; expected an integer of at least 2$"),
         (lambda: dl.predict_mc(make(), X, samples=2.0), TypeError, "^samples got 2.0; expected an integer"),
-        (lambda: dl.predict_mc(make(), X, transform="softmax"), TypeError, "^transform got 'softmax'; expected a func"),
+        (
+            lambda: dl.predict_mc(make(), X, transform="softmax"),
+            TypeError,
+            "^transform got 'softmax'; expected something that",
+        ),
         (lambda: dl.predict_mc(make(), np.ones((2, 3))), ValueError, "^x got 3 features; layer .* expects 4$"),
         (lambda: dl.predict_mc(make(), np.full((2, 4), np.nan)), ValueError, "^x got nan at row 0, column 0"),
     ],

@@ -338,7 +338,8 @@ print(json.dumps(digests))
 
 
 def start_twenty_steps(threads):
-    names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "OMP_NUM_THREADS")
+    libraries = ("MINIDL", "OPENBLAS", "MKL", "OMP")
+    names = (*(f"{library}_NUM_THREADS" for library in libraries), "VECLIB_MAXIMUM_THREADS")
     environment = {**os.environ, **{name: str(threads) for name in names}}
     return subprocess.Popen([sys.executable, "-c", TWENTY_STEPS], env=environment, stdout=subprocess.PIPE, text=True)
 

@@ -113,33 +113,42 @@ def micro_kernel(rows: int, vectors: int, partial: bool) -> Callable:
     return kernel
 
 
-@intrinsic
-def transpose_block(typing, source, source_at, source_row, target, target_at, target_row):
-    """target[j, i] = source[i, j] for a square block, as many numbers wide as a vector has lanes.
+def transposing_kernel(partial: bool) -> Callable:
+    """An intrinsic that writes target[j, i] = source[i, j] for a square block, as wide as a vector has lanes.
 
     The block is read into as many vectors as it has rows. Then neighbours exchange every second number, vectors two
     apart every second pair, and so on: log₂ steps of shuffles inside registers, where a plain loop would write one
     number at a time, each into another cache line.
+
+    Its arguments are two flat arrays, each with the index of the first element and the distance of the rows, then how
+    many numbers of each row are read and written, if `partial` says that not all may be.
     """
-    integer = types.int64
-    signature = types.void(source, integer, integer, target, integer, integer)
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        emit = _Emitter(context, builder, signature.args[0], partial=False)
-        source, source_at, source_row, target, target_at, target_row = arguments
-        source, target = emit.pointer(source, source_at), emit.pointer(target, target_at)
-        rows = [emit.load(source, emit.plus(source_row, i), 0, False) for i in range(emit.lanes)]
-        distance = 1
-        while distance < emit.lanes:
-            for i in range(emit.lanes):
-                if not i & distance:
-                    rows[i], rows[i + distance] = emit.exchange(rows[i], rows[i + distance], distance)
-            distance *= 2
-        for j, row in enumerate(rows):
-            emit.store(row, target, emit.plus(target_row, j), 0, False)
-        return context.get_dummy_value()
+    @intrinsic
+    def kernel(typing, source, source_at, source_row, target, target_at, target_row, read, written):
+        integer = types.int64
+        signature = types.void(source, integer, integer, target, integer, integer, integer, integer)
 
-    return signature, generate
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            emit = _Emitter(context, builder, signature.args[0], partial)
+            source, source_at, source_row, target, target_at, target_row, read, written = arguments
+            source, target = emit.pointer(source, source_at), emit.pointer(target, target_at)
+            emit.columns = read
+            rows = [emit.load(source, emit.plus(source_row, i), 0, True) for i in range(emit.lanes)]
+            distance = 1
+            while distance < emit.lanes:
+                for i in range(emit.lanes):
+                    if not i & distance:
+                        rows[i], rows[i + distance] = emit.exchange(rows[i], rows[i + distance], distance)
+                distance *= 2
+            emit.columns = written
+            for j, row in enumerate(rows):
+                emit.store(row, target, emit.plus(target_row, j), 0, True)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return kernel
 
 
 class _Emitter:

@@ -16,7 +16,8 @@ and to let them read memory in a good order:
 - C is done in panels of 4 vectors of columns, from top to bottom: the panel of B stays in the cache meanwhile.
 - What is left of the columns is done vector by vector, in blocks of more rows; the last one masks the lanes beyond the
   edge. What is left of the rows is done by fours, twos and ones.
-- Aᵀ B needs no copy: an element of A is read alone and may come from anywhere, so A only gets other strides.
+- Aᵀ B needs no copy: an element of A is read alone and may come from anywhere, so A only gets other strides. Where its
+  rows are a power of two apart and many, they push each other out of the cache, and A is transposed first.
 - A Bᵀ does: B is read in vectors along j, so each panel of it is first transposed, in registers, to memory of its own.
 - A panel is copied, too, where the rows of B are so far apart that each is on another page of memory.
 - Every element is one chain of multiply-adds in the order of k, wherever its block begins. So the bits do not depend on
@@ -25,7 +26,6 @@ and to let them read memory in a good order:
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 
@@ -34,13 +34,16 @@ import numpy as np
 from minidl.cpu import blas
 from minidl.cpu.calls import alone, shared
 from minidl.cpu.jit import jit, jit_in_any_order
-from minidl.cpu.microkernel import FUSED, PANEL, VECTOR_BYTES, block_rows, micro_kernel, transpose_block
-from minidl.cpu.threads import parts_for
+from minidl.cpu.microkernel import FUSED, PANEL, VECTOR_BYTES, block_rows, micro_kernel, transposing_kernel
+from minidl.cpu.threads import parts_for, parts_of_loop
 
 # Leave all products to the BLAS of NumPy: for comparison, and where there are no fused multiply-adds.
 BLAS = os.environ.get("MINIDL_BLAS", "0" if FUSED else "1") == "1"
 SPEED = 5e5  # what a core does in a microsecond, about: multiply-adds, times the bytes of a number
 PAGE = 4096  # bytes
+# Rows of A so many bytes apart, or a multiple of it, share a few places in the first cache. A column of A that is this
+# deep does not stay there until the next block of rows wants its neighbour.
+CONFLICTING, DEEP = 2048, 768
 WORTH_A_COPY = 64  # rows of C that a copied panel of B must serve
 # As arguments between compiled functions: Numba would compile anew for each number that is written out.
 NONE, ONE = np.int64(0), np.int64(1)
@@ -50,12 +53,15 @@ FEW_ROWS = 4  # up to so many rows of A, A Bᵀ takes scalar products of rows an
 def _strip(vectors, partial):
     """A loop over rows of C for `vectors` vectors of its columns, in blocks as tall as the registers allow."""
     tall_rows = block_rows(vectors)
+    # A block of two rows has too little to do for all the vectors of B that it loads. Batches of 8, 32, 128 or 512 rows
+    # would end with one: there two blocks of four take the place of the last tall one and the two rows.
+    better_as_fours = tall_rows + 2 if vectors > 1 and tall_rows == 6 else -1
     tall, four, two, one = (micro_kernel(rows, vectors, partial) for rows in (tall_rows, 4, 2, 1))
 
     @jit
     def strip(a, a_row, a_k, b, b_at, b_k, start, start_row, c, c_row, column, first, last, depth, lanes):
         i = first
-        while i + tall_rows <= last:
+        while i + tall_rows <= last and last - i != better_as_fours:
             s, t = column + i * start_row, column + i * c_row
             tall(a, i * a_row, a_row, a_k, b, b_at, b_k, start, s, start_row, c, t, c_row, depth, lanes)
             i += tall_rows
@@ -126,17 +132,24 @@ def _copy_panel(b, row_length, depth, column, columns, panel, width):
             target[j] = source[j]
 
 
+_transpose_whole, _transpose_some = transposing_kernel(False), transposing_kernel(True)
+
+
 @jit
 def _transpose_panel(b, row, depth, columns, panel, width):
-    """panel[k, j] = B[row + j, k]: rows of B, each of them `depth` long, become columns."""
+    """panel[k, j] = B[row + j, k]: rows of B, each of them `depth` long, become columns.
+
+    The panel has room for whole vectors of k; what lies there beyond the depth, nobody reads.
+    """
     lanes = VECTOR_BYTES // b.itemsize
     whole_rows, whole_depth = columns // lanes * lanes, depth // lanes * lanes
     for j in range(0, whole_rows, lanes):
+        at = (row + j) * depth
         for k in range(0, whole_depth, lanes):
-            transpose_block(b, (row + j) * depth + k, depth, panel, k * width + j, width)
-    for k in range(whole_depth, depth):
-        for j in range(whole_rows):
-            panel[k * width + j] = b[(row + j) * depth + k]
+            _transpose_whole(b, at + k, depth, panel, k * width + j, width, lanes, lanes)
+        if whole_depth < depth:
+            rest = depth - whole_depth
+            _transpose_some(b, at + whole_depth, depth, panel, whole_depth * width + j, width, rest, lanes)
     for j in range(whole_rows, columns):
         for k in range(depth):
             panel[k * width + j] = b[(row + j) * depth + k]
@@ -189,11 +202,16 @@ def _some_of_product(index, parts, a, a_row, a_k, b, start, c, depth, height, wi
 def _some_of_narrow_product(index, parts, a, b, start, c, height, width):
     """Some rows of C = Aᵀ B as the columns of Bᵀ A, where C is narrower than a vector."""
     top, bottom, _, _ = _cell(index, c.shape[0], height, c.shape[1], width)
-    transposed = np.empty((c.shape[1], c.shape[0]), c.dtype)
-    _product(b, ONE, b.shape[1], a, start, transposed, a.shape[0], NONE, c.shape[1], top, bottom)
-    for i in range(top, bottom):
-        for j in range(c.shape[1]):
-            c[i, j] = transposed[j, i]
+    rows, columns, lanes = c.shape[0], c.shape[1], VECTOR_BYTES // c.itemsize
+    transposed = np.empty((lanes, rows), c.dtype)  # more than C has columns: whole vectors
+    _product(b, ONE, columns, a, start, transposed, a.shape[0], NONE, columns, top, bottom)
+    whole = top + (bottom - top) // lanes * lanes
+    flat, c = transposed.reshape(-1), c.reshape(-1)
+    for i in range(top, whole, lanes):
+        _transpose_some(flat, i, rows, c, i * columns, columns, lanes, columns)
+    for i in range(whole, bottom):
+        for j in range(columns):
+            c[i * columns + j] = transposed[j, i]
 
 
 @shared
@@ -204,7 +222,7 @@ def _some_of_product_with_transposed(index, parts, a, b, start, c, height, width
     depth = a.shape[1]
     a, b, c_row, c = a.reshape(-1), b.reshape(-1), c.shape[1], c.reshape(-1)
     width = PANEL * (VECTOR_BYTES // c.itemsize)
-    panel = np.empty(depth * width, c.dtype)
+    panel = np.empty((depth + VECTOR_BYTES // c.itemsize) * width, c.dtype)
     for j in range(left, right, width):
         count = min(width, right - j)
         _transpose_panel(b, j, depth, count, panel, width)
@@ -228,12 +246,13 @@ def product(a, b, c, row=None):
     if BLAS:
         blas.product(a, b, c, row)
         return
-    start = _zeros(c.shape[1], c.dtype) if row is None else row
-    if len(c) == 1:
+    rows, columns = c.shape
+    start = _zeros(columns, c.itemsize) if row is None else row
+    if rows == 1:
         _single_row(a, b, start, c)
     else:
         depth = a.shape[1]
-        parts, height, width = _cells(*c.shape, depth, c.itemsize)
+        parts, height, width = _cells(rows, columns, depth, c.itemsize)
         _some_of_product(parts, a, depth, 1, b, start, c, depth, height, width)
 
 
@@ -242,13 +261,34 @@ def product_of_transposed(a, b, c):
     if BLAS:
         blas.product(a.T, b, c)
         return
-    depth, rows = a.shape
-    parts, height, width = _cells(*c.shape, depth, c.itemsize)
-    start = _zeros(max(c.shape), c.dtype)
-    if c.shape[1] * c.itemsize < VECTOR_BYTES:
+    depth, (rows, columns) = len(a), c.shape
+    parts, height, width = _cells(rows, columns, depth, c.itemsize)
+    start = _zeros(max(rows, columns), c.itemsize)
+    if columns * c.itemsize < VECTOR_BYTES:
         _some_of_narrow_product(parts, a, b, start, c, height, width)
+    elif rows * c.itemsize % CONFLICTING == 0 and depth >= DEEP and columns >= WORTH_A_COPY:
+        transposed = np.empty((rows, depth), c.dtype)
+        _transpose(parts_of_loop(a.size), a, transposed)
+        _some_of_product(parts, transposed, depth, 1, b, start, c, depth, height, width)
     else:
         _some_of_product(parts, a, 1, rows, b, start, c, depth, height, width)
+
+
+@shared
+@jit
+def _transpose(index, parts, a, result):
+    """result = Aᵀ."""
+    rows, columns = result.shape
+    top, bottom, left, right = _cell(index, rows, -(-rows // parts), columns, columns)
+    lanes = VECTOR_BYTES // a.itemsize
+    flat, target = a.reshape(-1), result.reshape(-1)
+    for i in range(top, bottom, lanes):
+        for k in range(left, right, lanes):
+            if i + lanes <= bottom and k + lanes <= right:
+                _transpose_whole(flat, k * rows + i, rows, target, i * columns + k, columns, lanes, lanes)
+            else:
+                for j in range(i, min(i + lanes, bottom)):
+                    result[j, k : k + lanes] = a[k : k + lanes, j]
 
 
 def product_with_transposed(a, b, c):
@@ -259,7 +299,7 @@ def product_with_transposed(a, b, c):
         _dots(a, b, c)
     else:
         parts, height, width = _cells(*c.shape, a.shape[1], c.itemsize)
-        _some_of_product_with_transposed(parts, a, b, _zeros(c.shape[1], c.dtype), c, height, width)
+        _some_of_product_with_transposed(parts, a, b, _zeros(c.shape[1], c.itemsize), c, height, width)
 
 
 def _cells(rows, columns, depth, itemsize):
@@ -279,6 +319,12 @@ def _share_of(size, unit, count):
     return math.ceil(math.ceil(size / unit) / count) * unit
 
 
-@functools.cache
-def _zeros(count, dtype):
-    return np.zeros(count, dtype)
+_zero_rows = {4: np.zeros(1024, np.float32), 8: np.zeros(1024, np.float64)}
+
+
+def _zeros(count, itemsize):
+    """At least so many zeros, of float32 or float64."""
+    zeros = _zero_rows[itemsize]
+    if zeros.size < count:
+        zeros = _zero_rows[itemsize] = np.zeros(2 * count, zeros.dtype)
+    return zeros

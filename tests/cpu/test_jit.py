@@ -105,8 +105,8 @@ STRIPS = """
 import sys, numpy as np
 from numba import float64, int64
 from minidl.cpu import product
-array, integer = float64[::1], int64
-getattr(product, sys.argv[1]).compile((array, *[integer] * 2, array, *[integer] * 2, array, integer, array, *[integer] * 6))
+array, two, six = float64[::1], [int64] * 2, [int64] * 6
+getattr(product, sys.argv[1]).compile((array, *two, array, *two, array, int64, array, *six))
 c = np.empty((40, 70))
 if sys.argv[1] == "_vector_strip":
     product.product(np.ones((40, 30)), np.ones((30, 70)), c)

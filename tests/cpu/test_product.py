@@ -78,7 +78,7 @@ def test_every_edge_of_the_blocks(form, dtype, rng):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(66, 70, 1100), (130, 300, 257), (3, 1000, 9)])
+@pytest.mark.parametrize("shape", [(66, 70, 1100), (130, 300, 257), (3, 1000, 9), (512, 771, 65)])
 def test_large_ones(form, dtype, shape, rng):
     a, b, row = matrices(rng, *shape, dtype)
     assert_product(form, a, b, row, multiply(form, a, b, row))
@@ -88,7 +88,15 @@ def test_large_ones(form, dtype, shape, rng):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_bits_do_not_depend_on_the_number_of_threads(form, dtype, rng, monkeypatch):
     monkeypatch.setattr(threads, "SHARED", 0)
-    for m, k, n in [(1, 5, 300), (7, 33, 65), (40, 20, 500), (130, 61, 17), (200, 64, 129), (64, 9, 1100)]:
+    for m, k, n in [
+        (1, 5, 300),
+        (7, 33, 65),
+        (40, 20, 500),
+        (130, 61, 17),
+        (200, 64, 129),
+        (64, 9, 1100),
+        (512, 771, 65),
+    ]:
         a, b, row = matrices(rng, m, k, n, dtype)
         alone = multiply(form, a, b, row).tobytes()
         for count in (2, 3, 5):
