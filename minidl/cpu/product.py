@@ -319,12 +319,13 @@ def _share_of(size, unit, count):
     return math.ceil(math.ceil(size / unit) / count) * unit
 
 
-_zero_rows = {4: np.zeros(1024, np.float32), 8: np.zeros(1024, np.float64)}
+_zero_rows: dict[int, np.ndarray] = {}
 
 
 def _zeros(count, itemsize):
-    """At least so many zeros, of float32 or float64."""
-    zeros = _zero_rows[itemsize]
-    if zeros.size < count:
-        zeros = _zero_rows[itemsize] = np.zeros(2 * count, zeros.dtype)
+    """At least so many zeros, of float32 or float64, from the beginning of a cache line on."""
+    zeros = _zero_rows.get(itemsize)
+    if zeros is None or zeros.size < count:
+        room = np.zeros(2 * count + VECTOR_BYTES, np.float32 if itemsize == 4 else np.float64)
+        zeros = _zero_rows[itemsize] = room[-room.ctypes.data % VECTOR_BYTES // itemsize :]
     return zeros
