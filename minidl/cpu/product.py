@@ -82,8 +82,6 @@ def _strip(vectors, partial):
 
 _panel_strip = _strip(PANEL, False)
 _vector_strip = _strip(1, True)
-
-
 _wide_row = micro_kernel(1, 4 * PANEL, False)  # one row of C leaves room in the registers for many of its columns
 
 
@@ -98,8 +96,9 @@ def _row(a, a_at, a_k, b, start, c, c_at, left, right):
         left += 4 * PANEL * lanes
     if left == right:
         return
-    c = c[c_at + left : c_at + right]
-    c[:] = start[left:right]
+    c, start = c[c_at + left : c_at + right], start[left:right]
+    for j in range(c.size):
+        c[j] = start[j]
     for k in range(0, depth - 1, 2):  # two rows at a time, so that C is loaded and stored half as often
         a_0, b_0 = a[a_at + k * a_k], b[k, left:right]
         a_1, b_1 = a[a_at + (k + 1) * a_k], b[k + 1, left:right]
@@ -288,7 +287,8 @@ def _transpose(index, parts, a, result):
                 _transpose_whole(flat, k * rows + i, rows, target, i * columns + k, columns, lanes, lanes)
             else:
                 for j in range(i, min(i + lanes, bottom)):
-                    result[j, k : k + lanes] = a[k : k + lanes, j]
+                    for m in range(k, min(k + lanes, right)):
+                        result[j, m] = a[m, j]
 
 
 def product_with_transposed(a, b, c):

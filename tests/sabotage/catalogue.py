@@ -288,6 +288,41 @@ CATALOGUE = [
         "An off-by-one that only a test with known sums sees.",
         ("operations/test_dense.py",),
     ),
+    # Threads, tapes and the cache of the CPU ---------------------------------------------------------------------------
+    Sabotage(
+        "nobody-waits-for-the-helpers", "cpu/jobs.py", "    while _load(board, DONE) < parts:\n        _pause()\n", "",
+        "No part is left to take, but others are still at theirs.",
+        ("cpu/test_threads.py",),
+    ),
+    Sabotage(
+        "part-taken-without-looking-again", "cpu/jobs.py",
+        "        if _exchange(board, TICKET, ticket, ticket + ONE_FROM_BELOW if from_below else ticket - 1):\n",
+        "        _store(board, TICKET, ticket + ONE_FROM_BELOW if from_below else ticket - 1)\n        if True:\n",
+        "Between the look at the ticket and the new one somebody else may have taken the same part.",
+        ("cpu/test_threads.py",),
+    ),
+    Sabotage(
+        "tape-forgets-where-a-view-begins", "cpu/calls.py", "argument.ctypes.data - given.ctypes.data", "0",
+        "A call may have taken a part of an input, which does not begin where the input does.",
+        ("cpu/test_calls.py",),
+    ),
+    Sabotage(
+        "tape-lets-its-arrays-go", "cpu/calls.py", "self._kept.append((room, arguments))", "self._kept.append(room)",
+        "An address keeps no array alive: the memory goes to somebody else, and the tape writes there.",
+        ("cpu/test_calls.py",),
+    ),
+    Sabotage(
+        "one-name-for-two-functions", "cpu/jit.py",
+        '        function.__qualname__ += f".{_fingerprint(function)[:16]}"\n', "        pass\n",
+        "The linker goes by names, and takes the one for the other.",
+        ("cpu/test_jit.py",),
+    ),
+    Sabotage(
+        "cache-believed-by-its-file-name", "cpu/jit.py",
+        "return data if (stamp, stored) == (self._source_stamp, key) else None", "return data",
+        "Two processes that compile at the same time write two functions under one name.",
+        ("cpu/test_jit.py",),
+    ),
     # CUDA kernels in the emulator ------------------------------------------------------------------------------------
     Sabotage(
         "missing-first-barrier", "cuda/dense.py",
