@@ -288,7 +288,7 @@ CATALOGUE = [
         "An off-by-one that only a test with known sums sees.",
         ("operations/test_dense.py",),
     ),
-    # Threads, tapes and the cache of the CPU ---------------------------------------------------------------------------
+    # Threads, tapes and the cache of the CPU --------------------------------------------------------------------------
     Sabotage(
         "nobody-waits-for-the-helpers", "cpu/jobs.py", "    while _load(board, DONE) < parts:\n        _pause()\n", "",
         "No part is left to take, but others are still at theirs.",
