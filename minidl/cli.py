@@ -176,7 +176,7 @@ def _output_folder(options: argparse.Namespace, outputs: Sequence[str]) -> Path:
 def doctor(options: argparse.Namespace) -> int:
     """Say what this machine offers, and how to get the rest."""
     print(f"minidl {dl.__version__} on Python {platform.python_version()}, {platform.platform()}")
-    print(f"  CPU cores   {os.cpu_count()}, threads for large products {thread_count()} (MINIDL_NUM_THREADS)")
+    print(f"  CPU cores   {os.cpu_count()}, threads for long loops {thread_count()} (MINIDL_NUM_THREADS)")
     print(f"  packages    {', '.join(map(_version, ('numpy', 'numba', 'scipy', 'matplotlib', 'numba-cuda')))}")
     print(f"  cache       {cache_path() or 'none: no folder can be written, so every run compiles again'}")
     print("backends")
