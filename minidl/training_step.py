@@ -97,7 +97,7 @@ class TrainingStep:
         inputs = tuple(targets.values()) if isinstance(targets, dict) else (targets,)
         self._replay = self._expected = None
         if self.graph and self.why_not is None and not self.optimizer.schedules.keys() - {"learning_rate"}:
-            key = (x.shape, *inputs[0].shape, *self.optimizer.constants())
+            key = (x.shape, *(array.shape for array in inputs), *self.optimizer.constants())
             self._practise(key, x, inputs, targets)
             self._steps[key] = self._steps.get(key, 0) + 1
         if self._replay:

@@ -144,6 +144,23 @@ def test_several_heads_can_be_recorded():
     assert steps[1].loss.by_head() == steps[0].loss.by_head()
 
 
+def test_a_head_may_get_labels_in_one_step_and_probabilities_in_the_next():
+    def make():
+        heads = dl.Heads(size=dl.Dense(4, 1), digit=dl.Dense(4, 3))
+        loss = dl.MultiTask(heads, size=dl.MeanSquaredError(), digit=dl.SoftmaxCrossEntropy())
+        return dl.Sequential(dl.Dense(5, 4), dl.Tanh(), heads, backend="cpu"), loss
+
+    steps = [dl.TrainingStep(*make(), dl.SGD(0.01), graph=graph) for graph in (False, True)]
+    for _ in range(2):
+        for one_hot in (False, True):
+            for x, labels in batches(5, 3):
+                digit = np.eye(3, dtype=np.float32)[labels] if one_hot else labels
+                for step in steps:
+                    step(x, {"size": x[:, :1], "digit": digit})
+    assert steps[1].why_not is None
+    assert_same_bits(state(steps[1]), state(steps[0]))
+
+
 def test_a_hyperparameter_may_be_changed_at_any_time():
     written, recorded = (
         dl.TrainingStep(network(dl.ReLU()), dl.SoftmaxCrossEntropy(), dl.Momentum(0.1), graph=graph)

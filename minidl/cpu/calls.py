@@ -88,7 +88,7 @@ class Tape:
     """Calls of compiled functions, in order. Calling the tape makes them again.
 
     `inputs` are arrays that some of the calls have taken; a call of the tape takes others of the same shapes and dtypes
-    in their place, all in C order.
+    in their place, all in C order. Raises ValueError, and calls nothing, for inputs of another size or type.
     """
 
     def __init__(self, inputs: Sequence[np.ndarray]):
@@ -117,14 +117,20 @@ class Tape:
     def finish(self) -> None:
         self._table = np.array(self._jobs, np.int64).reshape(-1, 3)
         self._changed = np.array(self._places, np.int64).reshape(-1, 3)
+        self._expected = jobs.describe(*self._inputs)
 
     def __call__(self, *inputs: np.ndarray) -> None:
+        if len(inputs) != len(self._inputs):
+            raise ValueError(f"inputs got {len(inputs)} arrays; expected {len(self._inputs)}, as in the recording")
         board = threads.take_board()
         try:
-            failed = jobs.do_all(board, self._table, self._changed, *inputs)
+            failed = jobs.do_all(board, self._table, self._changed, self._expected, *inputs)
         finally:
             if board:
                 threads.give_board_back()
+        if failed < 0:
+            got, expected = ([f"{a.dtype} {a.shape}" for a in arrays] for arrays in (inputs, self._inputs))
+            raise ValueError(f"inputs got {', '.join(got)}; expected {', '.join(expected)} in C order, as recorded")
         _check(failed)
 
 

@@ -21,6 +21,7 @@ wake up, or that waits for the global lock, needs 10 to 20.
 from __future__ import annotations
 
 import platform
+import zlib
 from typing import Any
 
 import numpy as np
@@ -102,18 +103,30 @@ def do(board, function, arguments, parts):
 
 
 @jit
-def do_all(board, jobs, places, *inputs):
+def describe(*arrays):
+    """(n, 3) int64: for each array where its data begin, how many bytes they have, and a number for its type."""
+    described = np.empty((len(arrays), 3), np.int64)
+    _describe(arrays, described)
+    return described
+
+
+@jit
+def do_all(board, jobs, places, expected, *inputs):
     """Do jobs, one after the other, with other inputs. Returns how many parts have failed.
 
-    jobs     (n, 3) int64: function, arguments and parts of each, as `do` takes them
-    places   (m, 3) int64: an address among the arguments where the address of an array stands, the number of an input,
-             and how many bytes behind the beginning of this input the array begins
-    inputs   arrays
+    jobs       (n, 3) int64: function, arguments and parts of each, as `do` takes them
+    places     (m, 3) int64: an address among the arguments where the address of an array stands, the number of an
+               input, and how many bytes behind the beginning of this input the array begins
+    expected   `describe` of other inputs; where these differ in size or type, nothing is done, and -1 comes back
+    inputs     arrays
     """
-    addresses = np.empty(len(inputs), np.int64)
-    _write_addresses(inputs, addresses)
+    described = np.empty((len(inputs), 3), np.int64)
+    _describe(inputs, described)
+    for i in range(len(expected)):
+        if described[i, 1] != expected[i, 1] or described[i, 2] != expected[i, 2]:
+            return -1
     for m in range(len(places)):
-        _store(places[m, 0], 0, addresses[places[m, 1]] + places[m, 2])
+        _store(places[m, 0], 0, described[places[m, 1], 0] + places[m, 2])
     failed = 0
     for n in range(len(jobs)):
         failed += do(board, jobs[n, 0], jobs[n, 1], jobs[n, 2])
@@ -204,17 +217,17 @@ def keep(typing, arguments, room, places):
 
 
 @intrinsic
-def _write_addresses(typing, arrays, addresses):
-    """addresses[i] = where the data of arrays[i] begin."""
-
+def _describe(typing, arrays, described):
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        target = context.make_array(addresses)(context, builder, value=given[1]).data
-        for i, array in enumerate(arrays.types):
-            data = context.make_array(array)(context, builder, value=builder.extract_value(given[0], i)).data
-            builder.store(builder.ptrtoint(data, INT), cgutils.gep_inbounds(builder, target, i))
+        target = context.make_array(described)(context, builder, value=given[1]).data
+        for i, kind in enumerate(arrays.types):
+            array = context.make_array(kind)(context, builder, value=builder.extract_value(given[0], i))
+            size, number = builder.mul(array.nitems, array.itemsize), INT(zlib.crc32(str(kind).encode()))
+            for j, value in enumerate((builder.ptrtoint(array.data, INT), size, number)):
+                builder.store(value, cgutils.gep_inbounds(builder, target, 3 * i + j))
         return context.get_dummy_value()
 
-    return types.void(arrays, addresses), generate
+    return types.void(arrays, described), generate
 
 
 @intrinsic

@@ -135,7 +135,30 @@ def test_an_empty_tape_does_nothing():
     with on_tape([]) as tape:
         pass
     tape()
-    tape(np.ones(3))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [],
+        [np.ones(40), np.ones(40)],
+        [np.ones(39)],
+        [np.ones(41)],
+        [np.ones(40, np.int64)],
+        [np.ones(80, np.float32)],
+        [np.ones(80)[::2]],
+        [np.ones((5, 8))],
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused_before_anything_is_done(wrong):
+    x, y = np.ones(40), np.zeros(40)
+    with on_tape([x]) as tape:
+        add_to(PARTS, x, 1.0, y)
+    with pytest.raises(ValueError, match="^inputs got "):
+        tape(*wrong)
+    np.testing.assert_array_equal(y, 1)
+    tape(np.full(40, 2.0))
+    np.testing.assert_array_equal(y, 3)
 
 
 @alone
