@@ -21,7 +21,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks import machine
-from benchmarks.turns import agree, in_turns
+from benchmarks.turns import agree, in_turns, repeated
 from minidl import backend
 from minidl.cpu import blas, product, threads
 from minidl.cpu.jit import jit
@@ -96,14 +96,6 @@ def measure(repetitions: int) -> dict[str, float]:
     agree("the product", results, tolerance=1e-5)
     times = in_turns(contenders, repetitions, seconds=0.05)
     return {name: 2e-9 * M * K * N / float(np.median(seconds)) for name, seconds in times.items()}
-
-
-def repeated(multiply: Callable, *arrays: np.ndarray) -> Callable[[int], None]:
-    def run(steps: int) -> None:
-        for _ in range(steps):
-            multiply(*arrays)
-
-    return run
 
 
 def draw(speeds: dict[str, float]) -> Figure:

@@ -40,7 +40,7 @@ from benchmarks import cpu_report, limits, machine, products
 from benchmarks.elementwise.given import OPERATIONS, Given
 from benchmarks.peers.problem import Problem
 from benchmarks.products import KINDS, Product
-from benchmarks.turns import Disagreement, Run, agree, in_turns, trained_alike
+from benchmarks.turns import Disagreement, Run, agree, in_turns, repeated, trained_alike
 from minidl.diagnostics.figures import save_figure
 from minidl.files import write_whole
 
@@ -251,14 +251,6 @@ def time_operation(
     results = {name: given.comparable(operation, call()) for name, call in calls.items()}
     agree(operation, results, tolerance=1e-4)
     return settings.time({name: repeated(call) for name, call in calls.items()}, at_least=2)
-
-
-def repeated(call: Callable[[], Any]) -> Run:
-    def run(steps: int) -> None:
-        for _ in range(steps):
-            call()
-
-    return run
 
 
 # In fresh processes ---------------------------------------------------------------------------------------------------

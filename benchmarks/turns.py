@@ -54,6 +54,16 @@ def _root_mean_square(a: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(a))))
 
 
+def repeated(call: Callable[..., object], *arguments: object) -> Run:
+    """A contender whose step is one call."""
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            call(*arguments)
+
+    return run
+
+
 def in_turns(
     contenders: Mapping[str, Run], repetitions: int, seconds: float, at_least: int = 10, pause: float = 0.0
 ) -> dict[str, list[float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -48,6 +48,14 @@ def dtype(request: pytest.FixtureRequest) -> np.dtype:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20240607)
+
+
+@pytest.fixture
+def set_thread_count() -> Iterator[Callable[[int], None]]:
+    """`threads.set_thread_count`, until the end of the test."""
+    before = threads.thread_count()
+    yield threads.set_thread_count
+    threads.set_thread_count(before)
 
 
 @pytest.fixture

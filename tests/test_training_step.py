@@ -69,18 +69,15 @@ def test_a_recorded_step_gives_the_same_bits(example, backend):
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_threads_that_share_every_loop_give_the_same_bits(example, monkeypatch):
+def test_threads_that_share_every_loop_give_the_same_bits(example, monkeypatch, set_thread_count):
     def make(backend):
         return network(EXAMPLES[example](), backend=backend)
 
     monkeypatch.setattr(threads, "SHARED", 0)
-    before, found = threads.thread_count(), []
+    found = []
     for number in (1, 3):
-        threads.set_thread_count(number)
-        try:
-            found += both_ways(make, "cpu", dl.Adam)
-        finally:
-            threads.set_thread_count(before)
+        set_thread_count(number)
+        found += both_ways(make, "cpu", dl.Adam)
     for step in found[1:]:
         assert_same_bits(state(step), state(found[0]))
 

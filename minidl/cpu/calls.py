@@ -28,19 +28,19 @@ def shared(function: Any) -> Callable:
     What comes back is called with (parts, *arguments) and does all of them, side by side where there is more than one.
     Raises MemoryError if a part has found too little memory.
     """
-    job = _job(function, jobs.entry_of_part)
+    job = functools.cache(functools.partial(_job, function, jobs.entry_of_part))
 
     @functools.wraps(function.py_func)
     def do(parts, *arguments):
         if _tape is not None:
-            _tape.note(job, parts, (parts, *arguments))
+            _tape.note(job(), parts, (parts, *arguments))
         if parts == 1:
             function(0, 1, *arguments)
             return
         board = threads.take_board()
         if board:
             try:
-                failed = job(board, 0, parts, parts, *arguments)
+                failed = job()(board, 0, parts, parts, *arguments)
             finally:
                 threads.give_board_back()
             _check(failed)
@@ -54,12 +54,12 @@ def shared(function: Any) -> Callable:
 
 def alone(function: Any) -> Callable:
     """For a compiled function(*arguments) that one thread does."""
-    job = _job(function, jobs.entry_of_whole)
+    job = functools.cache(functools.partial(_job, function, jobs.entry_of_whole))
 
     @functools.wraps(function.py_func)
     def do(*arguments):
         if _tape is not None:
-            _tape.note(job, 1, arguments)
+            _tape.note(job(), 1, arguments)
         function(*arguments)
 
     do.compiled = function  # type: ignore[attr-defined]
@@ -67,6 +67,8 @@ def alone(function: Any) -> Callable:
 
 
 def _job(function: Any, entry_of: Any) -> Any:
+    """Made when it is needed: Numba takes about a millisecond for each, and a process needs few of them."""
+
     @jit
     def job(board, room, parts, *arguments):
         """Do the job, or only keep it at the address `room`; the address of the function comes back."""

@@ -120,8 +120,7 @@ def do_all(board, jobs, places, expected, *inputs):
     expected   `describe` of other inputs; where these differ in size or type, nothing is done, and -1 comes back
     inputs     arrays
     """
-    described = np.empty((len(inputs), 3), np.int64)
-    _describe(inputs, described)
+    described = describe(*inputs)
     for i in range(len(expected)):
         if described[i, 1] != expected[i, 1] or described[i, 2] != expected[i, 2]:
             return -1

@@ -42,9 +42,8 @@ def span(index, parts, size):
     becomes a vector loop.
     """
     lines = (size + LINE - 1) // LINE
-    return range(
-        uint64(min(size, lines * index // parts * LINE)), uint64(min(size, lines * (index + 1) // parts * LINE))
-    )
+    first, beyond = lines * index // parts * LINE, lines * (index + 1) // parts * LINE
+    return range(uint64(min(first, size)), uint64(min(beyond, size)))
 
 
 def _count() -> int:

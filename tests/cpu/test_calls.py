@@ -15,11 +15,8 @@ from minidl.cpu.jit import jit
 
 
 @pytest.fixture(autouse=True, params=[1, 3])
-def number_of_threads(request):
-    before = threads.thread_count()
-    threads.set_thread_count(request.param)
-    yield request.param
-    threads.set_thread_count(before)
+def number_of_threads(request, set_thread_count):
+    set_thread_count(request.param)
 
 
 @shared

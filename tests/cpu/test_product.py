@@ -19,11 +19,8 @@ FORMS = ["a b", "a b + row", "aᵀ b", "a bᵀ"]
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    before = threads.thread_count()
-    threads.set_thread_count(1)
-    yield
-    threads.set_thread_count(before)
+def one_thread(set_thread_count):
+    set_thread_count(1)
 
 
 def multiply(form, a, b, row):

@@ -20,12 +20,9 @@ from minidl.scalar.activations import ACTIVATIONS
 
 
 @pytest.fixture(autouse=True)
-def everything_is_shared(monkeypatch):
-    before = threads.thread_count()
+def everything_is_shared(monkeypatch, set_thread_count):
     monkeypatch.setattr(threads, "SHARED", 0)
-    threads.set_thread_count(3)
-    yield
-    threads.set_thread_count(before)
+    set_thread_count(3)
 
 
 @shared
