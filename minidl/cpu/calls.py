@@ -67,7 +67,7 @@ def alone(function: Any) -> Callable:
 
 
 def _job(function: Any, entry_of: Any) -> Any:
-    """Made when it is needed: Numba takes about a millisecond for each, and a process needs few of them."""
+    """Made when it is needed: each takes a third of a millisecond, and a process needs few of them."""
 
     @jit
     def job(board, room, parts, *arguments):
