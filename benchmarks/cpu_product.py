@@ -1,4 +1,4 @@
-"""From three loops to the micro-kernel: what each idea of `minidl/cpu/product.py` is worth on this machine.
+"""From three loops to the micro-kernel: what each idea of `minidl/cpu/engine/product.py` is worth on this machine.
 
     python benchmarks/cpu_product.py [--repetitions 15]
 
@@ -23,11 +23,12 @@ from matplotlib.figure import Figure
 from benchmarks import machine
 from benchmarks.turns import agree, in_turns, repeated
 from minidl import backend
-from minidl.cpu import blas, product, threads
-from minidl.cpu.jit import jit
-from minidl.cpu.microkernel import PANEL, VECTOR_BYTES, block_rows, micro_kernel
-from minidl.diagnostics.figures import save_figure
-from minidl.files import write_whole
+from minidl.cpu.engine import blas, product
+from minidl.cpu.engine import thread_pool as threads
+from minidl.cpu.engine.jit import jit
+from minidl.cpu.engine.microkernel import PANEL, VECTOR_BYTES, block_rows, micro_kernel
+from minidl.utils.figures import save_figure
+from minidl.utils.files import write_whole
 
 ROOT = Path(__file__).parent.parent
 M, K, N = 120, 784, 256  # whole blocks of 1, 2, 4, 6 or 10 rows

@@ -41,8 +41,8 @@ from benchmarks.elementwise.given import OPERATIONS, Given
 from benchmarks.peers.problem import Problem
 from benchmarks.products import KINDS, Product
 from benchmarks.turns import Disagreement, Run, agree, in_turns, repeated, trained_alike
-from minidl.diagnostics.figures import save_figure
-from minidl.files import write_whole
+from minidl.utils.figures import save_figure
+from minidl.utils.files import write_whole
 
 HERE = Path(__file__).resolve().parent
 COMPARED_STEPS = 10

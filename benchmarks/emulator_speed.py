@@ -36,10 +36,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that this 
 import minidl as dl
 from benchmarks import machine
 from minidl import backend as backends
-from minidl.cuda import device
+from minidl.cuda.engine import device
 from minidl.cuda.ladder import product
 from minidl.emulator import launch
-from minidl.files import write_whole
+from minidl.utils.files import write_whole
 
 RESULTS = Path(__file__).resolve().parent / "results"
 TARGET = 30

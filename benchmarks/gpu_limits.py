@@ -8,7 +8,7 @@ import numpy as np
 from numba import cuda, float32
 
 from benchmarks.gpu_timing import Place, Taken, between_events, medians, take_turns
-from minidl.cuda.ptx import load_four, store_four
+from minidl.cuda.engine.ptx import load_four, store_four
 
 THREADS = 256
 BLOCKS = 4096  # many more than run at a time, so that the last ones weigh little

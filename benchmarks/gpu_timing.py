@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import minidl as dl
 from minidl.backend import Backend
-from minidl.cuda import device
+from minidl.cuda.engine import device
 
 Run = Callable[[], object]
 Capture = Callable[[Callable[[], None]], Callable[[], None]]

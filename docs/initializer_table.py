@@ -8,15 +8,15 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
-from minidl.files import write_whole
-from minidl.gains import CONVENTIONAL_GAINS, gain, second_moment, slope_second_moment
 from minidl.initializers import INITIALIZERS
+from minidl.initializers.gains import CONVENTIONAL_GAINS, gain, second_moment, slope_second_moment
 from minidl.scalar.activations import ACTIVATIONS
+from minidl.utils.files import write_whole
 
 PAGE = Path(__file__).parent / "initializers.md"
 HEAD = """# Initializers and gains
 
-This page is written by `docs/initializer_table.py` from the tables in `minidl/initializers.py` and `minidl/gains.py`.
+This page is written by `docs/initializer_table.py` from the tables in `minidl/initializers`.
 
 Each initializer is a function of `(rng, fan_in, fan_out)` that returns an array of shape (fan_in, fan_out). With
 parameters it becomes another one: `he_normal(slope=0.1)`. Its text names it: `dl.Dense(784, 256, init="he_normal")`,

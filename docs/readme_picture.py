@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import minidl as dl
-from minidl.diagnostics.curves import draw_accuracy
-from minidl.diagnostics.figures import save_figure
+from minidl.training.curves import draw_accuracy
+from minidl.utils.figures import save_figure
 
 HERE = Path(__file__).parent
 ROWS, COLUMNS = 3, 6

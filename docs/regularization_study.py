@@ -24,8 +24,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 import minidl as dl
-from minidl.diagnostics.figures import save_figure
-from minidl.files import write_whole
+from minidl.utils.figures import save_figure
+from minidl.utils.files import write_whole
 
 HERE = Path(__file__).parent
 BLUE, ORANGE = "#0072B2", "#D55E00"  # Okabe & Ito

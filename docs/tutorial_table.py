@@ -16,7 +16,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from minidl.files import write_whole
+from minidl.utils.files import write_whole
 
 PAGE = Path(__file__).parent / "tutorial_table.md"
 TUTORIALS = Path(__file__).parent.parent / "tutorials"

@@ -9,9 +9,7 @@ dl.fit(model, train, validation=test, loss=dl.SoftmaxCrossEntropy(), optimizer=d
 
 from importlib.metadata import PackageNotFoundError, version
 
-from minidl import backend, calibration, callbacks, data, diagnostics, emulator, gains, initializers, schedules
-from minidl.callbacks import Callback, Checkpoint, EarlyStopping
-from minidl.clipping import ClipNorm, ClipValue
+from minidl import backend, calibration, data, diagnostics, emulator, initializers, schedules
 from minidl.diagnostics.boundary import decision_boundary
 from minidl.diagnostics.contract import check_layer
 from minidl.diagnostics.ensemble import dropout_ensemble
@@ -19,7 +17,7 @@ from minidl.diagnostics.gradients import check_gradients
 from minidl.diagnostics.inspection import inspect
 from minidl.diagnostics.preflight import preflight
 from minidl.diagnostics.recorder import Recorder
-from minidl.history import History
+from minidl.initializers import gains
 from minidl.layers import (
     ACTIVATION_LAYERS,
     ELU,
@@ -51,13 +49,19 @@ from minidl.layers import (
     Tanh,
     load,
 )
-from minidl.losses import BinaryCrossEntropy, Loss, MeanSquaredError, MultiTask, SoftmaxCrossEntropy, softmax
+from minidl.layers.monte_carlo import predict_mc
+from minidl.losses import BinaryCrossEntropy, Loss, MeanSquaredError, SoftmaxCrossEntropy, softmax
+from minidl.multi_task import MultiTask
 from minidl.optimizers import SGD, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSProp
 from minidl.penalties import L1, L2, ElasticNet, Penalty
-from minidl.range_test import RangeTest, find_learning_rate
-from minidl.sampling import predict_mc
-from minidl.training import DivergenceError, Evaluation, evaluate, fit
-from minidl.training_step import TrainingStep
+from minidl.training import callbacks
+from minidl.training.callbacks import Checkpoint, EarlyStopping
+from minidl.training.clipping import ClipNorm, ClipValue
+from minidl.training.fit import fit
+from minidl.training.history import History
+from minidl.training.learning_rate import RangeTest, find_learning_rate
+from minidl.training.run import Callback, DivergenceError, Evaluation, evaluate
+from minidl.training.step import TrainingStep
 
 try:
     __version__ = version("minidl")

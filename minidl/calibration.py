@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from minidl import checks, initializers
+from minidl import initializers
 from minidl.layers.base import Layer, links
 from minidl.layers.dense import Dense
 from minidl.layers.sequential import Sequential
+from minidl.utils import checks
 
 SMALLEST_STD = 1e-6  # an output that varies less is taken for constant: no factor makes it vary
 

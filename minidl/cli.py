@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import minidl as dl
-from minidl import checks, exercises
-from minidl.cpu.jit import cache_path
-from minidl.cpu.threads import thread_count
+from minidl import exercises
+from minidl.cpu.engine.jit import cache_path
+from minidl.cpu.engine.thread_pool import thread_count
 from minidl.data import Dataset
 from minidl.initializers import INITIALIZERS
 from minidl.scalar.activations import ACTIVATIONS
+from minidl.utils import checks
 
 DATA: dict[str, Callable[[int], tuple[Dataset, Dataset]]] = {
     "digits": lambda seed: dl.data.digits(),

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from minidl import checks
-from minidl.described import without_address
-from minidl.layers.parameters import Parameter, runs
+from minidl.backend.parameters import Parameter, runs
 from minidl.schedules import Schedule
+from minidl.utils import checks
+from minidl.utils.reprs import without_address
 
 
 class Hyperparameter:

@@ -8,7 +8,7 @@ the forward pass and to the gradient of its weights in the backward pass.
 
 from __future__ import annotations
 
-from minidl import checks
+from minidl.utils import checks
 
 
 class Penalty:

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from minidl import checks
+from minidl.utils import checks
 
 Schedule = Callable[[int], float]
 

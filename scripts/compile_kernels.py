@@ -52,7 +52,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that this 
 import minidl.cuda
 from minidl.cuda import dense
 from minidl.cuda.ladder import RUNGS
-from minidl.files import write_whole
+from minidl.utils.files import write_whole
 from scripts import expected_kernels, ladder_page, machine_code
 from scripts.expected_kernels import Expected, Version
 from scripts.kernel_examples import examples

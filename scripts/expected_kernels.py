@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
-from minidl.files import write_whole
+from minidl.utils.files import write_whole
 from scripts.machine_code import Figures
 
 FILE = Path(__file__).with_suffix(".json")

@@ -59,8 +59,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that this 
 import minidl as dl
 from benchmarks import gpu_elementwise, gpu_limits, gpu_products, gpu_report, gpu_step, gpu_timing
 from minidl.backend import Backend
-from minidl.cuda import device
-from minidl.files import write_whole
+from minidl.cuda.engine import device
+from minidl.utils.files import write_whole
 from scripts.kernel_examples import WORKING_MEMORY, Example, examples
 
 ROOT = Path(__file__).resolve().parent.parent

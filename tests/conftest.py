@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from minidl import backend
-from minidl.cpu import threads
+from minidl.cpu.engine import thread_pool as threads
 
 # There is a process for each core already. Tests of threads set their number themselves.
 if "MINIDL_NUM_THREADS" not in os.environ:

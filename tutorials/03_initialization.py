@@ -390,8 +390,8 @@ for row, what, number, ours in claims:
 # %%
 # Break it
 # --------
-# 1. In ``minidl/initializers.py``, let ``_variance_scaling`` use ``fan_out`` for "fan_in". Square layers do not notice;
-#    here only the 200 by 100 layer of ``auto`` does, whose standard deviation becomes 0.141 instead of 0.1.
+# 1. In ``minidl/initializers/__init__.py``, let ``_variance_scaling`` use ``fan_out`` for "fan_in". Square layers do
+#    not notice; here only the 200 by 100 layer of ``auto`` does, whose standard deviation becomes 0.141 instead of 0.1.
 #    ``tests/properties/test_weights.py::test_weights_follow_their_law`` draws matrices that are not square and fails.
 # 2. Change ``np.sqrt(2)`` of the orthogonal weights to 1: forward and backward fall to 0.7, like Glorot, and
 #    ``tests/tutorials/test_03_initialization.py::test_the_cited_ones_keep_both_directions`` fails.
@@ -399,5 +399,5 @@ for row, what, number, ours in claims:
 #    ``model.parameters()`` and set ``model.layers[0].weight.value[300, 0] = 0.02``. One unit now differs from 29 that
 #    stay equal. How much does the accuracy gain?
 #    ``tests/tutorials/test_03_initialization.py::test_equal_units_stay_equal`` fails.
-# 4. Let ``minidl/initializers.py`` have ``GLOROT_SIGMOID_GAIN = 1.0``.
+# 4. Let ``minidl/initializers/__init__.py`` have ``GLOROT_SIGMOID_GAIN = 1.0``.
 #    ``tests/tutorials/test_03_initialization.py::test_auto_knows_the_factors`` fails.

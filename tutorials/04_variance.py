@@ -229,7 +229,7 @@ for row, what, lecture, ours in claims:
 # %%
 # Break it
 # --------
-# 1. In ``minidl/initializers.py``, let ``_variance_scaling`` take ``fan_out`` where it says "fan_in". Above,
+# 1. In ``minidl/initializers/__init__.py``, let ``_variance_scaling`` take ``fan_out`` where it says "fan_in". Above,
 #    "lecun_normal" gets the two numbers of "fan_out"; ``tests/properties/test_forward_backward.py::test_forward``
 #    fails.
 # 2. In ``_draw``, forget the :math:`\sqrt 3` of the uniform law. ``uniform(limit=0.1)`` above does not use it and stays

@@ -257,5 +257,6 @@ for row, what, number, ours in claims:
 # 3. Use ``dl.ClipNorm(300.0)`` in ``runs``: in the figure the loss doubles before it falls. With 1000 it never
 #    overflows, and ends at log 10, because one layer is dead altogether.
 #    ``tests/tutorials/test_05_gradients.py::test_clipping_prevents_the_overflow`` fails for both.
-# 4. In ``minidl/clipping.py``, give each parameter its own norm (call ``ClipNorm`` on ``[parameter]`` for each): the
-#    step changes its direction. ``tests/test_clipping.py::test_the_norm_is_that_of_all_parameters_together`` fails.
+# 4. In ``minidl/training/clipping.py``, give each parameter its own norm (call ``ClipNorm`` on ``[parameter]`` for
+#    each): the step changes its direction, and
+#    ``tests/training/test_clipping.py::test_the_norm_is_that_of_all_parameters_together`` fails.

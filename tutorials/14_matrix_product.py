@@ -233,8 +233,8 @@ claims += [
 # ----------
 #
 # The CPU has the same ladder with other names: the order of the loops is the coalescing, registers are registers, and
-# ``minidl/cpu/microkernel.py`` is the last rung. ``benchmarks/results/cpu_product.md`` has its times. On the machine
-# that it names, exchanging two of the three loops made the product some 40 times faster, and keeping a block of C in
+# ``minidl/cpu/engine/microkernel.py`` is the last rung. ``benchmarks/results/cpu_product.md`` has its times. On the
+# machine that it names, exchanging two of the three loops made the product some 40 times faster, and keeping a block of C in
 # registers some 150 times.
 
 # %%
@@ -252,12 +252,12 @@ for row, what, by_hand, ours in claims:
 # --------
 #
 # 1. In ``minidl/cuda/ladder/shared_tile.py``, replace the second ``cuda.syncthreads()`` by ``pass``. The results here
-#    stay right, by luck; ``tests/cuda/test_ladder.py::test_no_fault_in_the_rungs_as_they_are`` finds the race.
+#    stay right, by luck; ``tests/cuda/ladder/test_ladder.py::test_no_fault_in_the_rungs_as_they_are`` finds the race.
 # 2. In ``minidl/cuda/ladder/naive.py``, exchange ``cuda.threadIdx.x`` and ``cuda.threadIdx.y``, and the two numbers of
 #    ``BLOCK``. Its bar in the first picture shrinks, and
 #    ``tests/tutorials/test_14_matrix_product.py::test_traffic_is_what_it_is_by_hand`` fails.
 # 3. In ``minidl/cuda/ladder/wide_loads.py``, take the padding away: ``PITCH = EXTENT``. The table shows a conflict, and
-#    ``tests/cuda/test_ladder.py::test_coalescing_and_bank_conflicts`` fails.
+#    ``tests/cuda/ladder/test_ladder.py::test_coalescing_and_bank_conflicts`` fails.
 # 4. In ``multiply_add_thrice`` of ``minidl/cuda/ladder/tensor_cores.py``, leave out the product of ``a2`` and ``b1``.
 #    The errors of 3xTF32 in the last picture move to those of tf32, and
-#    ``tests/cuda/test_ladder.py::test_3xtf32_is_as_accurate_as_float32_and_tf32_is_not`` fails.
+#    ``tests/cuda/ladder/test_ladder.py::test_3xtf32_is_as_accurate_as_float32_and_tf32_is_not`` fails.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from minidl.cpu.calls import shared
-from minidl.cpu.jit import jit, scalar
-from minidl.cpu.threads import parts_of_loop, span
+from minidl.cpu.engine.jit import jit, scalar
+from minidl.cpu.engine.parallel import shared
+from minidl.cpu.engine.thread_pool import parts_of_loop, span
 from minidl.scalar.activations import ACTIVATIONS
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 
-from minidl.cpu.calls import shared
-from minidl.cpu.jit import jit
-from minidl.cpu.threads import parts_of_loop, span
+from minidl.cpu.engine.jit import jit
+from minidl.cpu.engine.parallel import shared
+from minidl.cpu.engine.thread_pool import parts_of_loop, span
 from minidl.scalar.constants import ONE, ZERO
 
 PASSES = 2  # elementwise loops over x that one call takes as long as, about

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from minidl.cpu.calls import alone
-from minidl.cpu.jit import jit, jit_in_any_order, scalar
+from minidl.cpu.engine.jit import jit, jit_in_any_order, scalar
+from minidl.cpu.engine.parallel import alone
 from minidl.scalar.clipping import clip
 from minidl.scalar.constants import ZERO
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from minidl.cpu.calls import shared
-from minidl.cpu.jit import jit
-from minidl.cpu.product import product, product_of_transposed, product_with_transposed
-from minidl.cpu.threads import parts_of_loop, span
+from minidl.cpu.engine.jit import jit
+from minidl.cpu.engine.parallel import shared
+from minidl.cpu.engine.product import product, product_of_transposed, product_with_transposed
+from minidl.cpu.engine.thread_pool import parts_of_loop, span
 
 
 def dense_forward(x, weight, bias, y):

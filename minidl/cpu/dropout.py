@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from numba import uint32, uint64
 
-from minidl.cpu.calls import shared
-from minidl.cpu.jit import jit, scalar
-from minidl.cpu.threads import parts_of_loop
-from minidl.cpu.vector_math import inlined
+from minidl.cpu.engine.jit import jit, scalar
+from minidl.cpu.engine.parallel import shared
+from minidl.cpu.engine.thread_pool import parts_of_loop
+from minidl.cpu.engine.vector_math import inlined
 from minidl.scalar.constants import ZERO
 from minidl.scalar.philox import philox, pick
 

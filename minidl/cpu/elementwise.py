@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from numba import uint32, uint64
 
-from minidl.cpu.calls import alone, shared
-from minidl.cpu.jit import jit
-from minidl.cpu.threads import parts_of_loop, span
+from minidl.cpu.engine.jit import jit
+from minidl.cpu.engine.parallel import alone, shared
+from minidl.cpu.engine.thread_pool import parts_of_loop, span
 
 
 @shared

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from minidl.cpu.calls import alone
-from minidl.cpu.jit import jit, jit_in_any_order, scalar
-from minidl.cpu.vector_math import exp, inlined, log, of_rank, rank
+from minidl.cpu.engine.jit import jit, jit_in_any_order, scalar
+from minidl.cpu.engine.parallel import alone
+from minidl.cpu.engine.vector_math import exp, inlined, log, of_rank, rank
 from minidl.scalar.constants import ONE, ZERO
 from minidl.scalar.losses import (
     binary_cross_entropy,

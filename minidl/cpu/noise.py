@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from numba import uint32, uint64
 
-from minidl.cpu.calls import alone
-from minidl.cpu.jit import jit, scalar
-from minidl.cpu.vector_math import inlined
+from minidl.cpu.engine.jit import jit, scalar
+from minidl.cpu.engine.parallel import alone
+from minidl.cpu.engine.vector_math import inlined
 from minidl.scalar.constants import ZERO
 from minidl.scalar.noise import box_muller
 from minidl.scalar.philox import philox, pick

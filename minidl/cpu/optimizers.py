@@ -7,9 +7,9 @@ are scalars of the parameter's dtype.
 
 from __future__ import annotations
 
-from minidl.cpu.calls import alone, shared
-from minidl.cpu.jit import jit, scalar
-from minidl.cpu.threads import parts_of_loop, span
+from minidl.cpu.engine.jit import jit, scalar
+from minidl.cpu.engine.parallel import alone, shared
+from minidl.cpu.engine.thread_pool import parts_of_loop, span
 from minidl.scalar import optimizers as rules
 from minidl.scalar.constants import ONE
 

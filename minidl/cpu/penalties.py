@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from minidl.cpu.calls import alone
-from minidl.cpu.jit import jit, jit_in_any_order, scalar
+from minidl.cpu.engine.jit import jit, jit_in_any_order, scalar
+from minidl.cpu.engine.parallel import alone
 from minidl.scalar.penalties import penalty, penalty_slope
 
 _penalty = scalar(penalty)

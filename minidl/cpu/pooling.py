@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from numba import uint32
 
-from minidl.cpu.calls import alone
-from minidl.cpu.jit import jit, scalar
+from minidl.cpu.engine.jit import jit, scalar
+from minidl.cpu.engine.parallel import alone
 from minidl.scalar.constants import ZERO
 from minidl.scalar.philox import philox
 from minidl.scalar.pooling import beats, cut

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from minidl.cpu.calls import alone
-from minidl.cpu.jit import jit, scalar
+from minidl.cpu.engine.jit import jit, scalar
+from minidl.cpu.engine.parallel import alone
 from minidl.scalar.activations import leaky_relu, leaky_relu_by_alpha, leaky_relu_slope
 from minidl.scalar.constants import ZERO
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from minidl.cpu.jit import jit
+from minidl.cpu.engine.jit import jit
 
 
 @jit

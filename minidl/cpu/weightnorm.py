@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from minidl.cpu.calls import alone
 from minidl.cpu.dense import column_sums
-from minidl.cpu.jit import jit
+from minidl.cpu.engine.jit import jit
+from minidl.cpu.engine.parallel import alone
 from minidl.scalar.constants import ONE, ZERO
 
 

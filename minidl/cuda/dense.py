@@ -26,12 +26,12 @@ from typing import NamedTuple
 
 from numba import cuda
 
-from minidl import checks
-from minidl.cuda.edges import get_four
+from minidl.cuda.engine.edges import get_four
+from minidl.cuda.engine.ptx import aligned, load_four, store_four
 from minidl.cuda.ladder import tensor_cores
-from minidl.cuda.ptx import aligned, load_four, store_four
 from minidl.cuda.reduce import BLOCK, COLUMNS, ROWS, block_column_total, one_block_for_32_columns
 from minidl.scalar.constants import ZERO
+from minidl.utils import checks
 
 TF32 = checks.one_of("MINIDL_TF32", os.environ.get("MINIDL_TF32", "off"), ["off", "tf32", "3xtf32"])
 LITTLE = 16384  # multiply-adds up to which a product is over before tiles would pay

@@ -21,8 +21,8 @@ from minidl.data.mnist import digits, fashion_mnist, mnist
 from minidl.data.preprocessing import PCA, Center, Chain, Preprocessing, Standardize, Whiten, load_preprocessing
 from minidl.data.semi_supervised import pseudo_label
 from minidl.data.splitting import concatenate, split
+from minidl.data.targets import one_hot
 from minidl.data.toy import circles, gaussians, spiral, xor
-from minidl.targets import one_hot
 
 __all__ = [
     "PCA",

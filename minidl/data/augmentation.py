@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from minidl import checks
 from minidl.cpu.warp import warp
-from minidl.described import Described
-from minidl.targets import map_targets
+from minidl.data.targets import map_targets
+from minidl.utils import checks
+from minidl.utils.reprs import Described
 
 Images = np.ndarray  # (rows, channels, height, width)
 

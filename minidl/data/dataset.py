@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minidl import checks
-from minidl.targets import map_targets
+from minidl.data.targets import map_targets
+from minidl.utils import checks
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)

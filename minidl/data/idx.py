@@ -14,7 +14,7 @@ import zlib
 
 import numpy as np
 
-from minidl import checks
+from minidl.utils import checks
 
 # The third byte of the magic number names the type of the entries.
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl import checks
 from minidl.data.dataset import Dataset
+from minidl.utils import checks
 
 MISSING = {"", "?", "na", "nan"}  # in lower case
 SHOWN = 5  # bad entries named in a message; the rest is counted

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from minidl import checks, files
 from minidl.data.dataset import Dataset
 from minidl.data.idx import read_idx
+from minidl.utils import checks, files
 
 TRAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 TEST = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

@@ -18,9 +18,9 @@ import numpy as np
 from scipy import linalg
 from threadpoolctl import threadpool_limits
 
-from minidl import checks, storage
 from minidl.data.dataset import Dataset
-from minidl.described import Described
+from minidl.utils import checks, storage
+from minidl.utils.reprs import Described
 
 Data = TypeVar("Data", Dataset, np.ndarray)
 Step = TypeVar("Step", bound="Preprocessing")

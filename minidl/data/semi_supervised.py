@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minidl import checks
+from minidl.cpu import softmax
 from minidl.data.dataset import Dataset
-from minidl.layers.sequential import Sequential
-from minidl.losses import softmax
+from minidl.utils import checks
 
 
-def pseudo_label(model: Sequential, x: ArrayLike, threshold: float = 0.95) -> Dataset:
+class Classifier(Protocol):
+    """A model as this module needs it."""
+
+    def predict(self, x: Any) -> np.ndarray: ...
+
+
+def pseudo_label(model: Classifier, x: ArrayLike, threshold: float = 0.95) -> Dataset:
     """The rows of `x` that a trained classifier is sure about, with its answers as labels (Lee 2013).
 
     model       a model whose outputs are logits, (rows, classes)
@@ -22,10 +29,13 @@ def pseudo_label(model: Sequential, x: ArrayLike, threshold: float = 0.95) -> Da
     threshold is a choice to be validated.
     Raises TypeError or ValueError for bad arguments, and ValueError if no row reaches the threshold.
     """
-    checks.instance("model", model, Sequential)
+    if isinstance(model, type) or not hasattr(model, "predict"):
+        raise TypeError(f"model got {checks.describe(model)}; expected a minidl.Sequential")
     threshold = checks.real("threshold", threshold, 0.0, 1.0)
     x = checks.matrix("x", x)
-    probabilities = softmax(model.predict(x))
+    logits = checks.finite("logits", checks.matrix("logits", model.predict(x)))
+    probabilities = np.empty_like(logits)
+    softmax(logits, probabilities)
     if probabilities.shape[1] < 2:
         raise ValueError(f"model got {probabilities.shape[1]} output; expected logits of at least two classes")
     confidence = probabilities.max(axis=1)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from minidl import checks
 from minidl.data.dataset import Dataset
-from minidl.targets import map_targets
+from minidl.data.targets import map_targets
+from minidl.utils import checks
 
 
 def split(data: Dataset, *parts: float, stratified: bool | None = None, seed: int = 0) -> tuple[Dataset, ...]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl import checks
 from minidl.data.dataset import Dataset
+from minidl.utils import checks
 
 LARGEST = 1e30  # float32 ends at 3.4e38
 

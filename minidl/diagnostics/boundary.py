@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from minidl import checks
 from minidl.data.dataset import Dataset
+from minidl.diagnostics.data_figures import draw_decision_boundary
 from minidl.layers.sequential import Sequential
+from minidl.utils import checks
 
 GRID = 300  # points along each side
 MARGIN = 0.1  # of the range of the data, on each side
@@ -33,7 +34,6 @@ def decision_boundary(model: Sequential, data: Dataset, path: str | os.PathLike[
     if model.n_in not in (None, 2):
         raise ValueError(f"model got {model.n_in} features in; expected 2")
     checks.path("path", path)
-    from minidl.diagnostics.data_figures import draw_decision_boundary  # matplotlib takes long to import
 
     low, high = data.x.min(axis=0), data.x.max(axis=0)
     margin = MARGIN * (high - low) + np.where(high > low, 0, 1)  # a feature that does not vary needs room, too

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from minidl import checks
 from minidl.diagnostics.gradients import check_gradients
 from minidl.layers import load
 from minidl.layers.base import Layer
 from minidl.layers.sequential import Sequential, build_layer, layer_classes
+from minidl.utils import checks
 
 ROWS = 6
 FEATURES = 7  # for layers that take any number

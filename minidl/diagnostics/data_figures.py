@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from minidl.data.dataset import Dataset
-from minidl.diagnostics.figures import COLOUR_MAP, COLOURS, HATCHES, MARKERS, save_figure
-
-if TYPE_CHECKING:
-    from minidl.diagnostics.preflight import Preflight
+from minidl.utils.figures import COLOUR_MAP, COLOURS, HATCHES, MARKERS, save_figure
 
 ROWS, COLUMNS = 4, 6
 SMALLEST_IMAGE = 5  # pixels along a side: a row of 16 numbers or less is no picture
@@ -22,9 +17,13 @@ MOST_POINTS = 2000
 MOST_NAMES = 12  # of classes below an axis
 
 
-def draw_preflight(preflight: Preflight, path: str | os.PathLike[str]) -> None:
-    """Draw the first samples with their labels, the sizes of classes and a histogram of the inputs into `path`."""
-    data = preflight.train
+def draw_preflight(data: Dataset, scale: str, path: str | os.PathLike[str]) -> None:
+    """Draw the first samples with their labels, the sizes of classes and a histogram of the inputs into `path`.
+
+    scale   what was found about the scale of the inputs
+    """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(11, 5), layout="constrained")
     halves: Any = figure.subfigures(1, 2, width_ratios=[6, 4])
     left, right = halves
@@ -42,7 +41,7 @@ def draw_preflight(preflight: Preflight, path: str | os.PathLike[str]) -> None:
     panels = right.subplots(2 if data.has_labels else 1, 1, squeeze=False)[:, 0]
     if data.has_labels:
         _draw_classes(panels[0], data)
-    _draw_inputs(panels[-1], data.x, preflight["scale of inputs"].found)
+    _draw_inputs(panels[-1], data.x, scale)
     save_figure(figure, path)
 
 
@@ -50,6 +49,8 @@ def draw_decision_boundary(
     grid: Any, regions: np.ndarray, data: Dataset, said: np.ndarray, path: str | os.PathLike[str]
 ) -> None:
     """Draw the regions of the classes on a grid, and the points of `data` over them, into `path`."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6, 5.4), layout="constrained")
     axes = figure.subplots()
     for number in range(int(max(regions.max(), data.y.max())) + 1):
@@ -124,6 +125,8 @@ def _draw_points(axes: Any, data: Dataset) -> None:
 
 
 def _draw_classes(axes: Any, data: Dataset) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     labels, counts = np.unique(data.y, return_counts=True)
     axes.bar(labels, counts, color=COLOURS[0])
     if len(labels) <= MOST_NAMES:

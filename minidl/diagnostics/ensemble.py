@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl import checks
 from minidl.layers.dropout import Dropout
 from minidl.layers.sequential import Sequential
+from minidl.utils import checks
 
 MOST_UNITS = 16
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from minidl import checks
-from minidl.diagnostics.passes import state_of
-from minidl.kept import Kept
+from minidl.backend.snapshot import Kept
+from minidl.diagnostics.hooks import state_of
 from minidl.layers.base import Layer
 from minidl.losses import Loss
-from minidl.text import aligned
+from minidl.utils import checks
+from minidl.utils.tables import aligned
 
 STEP = 1e-5  # of the central difference, relative to entries larger than 1: truncation and rounding are both near 1e-10
 SHRINK = 8.0  # how much smaller a step becomes when it crosses a kink

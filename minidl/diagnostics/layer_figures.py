@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from minidl.diagnostics.figures import COLOUR_MAP, COLOURS, line_style, save_figure
-from minidl.diagnostics.inspection import BINS, Histogram, Inspection, LayerStatistics
-
-if TYPE_CHECKING:
-    from minidl.diagnostics.recorder import Recorder
+from minidl.diagnostics.layer_statistics import BINS, Histogram, LayerStatistics
+from minidl.utils.figures import COLOUR_MAP, COLOURS, line_style, save_figure
 
 MOST_LAYERS = 12  # with histograms of their own
 MOST_MAPS = 9
@@ -30,55 +24,76 @@ NAMES = {
 }
 
 
-def draw_inspection(inspection: Inspection, path: str | os.PathLike[str]) -> None:
-    """Draw the scale of outputs and gradients by layer, and under it their histograms, into the file `path`."""
-    backward = inspection.loss is not None
+def draw_inspection(every: list[LayerStatistics], backward: bool, path: str | os.PathLike[str]) -> None:
+    """Draw the scale of outputs and gradients by layer, and under it their histograms, into the file `path`.
+
+    every      the statistics of all layers
+    backward   whether there was a backward pass
+    """
+    from matplotlib.figure import Figure
+
     columns = 2 if backward else 1
-    rows = inspection.rows
+    rows = every
     if len(rows) > MOST_LAYERS:
-        shown = _telling(inspection)
+        shown = _telling(every)
         rows = _spread([row for row in rows if row.layer in shown], MOST_LAYERS)
     heights = [3.4, 1.25 * len(rows) + 0.4]  # inches
     figure = Figure(figsize=(5.4 * columns, sum(heights)), layout="constrained")
     halves: Any = figure.subfigures(2, 1, height_ratios=heights)
     above, below = halves
     scales = above.subplots(1, columns, squeeze=False)[0]
-    _draw_scale(scales[0], inspection.rows, "std", "sample_variance")
+    _draw_scale(scales[0], every, "std", "sample_variance")
     if backward:
-        _draw_scale(scales[1], inspection.rows, "gradient_norm", "delta")
+        _draw_scale(scales[1], every, "gradient_norm", "delta")
     for axes, row in zip(below.subplots(len(rows), columns, squeeze=False), rows, strict=True):
         shares = {"saturated": row.saturated, "dead": row.dead, "not finite": row.not_finite}
         notes = "".join(f", {share:.0%} {name}" for name, share in shares.items() if share)
         _draw_histogram(axes[0], row.outputs, COLOURS[0], f"{row.layer}: std {row.std:.3g}{notes}")
         if backward and row.gradients is not None:
             _draw_histogram(axes[1], row.gradients, COLOURS[1], f"{row.layer}: ‖dL/dy‖ {row.gradient_norm:.3g}")
-    which = "" if len(rows) == len(inspection.rows) else f" in {len(rows)} of the {len(inspection.rows)} layers"
+    which = "" if len(rows) == len(every) else f" in {len(rows)} of the {len(every)} layers"
     below.suptitle(f"outputs{' (left) and gradients (right)' if backward else ''}{which}", fontsize="medium")
     save_figure(figure, path)
 
 
-def draw_recording(recorder: Recorder, path: str | os.PathLike[str]) -> None:
-    """Draw histograms of outputs over time, dead units, ‖δ‖ and the size of the steps into the file `path`."""
-    mapped = _spread(_telling(recorder.records[0].inspection), MOST_MAPS)
+def draw_recording(
+    first: list[LayerStatistics],
+    columns: Mapping[str, dict[str, list]],
+    updates: dict[str, list[float]],
+    steps: list[int],
+    every: int,
+    path: str | os.PathLike[str],
+) -> None:
+    """Draw histograms of outputs over time, dead units, ‖δ‖ and the size of the steps into the file `path`.
+
+    first     the statistics of all layers at the first record
+    columns   their columns over the records, by the name of the layer
+    updates   ‖ΔW‖ / ‖W‖ over the records, by the name of the weights
+    steps     the step of each record, with `every` steps from one to the next
+    """
+    from matplotlib.figure import Figure
+
+    mapped = _spread(_telling(first), MOST_MAPS)
+    times = [*steps, steps[-1] + every]
     rows = -(-len(mapped) // 3)
     figure = Figure(figsize=(13, 2.9 * rows + 3.6), layout="constrained")
     halves: Any = figure.subfigures(2, 1, height_ratios=[2.9 * rows, 3.6])
     above, below = halves
     panels = above.subplots(rows, 3, squeeze=False).ravel()
     for axes, layer in zip(panels, mapped, strict=False):
-        _draw_map(axes, recorder, layer)
+        _draw_map(axes, times, columns["outputs"][layer], columns["std"][layer], layer)
     for axes in panels[len(mapped) :]:
         axes.set_axis_off()
     dead, delta, step = below.subplots(1, 3)
-    _draw_dead(dead, recorder)
-    _draw_delta(delta, recorder)
-    _draw_updates(step, recorder)
+    _draw_dead(dead, steps, columns["dead"])
+    _draw_delta(delta, steps, columns["delta"])
+    _draw_updates(step, steps, updates)
     save_figure(figure, path)
 
 
-def _telling(inspection: Inspection) -> list[str]:
+def _telling(every: list[LayerStatistics]) -> list[str]:
     """The layers to look at where there is no room for all: the activations and the last one."""
-    *others, last = inspection.rows
+    *others, last = every
     return [*(row.layer for row in others if row.dead is not None), last.layer]
 
 
@@ -124,15 +139,15 @@ def _draw_histogram(axes: Any, histogram: Histogram, colour: str, title: str) ->
 # A recording ---------------------------------------------------------------------------------------------------------
 
 
-def _draw_map(axes: Any, recorder: Recorder, layer: str) -> None:
+def _draw_map(axes: Any, times: list[int], histograms: list[Histogram], deviations: list[float], layer: str) -> None:
     """How the histogram of a layer's outputs moves: a column for each record, counts as colours."""
-    histograms, deviations = recorder["outputs"][layer], recorder["std"][layer]
+    from matplotlib.colors import LogNorm
+
     # One explosion among many records would leave nothing to see of the others.
     low = np.quantile([histogram.edges[0] for histogram in histograms], EXTREME)
     high = np.quantile([histogram.edges[-1] for histogram in histograms], 1 - EXTREME)
     edges = np.linspace(low, high, BINS + 1)
     counts = np.stack([_in_bins(histogram, edges) for histogram in histograms], axis=1)
-    times = [*recorder.steps, recorder.steps[-1] + recorder.every]
     axes.set_facecolor("black")  # where there is nothing
     colours = LogNorm(1, max(counts.max(), 2), clip=True)
     mesh = axes.pcolormesh(times, edges, np.where(counts > 0, counts, np.nan), norm=colours, cmap=COLOUR_MAP)
@@ -148,9 +163,10 @@ def _in_bins(histogram: Histogram, edges: np.ndarray) -> np.ndarray:
     return np.diff(np.interp(edges, histogram.edges, so_far))
 
 
-def _draw_dead(axes: Any, recorder: Recorder) -> None:
-    shares = recorder["dead"]
-    _draw_lines(axes, recorder.steps, shares)
+def _draw_dead(axes: Any, steps: list[int], shares: dict[str, list[float]]) -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    _draw_lines(axes, steps, shares)
     axes.set_ylabel("share of the units")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_ylim(-0.03, max([0.1, *(1.1 * max(share) for share in shares.values())]))
@@ -159,9 +175,8 @@ def _draw_dead(axes: Any, recorder: Recorder) -> None:
     axes.set_title(f"dead units: {claim}", fontsize="medium")
 
 
-def _draw_delta(axes: Any, recorder: Recorder) -> None:
-    norms = recorder["delta"]
-    _draw_lines(axes, recorder.steps, {layer: _positive(values) for layer, values in norms.items()})
+def _draw_delta(axes: Any, steps: list[int], norms: dict[str, list[float]]) -> None:
+    _draw_lines(axes, steps, {layer: _positive(values) for layer, values in norms.items()})
     axes.set_yscale("log")
     axes.set_ylabel("‖δ‖, the gradient of the bias")
     names = list(norms)
@@ -169,9 +184,9 @@ def _draw_delta(axes: Any, recorder: Recorder) -> None:
     axes.set_title(f"‖δ‖ at the end: {claim}", fontsize="medium")
 
 
-def _draw_updates(axes: Any, recorder: Recorder) -> None:
-    sizes = {name: np.log10(_positive(values)) for name, values in recorder.updates.items()}
-    _draw_lines(axes, recorder.steps, sizes)
+def _draw_updates(axes: Any, steps: list[int], updates: dict[str, list[float]]) -> None:
+    sizes = {name: np.log10(_positive(values)) for name, values in updates.items()}
+    _draw_lines(axes, steps, sizes)
     axes.axhline(GOOD_STEP, color="black", linewidth=1)
     axes.annotate(
         "−3: a good size", (1, GOOD_STEP), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8
@@ -192,5 +207,7 @@ def _draw_lines(axes: Any, steps: list[int], lines: dict[str, Any]) -> None:
 
 
 def _over_steps(axes: Any) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

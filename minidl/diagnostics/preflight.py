@@ -15,14 +15,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minidl import checks
 from minidl.data.dataset import Dataset
+from minidl.diagnostics.data_figures import draw_preflight
 from minidl.layers.base import Place
 from minidl.layers.sequential import Sequential, build_layer, layer_classes
 from minidl.losses import Loss, SoftmaxCrossEntropy
 from minidl.optimizers import Adam
 from minidl.penalties import L2, Penalty
-from minidl.training import evaluate
+from minidl.training.run import evaluate
+from minidl.utils import checks
 
 FEW = 20  # samples that any network can learn by heart
 STEPS, RATES = 400, (0.01, 0.001)  # of the try to do so; the second rate if the first fails
@@ -78,9 +79,7 @@ class Preflight:
 
         Rows whose length is a square are drawn as images, two features as points, others as a map of numbers.
         """
-        from minidl.diagnostics.data_figures import draw_preflight  # matplotlib takes long to import
-
-        draw_preflight(self, path)
+        draw_preflight(self.train, self["scale of inputs"].found, path)
 
 
 def preflight(

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl import checks
-from minidl.callbacks import Callback
 from minidl.diagnostics.inspection import Inspection, Probe
+from minidl.diagnostics.layer_figures import draw_recording
 from minidl.layers.base import Parameter
-from minidl.training import Run
+from minidl.training.run import Callback, Run
+from minidl.utils import checks
 
 
 class Record(NamedTuple):
@@ -90,11 +90,10 @@ class Recorder(Callback):
 
         Raises ValueError if nothing was recorded.
         """
-        from minidl.diagnostics.layer_figures import draw_recording  # matplotlib takes long to import
-
         if not self.records:
             raise ValueError("nothing was recorded: give the recorder to fit, in its callbacks")
-        draw_recording(self, path)
+        columns = {name: self[name] for name in ("outputs", "std", "dead", "delta")}
+        draw_recording(self.records[0].inspection.rows, columns, self.updates, self.steps, self.every, path)
 
 
 def _float64(weights: Parameter) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the instructions of `minidl/cuda/ptx.py` mean: the emulated device has a method for each, of the same name.
+"""What the instructions of `minidl/cuda/engine/ptx.py` mean: the emulated device has a method of the same name for each.
 
 A copy from global to shared memory that nobody has waited for has no defined result on a GPU, and often the right one.
 Here it arrives at the wait and not before, so that a wait that is missing shows.
@@ -102,7 +102,7 @@ class Instructions:
 
 
 def _tensor_core(a: Any, b: Any, c: Any) -> np.ndarray:
-    """The fragments of all lanes to those of A B + C; which lane has what stands in `minidl.cuda.ptx`.
+    """The fragments of all lanes to those of A B + C; which lane has what stands in `minidl.cuda.engine.ptx`.
 
     The products are exact, and the sum is rounded once, towards zero: tensor cores cut off what does not fit (Fasi,
     Higham, Mikaitis & Pranesh 2021, Numerical behavior of NVIDIA tensor cores, section 4).

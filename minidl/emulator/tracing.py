@@ -23,41 +23,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl import checks
+from minidl.emulator.access import Access, Position, WarpAccess
+from minidl.emulator.access_figure import draw_accesses
 from minidl.emulator.errors import assigned_variable, kernel_frame
 from minidl.emulator.launch import WARP, launch
 from minidl.emulator.observer import KINDS, Observer, watching
 from minidl.emulator.operations import counting
-from minidl.text import aligned
+from minidl.utils import checks
+from minidl.utils.tables import aligned
 
 SECTOR, BANKS, WORD = 32, 32, 4  # bytes, banks, bytes
 KIND_NAMES = dict(zip(KINDS, ("read", "write", "atomic"), strict=True))
 SPACES = ("global", "shared")
-
-Position = tuple[int, int, int]
-
-
-class Access(NamedTuple):
-    """One thread reads or writes one element."""
-
-    block: Position
-    thread: Position
-    line: str  # "file.py:12"
-    space: str  # "global" or "shared"
-    array: str
-    element: tuple[int, ...]
-    kind: str  # "read", "write" or "atomic"
-    step: int  # how many barriers (syncthreads) the block had passed
-
-
-class WarpAccess(NamedTuple):
-    """What the lanes of a warp read or write together."""
-
-    accesses: tuple[Access, ...]
-    sectors: int  # touched in global memory
-    ideal_sectors: int  # how many would hold the same bytes side by side
-    conflict: int  # rounds in shared memory: 1 is free of conflicts; 0 for global memory
-    colliding: tuple[Access, ...]  # those that want a bank from which others want another word
 
 
 class Line(NamedTuple):
@@ -164,9 +141,7 @@ class Trace:
 
         Raises ValueError for a block that accesses nothing.
         """
-        from minidl.diagnostics.accesses import draw_accesses
-
-        draw_accesses(self, path, block)
+        draw_accesses(self.kernel, self.block_shape, self.accesses, self.warp_accesses, path, block)
 
 
 class _Recorder(Observer):

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-import minidl as dl
-from minidl import cpu
+from minidl import cpu, layers, losses
 from minidl.diagnostics.contract import check_layer
 from minidl.diagnostics.gradients import check_gradients
 from minidl.exercises.student import Student, in_place_of
@@ -63,9 +62,9 @@ def dense_backward(student: Student) -> Iterator[str]:
     functions = {
         name: getattr(student, name) for name in ("dense_backward_input", "dense_backward_weight", "column_sums")
     }
-    student.calls("minidl.Dense with your functions")
+    student.calls("minilayers.Dense with your functions")
     with in_place_of(cpu, **functions):
-        check_layer(dl.Dense(4, 6), raises=True)
+        check_layer(layers.Dense(4, 6), raises=True)
 
 
 def batchnorm_backward(student: Student) -> Iterator[str]:
@@ -106,9 +105,9 @@ def batchnorm_backward(student: Student) -> Iterator[str]:
             student.expect(name, got[name], expected[name], mistakes[name])
 
     yield "a BatchNorm layer with your function, against differences"
-    student.calls("minidl.BatchNorm with your function")
+    student.calls("minilayers.BatchNorm with your function")
     with in_place_of(cpu, batchnorm_backward=student.batchnorm_backward):
-        check_layer(dl.BatchNorm(4), raises=True)
+        check_layer(layers.BatchNorm(4), raises=True)
 
 
 def softmax_cross_entropy(student: Student) -> Iterator[str]:
@@ -186,10 +185,10 @@ def softmax_cross_entropy(student: Student) -> Iterator[str]:
 
     yield "a model with your loss, against differences"
     names = ("softmax_cross_entropy_forward", "softmax_cross_entropy_backward")
-    student.calls("minidl.SoftmaxCrossEntropy with your functions")
+    student.calls("minilosses.SoftmaxCrossEntropy with your functions")
     with in_place_of(cpu, **{name: getattr(student, name) for name in names}):
         x, labels = batch(7, 4)
-        check_gradients(dl.Dense(4, 3), x, dl.SoftmaxCrossEntropy(), labels % 3, raises=True)
+        check_gradients(layers.Dense(4, 3), x, losses.SoftmaxCrossEntropy(), labels % 3, raises=True)
 
 
 def relu_backward(student: Student) -> Iterator[str]:

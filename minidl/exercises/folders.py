@@ -11,9 +11,9 @@ import tempfile
 import textwrap
 from pathlib import Path
 
-from minidl import checks
 from minidl.exercises.catalogue import EXERCISES, Exercise
 from minidl.exercises.cutting import student_file
+from minidl.utils import checks
 
 TIMEOUT, LONGEST = 60.0, 86_400.0  # seconds
 SOLVED, UNSOLVED = 70, 71  # exit codes of the check; a student's code that ends the process would hit neither

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+from minidl.backend.parameters import Parameter
 from minidl.layers.activations import ACTIVATION_LAYERS, ELU, GELU, SELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from minidl.layers.activity_penalty import ActivityPenalty
 from minidl.layers.base import Layer
@@ -15,7 +16,6 @@ from minidl.layers.dropout import Dropout, StochasticDepth
 from minidl.layers.heads import Heads
 from minidl.layers.noise import GaussianNoise
 from minidl.layers.noisy_dense import DropConnect, NoisyDense
-from minidl.layers.parameters import Parameter
 from minidl.layers.pooling import FractionalMaxPool, MaxPool
 from minidl.layers.prelu import PReLU
 from minidl.layers.residual import Residual

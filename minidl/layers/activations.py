@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minidl import checks
 from minidl.layers.base import Layer
 from minidl.scalar.activations import ACTIVATIONS, Activation
+from minidl.utils import checks
 
 
 class ActivationLayer(Layer):

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from minidl import backend as backends
-from minidl import checks
 from minidl.backend import Backend
-from minidl.buffers import Buffers
-from minidl.described import Described
-from minidl.layers.parameters import Parameter, make_room
+from minidl.backend.buffers import Buffers
+from minidl.backend.parameters import Parameter, make_room
 from minidl.penalties import Penalty
-from minidl.streams import Streams
+from minidl.utils import checks
+from minidl.utils.random_streams import Streams
+from minidl.utils.reprs import Described
 
 DTYPES = ("float32", "float64")
 

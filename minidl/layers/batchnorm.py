@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl import checks
 from minidl.layers.base import Layer
+from minidl.utils import checks
 
 
 class BatchNorm(Layer):

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from minidl import checks
 from minidl.initializers import Initializer
 from minidl.layers.dense import Dense
 from minidl.penalties import Penalty
+from minidl.utils import checks
 
 
 class CenteredDense(Dense):

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from minidl import checks, initializers, penalties
+from minidl import initializers, penalties
+from minidl.backend.parameters import Parameter
 from minidl.initializers import Initializer
-from minidl.layers.parameters import Parameter
 from minidl.layers.penalized import Penalized
 from minidl.penalties import Penalty
+from minidl.utils import checks
 
 
 class Dense(Penalized):

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl import checks
 from minidl.layers.stochastic import Dropping
+from minidl.utils import checks
 
 KEEP_ALL = np.uint64(0)  # the threshold that no random word is below
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl import checks
 from minidl.layers.base import Layer, Place
+from minidl.utils import checks
 
 TAKEN = ("layer", "layers", "heads", "weights")  # by model files, and by the arguments of `minidl.MultiTask`
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from minidl import checks
 from minidl.layers.stochastic import Stochastic
+from minidl.utils import checks
 
 
 class GaussianNoise(Stochastic):

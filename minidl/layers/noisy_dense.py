@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from minidl import checks
 from minidl.initializers import Initializer
 from minidl.layers.dense import Dense
 from minidl.layers.stochastic import Dropping, Stochastic
 from minidl.penalties import Penalty
+from minidl.utils import checks
 
 
 class DropConnect(Dropping, Dense):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from minidl import penalties
-from minidl.cuda.reduce import PARTIALS
 from minidl.layers.base import Layer
 from minidl.penalties import Penalty
 
@@ -21,7 +20,7 @@ class Penalized(Layer):
         self.applied = penalties.get(own) if own else of_the_model
         if self.applied is not None:
             self.cost = self.backend.zeros((2,), self.dtype)
-            self._partials = self.buffer("partials", PARTIALS)
+            self._partials = self.buffer("partials", self.backend.partial_sums)
 
     def penalize(self, value: Any, share: float = 1.0) -> None:
         """Add the penalty on `value` to the cost: for the forward pass of a training step."""

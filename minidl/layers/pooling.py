@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from minidl import checks
 from minidl.layers.base import Layer
 from minidl.layers.stochastic import Stochastic
+from minidl.utils import checks
 
 Bounds = list[Any]  # int32 arrays: where the rows and the columns of each region start and stop
 

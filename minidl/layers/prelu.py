@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from minidl import checks
+from minidl.backend.parameters import Parameter
 from minidl.layers.base import Layer
-from minidl.layers.parameters import Parameter
+from minidl.utils import checks
 
 
 class PReLU(Layer):

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from minidl import checks, initializers
+from minidl import initializers
 from minidl.layers.activations import ActivationLayer
 from minidl.layers.base import Layer, Place
 from minidl.layers.batchnorm import BatchNorm
 from minidl.layers.centered_dense import CenteredDense
 from minidl.layers.dense import Dense
 from minidl.layers.sequential import Sequential
+from minidl.utils import checks
 
 
 class Residual(Sequential):

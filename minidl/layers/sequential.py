@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from minidl import backend as backends
-from minidl import checks, penalties, storage
+from minidl import penalties
 from minidl.layers.base import Layer, Place, links
 from minidl.penalties import Penalty
-from minidl.text import aligned
+from minidl.utils import checks, storage
+from minidl.utils.tables import aligned
 
 PREDICT_BATCH = 1024
 A_MILLION = 1_000_000

@@ -15,7 +15,6 @@ from minidl.cuda import (
     batchnorm,
     clipping,
     dense,
-    edges,
     elementwise,
     losses,
     noise,
@@ -24,6 +23,7 @@ from minidl.cuda import (
     pooling,
     reduce,
 )
+from minidl.cuda.engine import edges
 from minidl.emulator import BarrierError, OutOfBoundsError, UninitializedReadError, launch
 from scripts.kernel_examples import examples
 

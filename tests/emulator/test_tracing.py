@@ -12,9 +12,9 @@ from numba import cuda, float32, float64
 from numba.extending import intrinsic
 
 from minidl.cuda import ladder
+from minidl.cuda.engine.ptx import load_four, store_four
 from minidl.cuda.ladder.coalesced import product as naive
 from minidl.cuda.ladder.shared_tile import product
-from minidl.cuda.ptx import load_four, store_four
 from minidl.emulator import EmulatorError, launch, trace
 
 

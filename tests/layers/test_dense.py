@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
-from minidl.streams import Streams
+from minidl.utils.random_streams import Streams
 
 
 def test_forward_and_backward_are_the_three_products_and_a_sum(any_backend, rng):

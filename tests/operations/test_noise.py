@@ -11,7 +11,7 @@ from numba import cuda
 from scipy import stats
 
 import minidl.emulator
-from minidl.cuda import device
+from minidl.cuda.engine import device
 from minidl.scalar.noise import box_muller
 from tests.operations import reference
 from tests.operations.calls import assert_close, assert_same_bits, drawn, eps, out, run, seeds

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl as dl
-from minidl import gains
+from minidl.initializers import gains
 from minidl.scalar.activations import ACTIVATIONS
 from minidl.statistics import bounds
 from tests.properties import laws

@@ -41,80 +41,81 @@ WEIGHTS = "properties/test_weights.py"
 CATALOGUE = [
     # Initializers ----------------------------------------------------------------------------------------------------
     Sabotage(
-        "he-factor-1", "initializers.py", "2.0 / (1.0 + slope**2)", "1.0 / (1.0 + slope**2)",
+        "he-factor-1", "initializers/__init__.py", "2.0 / (1.0 + slope**2)", "1.0 / (1.0 + slope**2)",
         "A ReLU drops half of the second moment; without the 2 the signal halves in every layer.",
         (WEIGHTS,),
     ),
     Sabotage(
-        "he-factor-4", "initializers.py", "2.0 / (1.0 + slope**2)", "4.0 / (1.0 + slope**2)",
+        "he-factor-4", "initializers/__init__.py", "2.0 / (1.0 + slope**2)", "4.0 / (1.0 + slope**2)",
         "Twice too much variance doubles the signal in every layer: 2⁵⁰ after fifty.",
         (WEIGHTS,),
     ),
     Sabotage(
-        "he-slope-ignored", "initializers.py", "2.0 / (1.0 + slope**2)", "2.0",
+        "he-slope-ignored", "initializers/__init__.py", "2.0 / (1.0 + slope**2)", "2.0",
         "A leaky ReLU lets some of the negative side through, so it needs less than the 2.",
         (WEIGHTS,),
     ),
     Sabotage(
-        "fans-swapped", "initializers.py", '{"fan_in": fan_in, "fan_out": fan_out,',
+        "fans-swapped", "initializers/__init__.py", '{"fan_in": fan_in, "fan_out": fan_out,',
         '{"fan_in": fan_out, "fan_out": fan_in,',
         "Each output is a sum over the inputs; for a square matrix nobody would notice.",
         (WEIGHTS,),
     ),
     Sabotage(
-        "glorot-fan-in-only", "initializers.py", 'gain**2, "fan_avg"', 'gain**2, "fan_in"',
+        "glorot-fan-in-only", "initializers/__init__.py", 'gain**2, "fan_avg"', 'gain**2, "fan_in"',
         "Glorot's variance is the compromise of both directions, not the forward one.",
         (WEIGHTS,),
     ),
     Sabotage(
-        "uniform-without-sqrt-3", "initializers.py", "limit = math.sqrt(3.0) * std", "limit = std",
+        "uniform-without-sqrt-3", "initializers/__init__.py", "limit = math.sqrt(3.0) * std", "limit = std",
         "U(-r, r) has variance r²/3: with r = σ it has a third of what was asked.",
         (WEIGHTS,),
     ),
     Sabotage(
-        "truncation-not-corrected", "initializers.py", "z * (std / truncated_normal_std(cut))", "z * std",
+        "truncation-not-corrected", "initializers/__init__.py", "z * (std / truncated_normal_std(cut))", "z * std",
         "Cutting the tails takes 23 % of the variance away; somebody has to give it back.",
         (WEIGHTS,),
     ),
     Sabotage(
-        "variance-for-std", "initializers.py", "std, shape = math.sqrt(variance),", "std, shape = variance,",
+        "variance-for-std", "initializers/__init__.py", "std, shape = math.sqrt(variance),", "std, shape = variance,",
         "A generator wants the standard deviation; the variance is its square.",
         (WEIGHTS,),
     ),
     Sabotage(
-        "gain-not-squared", "initializers.py", 'gain**2, "fan_in", distribution', 'gain, "fan_in", distribution',
+        "gain-not-squared", "initializers/__init__.py",
+        'gain**2, "fan_in", distribution', 'gain, "fan_in", distribution',
         "A gain multiplies weights, so it enters the variance squared.",
         (WEIGHTS,),
     ),
     Sabotage(
-        "all-weights-zero", "initializers.py", "return rng.normal(0.0, std, shape)", "return np.zeros(shape)",
+        "all-weights-zero", "initializers/__init__.py", "return rng.normal(0.0, std, shape)", "return np.zeros(shape)",
         "With equal weights all units stay equal: the layer has one unit, many times.",
         (WEIGHTS,),
     ),
     Sabotage(
-        "orthogonal-without-signs", "initializers.py", "    q *= np.where(np.diag(r) < 0.0, -1.0, 1.0)\n", "",
+        "orthogonal-without-signs", "initializers/__init__.py", "    q *= np.where(np.diag(r) < 0.0, -1.0, 1.0)\n", "",
         "QR fixes the signs of R, so Q alone is not drawn evenly from all orthogonal matrices.",
         (WEIGHTS,),
     ),
     Sabotage(
-        "sparse-too-strong", "initializers.py", "gain / math.sqrt(connections)", "gain",
+        "sparse-too-strong", "initializers/__init__.py", "gain / math.sqrt(connections)", "gain",
         "Fifteen unit weights add up to a standard deviation of √15.",
         (WEIGHTS,),
     ),
     Sabotage(
-        "dropout-adjusted-inverse", "initializers.py", "gains.second_moment(activation) / keep",
+        "dropout-adjusted-inverse", "initializers/__init__.py", "gains.second_moment(activation) / keep",
         "gains.second_moment(activation) * keep",
         "Inverted dropout raises the second moment by 1/p; dividing the wrong way doubles the damage.",
         (WEIGHTS, "properties/test_depth.py"),
     ),
     Sabotage(
-        "auto-glorot-for-relu", "initializers.py", '    if name == "relu":\n        return he_normal\n',
+        "auto-glorot-for-relu", "initializers/__init__.py", '    if name == "relu":\n        return he_normal\n',
         '    if name == "relu":\n        return glorot_normal\n',
         "Glorot assumes an activation that is linear around 0; a ReLU is not.",
         ("properties/test_depth.py",),
     ),
     Sabotage(
-        "gain-from-mean", "gains.py", "math.fsum(weights * y**2)", "math.fsum(weights * y) ** 2",
+        "gain-from-mean", "initializers/gains.py", "math.fsum(weights * y**2)", "math.fsum(weights * y) ** 2",
         "It is the mean of the square that a layer passes on, not the square of the mean.",
         ("properties/test_activations.py",),
     ),
@@ -229,26 +230,26 @@ CATALOGUE = [
     ),
     # exp, log and tanh of the CPU ------------------------------------------------------------------------------------
     Sabotage(
-        "ln-2-in-one-part", "cpu/vector_math.py", "r = (x - n * high) - n * low", "r = x - n * (high + low)",
+        "ln-2-in-one-part", "cpu/engine/vector_math.py", "r = (x - n * high) - n * low", "r = x - n * (high + low)",
         "ln 2 is rounded, and n times its error is an error of eˣ.",
-        ("operations/test_vector_math.py",),
+        ("cpu/engine/test_vector_math.py",),
     ),
     Sabotage(
-        "exp-ends-too-early", "cpu/vector_math.py", "(one + from_one) * _scale(one, n_1) * _scale(one, n_2)",
+        "exp-ends-too-early", "cpu/engine/vector_math.py", "(one + from_one) * _scale(one, n_1) * _scale(one, n_2)",
         "(one + from_one) * _scale(one, n_1 + n_2)",
         "2ⁿ leaves the normal numbers before 2ⁿ eʳ has become 0 or infinite.",
-        ("operations/test_vector_math.py",),
+        ("cpu/engine/test_vector_math.py",),
     ),
     Sabotage(
-        "log1p-of-a-rounded-sum", "cpu/vector_math.py", "f = x if k == zero else (_scale(u, -k) - one) + ",
+        "log1p-of-a-rounded-sum", "cpu/engine/vector_math.py", "f = x if k == zero else (_scale(u, -k) - one) + ",
         "f = (_scale(u, -k) - one) + zero * ",
         "1 + x has lost most digits of a small x: log(1 + x) is 0 where x is 1e-8.",
-        ("operations/test_vector_math.py",),
+        ("cpu/engine/test_vector_math.py",),
     ),
     Sabotage(
-        "vector-exp-loses-nan", "cpu/vector_math.py", "least if x < least else", "least if not x >= least else",
+        "vector-exp-loses-nan", "cpu/engine/vector_math.py", "least if x < least else", "least if not x >= least else",
         "A NaN that is pushed into the range of exp comes out as 0.",
-        ("operations/test_vector_math.py",),
+        ("cpu/engine/test_vector_math.py",),
     ),
     # Dense -----------------------------------------------------------------------------------------------------------
     Sabotage(
@@ -272,9 +273,9 @@ CATALOGUE = [
         ("layers/test_base.py",),
     ),
     Sabotage(
-        "product-rows-left-over-forgotten", "cpu/product.py", "if i + 2 <= last:", "if i + 3 <= last:",
+        "product-rows-left-over-forgotten", "cpu/engine/product.py", "if i + 2 <= last:", "if i + 3 <= last:",
         "128 rows are 21 blocks of 6 and 2 more.",
-        ("cpu/test_product.py",),
+        ("cpu/engine/test_product.py",),
     ),
     Sabotage(
         "input-gradient-without-transpose", "cpu/dense.py", "product_with_transposed(dy, weight, dx)",
@@ -290,38 +291,40 @@ CATALOGUE = [
     ),
     # Threads, tapes and the cache of the CPU --------------------------------------------------------------------------
     Sabotage(
-        "nobody-waits-for-the-helpers", "cpu/jobs.py", "    while _load(board, DONE) < parts:\n        _pause()\n", "",
+        "nobody-waits-for-the-helpers", "cpu/engine/work_queue.py",
+        "    while _load(board, DONE) < parts:\n        _pause()\n", "",
         "No part is left to take, but others are still at theirs.",
-        ("cpu/test_threads.py",),
+        ("cpu/engine/test_thread_pool.py",),
     ),
     Sabotage(
-        "part-taken-without-looking-again", "cpu/jobs.py",
+        "part-taken-without-looking-again", "cpu/engine/work_queue.py",
         "        if _exchange(board, TICKET, ticket, ticket + ONE_FROM_BELOW if from_below else ticket - 1):\n",
         "        _store(board, TICKET, ticket + ONE_FROM_BELOW if from_below else ticket - 1)\n        if True:\n",
         "Between the look at the ticket and the new one somebody else may have taken the same part.",
-        ("cpu/test_threads.py",),
+        ("cpu/engine/test_thread_pool.py",),
     ),
     Sabotage(
-        "tape-forgets-where-a-view-begins", "cpu/calls.py", "argument.ctypes.data - given.ctypes.data", "0",
+        "tape-forgets-where-a-view-begins", "cpu/engine/parallel.py", "argument.ctypes.data - given.ctypes.data", "0",
         "A call may have taken a part of an input, which does not begin where the input does.",
-        ("cpu/test_calls.py",),
+        ("cpu/engine/test_parallel.py",),
     ),
     Sabotage(
-        "tape-lets-its-arrays-go", "cpu/calls.py", "self._kept.append((room, arguments))", "self._kept.append(room)",
+        "tape-lets-its-arrays-go", "cpu/engine/parallel.py",
+        "self._kept.append((room, arguments))", "self._kept.append(room)",
         "An address keeps no array alive: the memory goes to somebody else, and the tape writes there.",
-        ("cpu/test_calls.py",),
+        ("cpu/engine/test_parallel.py",),
     ),
     Sabotage(
-        "one-name-for-two-functions", "cpu/jit.py",
+        "one-name-for-two-functions", "cpu/engine/jit.py",
         '        function.__qualname__ += f".{_fingerprint(function)[:16]}"\n', "        pass\n",
         "The linker goes by names, and takes the one for the other.",
-        ("cpu/test_jit.py",),
+        ("cpu/engine/test_jit.py",),
     ),
     Sabotage(
-        "cache-believed-by-its-file-name", "cpu/jit.py",
+        "cache-believed-by-its-file-name", "cpu/engine/jit.py",
         "return data if (stamp, stored) == (self._source_stamp, key) else None", "return data",
         "Two processes that compile at the same time write two functions under one name.",
-        ("cpu/test_jit.py",),
+        ("cpu/engine/test_jit.py",),
     ),
     # CUDA kernels in the emulator ------------------------------------------------------------------------------------
     Sabotage(
@@ -336,44 +339,44 @@ CATALOGUE = [
         "sums[i, j] += column_of_a[i] * row_of_b[j]\n            cuda.syncthreads()\n",
         "sums[i, j] += column_of_a[i] * row_of_b[j]\n",
         "A fast thread overwrites the tile while a slow one still reads it.",
-        ("cuda/test_ladder.py",),
+        ("cuda/ladder/test_ladder.py",),
     ),
     Sabotage(
         "slices-added-without-the-last", "cuda/dense.py",
         "for s in range(1, slices):", "for s in range(1, slices - 1):",
         "Threads that share a sum must all be heard.",
-        ("cuda/test_ladder.py",),
+        ("cuda/ladder/test_ladder.py",),
     ),
     Sabotage(
         "next-step-fetched-twice", "cuda/dense.py",
         "fetch_b(b, left, k + depth, wide_b)", "fetch_b(b, left, k, wide_b)",
         "Right for products with one step, and for nothing else.",
-        ("cuda/test_ladder.py",),
+        ("cuda/ladder/test_ladder.py",),
     ),
     Sabotage(
-        "wide-load-over-the-edge", "cuda/edges.py",
+        "wide-load-over-the-edge", "cuda/engine/edges.py",
         "column + 3 < matrix.shape[1]:\n        return load_four",
         "column < matrix.shape[1]:\n        return load_four",
         "The first of four elements lies inside; the last may not.",
-        ("cuda/test_ladder.py",),
+        ("cuda/ladder/test_ladder.py",),
     ),
     Sabotage(
         "3xtf32-without-a-remainder", "cuda/ladder/tensor_cores.py",
         "    sums = multiply_add_tf32(a1, b2, sums)\n", "",
         "Half of what rounding took from the factors is still missing.",
-        ("cuda/test_ladder.py",),
+        ("cuda/ladder/test_ladder.py",),
     ),
     Sabotage(
         "tf32-cut-off-instead-of-rounded", "cuda/ladder/tensor_cores.py",
         "    a = to_tf32(a[0]), to_tf32(a[1]), to_tf32(a[2]), to_tf32(a[3])\n", "",
         "The hardware drops bits that nobody has rounded away: twice the error, and all in one direction.",
-        ("cuda/test_ladder.py",),
+        ("cuda/ladder/test_ladder.py",),
     ),
     Sabotage(
         "copies-waited-for-one-step-late", "cuda/ladder/double_buffer.py", "        wait_for_copies(1)\n",
         "        wait_for_copies(2)\n",
         "The newest group of copies belongs to the next step; the one before it is needed now.",
-        ("cuda/test_ladder.py",),
+        ("cuda/ladder/test_ladder.py",),
     ),
     Sabotage(
         "barrier-inside-a-branch", "cuda/reduce.py",
@@ -383,7 +386,7 @@ CATALOGUE = [
         ("operations/test_dense.py",),
     ),
     Sabotage(
-        "tile-edge-off-by-one", "cuda/edges.py",
+        "tile-edge-off-by-one", "cuda/engine/edges.py",
         "return matrix[row, column] if row < matrix.shape[0] and",
         "return matrix[row, column] if row <= matrix.shape[0] and",
         "One row past the end is somebody else's memory.",
@@ -392,13 +395,13 @@ CATALOGUE = [
     Sabotage(
         "tile-edge-cut-short", "cuda/dense.py", "if row < c.shape[0]:", "if row < c.shape[0] - 1:",
         "The last row is never written; what was there before stays.",
-        ("cuda/test_ladder.py",),
+        ("cuda/ladder/test_ladder.py",),
     ),
     Sabotage(
         "inner-dimension-rounded-down", "cuda/dense.py", "for k in range(0, inner, depth):",
         "for k in range(0, inner // depth * depth, depth):",
         "Right for multiples of a step, and for nothing else.",
-        ("cuda/test_ladder.py",),
+        ("cuda/ladder/test_ladder.py",),
     ),
     Sabotage(
         "warp-sum-of-16-lanes", "cuda/reduce.py",
@@ -531,9 +534,9 @@ CATALOGUE = [
         ("layers/test_dropout.py",),
     ),
     Sabotage(
-        "one-random-stream-for-all-layers", "streams.py", "spawn_key=tuple(name.encode())", "spawn_key=()",
+        "one-random-stream-for-all-layers", "utils/random_streams.py", "spawn_key=tuple(name.encode())", "spawn_key=()",
         "Two dropout layers with one stream drop the same units.",
-        ("test_streams.py", "layers/test_dropout.py"),
+        ("utils/test_random_streams.py", "layers/test_dropout.py"),
     ),
     # Noise on weights, and penalties on them -------------------------------------------------------------------------
     Sabotage(
@@ -757,36 +760,36 @@ CATALOGUE = [
         ("test_optimizers.py",),
     ),
     Sabotage(
-        "weights-and-biases-in-one-run", "layers/parameters.py", "found[-1][0] == decays and", "",
+        "weights-and-biases-in-one-run", "backend/parameters.py", "found[-1][0] == decays and", "",
         "What lies side by side is updated in one call, so weights must not lie in one run with what does not decay.",
-        ("layers/test_parameters.py",),
+        ("backend/test_parameters.py",),
     ),
     Sabotage(
-        "replay-keeps-the-first-batch", "recording.py", "arguments[position] = inputs[number]", "pass",
+        "replay-keeps-the-first-batch", "backend/capture.py", "arguments[position] = inputs[number]", "pass",
         "A recording that learns from one batch for ever looks fast and wrong.",
-        ("test_training_step.py",),
+        ("training/test_step.py",),
     ),
     Sabotage(
-        "no-rehearsal", "training_step.py", "if array.tobytes() != replayed[name].tobytes():", "if False:",
+        "no-rehearsal", "training/step.py", "if array.tobytes() != replayed[name].tobytes():", "if False:",
         "What a layer does outside the operations is not done again, and nobody would notice.",
-        ("test_training_step.py",),
+        ("training/test_step.py",),
     ),
     Sabotage(
-        "replay-forgets-the-count", "training_step.py", "            self.optimizer.steps += 1\n", "            pass\n",
+        "replay-forgets-the-count", "training/step.py", "            self.optimizer.steps += 1\n", "            pass\n",
         "A schedule that counts no steps stays where it is.",
-        ("test_training_step.py",),
+        ("training/test_step.py",),
     ),
     Sabotage(
-        "recording-counts-as-a-step", "kept.py", "            self.backend.copy_into(array, values)\n",
+        "recording-counts-as-a-step", "backend/snapshot.py", "            self.backend.copy_into(array, values)\n",
         "            pass\n",
         "The step that was recorded is made again as it is written; without undoing it, it counts twice.",
-        ("test_training_step.py",),
+        ("training/test_step.py",),
     ),
     Sabotage(
-        "batch-counter-stands-still", "batches.py", "        self.backend.operations.advance(self._batch)\n",
+        "batch-counter-stands-still", "training/batches.py", "        self.backend.operations.advance(self._batch)\n",
         "        pass\n",
         "Every step of an epoch sees the same rows.",
-        ("test_batches.py",),
+        ("training/test_batches.py",),
     ),
     Sabotage(
         "learning-rate-change-ignored", "optimizers.py", "if self._rate_on_device != self.learning_rate:", "if False:",
@@ -810,7 +813,7 @@ CATALOGUE = [
     Sabotage(
         "first-layer-never-learns", "layers/sequential.py", "        self.layers[0].backward_parameters(dy)\n", "",
         "The loss still falls, a little.",
-        ("layers/test_sequential.py", "test_training.py"),
+        ("layers/test_sequential.py", "training/test_fit.py"),
     ),
     Sabotage(
         "layer-shared-by-two-models", "layers/base.py",
@@ -840,39 +843,39 @@ CATALOGUE = [
     ),
     # Training and data -----------------------------------------------------------------------------------------------
     Sabotage(
-        "shuffle-batch-starts-only", "training.py",
+        "shuffle-batch-starts-only", "training/run.py",
         ".permutation(rows)", ".permutation(rows)[0] + np.arange(rows) - rows",
         "Samples that always meet in one batch are not a random sample.",
-        ("test_training.py",),
+        ("training/test_fit.py",),
     ),
     Sabotage(
-        "same-order-every-epoch", "training.py", '.{what}.{self.model.epochs_trained}"', '.{what}"',
+        "same-order-every-epoch", "training/run.py", '.{what}.{self.model.epochs_trained}"', '.{what}"',
         "The noise of the gradient repeats itself.",
-        ("test_training.py",),
+        ("training/test_fit.py",),
     ),
     Sabotage(
-        "last-partial-batch-dropped", "batches.py", "        if rest:\n", "        if False:\n",
+        "last-partial-batch-dropped", "training/batches.py", "        if rest:\n", "        if False:\n",
         "In an evaluation some samples would never be counted.",
-        ("test_training.py",),
+        ("training/test_fit.py",),
     ),
     Sabotage(
-        "labels-in-another-order", "batches.py", "gather_rows(source, order, batch, rows)",
+        "labels-in-another-order", "training/batches.py", "gather_rows(source, order, batch, rows)",
         "gather_rows(source, order if rows.ndim == 2 else np.sort(order), batch, rows)",
         "x and y must be shuffled together.",
-        ("test_training.py",),
+        ("training/test_fit.py",),
     ),
     Sabotage(
         "averages-ignore-the-batch-size", "losses.py", "        self._rows_so_far += rows\n",
         "        self._rows_so_far += max(rows, self._rows_so_far and self._largest)\n"
         "        self._largest = max(rows, getattr(self, '_largest', 0))\n",
         "A small last batch counts for its rows, not for a whole batch.",
-        ("test_losses.py", "test_training.py"),
+        ("test_losses.py", "training/test_fit.py"),
     ),
     Sabotage(
-        "evaluate-in-training-mode", "training.py", "loss.compute(model.forward(batch), batch_targets)",
+        "evaluate-in-training-mode", "training/run.py", "loss.compute(model.forward(batch), batch_targets)",
         "loss.compute(model.forward(batch, training=True), batch_targets)",
         "Dropout during evaluation makes every network look worse than it is.",
-        ("test_training.py",),
+        ("training/test_fit.py",),
     ),
     Sabotage(
         "pixels-divided-twice", "data/mnist.py", "    x /= 255\n", "    x /= 255\n    x /= 255\n",
@@ -933,37 +936,39 @@ CATALOGUE = [
         ("data/test_augmentation.py",),
     ),
     Sabotage(
-        "bad-labels-reach-the-kernel", "checks.py", "    if wrong.any():\n        index = int(np.argmax(wrong))\n",
+        "bad-labels-reach-the-kernel", "utils/checks.py",
+        "    if wrong.any():\n        index = int(np.argmax(wrong))\n",
         "    if False:\n        index = int(np.argmax(wrong))\n",
         "A label out of range reads somebody else's memory in compiled code.",
-        ("test_checks.py", "test_bad_input.py"),
+        ("utils/test_checks.py", "robustness/test_bad_input.py"),
     ),
     # Schedules, clipping, callbacks, checkpoints ----------------------------------------------------------------------
     Sabotage(
         "steps-not-restored", "optimizers.py", "        self.steps = steps\n", "",
         "A resumed run would begin its learning-rate schedule again.",
-        ("test_checkpoints.py",),
+        ("training/test_checkpoints.py",),
     ),
     Sabotage(
-        "epoch-order-from-the-run", "training.py",
+        "epoch-order-from-the-run", "training/run.py",
         "{what}.{self.model.epochs_trained}", "{what}.{self.epoch}",
         "A second fit would see the samples in the order of the first.",
-        ("test_training.py", "test_checkpoints.py"),
+        ("training/test_fit.py", "training/test_checkpoints.py"),
     ),
     Sabotage(
-        "clip-norm-of-each-parameter", "clipping.py",
+        "clip-norm-of-each-parameter", "training/clipping.py",
         "        for gradient in gradients:\n"
         "            backend.operations.scale_to_norm(gradient, squares, dtype.type(self.limit))\n",
         "        for i, gradient in enumerate(gradients):\n"
         "            backend.operations.scale_to_norm(gradient, squares[i : i + 1], dtype.type(self.limit))\n",
         "One factor for all keeps the direction of the step; one for each does not.",
-        ("test_clipping.py",),
+        ("training/test_clipping.py",),
     ),
     Sabotage(
-        "early-stopping-keeps-the-last-weights", "callbacks.py", "            run.model.restore(self._weights)\n",
+        "early-stopping-keeps-the-last-weights", "training/callbacks.py",
+        "            run.model.restore(self._weights)\n",
         "            pass\n",
         "The last weights are the ones that made early stopping stop.",
-        ("test_callbacks.py",),
+        ("training/test_callbacks.py",),
     ),
     Sabotage(
         "cosine-off-by-one", "schedules.py",
@@ -979,13 +984,13 @@ CATALOGUE = [
         ("test_schedules.py",),
     ),
     Sabotage(
-        "checkpoint-written-in-place", "storage.py", "    with write_whole(path) as file:",
+        "checkpoint-written-in-place", "utils/storage.py", "    with write_whole(path) as file:",
         '    with open(path, "wb") as file:',
         "Who dies while writing loses the old checkpoint and has no new one.",
-        ("test_checkpoints.py", "test_kill.py"),
+        ("training/test_checkpoints.py", "robustness/test_kill.py"),
     ),
     Sabotage(
-        "log-written-at-the-end", "callbacks.py",
+        "log-written-at-the-end", "training/callbacks.py",
         "    def write(self, run: Run) -> None:\n"
         '        with open(self.path, "a", encoding="utf-8", newline="") as file:\n'
         "            self._line(file, run.history.epochs[-1])\n"
@@ -994,11 +999,11 @@ CATALOGUE = [
         "    def on_end(self, run: Run) -> None:\n"
         "        self.on_start(run)\n",
         "A log is read while the run goes on, or after it has died.",
-        ("test_callbacks.py",),
+        ("training/test_callbacks.py",),
     ),
     # Instruments -----------------------------------------------------------------------------------------------------
     Sabotage(
-        "inspect-moves-the-dropout", "diagnostics/passes.py", "[*state_of(model), *gradients, *costs]",
+        "inspect-moves-the-dropout", "diagnostics/hooks.py", "[*state_of(model), *gradients, *costs]",
         "[*gradients, *costs]",
         "Who measures must not touch: a drawing more, and every later mask of the run is another.",
         ("diagnostics/test_inspection.py", "diagnostics/test_recorder.py"),

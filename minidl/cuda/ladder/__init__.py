@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from minidl import checks
 from minidl.cuda.ladder import (
     coalesced,
     double_buffer,
@@ -23,6 +22,7 @@ from minidl.cuda.ladder import (
     tensor_cores,
     wide_loads,
 )
+from minidl.utils import checks
 
 __all__ = ["RUNGS", "Rung", "product"]
 

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from numba import cuda
 
-from minidl.cuda.edges import begin_copy_of_four, put_four
-from minidl.cuda.ptx import aligned, commit_copies, load_four, wait_for_copies
+from minidl.cuda.engine.edges import begin_copy_of_four, put_four
+from minidl.cuda.engine.ptx import aligned, commit_copies, load_four, wait_for_copies
 from minidl.scalar.constants import ZERO
 
 SIDE = 8  # rows of C for a thread, 8 apart, and columns: two groups of four, HALF a tile apart

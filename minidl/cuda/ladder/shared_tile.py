@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from numba import cuda
 
-from minidl.cuda.edges import get, put
+from minidl.cuda.engine.edges import get, put
 from minidl.scalar.constants import ZERO
 
 SIDE = 32

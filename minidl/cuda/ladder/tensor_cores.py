@@ -23,8 +23,8 @@ from __future__ import annotations
 
 from numba import cuda
 
-from minidl.cuda.edges import begin_copy_of_four, put
-from minidl.cuda.ptx import aligned, commit_copies, multiply_add_tf32, to_tf32, wait_for_copies
+from minidl.cuda.engine.edges import begin_copy_of_four, put
+from minidl.cuda.engine.ptx import aligned, commit_copies, multiply_add_tf32, to_tf32, wait_for_copies
 from minidl.scalar.constants import ZERO
 
 EXTENT = 64  # rows and columns of C for a block

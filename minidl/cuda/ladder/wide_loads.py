@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from numba import cuda
 
-from minidl.cuda.edges import get_four, put_four
-from minidl.cuda.ptx import aligned, load_four, store_four
+from minidl.cuda.engine.edges import get_four, put_four
+from minidl.cuda.engine.ptx import aligned, load_four, store_four
 from minidl.scalar.constants import ZERO
 
 SIDE = 8  # rows and columns of C for a thread: two groups of four, HALF a tile apart

@@ -1,0 +1,334 @@
+"""Matrix products on the CPU, from three loops to nearly every multiply-add that the processor has.
+
+C = A B is C[i, j] = Σₖ A[i, k] B[k, j]: three loops, for i, for j, for k. Their order decides everything:
+
+1. i, j, k, as the formula reads: each step of the inner loop needs a number of B from another row, which is another
+   cache line and often another page of memory.
+2. i, k, j, the loop over j inside: rows of B and C are read in order, and the compiler multiplies whole vectors. But C
+   is loaded and stored again for every multiply-add.
+3. A block of C stays in registers while k runs (`microkernel.py`). With 6 rows by 4 vectors of C each vector of B that
+   is loaded serves 6 rows, and each number of A serves 4 vectors: 10 loads for 24 multiply-adds.
+
+benchmarks/cpu_product.py has the first two in full and measures all of them, blocks of other sizes too; its results
+are in benchmarks/results/cpu_product.md. What is left to this file is to cover C with such blocks, whatever its size,
+and to let them read memory in a good order:
+
+- C is done in panels of 4 vectors of columns, from top to bottom: the panel of B stays in the cache meanwhile.
+- What is left of the columns is done vector by vector, in blocks of more rows; the last one masks the lanes beyond the
+  edge. What is left of the rows is done by fours, twos and ones.
+- Aᵀ B needs no copy: an element of A is read alone and may come from anywhere, so A only gets other strides. Where its
+  rows are a power of two apart and many, they push each other out of the cache, and A is transposed first.
+- A Bᵀ does: B is read in vectors along j, so each panel of it is first transposed, in registers, to memory of its own.
+- A panel is copied, too, where the rows of B are so far apart that each is on another page of memory.
+- Every element is one chain of multiply-adds in the order of k, wherever its block begins. So the bits do not depend on
+  how many threads share the columns or rows.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+
+import numpy as np
+
+from minidl.cpu.engine import blas
+from minidl.cpu.engine.jit import jit, jit_in_any_order
+from minidl.cpu.engine.microkernel import FUSED, PANEL, VECTOR_BYTES, block_rows, micro_kernel, transposing_kernel
+from minidl.cpu.engine.parallel import alone, shared
+from minidl.cpu.engine.thread_pool import parts_for, parts_of_loop
+
+# Leave all products to the BLAS of NumPy: for comparison, and where there are no fused multiply-adds.
+BLAS = os.environ.get("MINIDL_BLAS", "0" if FUSED else "1") == "1"
+SPEED = 5e5  # what a core does in a microsecond, about: multiply-adds, times the bytes of a number
+PAGE = 4096  # bytes
+# Rows of A so many bytes apart, or a multiple of it, share a few places in the first cache. A column of A that is this
+# deep does not stay there until the next block of rows wants its neighbour.
+CONFLICTING, DEEP = 2048, 768
+WORTH_A_COPY = 64  # rows of C that a copied panel of B must serve
+# As arguments between compiled functions: Numba would compile anew for each number that is written out.
+NONE, ONE = np.int64(0), np.int64(1)
+FEW_ROWS = 4  # up to so many rows of A, A Bᵀ takes scalar products of rows and transposes nothing
+
+
+def _strip(vectors, partial):
+    """A loop over rows of C for `vectors` vectors of its columns, in blocks as tall as the registers allow."""
+    tall_rows = block_rows(vectors)
+    # A block of two rows has too little to do for all the vectors of B that it loads. Batches of 8, 32, 128 or 512 rows
+    # would end with one: there two blocks of four take the place of the last tall one and the two rows.
+    better_as_fours = tall_rows + 2 if vectors > 1 and tall_rows == 6 else -1
+    tall, four, two, one = (micro_kernel(rows, vectors, partial) for rows in (tall_rows, 4, 2, 1))
+
+    @jit
+    def strip(a, a_row, a_k, b, b_at, b_k, start, start_row, c, c_row, column, first, last, depth, lanes):
+        i = first
+        while i + tall_rows <= last and last - i != better_as_fours:
+            s, t = column + i * start_row, column + i * c_row
+            tall(a, i * a_row, a_row, a_k, b, b_at, b_k, start, s, start_row, c, t, c_row, depth, lanes)
+            i += tall_rows
+        while i + 4 <= last:
+            s, t = column + i * start_row, column + i * c_row
+            four(a, i * a_row, a_row, a_k, b, b_at, b_k, start, s, start_row, c, t, c_row, depth, lanes)
+            i += 4
+        if i + 2 <= last:
+            s, t = column + i * start_row, column + i * c_row
+            two(a, i * a_row, a_row, a_k, b, b_at, b_k, start, s, start_row, c, t, c_row, depth, lanes)
+            i += 2
+        if i < last:
+            s, t = column + i * start_row, column + i * c_row
+            one(a, i * a_row, a_row, a_k, b, b_at, b_k, start, s, start_row, c, t, c_row, depth, lanes)
+
+    return strip
+
+
+_panel_strip = _strip(PANEL, False)
+_vector_strip = _strip(1, True)
+_wide_row = micro_kernel(1, 4 * PANEL, False)  # one row of C leaves room in the registers for many of its columns
+
+
+@jit
+def _row(a, a_at, a_k, b, start, c, c_at, left, right):
+    """The columns left:right of a single row of C: each number of B serves once, read in long pieces of rows."""
+    depth, columns, flat_b = b.shape[0], b.shape[1], b.reshape(-1)
+    lanes = VECTOR_BYTES // c.itemsize
+    while left + 4 * PANEL * lanes <= right:
+        to = c_at + left
+        _wide_row(a, a_at, 0, a_k, flat_b, left, columns, start, left, 0, c, to, 0, depth, lanes)
+        left += 4 * PANEL * lanes
+    if left == right:
+        return
+    c, start = c[c_at + left : c_at + right], start[left:right]
+    for j in range(c.size):
+        c[j] = start[j]
+    for k in range(0, depth - 1, 2):  # two rows at a time, so that C is loaded and stored half as often
+        a_0, b_0 = a[a_at + k * a_k], b[k, left:right]
+        a_1, b_1 = a[a_at + (k + 1) * a_k], b[k + 1, left:right]
+        for j in range(c.size):
+            c[j] = (c[j] + a_0 * b_0[j]) + a_1 * b_1[j]
+    if depth % 2 == 1:
+        a_0, b_0 = a[a_at + (depth - 1) * a_k], b[depth - 1, left:right]
+        for j in range(c.size):
+            c[j] += a_0 * b_0[j]
+
+
+@jit
+def _panel(a, a_row, a_k, b, b_at, b_k, start, start_row, c, c_row, column, columns, first, last, depth):
+    """Up to PANEL vectors of columns of C, with B from `b_at` on."""
+    lanes = VECTOR_BYTES // c.itemsize
+    if columns == PANEL * lanes:
+        _panel_strip(a, a_row, a_k, b, b_at, b_k, start, start_row, c, c_row, column, first, last, depth, lanes)
+    else:  # vector by vector, in blocks that are all the taller
+        for j in range(0, columns, lanes):
+            at, to, rest = b_at + j, column + j, min(lanes, columns - j)
+            _vector_strip(a, a_row, a_k, b, at, b_k, start, start_row, c, c_row, to, first, last, depth, rest)
+
+
+@jit
+def _copy_panel(b, row_length, depth, column, columns, panel, width):
+    """panel[k, j] = B[k, column + j]."""
+    for k in range(depth):
+        source, target = b[k * row_length + column :], panel[k * width :]
+        for j in range(columns):  # of two slices, whose indices are positive: a vector loop
+            target[j] = source[j]
+
+
+_transpose_whole, _transpose_some = transposing_kernel(False), transposing_kernel(True)
+
+
+@jit
+def _transpose_panel(b, row, depth, columns, panel, width):
+    """panel[k, j] = B[row + j, k]: rows of B, each of them `depth` long, become columns.
+
+    The panel has room for whole vectors of k; what lies there beyond the depth, nobody reads.
+    """
+    lanes = VECTOR_BYTES // b.itemsize
+    whole_rows, whole_depth = columns // lanes * lanes, depth // lanes * lanes
+    for j in range(0, whole_rows, lanes):
+        at = (row + j) * depth
+        for k in range(0, whole_depth, lanes):
+            _transpose_whole(b, at + k, depth, panel, k * width + j, width, lanes, lanes)
+        if whole_depth < depth:
+            rest = depth - whole_depth
+            _transpose_some(b, at + whole_depth, depth, panel, whole_depth * width + j, width, rest, lanes)
+    for j in range(whole_rows, columns):
+        for k in range(depth):
+            panel[k * width + j] = b[(row + j) * depth + k]
+
+
+@jit
+def _cell(index, rows, height, columns, width):
+    """The rows top:bottom and the columns left:right of part number `index` of C, which is cut into cells of a size."""
+    across = -(-columns // width)
+    top, left = index // across * height, index % across * width
+    return top, min(top + height, rows), left, min(left + width, columns)
+
+
+@jit
+def _product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right):
+    """The rows top:bottom and the columns left:right of C = start + A B, where `start` is one row for all."""
+    c_row = c.shape[1]
+    if bottom - top == 1:
+        _row(a.reshape(-1), top * a_row, a_k, b, start, c.reshape(-1), top * c_row, left, right)
+        return
+    a, b, c = a.reshape(-1), b.reshape(-1), c.reshape(-1)
+    width = PANEL * (VECTOR_BYTES // c.itemsize)
+    copied = c_row * c.itemsize >= PAGE and bottom - top >= WORTH_A_COPY
+    panel = np.empty(depth * width if copied else 0, c.dtype)
+    for j in range(left, right, width):
+        count = min(width, right - j)
+        if copied:
+            _copy_panel(b, c_row, depth, j, count, panel, width)
+            _panel(a, a_row, a_k, panel, NONE, width, start, NONE, c, c_row, j, count, top, bottom, depth)
+        else:
+            _panel(a, a_row, a_k, b, j, c_row, start, NONE, c, c_row, j, count, top, bottom, depth)
+
+
+@alone
+@jit
+def _single_row(a, b, start, c):
+    """C = start + A B where A has a single row: too little work for threads, and for as many arguments as below."""
+    _row(a.reshape(-1), NONE, ONE, b, start, c.reshape(-1), NONE, NONE, b.shape[1])
+
+
+@shared
+@jit
+def _some_of_product(index, parts, a, a_row, a_k, b, start, c, depth, height, width):
+    """A cell of C = start + A B."""
+    _product(a, a_row, a_k, b, start, c, depth, *_cell(index, c.shape[0], height, c.shape[1], width))
+
+
+@shared
+@jit
+def _some_of_narrow_product(index, parts, a, b, start, c, height, width):
+    """Some rows of C = Aᵀ B as the columns of Bᵀ A, where C is narrower than a vector."""
+    top, bottom, _, _ = _cell(index, c.shape[0], height, c.shape[1], width)
+    rows, columns, lanes = c.shape[0], c.shape[1], VECTOR_BYTES // c.itemsize
+    transposed = np.empty((lanes, rows), c.dtype)  # more than C has columns: whole vectors
+    _product(b, ONE, columns, a, start, transposed, a.shape[0], NONE, columns, top, bottom)
+    whole = top + (bottom - top) // lanes * lanes
+    flat, c = transposed.reshape(-1), c.reshape(-1)
+    for i in range(top, whole, lanes):
+        _transpose_some(flat, i, rows, c, i * columns, columns, lanes, columns)
+    for i in range(whole, bottom):
+        for j in range(columns):
+            c[i * columns + j] = transposed[j, i]
+
+
+@shared
+@jit
+def _some_of_product_with_transposed(index, parts, a, b, start, c, height, width):
+    """A cell of C = start + A Bᵀ."""
+    top, bottom, left, right = _cell(index, c.shape[0], height, c.shape[1], width)
+    depth = a.shape[1]
+    a, b, c_row, c = a.reshape(-1), b.reshape(-1), c.shape[1], c.reshape(-1)
+    width = PANEL * (VECTOR_BYTES // c.itemsize)
+    panel = np.empty((depth + VECTOR_BYTES // c.itemsize) * width, c.dtype)
+    for j in range(left, right, width):
+        count = min(width, right - j)
+        _transpose_panel(b, j, depth, count, panel, width)
+        _panel(a, depth, ONE, panel, NONE, width, start, NONE, c, c_row, j, count, top, bottom, depth)
+
+
+@alone
+@jit_in_any_order
+def _dots(a, b, c):
+    """C = A Bᵀ by scalar products of rows: for few rows of A, faster than to transpose B first."""
+    for i in range(c.shape[0]):
+        for j in range(c.shape[1]):
+            total = c.dtype.type(0)
+            for k in range(a.shape[1]):
+                total += a[i, k] * b[j, k]
+            c[i, j] = total
+
+
+def product(a, b, c, row=None):
+    """C = A B, plus `row` in each row.   a (m, k), b (k, n), c (m, n), row (n,) or None."""
+    if BLAS:
+        blas.product(a, b, c, row)
+        return
+    rows, columns = c.shape
+    start = _zeros(columns, c.itemsize) if row is None else row
+    if rows == 1:
+        _single_row(a, b, start, c)
+    else:
+        depth = a.shape[1]
+        parts, height, width = _cells(rows, columns, depth, c.itemsize)
+        _some_of_product(parts, a, depth, 1, b, start, c, depth, height, width)
+
+
+def product_of_transposed(a, b, c):
+    """C = Aᵀ B.   a (k, m), b (k, n), c (m, n)."""
+    if BLAS:
+        blas.product(a.T, b, c)
+        return
+    depth, (rows, columns) = len(a), c.shape
+    parts, height, width = _cells(rows, columns, depth, c.itemsize)
+    start = _zeros(max(rows, columns), c.itemsize)
+    if columns * c.itemsize < VECTOR_BYTES:
+        _some_of_narrow_product(parts, a, b, start, c, height, width)
+    elif rows * c.itemsize % CONFLICTING == 0 and depth >= DEEP and columns >= WORTH_A_COPY:
+        transposed = np.empty((rows, depth), c.dtype)
+        _transpose(parts_of_loop(a.size), a, transposed)
+        _some_of_product(parts, transposed, depth, 1, b, start, c, depth, height, width)
+    else:
+        _some_of_product(parts, a, 1, rows, b, start, c, depth, height, width)
+
+
+@shared
+@jit
+def _transpose(index, parts, a, result):
+    """result = Aᵀ."""
+    rows, columns = result.shape
+    top, bottom, left, right = _cell(index, rows, -(-rows // parts), columns, columns)
+    lanes = VECTOR_BYTES // a.itemsize
+    flat, target = a.reshape(-1), result.reshape(-1)
+    for i in range(top, bottom, lanes):
+        for k in range(left, right, lanes):
+            if i + lanes <= bottom and k + lanes <= right:
+                _transpose_whole(flat, k * rows + i, rows, target, i * columns + k, columns, lanes, lanes)
+            else:
+                for j in range(i, min(i + lanes, bottom)):
+                    for m in range(k, min(k + lanes, right)):
+                        result[j, m] = a[m, j]
+
+
+def product_with_transposed(a, b, c):
+    """C = A Bᵀ.   a (m, k), b (n, k), c (m, n)."""
+    if BLAS:
+        blas.product(a, b.T, c)
+    elif len(c) <= FEW_ROWS:
+        _dots(a, b, c)
+    else:
+        parts, height, width = _cells(*c.shape, a.shape[1], c.itemsize)
+        _some_of_product_with_transposed(parts, a, b, _zeros(c.shape[1], c.itemsize), c, height, width)
+
+
+def _cells(rows, columns, depth, itemsize):
+    """How many cells C is cut into for the threads, and their height and width: panels of columns, if they suffice."""
+    wanted = parts_for(rows * columns * depth * itemsize / SPEED)
+    if wanted == 1:
+        return 1, rows, columns
+    panel, block = PANEL * (VECTOR_BYTES // itemsize), block_rows(PANEL)
+    width = _share_of(columns, panel, wanted)
+    across = math.ceil(columns / width)
+    height = _share_of(rows, block, math.ceil(wanted / across))
+    return across * math.ceil(rows / height), height, width
+
+
+def _share_of(size, unit, count):
+    """The length of ranges that together have this size, `count` of them or a few more: a multiple of `unit`.
+
+    Rather more than fewer: 13 panels as 4, 4, 4 and 1 would take two threads as long as 16 do.
+    """
+    return max(1, math.ceil(size / unit) // count) * unit
+
+
+_zero_rows: dict[int, np.ndarray] = {}
+
+
+def _zeros(count, itemsize):
+    """At least so many zeros, of float32 or float64, from the beginning of a cache line on."""
+    zeros = _zero_rows.get(itemsize)
+    if zeros is None or zeros.size < count:
+        room = np.zeros(2 * count + VECTOR_BYTES, np.float32 if itemsize == 4 else np.float64)
+        zeros = _zero_rows[itemsize] = room[-room.ctypes.data % VECTOR_BYTES // itemsize :]
+    return zeros

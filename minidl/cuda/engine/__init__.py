@@ -1,0 +1,1 @@
+"""The CUDA runtime, and instructions that Numba has no Python for."""

@@ -1,0 +1,123 @@
+"""The picture of a trace: which elements the threads of one block read and write, from barrier to barrier."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from minidl.emulator.access import Access, Position, WarpAccess
+from minidl.utils import checks
+from minidl.utils.figures import save_figure
+
+# Okabe & Ito's palette; the hatches keep reads and writes apart in black and white.
+STYLES: dict[str, dict[str, Any]] = {
+    "read": {"facecolor": "#9AD0F0", "hatch": None},
+    "written": {"facecolor": "#F5C56B", "hatch": "//"},
+    "read and written": {"facecolor": "#7FCFB6", "hatch": "xx"},
+    "bank conflict": {"facecolor": "none", "edgecolor": "#D55E00", "linewidth": 2.5},
+}
+CELL = 0.27  # inches
+MAX_STEPS = 6
+MAX_CELLS = 32  # along each side of a panel
+MIN_CELLS = 8  # room for the title
+
+
+def draw_accesses(
+    kernel: str,
+    block_shape: Position,
+    accesses: Iterable[Access],
+    warp_accesses: Iterable[WarpAccess],
+    path: str | os.PathLike[str],
+    block: Sequence[int],
+) -> None:
+    """Draw a row of panels for each step between barriers and a column for each array, into the file `path`."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    block = (*block, 0, 0)[:3] if isinstance(block, Sequence) else (block, 0, 0)
+    accesses = [access for access in accesses if access.block == block]
+    if not accesses:
+        raise ValueError(f"block got {checks.describe(block)}; kernel {kernel} accesses no memory there")
+    together = [warp_access for warp_access in warp_accesses if warp_access.accesses[0].block == block]
+    conflicts = {access: w.conflict for w in together for access in w.accesses}
+    colliding = {access for w in together for access in w.colliding}
+    steps = sorted({access.step for access in accesses})
+    shown = steps[:MAX_STEPS]
+    here = defaultdict(list)
+    for access in accesses:
+        here[access.step, (access.space, access.array)].append(access)
+    arrays = list(dict.fromkeys((access.space, access.array) for access in accesses if access.step in shown))
+    windows = {array: _window(a for a in accesses if (a.space, a.array) == array) for array in arrays}
+    widths = [max(MIN_CELLS, window[1][1] - window[0][1]) for window in windows.values()]
+    heights = [
+        max(2, *(bottom - top for array, ((top, _), (bottom, _)) in windows.items() if here[step, array]))
+        for step in shown
+    ]
+    figure = Figure(
+        figsize=(CELL * sum(widths) + 0.6 * len(arrays), CELL * sum(heights) + 0.7 * len(shown) + 1.1),
+        layout="constrained",
+    )
+    grid = figure.subplots(len(shown), len(arrays), squeeze=False, width_ratios=widths, height_ratios=heights)
+    for row, step in zip(grid, shown, strict=True):
+        for axes, array in zip(row, arrays, strict=True):
+            if touching := here[step, array]:
+                _draw_panel(axes, touching, windows[array], block_shape, colliding)
+                worst = max(conflicts.get(access, 1) for access in touching)
+                note = f": {worst}-way bank conflict" if worst > 1 else ""
+                part = "" if all(_inside(a, windows[array]) for a in touching) else " (part)"
+                axes.set_title(f"step {step}, {' '.join(array)}{part}{note}", fontsize="small")
+            else:
+                axes.set_axis_off()
+    steps_shown = f"{len(shown)} of {len(steps)} steps between barriers" if len(shown) < len(steps) else "step by step"
+    figure.suptitle(f"kernel {kernel}, block {block}: the thread at each element, {steps_shown}", fontsize="medium")
+    handles = [Patch(label=label, **{"edgecolor": "0.6", **style}) for label, style in STYLES.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize="small")
+    save_figure(figure, path)
+
+
+def _cell(access: Access) -> tuple[int, int]:
+    """Row and column: a vector is one row, and of more than two dimensions the last two count."""
+    *leading, column = access.element
+    return (leading[-1] if leading else 0), column
+
+
+def _window(accesses: Iterable[Access]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The first cell that is touched, and the one behind the last."""
+    rows, columns = zip(*map(_cell, accesses), strict=True)
+    first = min(rows), min(columns)
+    return first, (min(max(rows) + 1, first[0] + MAX_CELLS), min(max(columns) + 1, first[1] + MAX_CELLS))
+
+
+def _inside(access: Access, window: Any) -> bool:
+    row, column = _cell(access)
+    return row < window[1][0] and column < window[1][1]
+
+
+def _draw_panel(axes: Any, here: list[Access], window: Any, block_shape: Any, colliding: set[Access]) -> None:
+    from matplotlib.patches import Rectangle
+    from matplotlib.ticker import MaxNLocator
+
+    (top, left), (bottom, right) = window
+    cells = defaultdict(list)
+    for access in here:
+        if _inside(access, window):
+            cells[_cell(access)].append(access)
+    for (row, column), touching in cells.items():
+        kinds = {access.kind for access in touching}
+        style = STYLES["read" if kinds == {"read"} else "written" if kinds == {"write"} else "read and written"]
+        corner = (column - 0.5, row - 0.5)
+        axes.add_patch(Rectangle(corner, 1, 1, linewidth=0.5, **{"edgecolor": "0.6", **style}))
+        threads = {access.thread for access in touching}
+        x, y, z = next(iter(threads))
+        number = (z * block_shape[1] + y) * block_shape[0] + x
+        text = str(number) if len(threads) == 1 else f"{len(threads)}×"
+        box = {"facecolor": style["facecolor"], "edgecolor": "none", "pad": 0.4}
+        axes.text(column, row, text, ha="center", va="center", fontsize=6, bbox=box, zorder=3)
+        if not colliding.isdisjoint(touching):
+            axes.add_patch(Rectangle(corner, 1, 1, zorder=4, **STYLES["bank conflict"]))
+    axes.set(xlim=(left - 0.5, right - 0.5), ylim=(bottom - 0.5, top - 0.5), aspect="equal")
+    axes.tick_params(labelsize="x-small")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))

@@ -1,0 +1,65 @@
+"""Monte Carlo predictions: many passes with noise instead of one without (Gal & Ghahramani 2016)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidl.layers.sequential import Sequential
+from minidl.layers.stochastic import Stochastic
+from minidl.utils import checks
+
+
+class MonteCarlo(NamedTuple):
+    """Mean and standard deviation of the sampled outputs, float64, shape (rows, n_out) each."""
+
+    mean: np.ndarray
+    std: np.ndarray
+
+
+def predict_mc(
+    model: Sequential, x: Any, samples: int = 100, *, transform: Callable[[np.ndarray], np.ndarray] | None = None
+) -> MonteCarlo:
+    """Predict with the stochastic layers drawing as in training; everything else, such as batch norm, as at inference.
+
+    model      with at least one `Dropout` or another stochastic layer
+    samples    passes; the standard error of the mean is std / √samples
+    transform  applied to the outputs of each pass: `minidl.softmax` for probabilities instead of logits
+
+    The spread says how unsure the network is. Two calls give the same numbers, and training goes on as if there had
+    been no call. Raises TypeError or ValueError for a model without stochastic layers or an `x` that does not fit.
+    """
+    checks.instance("model", model, Sequential)
+    checks.integer("samples", samples, minimum=2)
+    checks.function("transform", transform)
+    model.parameters()
+    layers = [layer for layer in model.walk() if isinstance(layer, Stochastic)]
+    if not layers:
+        raise ValueError("model got no stochastic layer, such as Dropout: every pass would give the same")
+    mean = squares = np.zeros(())
+    with _sampling(layers):
+        for sample in range(1, samples + 1):
+            y = model.predict(x)
+            y = np.asarray(y if transform is None else transform(y), np.float64)
+            # Welford's recursion: no cancellation where the spread is small beside the mean.
+            before, mean = mean, mean + (y - mean) / sample
+            squares = squares + (y - before) * (y - mean)
+    return MonteCarlo(mean, np.sqrt(squares / (samples - 1)))
+
+
+@contextlib.contextmanager
+def _sampling(layers: list[Stochastic]) -> Iterator[None]:
+    """Let the layers draw at inference. Their drawings are numbered from the far end, which training never reaches."""
+    numbers = [layer.backend.to_numpy(layer.step) for layer in layers]
+    try:
+        for layer in layers:
+            layer.sampling = True
+            layer.backend.copy_into(layer.step, np.array([2**31], np.uint32))
+        yield
+    finally:
+        for layer, number in zip(layers, numbers, strict=True):
+            layer.sampling = False
+            layer.backend.copy_into(layer.step, number)

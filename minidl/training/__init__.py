@@ -1,0 +1,6 @@
+"""The training loop: `fit`, what a run is made of, and what happens around its steps."""
+
+from minidl.training.fit import fit
+from minidl.training.run import DivergenceError, Evaluation, Run, evaluate
+
+__all__ = ["DivergenceError", "Evaluation", "Run", "evaluate", "fit"]

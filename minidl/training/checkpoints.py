@@ -1,0 +1,97 @@
+"""Checkpoints: everything that a training run depends on, in one file.
+
+Random streams are functions of the seed and of counters, so the counters are enough: epochs trained, steps, and the
+drawings of each stochastic layer, which are part of the model's arrays.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import Any
+
+from minidl.training.history import Epoch
+from minidl.training.run import Run
+from minidl.utils import checks, storage
+
+
+def write(run: Run, path: str | os.PathLike[str]) -> None:
+    """Write a checkpoint, whole or not at all."""
+    optimizer, moments = run.optimizer.snapshot()
+    groups = {"model": run.model.snapshot(), "optimizer": moments}
+    states: list[dict[str, Any]] = []
+    for callback in run.callbacks:
+        if not callback.writes:
+            state, groups[f"callback {len(states)}"] = callback.state()
+            states.append(state)
+    description = {
+        **run.model.model_description(),
+        "optimizer": optimizer,
+        "callbacks": states,
+        "settings": {**run.settings, **run.data_digests},
+        "history": [asdict(epoch) for epoch in run.history],
+        "step": run.step,
+        "stopped": run.stopped,
+    }
+    storage.write(path, storage.CHECKPOINT, description, storage.grouped(groups))
+
+
+def restore(run: Run, path: str | os.PathLike[str]) -> None:
+    """Bring `run` to where the checkpoint was written.
+
+    Raises FileNotFoundError, or ValueError for a file that is damaged or of another run.
+    """
+    _, description, arrays = storage.read(path, storage.CHECKPOINT)
+    try:
+        _compare(run, description)
+        history = _of_kind(list, "history", description["history"])
+        epochs = [_epoch(number, entry) for number, entry in enumerate(history, start=1)]
+        if not epochs:
+            raise ValueError("its history is empty")
+        epochs_trained = checks.integer("epochs_trained", description["epochs_trained"], minimum=len(epochs))
+        step = checks.integer("step", description["step"], minimum=len(epochs))
+        stopped = _of_kind((str, type(None)), "stopped", description["stopped"])
+        states = [_of_kind(dict, "callbacks", state) for state in _of_kind(list, "callbacks", description["callbacks"])]
+        weights, moments = storage.group(arrays, "model"), storage.group(arrays, "optimizer")
+        run.model.check_snapshot(weights)
+        stateful = [callback for callback in run.callbacks if not callback.writes]
+        for i, (callback, state) in enumerate(zip(stateful, states, strict=True)):
+            callback.restore(run, state, storage.group(arrays, f"callback {i}"))
+        run.optimizer.restore(description["optimizer"], moments, run.parameters)
+    except Exception as error:  # what a wrong description leads to is not foreseeable
+        raise ValueError(f"{path} cannot be resumed here: {error}") from error
+    run.model.restore(weights)
+    run.model.epochs_trained = epochs_trained
+    run.step, run.stopped = step, stopped
+    run.history.epochs.extend(epochs)
+
+
+def _of_kind(kind: Any, name: str, value: Any) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} got {checks.describe(value)}")
+    return value
+
+
+def _epoch(number: int, entry: dict[str, Any]) -> Epoch:
+    epoch = Epoch(**entry)
+    if checks.integer("epoch", epoch.epoch) != number:
+        raise ValueError(f"epoch got {epoch.epoch}; expected {number}")
+    for name in ("loss", "learning_rate", "seconds", "penalty"):
+        checks.real(name, entry[name])
+    for name in ("accuracy", "validation_loss", "validation_accuracy"):
+        if entry[name] is not None:
+            checks.real(name, entry[name])
+    return epoch
+
+
+def _compare(run: Run, description: dict) -> None:
+    """A resumed run must be the same run; a wrong file must not leave a model half restored."""
+    was = description["settings"]
+    for name, value in {**run.settings, **run.data_digests}.items():
+        if was.get(name) != value:
+            is_data = name in ("train", "validation")
+            what = "other rows or targets" if is_data else f"{value!r}; the checkpoint has {was.get(name)!r}"
+            raise ValueError(
+                f"{name} got {what}. Resuming continues the same run; to train on with other settings, load the "
+                f"checkpoint with minidl.load and fit that model"
+            )

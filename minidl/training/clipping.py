@@ -1,0 +1,51 @@
+"""Gradient clipping, between the backward pass and the step: one bad batch cannot throw the weights far away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from minidl.backend.parameters import Parameter
+from minidl.utils import checks
+from minidl.utils.reprs import Described
+
+
+class ClipValue(Described):
+    """Clip every entry of every gradient to [-limit, limit]. This changes the direction of the step.
+
+    By hand:   model.backward(...);   clip(model.parameters());   optimizer.step(model.parameters())
+    """
+
+    def __init__(self, limit: float):
+        self.limit = checks.real("limit", limit, above=0.0)
+
+    def __call__(self, parameters: Sequence[Parameter]) -> None:
+        for parameter in parameters:
+            gradient = parameter.gradient.reshape(-1)
+            parameter.backend.operations.clip_values(gradient, gradient.dtype.type(self.limit))
+
+
+class ClipNorm(ClipValue):
+    """Scale all gradients by one factor so that their common norm is at most `limit` (Pascanu et al. 2013).
+
+    The norm is that of all parameters together: √(Σ g²). The direction of the step stays.
+    """
+
+    def __init__(self, limit: float):
+        super().__init__(limit)
+        self._room: Any = None
+
+    def __call__(self, parameters: Sequence[Parameter]) -> None:
+        if not parameters:
+            return
+        first = parameters[0]
+        backend, dtype = first.backend, first.value.dtype
+        if self._room is None or self._room[0] is not backend or self._room[1].shape[0] != len(parameters):
+            room = backend.zeros((len(parameters),), dtype), backend.zeros((backend.partial_sums,), dtype)
+            self._room = backend, *room
+        _, squares, partials = self._room
+        gradients = [parameter.gradient.reshape(-1) for parameter in parameters]
+        for i, gradient in enumerate(gradients):
+            backend.operations.squared_norm(gradient, partials, squares[i : i + 1])
+        for gradient in gradients:
+            backend.operations.scale_to_norm(gradient, squares, dtype.type(self.limit))

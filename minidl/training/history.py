@@ -1,0 +1,90 @@
+"""What a training run did, epoch by epoch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+
+from minidl.training.curves import draw_curves
+from minidl.utils.files import write_whole
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch. Training figures are averages over the epoch, while the weights moved; seconds are wall time.
+
+    `penalty` is what the penalties of the model added to the cost, and `cost` is loss + penalty.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float | None
+    validation_loss: float | None
+    validation_accuracy: float | None
+    learning_rate: float
+    seconds: float
+    penalty: float = 0.0
+
+    @property
+    def cost(self) -> float:
+        return self.loss + self.penalty
+
+    def __str__(self) -> str:
+        parts = [f"epoch {self.epoch:>3}", f"loss {self.loss:.4f}"]
+        if self.penalty:
+            parts.append(f"cost {self.cost:.4f}")
+        if self.accuracy is not None:
+            parts.append(f"accuracy {self.accuracy:.2%}")
+        if self.validation_loss is not None:
+            parts.append(f"validation loss {self.validation_loss:.4f}")
+        if self.validation_accuracy is not None:
+            parts.append(f"validation accuracy {self.validation_accuracy:.2%}")
+        return "   ".join([*parts, f"{self.seconds:.2f} s"])
+
+
+COLUMNS = (*(field.name for field in fields(Epoch)), "cost")
+
+
+class History:
+    """The epochs of a run, in order. `print(history)` shows them; `history["loss"]` is one column as a list.
+
+    interrupted   whether Ctrl-C ended the run
+    """
+
+    def __init__(self) -> None:
+        self.epochs: list[Epoch] = []
+        self.interrupted = False
+
+    def __len__(self) -> int:
+        return len(self.epochs)
+
+    def __iter__(self) -> Iterator[Epoch]:
+        return iter(self.epochs)
+
+    def __getitem__(self, column: str) -> list:
+        if column not in COLUMNS:
+            raise KeyError(f"{column!r} is not a column; there are {', '.join(COLUMNS)}")
+        return [getattr(epoch, column) for epoch in self.epochs]
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.epochs)) or "no epoch was finished"
+
+    def __repr__(self) -> str:
+        return f"<History of {len(self)} epochs>"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one JSON object for each epoch, a line each; the file is written whole or not at all."""
+        with write_whole(path, "w") as file:
+            for epoch in self.epochs:
+                file.write(json.dumps(asdict(epoch)) + "\n")
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw loss and accuracy, training and validation, into a picture file; the suffix chooses the format.
+
+        Raises ValueError if no epoch was finished or the suffix is not a format that matplotlib writes.
+        """
+        if not self.epochs:
+            raise ValueError("the history is empty: no epoch was finished, so there is nothing to draw")
+        draw_curves({column: self[column] for column in COLUMNS}, path)

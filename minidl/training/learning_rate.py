@@ -1,0 +1,104 @@
+"""The learning-rate range test (Smith 2017): let the rate grow step by step, and watch the loss."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from minidl import schedules
+from minidl.data.dataset import Dataset
+from minidl.layers.sequential import Sequential
+from minidl.losses import Loss
+from minidl.optimizers import Optimizer
+from minidl.training.curves import draw_range_test
+from minidl.training.run import Run
+from minidl.utils import checks
+
+MEMORY = 0.9  # of the running mean of the loss
+HOPELESS = 4.0  # times the best smoothed loss: from there on it only explodes
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """What `find_learning_rate` saw.
+
+    rates        the learning rate of each step
+    losses       the loss of each step, smoothed over about ten steps
+    suggestion   a tenth of the rate at which the smoothed loss was smallest: there it still falls, far from exploding
+    """
+
+    rates: np.ndarray
+    losses: np.ndarray
+    suggestion: float
+
+    def __str__(self) -> str:
+        best = int(np.argmin(self.losses))
+        return (
+            f"suggested learning rate {self.suggestion:.2g}; smallest loss {self.losses[best]:.4f} at rate "
+            f"{self.rates[best]:.2g}, {len(self.rates)} steps from {self.rates[0]:.2g} to {self.rates[-1]:.2g}"
+        )
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw loss against learning rate into a picture file; the suffix chooses the format."""
+        draw_range_test(self.rates, self.losses, self.suggestion, path)
+
+
+def find_learning_rate(
+    model: Sequential,
+    train: Dataset,
+    *,
+    loss: Loss,
+    optimizer: Optimizer,
+    lowest: float = 1e-6,
+    highest: float = 10.0,
+    steps: int = 200,
+    batch_size: int = 128,
+) -> RangeTest:
+    """Train for `steps` steps with a learning rate that grows from `lowest` to `highest`, and suggest one.
+
+    The test stops early where the loss explodes. Afterwards the model is as it was before, bit for bit, and `optimizer`
+    was never used: its hyperparameters, except for the learning rate, are those of the test.
+
+    Raises TypeError or ValueError for arguments that do not fit together, and ValueError if even `lowest` explodes.
+    """
+    checks.real("lowest", lowest, above=0.0)
+    checks.real("highest", highest, above=lowest)
+    checks.integer("steps", steps, minimum=10)
+    run = Run(model, train, loss, optimizer, None, 1, batch_size, True, None, None, (), False, False)
+    trial = optimizer.new()
+    trial.learning_rate = schedules.Exponential(lowest, highest / lowest, steps - 1)
+    before = model.snapshot()
+    try:
+        rates, losses = _climb(run, trial, steps)
+    finally:
+        model.restore(before)
+    if len(rates) < 10:
+        raise ValueError(f"lowest got {lowest:g}, at which the loss explodes already after {len(rates)} steps")
+    return RangeTest(rates, losses, float(rates[np.argmin(losses)]) / 10)
+
+
+def _climb(run: Run, optimizer: Optimizer, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rates and smoothed losses, up to where the loss explodes."""
+    model, loss = run.model, run.loss
+    loss.use(model.backend)
+    rng = model.streams.generator(f"{model.name}.range test")
+    rates: list[float] = []
+    losses: list[float] = []
+    mean = 0.0
+    while len(rates) < steps:
+        for x, targets in run.batches.in_order(rng.permutation(run.batches.rows)):
+            loss.compute(model.forward(x, training=True), targets)
+            mean = MEMORY * mean + (1 - MEMORY) * loss.value
+            smooth = mean / (1 - MEMORY ** (len(rates) + 1))  # as in Adam: the mean started at 0
+            if not math.isfinite(smooth) or (losses and smooth > HOPELESS * min(losses)):
+                return np.array(rates), np.array(losses)
+            model.backward_parameters(loss.backward())
+            optimizer.step(run.parameters)
+            rates.append(optimizer.learning_rate)
+            losses.append(smooth)
+            if len(rates) == steps:
+                break
+    return np.array(rates), np.array(losses)

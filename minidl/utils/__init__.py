@@ -1,0 +1,1 @@
+"""What has nothing to do with networks: checks of arguments, files, tables, random streams."""

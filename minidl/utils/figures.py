@@ -1,0 +1,39 @@
+"""What the pictures share: colours, line styles, and how a figure becomes a file.
+
+matplotlib takes as long to import as a small training run. So it is imported where something is drawn.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from minidl.utils import checks
+from minidl.utils.files import write_whole
+
+# Okabe & Ito's palette: distinct for colour-blind readers; line styles and markers keep it readable in black and white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
+HATCHES = ("", "//", "..", "\\\\", "xx", "--", "||", "oo", "++", "**")
+COLOUR_MAP = "cividis"  # the same for colour-blind readers, and lighter where there is more
+
+
+def line_style(number: int) -> dict[str, Any]:
+    """Colour, line and marker of the line with that number, other than those of its neighbours."""
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "linestyle": LINES[number % len(LINES)],
+        "marker": MARKERS[number % len(MARKERS)],
+        "markersize": 3.5,
+    }
+
+
+def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
+    """Write a figure to a file, whole or not at all, without a display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    suffix = checks.path("path", path).suffix.lstrip(".").lower()
+    checks.one_of("the suffix of path", suffix, FigureCanvasAgg(figure).get_supported_filetypes())
+    with write_whole(path) as file:
+        figure.savefig(file, format=suffix, dpi=150)

@@ -1,0 +1,114 @@
+"""Files of models, runs and preprocessing: a plain npz of arrays and one description in JSON.
+
+No pickle, so loading runs no code. The description names the kind, so that one is not taken for the other.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import zipfile
+import zlib
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from minidl.utils import checks
+from minidl.utils.files import write_whole
+
+MODEL = "minidl model"
+PREPROCESSING = "minidl preprocessing"
+CHECKPOINT = "minidl checkpoint"
+VERSION = 1
+
+
+def write(
+    path: str | os.PathLike[str], kind: str, description: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> None:  # fmt: skip
+    """Write a file of that kind, whole or not at all."""
+    header = {"format": kind, "version": VERSION, "checksum": checksum(arrays)}
+    text = json.dumps({**header, **description}, ensure_ascii=False)
+    members: Any = {"description": np.array(text), **arrays}
+    with write_whole(path) as file:
+        np.savez(file, **members)
+
+
+def read(path: str | os.PathLike[str], *kinds: str) -> tuple[str, dict[str, Any], dict[str, np.ndarray]]:
+    """The kind, the description and the arrays of a file that is one of `kinds`.
+
+    Raises FileNotFoundError where there is no file, ValueError where the file is truncated, corrupt or another kind.
+    """
+    path = checks.path("path", path)
+    with open(path, "rb") as file:
+        try:
+            description, arrays = _parse(file)
+            if description.get("format") not in kinds:
+                raise ValueError(f"its format is {description.get('format')!r}")
+        except Exception as error:  # damaged bytes make zipfile, NumPy and json raise a dozen kinds of exceptions
+            raise ValueError(f"{path} is not a {kinds[0]} file, or it is damaged ({error})") from error
+    if description.get("version") != VERSION:
+        version = description.get("version")
+        raise ValueError(f"{path} has version {version} of the format; this minidl reads {VERSION}")
+    return description["format"], description, arrays
+
+
+def grouped(groups: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Several groups of arrays as one, under names such as "model/0.weight"."""
+    return {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
+
+
+def group(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """One of the groups again."""
+    prefix = f"{name}/"
+    return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
+
+
+def checksum(arrays: dict[str, np.ndarray]) -> int:
+    """Of names and contents: the checksums of a zip file do not tell when two of its members changed places."""
+    total = 0
+    for name, array in sorted(arrays.items()):
+        content = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data  # no copy: it may be a whole data set
+        total = zlib.crc32(content, zlib.crc32(name.encode(), total))
+    return total
+
+
+def _parse(file: BinaryIO) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    size = file.seek(0, os.SEEK_END)
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        # npz files are not compressed, so what they hold is no more than what lies there: a small file takes little.
+        if not all(member.compress_size == member.file_size for member in members):
+            raise ValueError("it has compressed members")
+        if sum(member.file_size for member in members) > size:
+            raise ValueError("its members are larger than the file")
+        if len({member.filename for member in members}) < len(members):
+            raise ValueError("it has two members of one name")
+        if not all(member.filename.endswith(".npy") for member in members):
+            raise ValueError("it has members that are not arrays")
+        arrays = {member.filename.removesuffix(".npy"): _array(archive.read(member)) for member in members}
+    if "description" not in arrays:
+        raise ValueError("it has no description")
+    description = json.loads(str(arrays.pop("description")))
+    if not isinstance(description, dict):
+        raise ValueError("its description is no JSON object")
+    found = checksum(arrays)
+    if description.get("checksum", found) != found:
+        raise ValueError("its arrays are not those that were written with its description")
+    return description, arrays
+
+
+def _array(content: bytes) -> np.ndarray:
+    """The array in the bytes of an npy file, if its header asks for exactly as much as there is."""
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise ValueError(f"it has an array in version {version} of the npy format")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.hasobject:
+        raise ValueError("it has an array of objects, which only pickle could read")
+    if math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+        raise ValueError(f"it has an array of shape {shape} in {len(content)} bytes")
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)

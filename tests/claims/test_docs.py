@@ -1,0 +1,146 @@
+"""The pages say what is true: generated ones are up to date, what they name is there, and every name is named."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+import minidl as dl
+from minidl.exercises import EXERCISES
+from scripts import expected_kernels
+
+ROOT = Path(__file__).parent.parent.parent
+DOCS = ROOT / "docs"
+
+
+def test_the_page_of_initializers_is_what_the_tables_say():
+    written = (DOCS / "initializers.md").read_text(encoding="utf-8")
+    assert runpy.run_path(str(DOCS / "initializer_table.py"))["page"]() == written
+
+
+def test_the_page_of_kernels_is_what_the_expected_figures_say():
+    assert expected_kernels.page(expected_kernels.read()) == expected_kernels.PAGE.read_text(encoding="utf-8")
+
+
+def test_the_page_of_exercises_lists_them():
+    page = (DOCS / "exercises.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w-]+)` \| (.*) \| `(.*)` \|$", page, re.MULTILINE)
+    assert rows == [(e.name, e.title, e.module.replace(".", "/") + ".py") for e in EXERCISES.values()]
+
+
+ROW = re.compile(r"^\| .* \|$", re.MULTILINE)
+
+
+def test_every_name_and_every_test_in_the_table_of_claims_exists():
+    rows = [row.strip("| ").split(" | ") for row in ROW.findall((DOCS / "lectures.md").read_text(encoding="utf-8"))]
+    claims = [row for row in rows if row[0] != "claim"]
+    assert len(claims) > 40
+    for claim, names, test in claims:
+        for name in re.findall(r"`(dl\.[^`]+)`", names):
+            assert functools.reduce(getattr, name.split(".")[1:], dl), f"{claim}: {name}"
+        path, _, function = test.strip("`").partition("::")
+        assert (ROOT / path).exists(), f"{claim}: {path}"
+        if function:
+            assert f"def {function}(" in (ROOT / path).read_text(encoding="utf-8"), f"{claim}: {test}"
+
+
+API = "\n".join(path.read_text(encoding="utf-8") for path in sorted((DOCS / "api").glob("*.rst")))
+ENTRIES = set(re.findall(r"^\.\. auto\w+:: (\S+)$", API, re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", dl.__all__)
+def test_every_public_name_has_an_entry_in_the_reference(name):
+    assert name in ENTRIES or f"minidl.{name}" in ENTRIES
+
+
+def test_every_entry_of_the_reference_exists():
+    for name in ENTRIES:
+        path = name.removeprefix("minidl.").split(".")
+        assert functools.reduce(getattr, path, dl), name
+
+
+def test_docstrings_keep_their_meaning_on_the_site():
+    sentences = runpy.run_path(str(DOCS / "docstrings.py"))["restructured"]
+    given = """
+        Scale |x| by w_ij, see `minidl.Dense` and `f(x, *y)`.
+
+            y = s x
+
+        rate, *more   to drop, in
+                      [0, 1]
+        s             a factor
+        Backward:  dx = s dy
+        """
+    assert sentences(inspect.cleandoc(given).splitlines()) == [
+        r"Scale \|x\| by w\_ij, see \ :py:obj:`minidl.Dense`\  and \ ``f(x, *y)``\ .",
+        "",
+        ".. code-block:: text",
+        "",
+        "   y = s x",
+        "",
+        ".. list-table::",
+        "   :class: arguments",
+        "",
+        "   * - ``rate, *more``",
+        "     - to drop, in [0, 1]",
+        "   * - ``s``",
+        "     - a factor",
+        "",
+        ".. code-block:: text",
+        "",
+        "   Backward:  dx = s dy",
+        "",
+    ]
+
+
+def test_every_page_is_in_a_table_of_contents():
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^[\w/]+$", index, re.MULTILINE))
+    assert {path.stem for path in DOCS.glob("*.md")} - {"index"} <= listed
+    assert all((DOCS / f"{name}.md").exists() for name in listed - {"tutorials/index", "api/index"})
+
+
+def test_links_between_pages_and_to_tutorials_lead_somewhere():
+    for page in DOCS.glob("*.md"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            if target != "tutorials/index.rst":  # made by the build
+                assert (DOCS / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.fixture
+def conf(monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    return runpy.run_path(str(DOCS / "conf.py"))
+
+
+def test_formulas_need_no_network(conf):
+    script = DOCS / "_static" / conf["mathjax_path"]
+    assert script.stat().st_size > 1_000_000
+    assert {file.name for file in script.parent.iterdir()} == {script.name, "LICENSE", "NOTICE"}
+
+
+@pytest.mark.parametrize(
+    ("in_the_repository", "on_the_site"),
+    [
+        ("[a](../tutorials/07_regularization.py)", "[a](tutorials/07_regularization.rst)"),
+        ("see [minidl/cuda](../minidl/cuda).", "see minidl/cuda."),
+        ("[jit](../minidl/cpu/jit.py), [b](lectures.md)", "[jit](../minidl/cpu/jit.py), [b](lectures.md)"),
+    ],
+)
+def test_links_of_the_repository_work_on_the_site(conf, in_the_repository, on_the_site):
+    source = [in_the_repository]
+    conf["links_of_the_repository"](None, "page", source)
+    assert source == [on_the_site]
+
+
+def test_the_gallery_runs_every_tutorial(conf):
+    pattern = conf["sphinx_gallery_conf"]["filename_pattern"]
+    scripts = sorted((ROOT / "tutorials").glob("*.py"))
+    assert len(scripts) >= 12
+    assert all(re.search(pattern, str(script)) for script in scripts)

@@ -1,0 +1,128 @@
+"""The cache of compiled code: used again, never stale, and not needed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import pytest
+
+import minidl
+from minidl.cpu.engine.jit import _CacheFile, _fingerprint, jit
+
+PROGRAM = """
+import gc, numpy as np, minidl
+from numba.core.dispatcher import Dispatcher
+from minidl.cpu import activations
+from minidl.cpu.engine.parallel import on_tape
+y = np.empty((1, 1))
+with on_tape([]):
+    activations.activation_forward("leaky_relu", np.full((1, 1), -1.0), 0.5, y)
+all_stats = [thing.stats for thing in gc.get_objects() if isinstance(thing, Dispatcher)]
+hits = sum(sum(stats.cache_hits.values()) for stats in all_stats)
+misses = sum(sum(stats.cache_misses.values()) for stats in all_stats)
+print(minidl.__file__, y[0, 0], hits, misses)
+"""
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A copy of minidl that may be edited."""
+    source = Path(minidl.__file__).parent
+    shutil.copytree(source, tmp_path / "minidl", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "minidl"
+
+
+def run(package, cache):
+    """What the program computed, how many functions came from the cache, and how many were compiled."""
+    result = subprocess.run(
+        [sys.executable, "-B", "-c", PROGRAM], cwd=package.parent, capture_output=True, text=True, timeout=300,
+        check=False, env={**os.environ, "PYTHONPATH": str(package.parent), "NUMBA_CACHE_DIR": str(cache)},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    path, value, hits, misses = result.stdout.split()
+    assert Path(path).parent == package
+    return float(value), int(hits), int(misses)
+
+
+def edit(path, old, new):
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_compiled_code_is_used_again_and_never_after_an_edit_of_what_it_calls(package, tmp_path):
+    cache = tmp_path / "cache"
+    value, hits, misses = run(package, cache)
+    assert (value, hits) == (-0.5, 0) and misses >= 2  # the loop, and the job for the tape
+    value, hits, misses = run(package, cache)
+    assert (value, misses) == (-0.5, 0) and hits >= 2
+    # Numba looks at the file of the loop only, which is cpu/activations.py.
+    edit(package / "scalar" / "activations.py", "return z if z > ZERO else alpha * z", "return alpha * z * alpha")
+    value, hits, _ = run(package, cache)
+    assert (value, hits) == (-0.25, 0)
+    edit(package / "scalar" / "constants.py", "ONE = np.float32(1.0)", "ONE = np.float32(1.0)  # edited")
+    value, hits, _ = run(package, cache)
+    assert (value, hits) == (-0.25, 0)
+
+
+def test_a_file_with_other_code_under_the_right_name_is_not_used(tmp_path):
+    """Two processes that compile at the same time may choose the same number for two files."""
+    mine, other = (_CacheFile(str(tmp_path), "loop", "the sources") for _ in range(2))
+    mine.save("float32", "code for float32")
+    assert other.load("float32") == "code for float32"
+    (name,) = tmp_path.glob("*.nbc")
+    stale = _CacheFile(str(tmp_path), "loop", "older sources")
+    for written in [("the sources", "float64", "code for float64"), ("older sources", "float32", "older code")]:
+        stale._save_data(name.name, written)
+        assert other.load("float32") is None
+
+
+def test_functions_from_one_factory_have_different_fingerprints():
+    def factory(inner):
+        def loop(x):
+            return inner(x)
+
+        return loop
+
+    def one(x):
+        return x
+
+    def two(x):
+        return x + x
+
+    functions = [factory(inner) for inner in (one, two, numba.njit(one), numba.njit(two))]
+    assert len({_fingerprint(function) for function in functions}) == 4
+    assert _fingerprint(factory(numba.njit(one))) == _fingerprint(functions[2])
+    assert len({jit(function).py_func.__qualname__ for function in functions}) == 4
+
+
+STRIPS = """
+import sys, numpy as np
+from numba import float64, int64
+from minidl.cpu import product
+array, two, six = float64[::1], [int64] * 2, [int64] * 6
+getattr(product, sys.argv[1]).compile((array, *two, array, *two, array, int64, array, *six))
+c = np.empty((40, 70))
+if sys.argv[1] == "_vector_strip":
+    product.product(np.ones((40, 30)), np.ones((30, 70)), c)
+    assert (c == 30).all()
+"""
+
+
+def test_code_from_the_cache_is_not_taken_for_other_code_of_the_same_factory(tmp_path):
+    """Both are the first function that their process compiles, and the second process gets the other from the cache."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "MINIDL_BLAS": "0"}
+    for name in ("_panel_strip", "_vector_strip"):
+        subprocess.run([sys.executable, "-c", STRIPS, name], env=environment, check=True, timeout=300)
+
+
+def test_where_nothing_can_be_written_the_loops_are_compiled_each_time(package, tmp_path):
+    (tmp_path / "file").write_text("a folder cannot be made below a file")
+    for _ in range(2):
+        value, hits, _ = run(package, tmp_path / "file" / "cache")
+        assert (value, hits) == (-0.5, 0)

@@ -1,0 +1,183 @@
+"""The matrix product of the CPU: every edge of its blocks, the same bits for any number of threads, all processors."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from minidl.cpu.engine import microkernel, product
+from minidl.cpu.engine import thread_pool as threads
+from minidl.cpu.engine.microkernel import PANEL, VECTOR_BYTES, block_rows
+
+DTYPES = [np.float32, np.float64]
+FORMS = ["a b", "a b + row", "aᵀ b", "a bᵀ"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread(set_thread_count):
+    set_thread_count(1)
+
+
+def multiply(form, a, b, row):
+    """A B in one of the forms, written into memory full of NaN with a guard around it."""
+    guarded = np.full((len(a) + 2, b.shape[1]), np.nan, a.dtype)
+    c = guarded[1:-1]
+    if form == "a b":
+        product.product(a, b, c)
+    elif form == "a b + row":
+        product.product(a, b, c, row)
+    elif form == "aᵀ b":
+        product.product_of_transposed(np.ascontiguousarray(a.T), b, c)
+    else:
+        product.product_with_transposed(a, np.ascontiguousarray(b.T), c)
+    assert np.isnan(guarded[[0, -1]]).all(), "written outside of C"
+    return c
+
+
+def matrices(rng, m, k, n, dtype):
+    return (rng.normal(size=shape).astype(dtype) for shape in ((m, k), (k, n), (n,)))
+
+
+def assert_product(form, a, b, row, c):
+    """Each element is a sum of k products: k + 1 roundings, of at most half an eps of Σ |a b| each."""
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    size = np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64)
+    if form == "a b + row":
+        exact, size = exact + row, size + np.abs(row)
+    # As many for the reference, where it has no more digits than the product.
+    bound = (a.shape[1] + 1) * np.finfo(a.dtype).eps * size
+    assert (np.abs(c - exact) <= bound).all(), f"off by up to {np.abs(c - exact).max():.3g}"
+
+
+LANES = {np.float32: VECTOR_BYTES // 4, np.float64: VECTOR_BYTES // 8}
+ROWS = sorted(
+    {1, 2, 3, 4, 5, 7, 13, *(block_rows(vectors) + more for vectors in range(1, PANEL + 1) for more in (0, 1))}
+)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_edge_of_the_blocks(form, dtype, rng):
+    lanes = LANES[dtype]
+    widths = sorted(
+        {1, *(lanes * count + more for count in range(PANEL + 2) for more in (-1, 0, 1)), 4 * PANEL * lanes}
+    )
+    for m, n in itertools.product(ROWS, [width for width in widths if width > 0]):
+        for k in (1, lanes - 1, lanes + 3):
+            a, b, row = matrices(rng, m, max(k, 1), n, dtype)
+            assert_product(form, a, b, row, multiply(form, a, b, row))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(66, 70, 1100), (130, 300, 257), (3, 1000, 9), (512, 771, 65)])
+def test_large_ones(form, dtype, shape, rng):
+    a, b, row = matrices(rng, *shape, dtype)
+    assert_product(form, a, b, row, multiply(form, a, b, row))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_bits_do_not_depend_on_the_number_of_threads(form, dtype, rng, monkeypatch):
+    monkeypatch.setattr(threads, "SHARED", 0)
+    for m, k, n in [
+        (1, 5, 300),
+        (7, 33, 65),
+        (40, 20, 500),
+        (130, 61, 17),
+        (200, 64, 129),
+        (64, 9, 1100),
+        (512, 771, 65),
+    ]:
+        a, b, row = matrices(rng, m, k, n, dtype)
+        alone = multiply(form, a, b, row).tobytes()
+        for count in (2, 3, 5):
+            threads.set_thread_count(count)
+            assert multiply(form, a, b, row).tobytes() == alone
+        threads.set_thread_count(1)
+
+
+def test_a_row_does_not_depend_on_the_rows_around_it(rng):
+    a, b, row = matrices(rng, 40, 100, 70, np.float32)
+    whole = multiply("a b", a, b, row)
+    for first, last in [(0, 1), (3, 8), (11, 40)]:
+        np.testing.assert_array_equal(multiply("a b", a[first:last], b, row), whole[first:last])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_not_finite_stays_in_its_row_and_column(form, rng):
+    for m in (3, 20):
+        a, b, row = matrices(rng, m, 30, 40, np.float32)
+        a[1, 4], b[5, 7], a[2, 9] = np.nan, np.inf, 1e30
+        c = multiply(form, a, b, row)
+        assert np.isnan(c[1]).all()
+        assert not np.isfinite(c[:, 7]).any()
+        assert np.isfinite(np.delete(np.delete(c, 1, axis=0), 7, axis=1)).all()
+
+
+def test_nothing_is_read_beyond_the_matrices(rng):
+    """A NaN behind the end would show, if it were added to something that counts."""
+    room = np.full(3000, np.nan, np.float32)
+    a, b = room[1000 : 1000 + 7 * 10].reshape(7, 10), room[2000 : 2000 + 10 * 21].reshape(10, 21)
+    a[:], b[:] = rng.normal(size=a.shape), rng.normal(size=b.shape)
+    for form in FORMS[:1]:
+        assert_product(form, a, b, None, multiply(form, a, b, None))
+
+
+# In a process of its own: what is read from the environment once
+
+
+def run(code, **environment):
+    result = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, timeout=300,
+        check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+CHECK = """
+import json, numpy as np
+from minidl.cpu import microkernel, product, threads
+from minidl.cpu.engine.microkernel import VECTOR_BYTES, PANEL, FUSED
+rng, worst = np.random.default_rng(0), 0.0
+for m in (1, 2, 5, 6, 7, 15, 29):
+    for n in (1, 3, 4, 8, 9, 17, 33, 64, 70):
+        a, b = rng.normal(size=(m, 19)), rng.normal(size=(19, n))
+        c = np.full((3, m, n), np.nan)
+        product.product(a, b, c[0])
+        product.product_of_transposed(a.T.copy(), b, c[1])
+        product.product_with_transposed(a, b.T.copy(), c[2])
+        worst = max(worst, float(np.abs(c - a @ b).max()))
+print(json.dumps([worst, VECTOR_BYTES, FUSED, product.BLAS, threads.thread_count()]))
+"""
+
+
+@pytest.mark.skipif("avx2" not in microkernel.FEATURES, reason="this processor has no AVX2")
+@pytest.mark.parametrize(
+    ("features", "vector", "fused"), [("+avx,+avx2,+fma,+sse4.2,+64bit", 32, True), ("+sse4.2,+64bit", 16, False)]
+)
+def test_other_processors(features, vector, fused, tmp_path):
+    worst, *found, _ = run(
+        CHECK, NUMBA_CPU_NAME="x86-64", NUMBA_CPU_FEATURES=features, NUMBA_CACHE_DIR=str(tmp_path), MINIDL_BLAS="0"
+    )
+    assert worst < 1e-13
+    assert found == [vector, fused, False]
+
+
+def test_the_blas_can_be_asked_for():
+    worst, _, _, uses_blas, _ = run(CHECK, MINIDL_BLAS="1")
+    assert worst < 1e-13 and uses_blas
+
+
+def test_the_number_of_threads_can_be_asked_for():
+    *_, count = run(CHECK, MINIDL_NUM_THREADS="3")
+    assert count == 3
+    with pytest.raises(AssertionError, match="MINIDL_NUM_THREADS got 'many'; expected an integer of at least 1"):
+        run(CHECK, MINIDL_NUM_THREADS="many")

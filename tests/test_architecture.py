@@ -1,0 +1,144 @@
+"""The floors of the house: what imports what, read from the source. A failure names the import that breaks the rule."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import minidl
+
+PACKAGE = Path(minidl.__file__).parent
+
+# Each room imports only from the floors below it. README and docs/architecture.md show this list.
+FLOORS = [
+    ["utils", "scalar", "statistics"],
+    ["cpu", "cuda", "emulator", "penalties", "schedules"],
+    ["backend", "data", "initializers"],
+    ["layers", "losses", "optimizers"],
+    ["training", "multi_task", "calibration"],
+    ["diagnostics"],
+    ["__init__", "exercises"],
+    ["cli"],
+    ["__main__"],
+]
+FLOOR = {room: number for number, rooms in enumerate(FLOORS, start=1) for room in rooms}
+
+
+def module_of(path: Path) -> str:
+    parts = ("minidl", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in FILES.items()}
+
+
+def room_of(module: str) -> str:
+    """The room of a module: a folder or a file directly in the package."""
+    return [*module.split("."), "__init__"][1]
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[str, ast.stmt]]:
+    """Every module that is imported anywhere in `tree`, with the statement."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, "relative imports are not used here"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield (inner if inner in FILES else node.module), node
+
+
+ARROWS = {
+    module: {target for target, _ in imported(tree) if target in FILES and target != module}
+    for module, tree in TREES.items()
+}
+
+
+def test_every_file_has_a_floor():
+    assert {room_of(module) for module in FILES} == set(FLOOR)
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_imports_go_down(module):
+    here = room_of(module)
+    for target in ARROWS[module]:
+        there = room_of(target)
+        assert there == here or FLOOR[there] < FLOOR[here], (
+            f"{module} on floor {FLOOR[here]} imports {target} on floor {FLOOR[there]}"
+        )
+
+
+@pytest.mark.parametrize("room", ["cpu", "cuda"])
+def test_an_engine_knows_nothing_of_what_runs_on_it(room):
+    """The loops and kernels that a learner reads stand on `engine`, which he may skip."""
+    for module, targets in ARROWS.items():
+        if module.startswith(f"minidl.{room}.engine"):
+            for target in targets:
+                assert room_of(target) != room or target.startswith(f"minidl.{room}.engine"), f"{module}: {target}"
+
+
+def circle(arrows: dict[str, set[str]]) -> list[str]:
+    """The modules of one circle of imports, the first again at the end, or []."""
+    done: set[str] = set()
+
+    def walk(module: str, path: list[str]) -> list[str]:
+        if module in path:
+            return [*path[path.index(module) :], module]
+        if module in done:
+            return []
+        for target in sorted(arrows[module]):
+            if found := walk(target, [*path, module]):
+                return found
+        done.add(module)
+        return []
+
+    return next((found for module in sorted(arrows) if (found := walk(module, []))), [])
+
+
+def test_there_is_no_circle():
+    # A package's own __init__ gathers its files; that a file lies in the package is no arrow.
+    assert not (found := circle(ARROWS)), " imports ".join(found)
+
+
+def test_a_circle_would_be_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+MAY_BE_HIDDEN = {
+    "matplotlib": "takes as long to import as a small training run",
+    "cuda": "comes with numba-cuda, where that can be installed",
+}
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_no_import_is_hidden(module):
+    top = {id(node) for node in TREES[module].body}
+    for target, node in imported(TREES[module]):
+        assert id(node) in top or target.partition(".")[0] in MAY_BE_HIDDEN, (
+            f"line {node.lineno} of {module} imports {target} inside a block: write it at the top"
+        )
+
+
+def test_matplotlib_is_imported_only_where_something_is_drawn():
+    for module, tree in TREES.items():
+        for node in tree.body:
+            names = [alias.name for alias in getattr(node, "names", [])] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.partition(".")[0] == "matplotlib" for name in names), module
+
+
+MIRRORED = ["utils", "scalar", "cpu", "cuda", "backend", "layers", "training", "diagnostics", "data", "emulator"]
+
+
+def test_tests_lie_where_what_they_test_lies():
+    """A test file below a mirrored folder has the folder's name; the package has such a folder."""
+    tests = Path(__file__).parent
+    for folder in MIRRORED:
+        for path in (tests / folder).rglob("test_*.py"):
+            assert (PACKAGE / path.parent.relative_to(tests)).is_dir(), path

@@ -1,0 +1,418 @@
+"""A step that is recorded and done again: the same bits as the step as it is written, or no recording at all."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+import minidl as dl
+from minidl.backend.capture import RecordingError
+from minidl.cpu.engine import product
+from minidl.cpu.engine import thread_pool as threads
+from minidl.cpu.engine.parallel import Tape
+from tests.conftest import backend_or_skip
+from tests.layers.conftest import EXAMPLES, FEATURES
+
+STEPS = 6  # the first warms up, the second is recorded, the third is the rehearsal
+
+
+def batches(features, classes, rows=7, seed=3):
+    rng = np.random.default_rng(seed)
+    for _ in range(STEPS):
+        yield rng.normal(size=(rows, features)).astype(np.float32), rng.integers(0, classes, rows)
+
+
+def problem():
+    rng = np.random.default_rng(0)
+    return dl.data.Dataset(rng.normal(size=(100, 5)).astype(np.float32), rng.integers(0, 3, 100))
+
+
+def state(step):
+    return step._results()
+
+
+def assert_same_bits(found, expected):
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        assert found[name].tobytes() == array.tobytes(), name
+
+
+def network(*layers, backend="cpu"):
+    return dl.Sequential(dl.Dense(5, FEATURES), *layers, dl.Dense(layers[-1].n_out or FEATURES, 3), backend=backend)
+
+
+def both_ways(make, backend, optimizer=lambda: dl.Momentum(0.1), **options):
+    """Steps as they are written, and recorded ones."""
+    backend_or_skip(backend)
+    steps = [
+        dl.TrainingStep(make(backend), dl.SoftmaxCrossEntropy(), optimizer(), graph=graph, **options)
+        for graph in (False, True)
+    ]
+    for x, labels in batches(5, 3):
+        for step in steps:
+            step(x, labels)
+    return steps
+
+
+@pytest.mark.parametrize("backend", ["cpu", "emulator", "cuda"])
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_a_recorded_step_gives_the_same_bits(example, backend):
+    written, recorded = both_ways(lambda backend: network(EXAMPLES[example](), backend=backend), backend)
+    assert recorded.why_not is None
+    (halves,) = recorded._recordings.values()
+    if backend == "cpu" and not product.BLAS:
+        assert all(isinstance(half, Tape) for half in halves)
+    assert_same_bits(state(recorded), state(written))
+    assert recorded.loss.mean_so_far() == written.loss.mean_so_far()
+    assert recorded.optimizer.steps == written.optimizer.steps == STEPS
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_threads_that_share_every_loop_give_the_same_bits(example, monkeypatch, set_thread_count):
+    def make(backend):
+        return network(EXAMPLES[example](), backend=backend)
+
+    monkeypatch.setattr(threads, "SHARED", 0)
+    found = []
+    for number in (1, 3):
+        set_thread_count(number)
+        found += both_ways(make, "cpu", dl.Adam)
+    for step in found[1:]:
+        assert_same_bits(state(step), state(found[0]))
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda: dl.SGD(dl.schedules.Cosine(0.1, 5)),
+        lambda: dl.Nesterov(0.1),
+        lambda: dl.RMSProp(0.01),
+        lambda: dl.AdamW(dl.schedules.WarmUp(3, dl.schedules.Constant(0.01))),
+    ],
+)
+@pytest.mark.parametrize("clip", [None, dl.ClipNorm(0.1), dl.ClipValue(0.01)], ids=str)
+def test_every_optimizer_and_clip_can_be_recorded(optimizer, clip):
+    written, recorded = both_ways(lambda backend: network(dl.ReLU(), backend=backend), "cpu", optimizer, clip=clip)
+    assert recorded.why_not is None
+    assert_same_bits(state(recorded), state(written))
+    assert recorded.optimizer.learning_rate == written.optimizer.learning_rate
+
+
+def test_from_the_fourth_step_on_no_layer_is_asked(monkeypatch):
+    step = dl.TrainingStep(network(dl.ReLU()), dl.SoftmaxCrossEntropy(), dl.SGD(0.1), graph=True)
+    calls, forward = [], step.model.forward
+    monkeypatch.setattr(step.model, "forward", lambda x, training: (calls.append(len(x)), forward(x, training))[1])
+    for x, labels in batches(5, 3):
+        step(x, labels)
+    assert len(calls) == 4  # warm-up; recording and the second step; the third, which the rehearsal is compared with
+
+
+def test_on_the_cpu_auto_runs_the_step_as_it_is_written():
+    assert not dl.TrainingStep(network(dl.ReLU()), dl.SoftmaxCrossEntropy(), dl.SGD(0.1)).graph
+
+
+def test_each_size_of_a_batch_has_a_recording():
+    steps = [
+        dl.TrainingStep(network(dl.BatchNorm(FEATURES)), dl.SoftmaxCrossEntropy(), dl.SGD(0.1), graph=graph)
+        for graph in (False, True)
+    ]
+    for _ in range(2):
+        for rows in (7, 4):
+            for x, labels in batches(5, 3, rows):
+                for step in steps:
+                    step(x, labels)
+    assert len(steps[1]._recordings) == 2
+    assert_same_bits(state(steps[1]), state(steps[0]))
+
+
+def test_several_heads_can_be_recorded():
+    def make():
+        heads = dl.Heads(digit=dl.Dense(4, 3), size=dl.Dense(4, 1))
+        loss = dl.MultiTask(heads, {"size": 0.5}, digit=dl.SoftmaxCrossEntropy(), size=dl.MeanSquaredError())
+        return dl.Sequential(dl.Dense(5, 4), dl.Tanh(), heads, backend="cpu"), loss
+
+    steps = [dl.TrainingStep(*make(), dl.Adam(0.01), graph=graph) for graph in (False, True)]
+    for x, labels in batches(5, 3):
+        for step in steps:
+            step(x, {"digit": labels, "size": x[:, :1]})
+    assert steps[1].why_not is None
+    assert_same_bits(state(steps[1]), state(steps[0]))
+    assert steps[1].loss.by_head() == steps[0].loss.by_head()
+
+
+def test_a_head_may_get_labels_in_one_step_and_probabilities_in_the_next():
+    def make():
+        heads = dl.Heads(size=dl.Dense(4, 1), digit=dl.Dense(4, 3))
+        loss = dl.MultiTask(heads, size=dl.MeanSquaredError(), digit=dl.SoftmaxCrossEntropy())
+        return dl.Sequential(dl.Dense(5, 4), dl.Tanh(), heads, backend="cpu"), loss
+
+    steps = [dl.TrainingStep(*make(), dl.SGD(0.01), graph=graph) for graph in (False, True)]
+    for _ in range(2):
+        for one_hot in (False, True):
+            for x, labels in batches(5, 3):
+                digit = np.eye(3, dtype=np.float32)[labels] if one_hot else labels
+                for step in steps:
+                    step(x, {"size": x[:, :1], "digit": digit})
+    assert steps[1].why_not is None
+    assert_same_bits(state(steps[1]), state(steps[0]))
+
+
+def test_a_hyperparameter_may_be_changed_at_any_time():
+    written, recorded = (
+        dl.TrainingStep(network(dl.ReLU()), dl.SoftmaxCrossEntropy(), dl.Momentum(0.1), graph=graph)
+        for graph in (False, True)
+    )
+    for momentum in (0.9, 0.5):
+        for x, labels in batches(5, 3):
+            for step in (written, recorded):
+                step.optimizer.momentum = momentum
+                step(x, labels)
+    assert_same_bits(state(recorded), state(written))
+
+
+def test_a_scheduled_momentum_is_not_recorded():
+    def optimizer():
+        return dl.Momentum(0.1, momentum=dl.schedules.Exponential(0.9, 0.9, 1))
+
+    written, recorded = both_ways(lambda backend: network(dl.ReLU(), backend=backend), "cpu", optimizer)
+    assert not recorded._recordings
+    assert_same_bits(state(recorded), state(written))
+
+
+def test_after_forget_a_changed_layer_counts():
+    dropout = [dl.Dropout(0.5), dl.Dropout(0.5)]
+    steps = [
+        dl.TrainingStep(network(layer), dl.SoftmaxCrossEntropy(), dl.SGD(0.1), graph=graph)
+        for layer, graph in zip(dropout, (False, True), strict=True)
+    ]
+    for rate in (0.5, 0.1):
+        for layer, step in zip(dropout, steps, strict=True):
+            layer.rate = rate
+            step.forget()
+            for x, labels in batches(5, 3):
+                step(x, labels)
+    assert_same_bits(state(steps[1]), state(steps[0]))
+
+
+# What cannot be recorded
+
+
+class Plain(dl.Layer):
+    """y = x, by the operations; the classes below do something more."""
+
+    def forward(self, x, training=False):
+        x = self.begin_forward(x, training)
+        y = self.buffer("y", *x.shape)
+        self.ops.activation_forward("leaky_relu", x, self.dtype.type(1), y)
+        self.extra(x, y)
+        return y
+
+    def backward(self, dy):
+        return self.begin_backward(dy)[1]
+
+    def extra(self, x, y):
+        pass
+
+
+class Allocating(Plain):
+    def extra(self, x, y):
+        self.backend.zeros((2,), self.dtype)
+
+
+class Copying(Plain):
+    def extra(self, x, y):
+        self.backend.copy_into(y, self.backend.to_numpy(x))
+
+
+class Reading(Plain):
+    def extra(self, x, y):
+        float(self.backend.to_numpy(y)[0, 0])
+
+
+class ByNumPy(Plain):
+    def extra(self, x, y):
+        y *= 2  # no operation: nobody would do it again
+
+
+class Random(Plain):
+    def extra(self, x, y):
+        y += np.random.default_rng(id(object())).normal(size=y.shape)
+
+
+class OfAPart(Plain):
+    def extra(self, x, y):
+        self.ops.activation_forward("relu", x[:3], self.dtype.type(0), y[:3])
+
+
+REASONS = {
+    Allocating: "a step that allocates memory cannot be recorded",
+    Copying: "a step that (reads from the device|copies an array) cannot be recorded",
+    Reading: "a step that reads from the device cannot be recorded",
+    ByNumPy: "comes out differently when the operations are done again",
+    Random: "comes out differently when the operations are done again",
+}
+
+
+@pytest.mark.parametrize("layer", REASONS)
+@pytest.mark.parametrize("backend", ["cpu", "emulator"])
+def test_what_is_more_than_operations_is_found(layer, backend):
+    step = dl.TrainingStep(network(layer(), backend=backend), dl.SoftmaxCrossEntropy(), dl.Momentum(0.1), graph=True)
+    with pytest.raises(RuntimeError, match=f"^graph got True, but this step cannot be recorded: .*{REASONS[layer]}"):
+        for x, labels in batches(5, 3):
+            step(x, labels)
+
+
+@pytest.mark.parametrize("layer", [Allocating, Copying, Reading, ByNumPy])
+def test_where_nobody_insists_the_step_is_made_as_it_is_written(layer):
+    written, recorded = (
+        dl.TrainingStep(network(layer(), dl.BatchNorm(FEATURES)), dl.SoftmaxCrossEntropy(), dl.Adam(0.1), graph=graph)
+        for graph in (False, True)
+    )
+    recorded.demanded = False  # what "auto" does on a GPU
+    for x, labels in batches(5, 3):
+        written(x, labels)
+        recorded(x, labels)
+    assert recorded.why_not
+    assert_same_bits(state(recorded), state(written))
+    assert recorded.loss.mean_so_far() == written.loss.mean_so_far()
+
+
+def test_an_operation_on_a_part_of_the_input_cannot_be_recorded():
+    model = dl.Sequential(OfAPart(), dl.Dense(5, 3), backend="cpu")
+    step = dl.TrainingStep(model, dl.SoftmaxCrossEntropy(), dl.SGD(0.1), graph=True)
+    with pytest.raises(RuntimeError, match="an operation takes a part of an input"):
+        for x, labels in batches(5, 3):
+            step(x, labels)
+
+
+def test_the_backend_is_as_before_after_a_recording_that_failed():
+    backend = dl.backend.get("cpu")
+    before = dict(vars(backend)), dict(vars(backend.operations))
+
+    def allocate():
+        backend.empty((1,), np.float32)
+
+    with pytest.raises(RecordingError):
+        backend.record(allocate)
+    assert (dict(vars(backend)), dict(vars(backend.operations))) == before
+    assert backend.empty((2,), np.float32).shape == (2,)
+
+
+def test_other_threads_are_neither_recorded_nor_refused():
+    backend, x = dl.backend.get("cpu"), np.ones((2, 3), np.float32)
+    failures = []
+
+    def elsewhere():
+        try:
+            dl.Sequential(dl.Dense(3, 2), backend="cpu").predict(x)
+        except Exception as error:
+            failures.append(error)
+
+    def here():
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        backend.operations.add(x, x, y)
+
+    y = np.zeros_like(x)
+    replay = backend.record(here)
+    assert not failures
+    assert len(replay) == 1
+    replay()
+    np.testing.assert_array_equal(y, 2 * x)
+
+
+# The arguments
+
+
+@pytest.mark.parametrize(
+    "wrong, error, message",
+    [
+        ({"model": dl.Dense(2, 2)}, TypeError, r"^model got Dense\(2, 2.*expected a minidl.Sequential$"),
+        ({"loss": dl.SoftmaxCrossEntropy}, TypeError, r"did you mean SoftmaxCrossEntropy\(\)\?$"),
+        ({"optimizer": 0.1}, TypeError, "^optimizer got 0.1; expected a minidl.Optimizer$"),
+        ({"clip": 1.0}, TypeError, "^clip got 1.0; expected something that can be called$"),
+        ({"graph": "always"}, TypeError, "^graph got 'always'"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_refused(wrong, error, message):
+    arguments = {"model": network(dl.ReLU()), "loss": dl.SoftmaxCrossEntropy(), "optimizer": dl.SGD(0.1), **wrong}
+    with pytest.raises(error, match=message):
+        dl.TrainingStep(**arguments)
+
+
+@pytest.mark.parametrize(
+    "x, labels, message",
+    [
+        (np.ones((4, 5), np.float32), [0, 1, 2, 3], "^targets got"),
+        (np.ones((4, 5), np.float32), [0, 1, 2], "^targets got"),
+        (np.ones((4, 6), np.float32), [0, 1, 2, 0], "^x got 6 features"),
+        ("x", [0, 1, 2, 0], "^x got dtype <U1"),
+    ],
+)
+def test_a_recorded_step_still_checks_its_batch(x, labels, message):
+    step = dl.TrainingStep(network(dl.ReLU()), dl.SoftmaxCrossEntropy(), dl.SGD(0.1), graph=True)
+    for good in batches(5, 3, rows=4):
+        step(*good)
+    before = state(step)
+    with pytest.raises((TypeError, ValueError), match=message):
+        step(x, labels)
+    assert_same_bits(state(step), before)
+
+
+# In fit
+
+
+@pytest.mark.parametrize("backend", ["cpu", "emulator", "cuda"])
+@pytest.mark.parametrize("augmentation", [None, lambda x, targets, rng: (x + rng.random(), targets)])
+def test_fit_gives_the_same_bits_with_and_without_recording(backend, augmentation):
+    backend_or_skip(backend)
+    train = problem()
+    results = []
+    for graph in (False, True):
+        model = network(dl.BatchNorm(FEATURES), dl.ReLU(), dl.Dropout(0.2), backend=backend)
+        loss, optimizer = dl.SoftmaxCrossEntropy(), dl.Adam(dl.schedules.Cosine(0.01, 18))
+        history = dl.fit(
+            model, train, validation=train, loss=loss, optimizer=optimizer, epochs=3, batch_size=16, graph=graph,
+            augmentation=augmentation, clip=dl.ClipNorm(1.0), progress=False,
+        )  # fmt: skip
+        arrays = {name: model.backend.to_numpy(array) for name, array in model.arrays()}
+        results.append((arrays, [history[column] for column in ("loss", "accuracy", "validation_loss")]))
+    assert_same_bits(results[1][0], results[0][0])
+    assert results[1][1] == results[0][1]
+
+
+def test_a_callback_that_follows_the_steps_is_not_left_out():
+    class Follower(dl.Callback):
+        follows_steps = True
+        seen = 0
+
+        def on_step_end(self, run):
+            self.seen += 1
+
+    train = problem()
+    arguments = {"loss": dl.SoftmaxCrossEntropy(), "optimizer": dl.SGD(0.1), "epochs": 1, "batch_size": 10}
+    follower = Follower()
+    dl.fit(network(dl.ReLU()), train, callbacks=[follower], progress=False, **arguments)
+    assert follower.seen == 10
+    with pytest.raises(ValueError, match="^graph got True; expected 'auto' or False beside .*Follower"):
+        dl.fit(network(dl.ReLU()), train, callbacks=[follower], graph=True, progress=False, **arguments)
+
+
+def test_a_layer_that_a_callback_changed_counts_in_the_next_epoch():
+    class Less(dl.Callback):
+        def on_epoch_end(self, run):
+            run.model.layers[1].rate = 0.1
+
+    train = problem()
+    results = []
+    for graph in (False, True):
+        model = network(dl.Dropout(0.5))
+        dl.fit(
+            model, train, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(0.1), epochs=2, batch_size=10,
+            callbacks=[Less()], graph=graph, progress=False,
+        )  # fmt: skip
+        results.append({name: array.copy() for name, array in model.arrays()})
+    assert_same_bits(results[1], results[0])
