@@ -6,6 +6,7 @@ drawings of each stochastic layer, which are part of the model's arrays.
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import asdict
 from typing import Any
@@ -88,6 +89,7 @@ def _compare(run: Run, description: dict) -> None:
     """A resumed run must be the same run; a wrong file must not leave a model half restored."""
     was = description["settings"]
     for name, value in {**run.settings, **run.data_digests}.items():
+        value = json.loads(json.dumps(value))  # as a file has it: a tuple becomes a list there
         if was.get(name) != value:
             is_data = name in ("train", "validation")
             what = "other rows or targets" if is_data else f"{value!r}; the checkpoint has {was.get(name)!r}"

@@ -89,6 +89,9 @@ LAYERS = {
     "StochasticDepth": lambda: [dl.Residual(dl.Dense(6, 6), dl.Tanh(), dl.StochasticDepth(0.3)), dl.Dense(6, 3)],
     "BatchNorm": lambda: [dl.Dense(6, 8), dl.BatchNorm(8), dl.ReLU(), dl.Dense(8, 3)],
     "CenteredDense": lambda: [dl.CenteredDense(6, 8), dl.ReLU(), dl.Dense(8, 3)],
+    # Their arguments are tuples, which a file has as lists.
+    "MaxPool": lambda: [dl.MaxPool((2, 3), 2), dl.Dense(dl.MaxPool((2, 3), 2).n_out, 3)],
+    "FractionalMaxPool": lambda: [dl.FractionalMaxPool((2, 3), 1.5), dl.Dense(2, 3)],
     "max_norm and penalty": lambda: [dl.Dense(6, 8, max_norm=0.5), dl.Tanh(), dl.Dense(8, 3, penalty=dl.L2(0.1))],
 }
 
