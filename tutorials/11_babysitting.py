@@ -243,7 +243,8 @@ for row_name, what, lecture, ours in claims:
 #    logits, and these now lie between 0 and 1: 20 samples are learned slowly, if at all, and
 #    ``tests/tutorials/test_11_babysitting.py::test_twenty_samples_by_heart`` fails.
 # 3. In ``_climb`` of ``minidl/training/learning_rate.py``, leave out the ``return`` where the loss explodes: let the
-#    condition be ``if False``. ``tests/training/test_learning_rate.py::test_the_test_ends_where_the_loss_explodes`` fails.
+#    condition be ``if False``. Then
+#    ``tests/training/test_learning_rate.py::test_the_test_ends_where_the_loss_explodes`` fails.
 # 4. In ``_leakage`` of ``minidl/diagnostics/preflight.py``, compare with the rows of ``run.validation`` instead of
 #    those of ``run.train``: then every row is a leak.
 #    ``tests/diagnostics/test_preflight.py::test_validation_rows_among_the_training_rows`` fails.

@@ -234,8 +234,8 @@ claims += [
 #
 # The CPU has the same ladder with other names: the order of the loops is the coalescing, registers are registers, and
 # ``minidl/cpu/engine/microkernel.py`` is the last rung. ``benchmarks/results/cpu_product.md`` has its times. On the
-# machine that it names, exchanging two of the three loops made the product some 40 times faster, and keeping a block of C in
-# registers some 150 times.
+# machine that it names, exchanging two of the three loops made the product some 40 times faster, and keeping a block of
+# C in registers some 150 times.
 
 # %%
 # In short

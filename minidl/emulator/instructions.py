@@ -1,4 +1,4 @@
-"""What the instructions of `minidl/cuda/engine/ptx.py` mean: the emulated device has a method of the same name for each.
+"""The instructions of `minidl/cuda/engine/ptx.py` for the emulator: its device has a method of the same name for each.
 
 A copy from global to shared memory that nobody has waited for has no defined result on a GPU, and often the right one.
 Here it arrives at the wait and not before, so that a wait that is missing shows.
