@@ -16,10 +16,10 @@ from minidl.backend import Backend
 from minidl.backend.buffers import Buffers
 from minidl.data.targets import map_targets, one_hot
 from minidl.utils import checks
-from minidl.utils.reprs import Described
+from minidl.utils.reprs import Configurable
 
 
-class Loss(Described):
+class Loss(Configurable):
     """Measures outputs of shape (batch, n_out) against targets.
 
     The two passes by hand:   value = loss.forward(outputs, targets);   doutputs = loss.backward()
@@ -59,7 +59,7 @@ class Loss(Described):
 
     def new(self) -> Loss:
         """A loss with the same arguments that has measured nothing yet."""
-        return type(self)(**self.arguments())
+        return type(self)(**self.get_config())
 
     def forward(self, outputs: Any, targets: Any) -> float:
         """The mean loss over the batch.

@@ -19,12 +19,12 @@ import numpy as np
 from minidl.cpu.warp import warp
 from minidl.data.targets import map_targets
 from minidl.utils import checks
-from minidl.utils.reprs import Described
+from minidl.utils.reprs import Configurable
 
 Images = np.ndarray  # (rows, channels, height, width)
 
 
-class Augmentation(Described):
+class Augmentation(Configurable):
     """Steps one after another, for a batch of training images: `x, targets = augmentation(x, targets, rng)`.
 
     steps   such as Shift(2), Rotation(10), Mixup(0.2)
@@ -88,7 +88,7 @@ class Augmentation(Described):
         return array
 
 
-class AugmentationStep(Described):
+class AugmentationStep(Configurable):
     """A random change of a batch of images, and of the targets where images are mixed."""
 
     mixes_targets = False

@@ -20,13 +20,13 @@ from threadpoolctl import threadpool_limits
 
 from minidl.data.dataset import Dataset
 from minidl.utils import checks, storage
-from minidl.utils.reprs import Described
+from minidl.utils.reprs import Configurable
 
 Data = TypeVar("Data", Dataset, np.ndarray)
 Step = TypeVar("Step", bound="Preprocessing")
 
 
-class Preprocessing(Described):
+class Preprocessing(Configurable):
     """A map of the inputs with statistics that `fit` takes from training data and keeps.
 
     A step of its own writes `_fit`, `_transform` and perhaps `_inverse`, on (rows, features) float64 arrays, and names
@@ -76,7 +76,7 @@ class Preprocessing(Described):
         self._expected_features()
         steps, arrays = [], {}
         for i, step in enumerate(self._steps()):
-            description = {"name": type(step).__name__, "arguments": step.arguments()}
+            description = {"name": type(step).__name__, "arguments": step.get_config()}
             steps.append({**description, "rows": step.rows, "features": step.features})
             arrays.update({f"{i}.{name}": getattr(step, name) for name in step.statistics})
         storage.write(path, storage.PREPROCESSING, {"chain": isinstance(self, Chain), "steps": steps}, arrays)

@@ -15,8 +15,8 @@ from minidl.backend.buffers import Buffers
 from minidl.backend.parameters import Parameter, make_room
 from minidl.penalties import Penalty
 from minidl.utils import checks
-from minidl.utils.random_streams import Streams
-from minidl.utils.reprs import Described
+from minidl.utils.random_streams import RandomStreams
+from minidl.utils.reprs import Configurable
 
 DTYPES = ("float32", "float64")
 
@@ -31,7 +31,7 @@ class Place:
 
     backend: Backend
     dtype: np.dtype
-    streams: Streams
+    streams: RandomStreams
     name: str
     follows: str | None = None
     penalty: Penalty | None = None
@@ -39,10 +39,10 @@ class Place:
     @classmethod
     def of(cls, backend: str, seed: int, dtype: str, name: str = "") -> Place:
         dtype = checks.one_of("dtype", getattr(dtype, "__name__", None) or str(dtype), DTYPES)
-        return cls(backends.get(backend), np.dtype(dtype), Streams(seed), name)
+        return cls(backends.get(backend), np.dtype(dtype), RandomStreams(seed), name)
 
 
-class Layer(Described):
+class Layer(Configurable):
     """A step of a network, with its derivative written by hand.
 
     A layer of your own stores the arguments of its constructor under their own names, makes its parameters in
@@ -64,7 +64,7 @@ class Layer(Described):
     backend: Backend
     ops: Any  # the operations of the backend; every layer runs on any of them
     dtype: np.dtype
-    streams: Streams
+    streams: RandomStreams
     x: Any = None  # the input of the last forward pass, if that was a training pass
     cost: Any = None  # (2,) array of the backend, if the layer has a penalty: that of the last training pass, and a sum
 
@@ -259,7 +259,7 @@ class Layer(Described):
 
     def description(self) -> dict[str, Any]:
         """The layer as JSON: its class and the arguments of its constructor."""
-        return {"layer": type(self).__name__, **self.arguments()}
+        return {"layer": type(self).__name__, **self.get_config()}
 
 
 def links(name: str) -> bool:

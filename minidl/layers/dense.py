@@ -47,8 +47,8 @@ class Dense(Penalized):
         self.penalty = penalties.text(penalty)
         self.max_norm = None if max_norm is None else checks.real("max_norm", max_norm, above=0.0)
 
-    def arguments(self) -> dict[str, Any]:
-        return {**super().arguments(), "bias": self.has_bias}
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "bias": self.has_bias}
 
     def allocate(self) -> None:
         self.weight = self.used = self.parameter("weight", self.initial_weights(), decays=True)

@@ -94,7 +94,7 @@ class Heads(Layer):
         wanted = getattr(self, attribute)
         return next(head for head in self.heads.values() if getattr(head, attribute) == wanted).demanding(attribute)
 
-    def arguments(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, Any]:
         return {name: head.description() for name, head in self.heads.items()}
 
     def __repr__(self) -> str:

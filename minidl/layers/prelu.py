@@ -28,7 +28,7 @@ class PReLU(Layer):
         self.n_in = self.n_out = self.features = checks.integer("features", features)
         self.initial_slope = checks.real("slope", slope)
 
-    def arguments(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, Any]:
         return {"features": self.features, "slope": self.initial_slope}
 
     def leading_activation(self, beyond: str | None) -> str | None:

@@ -87,8 +87,8 @@ class Residual(Sequential):
     def leading_activation(self, beyond: str | None) -> str | None:
         return None  # what goes into a block also goes past it, unchanged
 
-    def arguments(self) -> dict[str, Any]:
-        return {**super().arguments(), "zero_init": self.zero_init}
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "zero_init": self.zero_init}
 
     def _options(self) -> dict[str, Any]:
         return {"zero_init": True} if self.zero_init else {}

@@ -176,7 +176,7 @@ class Sequential(Layer):
 
     # Files -----------------------------------------------------------------------------------------------------------
 
-    def arguments(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, Any]:
         layers = [layer.description() for layer in self.layers]
         return {"layers": layers} if self.penalty is None else {"layers": layers, "penalty": self.penalty}
 

@@ -32,7 +32,7 @@ from minidl.training.history import COLUMNS, Epoch
 from minidl.training.run import Callback, Run
 from minidl.utils import checks
 from minidl.utils.files import write_whole
-from minidl.utils.reprs import Described, without_address
+from minidl.utils.reprs import Configurable, without_address
 
 
 class Best:
@@ -63,7 +63,7 @@ class Best:
         return better
 
 
-class EarlyStopping(Described, Callback):
+class EarlyStopping(Configurable, Callback):
     """Stop when a figure has not become better for some epochs, and go back to the weights of the best one.
 
     monitor           a column of the history: "validation_loss", "validation_accuracy", "loss", "cost", ...

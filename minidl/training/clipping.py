@@ -7,10 +7,10 @@ from typing import Any
 
 from minidl.backend.parameters import Parameter
 from minidl.utils import checks
-from minidl.utils.reprs import Described
+from minidl.utils.reprs import Configurable
 
 
-class ClipValue(Described):
+class ClipValue(Configurable):
     """Clip every entry of every gradient to [-limit, limit]. This changes the direction of the step.
 
     By hand:   model.backward(...);   clip(model.parameters());   optimizer.step(model.parameters())

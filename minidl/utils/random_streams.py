@@ -11,14 +11,14 @@ import numpy as np
 from minidl.utils import checks
 
 
-class Streams:
+class RandomStreams:
     """The random streams that belong to one seed."""
 
     def __init__(self, seed: int = 0):
         self.seed = checks.integer("seed", seed, minimum=0)
 
     def __repr__(self) -> str:
-        return f"Streams(seed={self.seed})"
+        return f"RandomStreams(seed={self.seed})"
 
     def _sequence(self, name: str) -> np.random.SeedSequence:
         return np.random.SeedSequence(self.seed, spawn_key=tuple(name.encode()))

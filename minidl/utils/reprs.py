@@ -7,19 +7,19 @@ import re
 from typing import Any
 
 
-class Described:
-    """Keeps each argument of its constructor under the argument's name, and shows itself as that call."""
+class Configurable:
+    """Keep each argument of the constructor under its own name, and print as the call that builds the object again."""
 
-    def arguments(self) -> dict[str, Any]:
-        """The arguments of the constructor, by name."""
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor, by name: they build the object again."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def __repr__(self) -> str:
-        """The call that makes the object again; optional arguments are left out where they have their default."""
+        """Return the call that builds the object again, without arguments that have their default."""
         parts: list[str] = []
-        arguments = self.arguments()
+        config = self.get_config()
         for name, parameter in inspect.signature(type(self)).parameters.items():
-            value = arguments[name]
+            value = config[name]
             if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
                 parts += map(repr, value)
             elif parameter.default is inspect.Parameter.empty:

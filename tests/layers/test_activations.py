@@ -34,7 +34,7 @@ def test_forward_is_the_formula_that_the_table_shows(entry, any_backend, rng):
     layer = getattr(dl, entry.layer)().build(any_backend.name, 0, "float64")
     x = rng.normal(scale=3, size=(6, 5))
     names = {"exp": math.exp, "log": math.log, "tanh": math.tanh, "erf": math.erf, "sqrt": math.sqrt, "max": max}
-    names |= layer.arguments()
+    names |= layer.get_config()
     expected = [[eval(entry.formula, names, {"z": z}) for z in row] for row in x]
     np.testing.assert_allclose(any_backend.to_numpy(layer.forward(x)), expected, rtol=1e-13, atol=1e-15)
 

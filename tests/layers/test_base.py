@@ -307,7 +307,7 @@ def test_repr_builds_the_layer_again(new_layer):
     again = eval(repr(layer), dict(vars(dl)))
     assert type(again) is type(layer)
     assert repr(again) == repr(layer)
-    assert again.arguments() == layer.arguments()
+    assert again.get_config() == layer.get_config()
     layer.build("cpu", seed=7)
     again.build("cpu", seed=7)
     assert repr(eval(repr(layer), dict(vars(dl)))) == repr(layer)
@@ -338,7 +338,7 @@ def test_repr_builds_the_layer_again(new_layer):
 def test_repr_shows_what_differs_from_the_defaults(text, arguments):
     layer = eval(text, dict(vars(dl)))
     assert repr(layer) == text
-    assert arguments.items() <= layer.arguments().items()
+    assert arguments.items() <= layer.get_config().items()
 
 
 # Layers of one's own

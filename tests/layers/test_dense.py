@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
-from minidl.utils.random_streams import Streams
+from minidl.utils.random_streams import RandomStreams
 
 
 def test_forward_and_backward_are_the_three_products_and_a_sum(any_backend, rng):
@@ -54,7 +54,7 @@ def test_the_weight_comes_before_the_bias_and_only_the_weight_decays():
 @pytest.mark.parametrize("init", ["glorot_uniform", "he_normal", "he_normal(slope=0.1)", dl.initializers.lecun_normal])
 def test_the_weight_starts_as_the_initializer_draws_it_and_the_bias_at_zero(init):
     layer = dl.Dense(50, 30, init=init).build("cpu", seed=3, dtype="float64")
-    drawn = dl.initializers.get(init)(Streams(3).generator(".weight"), 50, 30)
+    drawn = dl.initializers.get(init)(RandomStreams(3).generator(".weight"), 50, 30)
     np.testing.assert_array_equal(layer.weight.value, drawn)
     np.testing.assert_array_equal(layer.bias.value, np.zeros(30))
 

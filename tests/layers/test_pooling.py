@@ -181,7 +181,7 @@ def test_a_loaded_pool_has_its_windows(tmp_path):
 def test_repr_is_the_call(text, arguments):
     layer = eval(text, dict(vars(dl)))
     assert repr(layer) == text
-    assert arguments.items() <= layer.arguments().items()
+    assert arguments.items() <= layer.get_config().items()
 
 
 @pytest.mark.parametrize(

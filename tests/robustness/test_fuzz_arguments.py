@@ -43,7 +43,7 @@ RESULTS = {
     "Check", "Histogram", "Inspection", "Kept", "LayerStatistics", "Passage", "Preflight", "Record", "state_of",
     "unchanged", "watched", "line_style", "draw_inspection", "draw_recording", "draw_preflight",
     "draw_decision_boundary",
-    "AugmentationStep", "Geometric", "Mixing", "Preprocessing", "Described",
+    "AugmentationStep", "Geometric", "Mixing", "Preprocessing", "Configurable",
     "draw_loss", "draw_accuracy", "draw_curves", "draw_range_test", "save_figure", "map_targets", "text", "initializer",
 }  # fmt: skip
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from minidl.utils.reprs import Described
+from minidl.utils.reprs import Configurable
 
 
-class Thing(Described):
+class Thing(Configurable):
     """With an argument that has no default, and two that have one."""
 
     def __init__(self, size, name="auto", factor=1.0):
         self.size, self.name, self.factor = size, name, factor
 
 
-class Pile(Described):
+class Pile(Configurable):
     """With any number of things."""
 
     def __init__(self, *things, name="pile"):
