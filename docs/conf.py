@@ -8,13 +8,10 @@ import shutil
 import sys
 from pathlib import Path
 
+import minidl
+
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-
-import docstrings  # noqa: E402  (beside this file)
-
-import minidl  # noqa: E402
-
+sys.path.insert(0, str(HERE))  # for mathml.py
 SCRIPTS = HERE / "_build" / "scripts"
 
 project = "minidl"
@@ -22,7 +19,7 @@ author = "The minidl authors"
 copyright = "the minidl authors, MIT licence"
 release = minidl.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx_gallery.gen_gallery"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_gallery.gen_gallery", "mathml"]
 exclude_patterns = ["_build", "tutorials/*.ipynb"]
 smartquotes = False  # in docstrings "cpu" is a string
 nitpicky = True
@@ -36,8 +33,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
-# One file, with the fonts as paths, so that formulas need no network. It is MathJax 3.2.2, es5/tex-svg.js.
-mathjax_path = "mathjax/tex-svg.js"
+html_math_renderer = "mathml"  # drawn by the browser itself: no script, no network
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
@@ -47,6 +43,9 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_typehints = "signature"
 add_module_names = False
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # attributes are described in their class, and have no entry of their own
+napoleon_use_rtype = False
 python_maximum_signature_line_length = 140  # with the full names of types
 
 sphinx_gallery_conf = {
@@ -83,7 +82,53 @@ def links_of_the_repository(app, docname, source):
     source[0] = re.sub(r"\[([^]]+)\]\(\.\./([^)#]+)\)", on_the_site, source[0])
 
 
+SECTION = re.compile(r"(Args|Attributes|Examples?|Notes?|Raises|References|Returns|Yields):")
+COLUMNS = re.compile(r"\S {2,}\S")
+CODE = re.compile(r"`([^`]+)`")
+NAME = re.compile(r"minidl\.[\w.]+|[A-Z]\w*")  # small words are mostly arguments, and some have the name of a module
+MARKUP = re.compile(r"^(\s+\*{1,2}\w+:)|[\\*|]|_(?!\w)", re.MULTILINE)  # napoleon itself escapes "*layers:"
+
+
+def plain_text(app, what, name, obj, options, lines):
+    """Docstrings are plain text; make reStructuredText of them before napoleon reads their sections.
+
+    Sentences stay sentences, with everything escaped that would be markup. Outside sections, indented lines and lines
+    in columns are formulas, which stay as they stand; examples that begin with >>> stay everywhere.
+    """
+    blocks, section, last = [], False, ""
+    for line in lines:
+        if line[:1].strip():
+            section = SECTION.fullmatch(line) is not None
+        if not line.strip():
+            kind = blocks[-1][0] if blocks else "prose"
+        elif line.lstrip().startswith(">>>") or (last and blocks[-1][0] == "example"):
+            kind = "example"
+        else:
+            kind = "formula" if not section and (line[0] == " " or COLUMNS.search(line)) else "prose"
+        if not blocks or blocks[-1][0] != kind:
+            blocks.append((kind, []))
+        blocks[-1][1].append(line)
+        last = line.strip()
+
+    lines.clear()
+    for kind, block in blocks:
+        if kind == "formula":
+            lines += ["", ".. code-block:: text", "", *("   " + line for line in block), ""]
+        else:
+            lines += _sentences("\n".join(block)).split("\n") if kind == "prose" else block
+
+
+def _sentences(text):
+    """`text` with its markup escaped; what stands between backquotes becomes a link where it is a name, else code."""
+    words_and_code = CODE.split(text)
+    words_and_code[::2] = [MARKUP.sub(lambda m: m[1] or "\\" + m[0], words) for words in words_and_code[::2]]
+    for i in range(1, len(words_and_code), 2):
+        code = " ".join(words_and_code[i].split())
+        words_and_code[i] = rf"\ :py:obj:`{code}`\ " if NAME.fullmatch(code) else rf"\ ``{code}``\ "
+    return "".join(words_and_code)
+
+
 def setup(app):
     app.connect("config-inited", copy_tutorials, priority=1)  # before the gallery looks for them
     app.connect("source-read", links_of_the_repository)
-    app.connect("autodoc-process-docstring", docstrings.process)
+    app.connect("autodoc-process-docstring", plain_text, priority=1)  # before napoleon

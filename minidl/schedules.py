@@ -5,7 +5,7 @@ step. Those below print as the call that builds them. Optimizers take one wherev
 
     dl.Momentum(learning_rate=dl.schedules.Cosine(0.1, steps=1000), momentum=0.9)
 
-`minidl.callbacks.Schedule` drives any other attribute, such as the rate of a dropout layer.
+`minidl.training.callbacks.Schedule` drives any other attribute, such as the rate of a dropout layer.
 """
 
 from __future__ import annotations

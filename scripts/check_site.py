@@ -3,7 +3,7 @@
     python scripts/check_site.py [docs/_build/html] [--screenshots FOLDER]
 
 A page fails if it asks for anything from another machine, if a request or a script fails, if a figure does not appear,
-if a formula is not typeset, or if it has no heading. Needs Playwright (extra `docs-check`) and a Chromium: that of
+if a formula is not drawn, or if it has no heading. Needs Playwright (extra `docs-check`) and a Chromium: that of
 $CHROMIUM, an installed one, or Playwright's own (`playwright install chromium`).
 """
 
@@ -33,7 +33,6 @@ FLAGS = [
 
 # What can be seen of a loaded page: each entry of the result is a fault.
 FAULTS = r"""async () => {
-    if (window.MathJax?.startup?.promise) await window.MathJax.startup.promise;
     const faults = [];
     if (!document.querySelector("article :is(h1, h2)")?.innerText.trim()) faults.push("no heading");
     for (const image of document.images) {
@@ -42,13 +41,13 @@ FAULTS = r"""async () => {
         if (!image.naturalWidth) faults.push(`figure does not appear: ${image.src}`);
     }
     for (const formula of document.querySelectorAll(".math")) {
-        const drawn = formula.querySelector("mjx-container")?.getBoundingClientRect();
-        if (!(drawn?.width && drawn?.height)) faults.push(`formula is not typeset: ${formula.textContent}`);
-        const wrong = formula.querySelector("[data-mjx-error], [data-mml-node=merror], [fill=red]"); // no such macro
-        if (wrong) faults.push(`formula is wrong: ${wrong.outerHTML}`);
+        const drawn = formula.querySelector("math")?.getBoundingClientRect();
+        if (!(drawn?.width && drawn?.height)) faults.push(`formula is not drawn: ${formula.textContent}`);
+        if (formula.querySelector("merror") || formula.textContent.includes("\\"))
+            faults.push(`formula is wrong: ${formula.outerHTML}`);
     }
     const prose = document.querySelector("article, main, body").cloneNode(true);
-    prose.querySelectorAll("pre, code, script, mjx-container").forEach((element) => element.remove());
+    prose.querySelectorAll("pre, code, script, math").forEach((element) => element.remove());
     for (const markup of ["\\(", "\\[", ".. math::", ":math:", ":py:obj:", "$$"])
         if (prose.textContent.includes(markup)) faults.push(`markup is left in the text: ${markup}`);
     return faults;
@@ -117,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         for name in names:
             found, page = faults(browser, address, name)
-            formulas = page.locator("mjx-container").count()
+            formulas = page.locator("math").count()
             print(
                 f"{name}: {page.locator('img').count()} images, {formulas} formulas", *found, sep="\n    ", flush=True
             )

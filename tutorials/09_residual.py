@@ -28,7 +28,7 @@ STYLES = {  # colour, line and marker of each kind of net, in every picture
 # Variance grows
 # --------------
 #
-# The block here is dense, ReLU, dense. With He weights before the ReLU and :math:`1/\sqrt{\text{fan\_in}}` behind it
+# The block here is dense, ReLU, dense. With He weights before the ReLU and :math:`1/\sqrt{n_\mathrm{in}}` behind it
 # (what ``init="auto"`` chooses), F alone keeps the variance of its input. As F(x) is not correlated with x,
 #
 # .. math::

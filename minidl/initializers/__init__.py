@@ -7,7 +7,7 @@ of fan_in products; each input gradient a sum of fan_out products. With independ
     E[dx²] = fan_out E[dy²] Var(w)       backward
 
 and most of the initializers below choose Var(w) so that one of them stays what it was, or both nearly. What an
-activation between two layers does to E[y²] is its gain (`minidl.gains`).
+activation between two layers does to E[y²] is its gain (`minidl.initializers.gains`).
 
 `tests/properties` proves for each of them that its weights follow the stated law.
 """
