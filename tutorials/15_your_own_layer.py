@@ -382,7 +382,7 @@ for row, what, known, ours in claims:
 #    ``tests/tutorials/test_15_your_own_layer.py::test_the_layer_of_low_rank_is_right_on_both_backends`` fails.
 # 2. In ``softsign_slope`` of ``ENTRY``, leave out one of the two factors. The second Python reports broken gradients,
 #    and ``tests/tutorials/test_15_your_own_layer.py::test_the_entry_of_the_table_keeps_all_clauses`` fails.
-# 3. In ``TrainingStep._compare`` of ``minidl/training/step.py``, write ``return`` as the first line: recordings are
+# 3. In ``TrainingStep._verify`` of ``minidl/training/step.py``, write ``return`` as the first line: recordings are
 #    trusted without a rehearsal. The softsign is no longer refused, and
 #    ``tests/training/test_step.py::test_what_is_more_than_operations_is_found`` fails.
 # 4. In ``tanh_slope`` of ``minidl/scalar/activations.py``, write ``ONE - y``. Tanh still trains, but to 77 % instead of

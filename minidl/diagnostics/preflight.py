@@ -22,7 +22,7 @@ from minidl.layers.sequential import Sequential, build_layer, layer_classes
 from minidl.losses import Loss, SoftmaxCrossEntropy
 from minidl.optimizers import Adam
 from minidl.penalties import L2, Penalty
-from minidl.training.run import evaluate
+from minidl.training.evaluation import evaluate
 from minidl.utils import checks
 
 FEW = 20  # samples that any network can learn by heart

@@ -1,4 +1,4 @@
-"""`fit`: the arguments of a training run, and what they become.
+"""`fit`: a training run from its first step to its last.
 
 One step is the four lines that every lecture shows:
 
@@ -7,23 +7,28 @@ One step is the four lines that every lecture shows:
     model.backward(loss.backward())
     optimizer.step(model.parameters())
 
-`Run` puts around them the order of the samples, augmentation, clipping, validation, the display, callbacks, and the
-ways in which a run ends early and goes on later.
+`train_epoch` makes them for each batch. `Run` adds the order of the samples, augmentation, validation and checks.
 """
 
 from __future__ import annotations
 
 import os
+import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from tqdm import tqdm
 
 from minidl.data.dataset import Dataset
 from minidl.layers.sequential import Sequential
 from minidl.losses import Loss
 from minidl.optimizers import Optimizer
-from minidl.training import callbacks as events
 from minidl.training import checkpoints
-from minidl.training.history import History
+from minidl.training.callbacks import Checkpoint, Log
+from minidl.training.evaluation import Evaluation
+from minidl.training.history import Epoch, History
+from minidl.training.interrupts import Flag, interrupt_between_steps
 from minidl.training.run import Callback, Run
 from minidl.utils import checks
 
@@ -38,8 +43,8 @@ def fit(
     epochs: int = 10,
     batch_size: int = 128,
     shuffle: bool = True,
-    augmentation: Callable | None = None,
-    clip: Callable | None = None,
+    augmentation: Callable[..., Any] | None = None,
+    clip: Callable[..., Any] | None = None,
     callbacks: Sequence[Callback] = (),
     checkpoint: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
@@ -49,45 +54,87 @@ def fit(
 ) -> History:
     """Train `model` on `train` and return what happened in each epoch.
 
-    loss, optimizer   what is made small, and how; penalties of the model are added to the loss
-    validation        a data set to evaluate after each epoch
-    epochs            passes over the data, those before a `resume` included
-    batch_size        rows for each step; a last, smaller batch is used too
-    shuffle           whether each epoch takes the rows in a new random order, drawn from the model's seed
-    augmentation      a `minidl.data.Augmentation`, or any f(x, targets, rng) → (x, targets), for each training batch
-    clip              a `minidl.ClipNorm` or `minidl.ClipValue`, or any f(parameters), between backward pass and step
-    callbacks         see `minidl.training.callbacks`: early stopping, schedules, checkpoints, your own
-    checkpoint        a file to write after each epoch, whole or not at all
-    resume            such a file: go on as if the run had never stopped, with the same arguments and data
-    log               a .csv or .jsonl file that gets a line after each epoch
-    graph             whether steps are recorded and replayed, see `TrainingStep`; not if a callback follows the steps
-    progress          whether to show a bar (on stderr, if that is a terminal) and print a line for each epoch
-
     Ctrl-C ends the run after the current step: the model keeps what it has learned, and `history.interrupted` is true.
     A second fit of the same model with the same optimizer goes on where the first one stopped.
 
-    Raises TypeError or ValueError for arguments that do not fit together, before the first step; `DivergenceError`
-    when the loss becomes NaN or infinite.
+    Args:
+        model: A `Sequential`.
+        train: Inputs x, shape (rows, n_in), and targets.
+        loss: What is made small; penalties of the model are added to it.
+        optimizer: How gradients become steps.
+        validation: Data to evaluate after each epoch.
+        epochs: Passes over the data, including those before a `resume`.
+        batch_size: Rows for each step; a last, smaller batch is used too.
+        shuffle: Whether each epoch takes the rows in a new random order, drawn from the model's seed.
+        augmentation: A `minidl.data.Augmentation`, or any f(x, targets, rng) → (x, targets), for each training batch.
+        clip: A `minidl.ClipNorm` or `minidl.ClipValue`, or any f(parameters), between backward pass and step.
+        callbacks: Early stopping, schedules, checkpoints, your own: see `minidl.callbacks`.
+        checkpoint: A file to write after each epoch, whole or not at all.
+        resume: Such a file: go on as if the run had never stopped, with the same arguments and data.
+        log: A .csv or .jsonl file that gets a line after each epoch.
+        graph: Whether steps are captured and replayed, see `TrainingStep`; not if a callback follows the steps.
+        progress: Whether to show a bar (on stderr, if that is a terminal) and print a line for each epoch.
+
+    Returns:
+        The `History`, one `Epoch` for each pass over the data.
+
+    Raises:
+        TypeError, ValueError: Before the first step, if arguments are wrong or do not fit together.
+        DivergenceError: When the loss or a weight becomes NaN or infinite.
     """
-    checks.boolean("progress", progress)
-    listeners = list(_checked_callbacks(callbacks))
-    if log is not None:
-        listeners.append(events.Log(log))
-    if checkpoint is not None:
-        listeners.append(events.Checkpoint(checkpoint))
+    writers = [writer(path) for writer, path in ((Log, log), (Checkpoint, checkpoint)) if path is not None]
     run = Run(
-        model, train, loss, optimizer, validation, epochs, batch_size, shuffle, augmentation, clip, listeners, graph,
-        progress,
+        model, train, loss, optimizer, validation=validation, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
+        augmentation=augmentation, clip=clip, callbacks=callbacks, graph=graph, progress=progress,
     )  # fmt: skip
+    run.callbacks = [*callbacks, *writers]
     if resume is not None:
         checkpoints.restore(run, checks.path("resume", resume))
-    run.go()
+
+    run.notify("on_start")
+    with interrupt_between_steps() as interrupted:
+        while run.epoch <= run.epochs and not run.stopped and not interrupted:
+            train_epoch(run, interrupted)
+    run.history.interrupted = bool(interrupted)
+    run.notify("on_end")
+    if progress and run.stopped:
+        print(f"stopped: {run.stopped}", flush=True)
+    if progress and interrupted:
+        print(f"interrupted; whole epochs: {len(run.history)}. The model keeps what it has learned", flush=True)
     return run.history
 
 
-def _checked_callbacks(callbacks: Any) -> Sequence[Callback]:
-    if not isinstance(callbacks, (list, tuple)):
-        raise TypeError(f"callbacks got {checks.describe(callbacks)}; expected a list of minidl.Callback")
-    for callback in callbacks:
-        checks.instance("callbacks", callback, Callback)
-    return callbacks
+def train_epoch(run: Run, interrupted: Flag) -> None:
+    """Make one pass over the data and add its figures to the history; Ctrl-C may cut it short."""
+    start = time.perf_counter()
+    loss, steps, interval = run.loss, run.batches.steps, run.model.backend.readback_interval
+    run.notify("on_epoch_start")
+    hide = None if run.progress else True  # None: only where stderr is a terminal
+    with tqdm(total=steps, desc=f"epoch {run.epoch}/{run.epochs}", leave=False, disable=hide, file=sys.stderr) as bar:
+        for step, (x, targets) in enumerate(run.begin_epoch(), start=1):
+            for callback in run.followers:
+                callback.on_step_start(run)
+            run.training_step.forward(x, targets)
+            if step % interval == 0 or step == steps:
+                run.check_loss(step)  # before the update, so that the weights stay those that led here
+                if not bar.disable:
+                    bar.set_postfix_str(str(Evaluation(*loss.mean_so_far())), refresh=False)
+            run.training_step.update()
+            run.step += 1
+            for callback in run.followers:
+                callback.on_step_end(run)
+            bar.update()
+            if interrupted and step < steps:
+                run.check_arrays(f"step {step}")
+                return
+    run.model.epochs_trained += 1
+    means, penalty = loss.mean_so_far(), run.mean_penalty(steps)
+    held_out = run.validate()
+    run.check_arrays("the last step")
+    rate, seconds = run.optimizer.learning_rate, time.perf_counter() - start
+    epoch = Epoch(run.epoch, *means, *held_out, rate, seconds, penalty)
+    run.history.epochs.append(epoch)
+    if run.progress:
+        print(epoch, flush=True)
+    run.notify("on_epoch_end")
+    run.notify("write")

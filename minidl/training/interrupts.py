@@ -6,11 +6,11 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
-from typing import Any
+from types import FrameType
 
 
 class Flag:
-    """Becomes true when Ctrl-C was pressed."""
+    """False until Ctrl-C is pressed."""
 
     def __init__(self) -> None:
         self.raised = False
@@ -23,18 +23,16 @@ class Flag:
 def interrupt_between_steps() -> Iterator[Flag]:
     """Turn the first Ctrl-C into a flag, so that no step is left half done; a second one interrupts at once."""
     flag = Flag()
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+    in_main_thread = threading.current_thread() is threading.main_thread()  # only there may signals be handled
+    before = signal.getsignal(signal.SIGINT)
+    if not in_main_thread or before is not signal.default_int_handler:  # a handler of the user's own stays
         yield flag
         return
-    before = signal.getsignal(signal.SIGINT)
 
-    def handle(number: int, frame: Any) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         flag.raised = True
         signal.signal(signal.SIGINT, before)
 
-    if before is not signal.default_int_handler:  # somebody else handles it: leave that alone
-        yield flag
-        return
     signal.signal(signal.SIGINT, handle)
     try:
         yield flag

@@ -67,7 +67,7 @@ def find_learning_rate(
     checks.real("lowest", lowest, above=0.0)
     checks.real("highest", highest, above=lowest)
     checks.integer("steps", steps, minimum=10)
-    run = Run(model, train, loss, optimizer, None, 1, batch_size, True, None, None, (), False, False)
+    run = Run(model, train, loss, optimizer, epochs=1, batch_size=batch_size, progress=False)
     trial = optimizer.new()
     trial.learning_rate = schedules.Exponential(lowest, highest / lowest, steps - 1)
     before = model.snapshot()

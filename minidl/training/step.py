@@ -1,8 +1,8 @@
-"""Floor 5: one training step, and the same step without its Python.
+"""One training step, and the same step replayed without its Python.
 
-The first steps run as they are written: forward pass, loss, backward pass, update. Then the step is recorded, and from
-there on its operations are done again and nothing else. Before the recording is trusted it has a rehearsal: one step is
-made both ways, and every bit of the results must agree.
+The first step of each batch size runs as it is written: forward pass, loss, backward pass, update. The second is
+captured: from then on its operations are replayed, and nothing else. Before the replay is trusted it is verified: the
+third step is made both ways, and every bit of the results must agree.
 """
 
 from __future__ import annotations
@@ -20,27 +20,34 @@ from minidl.losses import Loss
 from minidl.optimizers import Optimizer
 from minidl.utils import checks
 
+CAPTURE, VERIFICATION = 2, 3  # numbers of the steps with a batch size; the first only warms up
+
 
 class TrainingStep:
-    """forward, loss, backward and update for one model, loss and optimizer.
+    """Forward pass, loss, backward pass and update for one model, loss and optimizer.
 
         step = dl.TrainingStep(model, dl.SoftmaxCrossEntropy(), dl.Adam(1e-3), graph=True)
         for x, labels in batches:
             step(x, labels)
         print(step.loss.value)
 
-    model      a `Sequential`
-    loss       what is made small; penalties of the model are added
-    optimizer  how
-    clip       a `minidl.ClipNorm` or `minidl.ClipValue`, or any f(parameters), between backward pass and update
-    graph      whether steps are recorded and done again: as a CUDA graph on a GPU, as a tape of compiled calls on the
-               CPU. True or False, or "auto": on a GPU only, so that on the CPU a `print` in a layer keeps printing
-
-    What the layers are set to, such as the rate of a `Dropout`, counts as it was when the step was recorded: after a
+    What the layers are set to, such as the rate of a `Dropout`, counts as it was when the step was captured: after a
     change call `forget`. The optimizer may be changed at any time; while anything but its learning rate follows a
-    schedule, steps are made as they are written. `why_not` says why a step could not be recorded.
+    schedule, steps are made as they are written.
 
-    Raises TypeError or ValueError for arguments that are of the wrong kind.
+    Args:
+        model: A `Sequential`.
+        loss: What is made small; penalties of the model are added to it.
+        optimizer: How gradients become steps.
+        clip: A `minidl.ClipNorm` or `minidl.ClipValue`, or any f(parameters), between backward pass and update.
+        graph: Whether steps are captured and replayed: as a CUDA graph on a GPU, as a list of compiled calls on the
+            CPU. True or False, or "auto": on a GPU only, so that on the CPU a `print` in a layer keeps printing.
+
+    Attributes:
+        why_not: Why a step could not be captured, or None.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
     """
 
     def __init__(
@@ -49,7 +56,7 @@ class TrainingStep:
         loss: Loss,
         optimizer: Optimizer,
         *,
-        clip: Callable | None = None,
+        clip: Callable[..., Any] | None = None,
         graph: bool | str = "auto",
     ):
         checks.instance("model", model, Sequential)
@@ -60,55 +67,58 @@ class TrainingStep:
         if not automatic and not isinstance(graph, (bool, np.bool_)):
             raise TypeError(f"graph got {checks.describe(graph)}; expected True, False or 'auto'")
         self.model, self.loss, self.optimizer, self.clip = model, loss, optimizer, clip
-        self.parameters = model.parameters()  # settles a model that has no backend yet
+        self.parameters = model.parameters()  # gives a model without one its backend
         self.backend = model.backend
         self.loss.use(self.backend)
         self.graph = not self.backend.on_host if automatic else bool(graph)
-        self.demanded = self.graph and not automatic
+        self._graph_required = self.graph and not automatic
         self.why_not: str | None = None
-        self._rooms = Buffers(self.backend)
+        self._buffers = Buffers(self.backend)
         self.forget()
 
     def __call__(self, x: Any, targets: Any) -> None:
-        """One step on x (batch, n_in) and targets as the loss takes them.
+        """Make one step.
 
-        Raises TypeError or ValueError if they do not fit, and RuntimeError if `graph` is true and recording fails.
+        Args:
+            x: Inputs, shape (batch, n_in).
+            targets: Targets as the loss takes them.
+
+        Raises:
+            TypeError, ValueError: If they do not fit the model and the loss.
+            RuntimeError: If `graph` is true and the step cannot be captured.
         """
         x = checks.matrix("x", x, self.model.dtype)
         n_out = self.model.n_out or x.shape[1]
         targets = self.loss.check_targets("targets", targets, len(x), n_out, self.model.dtype)
         heads = targets if isinstance(targets, dict) else {"": targets}
-        owned = {head: self._own(f"targets {head}", part) for head, part in heads.items()}
-        self.forward(self._own("x", x), owned if isinstance(targets, dict) else owned[""])
+        owned = {head: self._to_backend(f"targets {head}", part) for head, part in heads.items()}
+        self.forward(self._to_backend("x", x), owned if isinstance(targets, dict) else owned[""])
         self.update()
 
     def forget(self) -> None:
-        """Record anew, because something has changed."""
-        self._steps: dict[Any, int] = {}  # made so far, by what a recording depends on
-        self._recordings: dict[Any, tuple[Callable, Callable]] = {}
-        self._replay: tuple[Callable, Callable] | None = None  # for the two halves of the present step
+        """Capture anew, because something has changed."""
+        self._steps: dict[Any, int] = {}  # made so far, by what a graph depends on
+        self._graphs: dict[Any, tuple[Callable[..., None], Callable[..., None]]] = {}  # of forward and of update
+        self._replay: tuple[Callable[..., None], Callable[..., None]] | None = None  # the graphs of the present step
         self._inputs: tuple[Any, ...] = ()
-        self._expected: dict[str, np.ndarray] | None = None  # what this step gives, if it is the rehearsal
+        self._expected: dict[str, np.ndarray] | None = None  # results of the replay, in the step that verifies it
 
-    # The two halves, for arrays of the backend that are known to fit -----------------------------------------------
+    # Forward and update, for arrays of the backend that are known to fit ---------------------------------------------
 
     def forward(self, x: Any, targets: Any) -> None:
-        """Forward pass and loss."""
-        inputs = tuple(targets.values()) if isinstance(targets, dict) else (targets,)
+        """Make the forward pass and measure the loss."""
+        self._inputs = (x, *targets.values()) if isinstance(targets, dict) else (x, targets)
         self._replay = self._expected = None
         if self.graph and self.why_not is None and not self.optimizer.schedules.keys() - {"learning_rate"}:
-            key = (x.shape, *(array.shape for array in inputs), *self.optimizer.constants())
-            self._practise(key, x, inputs, targets)
-            self._steps[key] = self._steps.get(key, 0) + 1
+            self._capture_or_replay(list(targets) if isinstance(targets, dict) else None)
         if self._replay:
-            self._inputs = x, *inputs
             self._replay[0](*self._inputs)
         else:
             self._forward(x, targets)
         self.loss.count(x.shape[0])
 
     def update(self) -> None:
-        """Backward pass, clipping and update."""
+        """Make the backward pass, clip, and update the parameters."""
         if self._replay:
             self.optimizer.prepare(self.parameters)
             self._replay[1](*self._inputs)
@@ -117,7 +127,7 @@ class TrainingStep:
             self._backward()
             self.optimizer.step(self.parameters)
         if self._expected is not None:
-            self._compare(self._expected)
+            self._verify(self._expected)
 
     def _forward(self, x: Any, targets: Any) -> None:
         self.loss.measure(self.model.forward(x, training=True), targets)
@@ -127,39 +137,47 @@ class TrainingStep:
         if self.clip is not None:
             self.clip(self.parameters)
 
-    # Recording -------------------------------------------------------------------------------------------------------
+    # Capture ---------------------------------------------------------------------------------------------------------
 
-    def _practise(self, key: Any, x: Any, inputs: tuple, targets: Any) -> None:
-        """The first step warms up: it compiles and allocates. The second is recorded, the third is the rehearsal."""
-        made = self._steps.get(key, 0)
-        if made == 1:
-            names = list(targets) if isinstance(targets, dict) else None
+    def _capture_or_replay(self, heads: list[str] | None) -> None:
+        """Capture the second step, verify the third, replay from the fourth on. The first compiles and allocates."""
+        key = (*(array.shape for array in self._inputs), *self.optimizer.constants())
+        number = self._steps[key] = self._steps.get(key, 0) + 1
+        if number == CAPTURE:
+            self._capture(key, heads)
+        elif number == VERIFICATION:
+            self._expected = self._try_replay(*self._graphs[key])
+        elif number > VERIFICATION:
+            self._replay = self._graphs[key]
 
-            def forward(x: Any, *inputs: Any) -> None:
-                self._forward(x, dict(zip(names, inputs, strict=True)) if names else inputs[0])
+    def _capture(self, key: Any, heads: list[str] | None) -> None:
+        """Capture both graphs, without moving anything: the step itself is then made as it is written."""
 
-            def update(*_: Any) -> None:  # of the inputs, too: dW is made of x
-                self._backward()
-                self.optimizer.apply()
+        def forward(x: Any, *targets: Any) -> None:
+            self._forward(x, dict(zip(heads, targets, strict=True)) if heads else targets[0])
 
-            with Kept(self.backend, self._arrays().values()):
-                self.optimizer.prepare(self.parameters)
-                try:
-                    first = self.backend.record(forward, x, *inputs)
-                    self._recordings[key] = first, self.backend.record(update, x, *inputs)
-                except RecordingError as error:
-                    self._give_up(str(error))
-        elif made == 2:
-            first, second = self._recordings[key]
-            with Kept(self.backend, self._arrays().values()):
-                self.optimizer.prepare(self.parameters)
-                first(x, *inputs)
-                second(x, *inputs)
-                self._expected = self._results()
-        elif made > 2:
-            self._replay = self._recordings[key]
+        def update(*_: Any) -> None:  # takes the inputs too: dW is made of x
+            self._backward()
+            self.optimizer.apply()
 
-    def _compare(self, replayed: dict[str, np.ndarray]) -> None:
+        with Kept(self.backend, self._arrays().values()):
+            self.optimizer.prepare(self.parameters)
+            try:
+                graph = self.backend.record(forward, *self._inputs)
+                self._graphs[key] = graph, self.backend.record(update, *self._inputs)
+            except RecordingError as error:
+                self._give_up(str(error))
+
+    def _try_replay(self, forward: Callable[..., None], update: Callable[..., None]) -> dict[str, np.ndarray]:
+        """Replay the step, return its results, and undo it."""
+        with Kept(self.backend, self._arrays().values()):
+            self.optimizer.prepare(self.parameters)
+            forward(*self._inputs)
+            update(*self._inputs)
+            return self._results()
+
+    def _verify(self, replayed: dict[str, np.ndarray]) -> None:
+        """Compare the results of the replay with those of the step that was made as it is written."""
         for name, array in self._results().items():
             if array.tobytes() != replayed[name].tobytes():
                 self._give_up(f"{name} comes out differently when the operations are done again")
@@ -167,14 +185,14 @@ class TrainingStep:
 
     def _give_up(self, reason: str) -> None:
         self.why_not = reason
-        if self.demanded:
+        if self._graph_required:
             raise RuntimeError(
                 f"graph got True, but this step cannot be recorded: {reason}. Does a layer, the loss, clip or the "
                 f"optimizer compute something without the operations of the backend?"
             )
 
     def _arrays(self) -> dict[str, Any]:
-        """What a step changes and the next one depends on."""
+        """Everything that a step changes and the next one depends on."""
         arrays = {parameter.name: parameter.value for parameter in self.parameters}
         for layer in self.model.walk():
             arrays.update({f"state {i} of {layer.label}": array for i, array in enumerate(layer.state_arrays())})
@@ -187,10 +205,10 @@ class TrainingStep:
         arrays.update({f"gradient of {parameter.name}": parameter.gradient for parameter in self.parameters})
         return {name: self.backend.to_numpy(array) for name, array in arrays.items()}
 
-    def _own(self, name: str, array: np.ndarray) -> Any:
-        """The array in the backend's memory; on a GPU always in the same place, because a graph looks only there."""
+    def _to_backend(self, name: str, array: np.ndarray) -> Any:
+        """The array in the backend's memory; on a GPU always at the same address, because a graph reads only there."""
         if self.backend.on_host:
             return self.backend.wrap(array)
-        room = self._rooms.get(name, array.shape, array.dtype)
-        self.backend.copy_into(room, array)
-        return room
+        buffer = self._buffers.get(name, array.shape, array.dtype)
+        self.backend.copy_into(buffer, array)
+        return buffer

@@ -770,7 +770,8 @@ CATALOGUE = [
         ("training/test_step.py",),
     ),
     Sabotage(
-        "no-rehearsal", "training/step.py", "if array.tobytes() != replayed[name].tobytes():", "if False:",
+        "replay-without-verification", "training/step.py",
+        "if array.tobytes() != replayed[name].tobytes():", "if False:",
         "What a layer does outside the operations is not done again, and nobody would notice.",
         ("training/test_step.py",),
     ),
@@ -786,7 +787,7 @@ CATALOGUE = [
         ("training/test_step.py",),
     ),
     Sabotage(
-        "batch-counter-stands-still", "training/batches.py", "        self.backend.operations.advance(self._batch)\n",
+        "batch-counter-stands-still", "training/batches.py", "        self.backend.operations.advance(self._number)\n",
         "        pass\n",
         "Every step of an epoch sees the same rows.",
         ("training/test_batches.py",),
@@ -849,7 +850,7 @@ CATALOGUE = [
         ("training/test_fit.py",),
     ),
     Sabotage(
-        "same-order-every-epoch", "training/run.py", '.{what}.{self.model.epochs_trained}"', '.{what}"',
+        "same-order-every-epoch", "training/run.py", '.{name}.{self.model.epochs_trained}"', '.{name}"',
         "The noise of the gradient repeats itself.",
         ("training/test_fit.py",),
     ),
@@ -859,8 +860,8 @@ CATALOGUE = [
         ("training/test_fit.py",),
     ),
     Sabotage(
-        "labels-in-another-order", "training/batches.py", "gather_rows(source, order, batch, rows)",
-        "gather_rows(source, order if rows.ndim == 2 else np.sort(order), batch, rows)",
+        "labels-in-another-order", "training/batches.py", "gather_rows(array, order, number, batch)",
+        "gather_rows(array, order if batch.ndim == 2 else np.sort(order), number, batch)",
         "x and y must be shuffled together.",
         ("training/test_fit.py",),
     ),
@@ -872,8 +873,8 @@ CATALOGUE = [
         ("test_losses.py", "training/test_fit.py"),
     ),
     Sabotage(
-        "evaluate-in-training-mode", "training/run.py", "loss.compute(model.forward(batch), batch_targets)",
-        "loss.compute(model.forward(batch, training=True), batch_targets)",
+        "evaluate-in-training-mode", "training/evaluation.py", "loss.compute(model.forward(x), targets)",
+        "loss.compute(model.forward(x, training=True), targets)",
         "Dropout during evaluation makes every network look worse than it is.",
         ("training/test_fit.py",),
     ),
@@ -950,7 +951,7 @@ CATALOGUE = [
     ),
     Sabotage(
         "epoch-order-from-the-run", "training/run.py",
-        "{what}.{self.model.epochs_trained}", "{what}.{self.epoch}",
+        "{name}.{self.model.epochs_trained}", "{name}.{self.epoch}",
         "A second fit would see the samples in the order of the first.",
         ("training/test_fit.py", "training/test_checkpoints.py"),
     ),

@@ -46,7 +46,7 @@ def test_data_that_do_not_fit_come_from_the_host(any_backend, monkeypatch, rng):
     batches, order = Batches(any_backend, x, labels, 6), rng.permutation(23)
     taken = [any_backend.to_numpy(batch) for batch, _ in batches.in_order(order)]
     np.testing.assert_array_equal(np.concatenate(taken), x[order])
-    assert not batches._resident
+    assert not batches._device_arrays
 
 
 def test_augmentation_changes_copies_and_never_the_data(any_backend):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
+from minidl.training import run
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and terminals of this kind exist on POSIX only")
 
@@ -377,7 +378,7 @@ def test_evaluate_changes_nothing():
 
 
 def test_evaluation_prints_its_numbers_by_name():
-    from minidl.training.run import Evaluation
+    from minidl.training.evaluation import Evaluation
 
     assert str(Evaluation(0.12345, 0.9876)) == "loss 0.1235, accuracy 98.76%"
     assert str(Evaluation(0.5, None)) == "loss 0.5000"
@@ -723,13 +724,13 @@ def test_a_validation_loss_that_is_not_finite_ends_the_run(monkeypatch, rng):
 
 @pytest.mark.usefixtures("python_handles_interrupts")
 def test_ctrl_c_during_validation_ends_the_run_after_the_epoch(monkeypatch, capsys):
-    real = dl.training.evaluate
+    real = run.evaluate_batches
 
-    def interrupted(*args, **kwargs):
+    def interrupted(*args):
         signal.raise_signal(signal.SIGINT)
-        return real(*args, **kwargs)
+        return real(*args)
 
-    monkeypatch.setattr(dl.training, "evaluate", interrupted)
+    monkeypatch.setattr(run, "evaluate_batches", interrupted)
     history = fit(make(), data(20), validation=data(10), epochs=3, batch_size=10, progress=True)
     assert history.interrupted
     assert len(history) == 1

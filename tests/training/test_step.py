@@ -61,7 +61,7 @@ def both_ways(make, backend, optimizer=lambda: dl.Momentum(0.1), **options):
 def test_a_recorded_step_gives_the_same_bits(example, backend):
     written, recorded = both_ways(lambda backend: network(EXAMPLES[example](), backend=backend), backend)
     assert recorded.why_not is None
-    (halves,) = recorded._recordings.values()
+    (halves,) = recorded._graphs.values()
     if backend == "cpu" and not product.BLAS:
         assert all(isinstance(half, Tape) for half in halves)
     assert_same_bits(state(recorded), state(written))
@@ -106,7 +106,7 @@ def test_from_the_fourth_step_on_no_layer_is_asked(monkeypatch):
     monkeypatch.setattr(step.model, "forward", lambda x, training: (calls.append(len(x)), forward(x, training))[1])
     for x, labels in batches(5, 3):
         step(x, labels)
-    assert len(calls) == 4  # warm-up; recording and the second step; the third, which the rehearsal is compared with
+    assert len(calls) == 4  # warm-up; recording and the second step; the third, which the replay is compared with
 
 
 def test_on_the_cpu_auto_runs_the_step_as_it_is_written():
@@ -123,7 +123,7 @@ def test_each_size_of_a_batch_has_a_recording():
             for x, labels in batches(5, 3, rows):
                 for step in steps:
                     step(x, labels)
-    assert len(steps[1]._recordings) == 2
+    assert len(steps[1]._graphs) == 2
     assert_same_bits(state(steps[1]), state(steps[0]))
 
 
@@ -177,7 +177,7 @@ def test_a_scheduled_momentum_is_not_recorded():
         return dl.Momentum(0.1, momentum=dl.schedules.Exponential(0.9, 0.9, 1))
 
     written, recorded = both_ways(lambda backend: network(dl.ReLU(), backend=backend), "cpu", optimizer)
-    assert not recorded._recordings
+    assert not recorded._graphs
     assert_same_bits(state(recorded), state(written))
 
 
@@ -270,7 +270,7 @@ def test_where_nobody_insists_the_step_is_made_as_it_is_written(layer):
         dl.TrainingStep(network(layer(), dl.BatchNorm(FEATURES)), dl.SoftmaxCrossEntropy(), dl.Adam(0.1), graph=graph)
         for graph in (False, True)
     )
-    recorded.demanded = False  # what "auto" does on a GPU
+    recorded._graph_required = False  # what "auto" does on a GPU
     for x, labels in batches(5, 3):
         written(x, labels)
         recorded(x, labels)
