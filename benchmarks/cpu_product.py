@@ -9,7 +9,6 @@ multiplies the same matrices and is compared with NumPy in float64 first. Then t
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -146,8 +145,7 @@ def main() -> None:
     }
     results = ROOT / "benchmarks" / "results"
     with write_whole(results / "cpu_product.json", "w") as file:
-        json.dump(result, file, indent=1, ensure_ascii=False)
-        file.write("\n")
+        file.write(machine.as_json(result) + "\n")
     with write_whole(results / "cpu_product.md", "w") as file:
         file.write(page(result))
     save_figure(draw(result["gflops"]), ROOT / "docs" / "images" / "cpu_product.png")

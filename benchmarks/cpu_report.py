@@ -23,8 +23,20 @@ STYLES = {
 }
 
 
+def medians(result: Any) -> Any:
+    """Return `result` with the median of the repetitions, to six digits, instead of all of them."""
+    if isinstance(result, dict):
+        return {
+            key: {name: float(f"{statistics.median(times):.6g}") for name, times in value.items()}
+            if key == "measured"
+            else medians(value)
+            for key, value in result.items()
+        }
+    return [medians(value) for value in result] if isinstance(result, list) else result
+
+
 def markdown(result: dict[str, Any]) -> str:
-    """Everything as a page."""
+    """Return everything as a page; `result` has medians."""
     machine, settings = result["machine"], result["settings"]
     used = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
     lines = [
@@ -64,20 +76,19 @@ def _table(table: dict[str, Any]) -> Iterable[str]:
     yield "| " + " | ".join(["", *names, *["arithmetic", "minidl / arithmetic"] * arithmetic]) + " |"
     yield "|---" * (1 + len(names) + 2 * arithmetic) + "|"
     for row in rows:
-        medians = {name: statistics.median(row["measured"][name]) for name in names}
-        cells = [_cell(table["unit"], medians, name, row) for name in names]
+        cells = [_cell(table["unit"], row["measured"], name, row) for name in names]
         if arithmetic:
-            cells += [_seconds(row["arithmetic"]), f"{medians[OURS] / row['arithmetic']:.1f}"]
+            cells += [_seconds(row["arithmetic"]), f"{row['measured'][OURS] / row['arithmetic']:.1f}"]
         yield "| " + " | ".join([row["case"], *cells]) + " |"
 
 
-def _cell(unit: str, medians: dict[str, float], name: str, row: dict[str, Any]) -> str:
-    value = medians[name]
+def _cell(unit: str, times: dict[str, float], name: str, row: dict[str, Any]) -> str:
+    value = times[name]
     if unit in ("flop/s", "byte/s"):
         rate = row["work"] / value
         return f"{rate / 1e9:.3g} {'GFLOP/s' if unit == 'flop/s' else 'GB/s'} ({rate / row['limit']:.0%})"
     text = _seconds(value) if unit == "s" else f"{value / 2**20:.0f} MiB"
-    return text if name == OURS else f"{text} (× {value / medians[OURS]:.2f})"
+    return text if name == OURS else f"{text} (× {value / times[OURS]:.2f})"
 
 
 def _seconds(value: float) -> str:
@@ -105,9 +116,8 @@ def _draw(axes: Any, run: dict[str, Any]) -> None:
     shown = [(name, row) for name in STEPS if name in workloads for row in workloads[name]["rows"]]
     ratios: dict[str, list[float]] = {}
     for _, row in shown:
-        ours = statistics.median(row["measured"][OURS])
-        for name, times in row["measured"].items():
-            ratios.setdefault(name, []).append(statistics.median(times) / ours)
+        for name, time in row["measured"].items():
+            ratios.setdefault(name, []).append(time / row["measured"][OURS])
     axes.axhline(1.0, label=OURS, color="black")
     drawn = [name for name in STYLES if name in ratios]
     for i, name in enumerate(drawn):

@@ -398,6 +398,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         },
         "runs": [run_with(replace(settings, threads=threads), names) for threads in options.threads],
     }
+    result = cpu_report.medians(result)
     text = cpu_report.markdown(result)
     print(text)
     out = options.out or (HERE / "results" / "cpu_speed" if whole else None)
@@ -411,8 +412,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def write(result: dict[str, Any], text: str, out: Path, picture: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with write_whole(out.with_suffix(".json"), "w") as file:
-        json.dump(result, file, indent=1)
-        file.write("\n")
+        file.write(machine.as_json(result) + "\n")
     with write_whole(out.with_suffix(".md"), "w") as file:
         file.write(text)
     figure = cpu_report.figure(result)

@@ -243,8 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     result = report(measure(options.repetitions))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with write_whole(options.out.with_suffix(".json"), "w") as file:
-        json.dump(result, file, indent=2)
-        file.write("\n")
+        file.write(machine.as_json(result) + "\n")
     with write_whole(options.out.with_suffix(".md"), "w") as file:
         file.write(markdown(result))
     print(f"the emulator is {result['ratio']:.1f} times as fast as the simulator (target: {TARGET})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -21,6 +22,20 @@ def describe() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "load_average_before": load_average(),
     }
+
+
+def as_json(value: Any, depth: int = 0) -> str:
+    """Return `value` as JSON whose inner lists and objects stand on one line where they fit."""
+    line = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, (dict, list)) or (depth and len(line) <= 250):
+        return line
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(key, ensure_ascii=False)}: {as_json(inner, depth + 1)}" for key, inner in value.items()]
+    else:
+        parts = [as_json(inner, depth + 1) for inner in value]
+    first, last = "{}" if isinstance(value, dict) else "[]"
+    inside = ",".join(f"\n{' ' * (depth + 1)}{part}" for part in parts)
+    return f"{first}{inside}\n{' ' * depth}{last}"
 
 
 def load_average() -> float | None:

@@ -57,6 +57,7 @@ SETTINGS = [
         held_out=0.1,
     ),
 ]
+WITH_CURVES = [SETTINGS[0], SETTINGS[3], SETTINGS[6]]
 
 
 def network(setting: Setting, seed: int) -> dl.Sequential:
@@ -87,7 +88,8 @@ def train_one(number: int, seed: int, epochs: int) -> dict[str, Any]:
         evaluation = dl.evaluate(model, data, loss=dl.SoftmaxCrossEntropy())
         result[f"{name}_error"] = 1 - evaluation.accuracy
         result[f"{name}_loss"] = evaluation.loss
-    result["curves"] = {name: history[name] for name in ("loss", "validation_loss")}
+    if setting in WITH_CURVES:
+        result["curves"] = {name: [float(f"{x:.5g}") for x in history[name]] for name in ("loss", "validation_loss")}
     return result
 
 
@@ -129,9 +131,8 @@ def draw_errors(results: list[dict[str, Any]]) -> Figure:
 
 
 def draw_curves(results: list[dict[str, Any]]) -> Figure:
-    shown = [SETTINGS[0], SETTINGS[3], SETTINGS[6]]
     figure = Figure(figsize=(9, 3.2), layout="constrained")
-    for axes, setting in zip(figure.subplots(1, len(shown), sharey=True), shown, strict=True):
+    for axes, setting in zip(figure.subplots(1, len(WITH_CURVES), sharey=True), WITH_CURVES, strict=True):
         curves = [result["curves"] for result in results if result["setting"] == setting.name]
         for name, key, color, style in (("training", "loss", BLUE, "-"), ("test", "validation_loss", ORANGE, "--")):
             values = np.array([curve[key] for curve in curves])
@@ -209,8 +210,8 @@ def main() -> None:
             "minutes": minutes,
         }
         with write_whole(path, "w") as file:
-            json.dump({"settings": settings, "results": results}, file)
-            file.write("\n")
+            lines = ",\n".join(json.dumps(result, ensure_ascii=False) for result in results)
+            file.write(f'{{"settings": {json.dumps(settings)}, "results": [\n{lines}\n]}}\n')
     saved = json.loads(path.read_text(encoding="utf-8"))
     results, settings = saved["results"], saved["settings"]
     save_figure(draw_errors(results), HERE / "images" / "regularizers.png")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import cpu_report, cpu_speed, fresh, limits, products, turns
+from benchmarks import cpu_report, cpu_speed, fresh, limits, machine, products, turns
 from benchmarks.elementwise import with_minidl as our_operations
 from benchmarks.elementwise import with_numpy as numpy_operations
 from benchmarks.elementwise.given import OPERATIONS, Given
@@ -51,15 +51,33 @@ def test_training_steps_are_measured_without_the_other_frameworks(alone):
         }  # fmt: skip
         assert min(times for name in row["measured"] for times in row["measured"][name]) > 0
     assert table["missing"] == {"JAX jit": "jax is not installed", "PyTorch": "torch is not installed"}
+    row = table["rows"][0]["measured"]
+    result = cpu_report.medians(result)
     text = cpu_report.markdown(result)
     assert "PyTorch: torch is not installed." in text
     assert text.count("| batch 128 |") == 2
     (axes,) = cpu_report.figure(result).axes
     assert [line.get_label() for line in axes.get_lines()] == ["minidl", "NumPy"]
-    row = table["rows"][0]["measured"]
     ratio = sum(row["NumPy"]) / sum(row["minidl"])  # of two turns the median is the mean
-    np.testing.assert_allclose(axes.get_lines()[1].get_ydata()[0], ratio)
+    np.testing.assert_allclose(axes.get_lines()[1].get_ydata()[0], ratio, rtol=1e-5)
     assert f"(× {ratio:.2f}) |" in text
+
+
+def test_the_figures_that_are_kept_give_the_page_that_is_kept():
+    results = BENCHMARKS / "results"
+    kept = json.loads((results / "cpu_speed.json").read_text(encoding="utf-8"))
+    assert cpu_report.markdown(kept) == (results / "cpu_speed.md").read_text(encoding="utf-8")
+    assert cpu_report.medians({"measured": {"minidl": [3.0, 1.0, 2.0000001]}, "rest": [1]}) == {
+        "measured": {"minidl": 2.0}, "rest": [1],
+    }  # fmt: skip
+
+
+def test_json_is_written_with_an_inner_object_on_a_line():
+    value = {"machine": {"cores": 2, "cpu": "é"}, "runs": [{"x": [1.5] * 100}]}
+    text = machine.as_json(value)
+    assert json.loads(text) == value
+    assert text.splitlines()[:3] == ["{", ' "machine": {"cores": 2, "cpu": "é"},', ' "runs": [']
+    assert text.count("\n") > 100  # the long list
 
 
 def test_the_rest_is_skipped_with_a_reason_where_mnist_is_missing(alone, tmp_path):
