@@ -301,7 +301,7 @@ def _add_network(command: argparse.ArgumentParser) -> None:
         command, "--label-smoothing", type=_number(0.0, 1.0), default=0.0, metavar="SHARE",
         help="of the target given to all",
     )  # fmt: skip
-    _choose(command, "--backend", ["auto", "cpu", "cuda", "emulator"], "auto")
+    _choose(command, "--backend", ["auto", "numpy", "cpu", "cuda", "emulator"], "auto")
     _choose(command, "--dtype", ["float32", "float64"], "float32")
     _add(
         command, "--seed", type=_integer(0), default=0, metavar="N",

@@ -1,6 +1,6 @@
 """One call of every operation, with random arguments: what the other scripts compile, run and compare.
 
-The arguments have the names and the order of the operations in `minidl.cpu` and, after the launcher, `minidl.cuda`.
+The arguments have the names and the order of the operations in `minidl.operations`.
 An array that an operation overwrites without reading it starts full of NaN, so that an element which is never written
 shows in the result.
 """
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import minidl.cuda
+from minidl import operations
 from minidl.cuda.reduce import PARTIALS
 from minidl.scalar.activations import ACTIVATIONS
 
@@ -37,7 +37,7 @@ def examples(dtype: Any, rows: int = 5, columns: int = 37, seed: int = 0) -> lis
     Raises LookupError if an operation has no example: write one below.
     """
     made = [Example(operation, arguments) for operation, arguments in _calls(np.dtype(dtype), rows, columns, seed)]
-    forgotten = set(minidl.cuda.__all__) - {example.operation for example in made}
+    forgotten = set(operations.NAMES) - {example.operation for example in made}
     if forgotten:
         raise LookupError(f"scripts/kernel_examples.py has no example for {', '.join(sorted(forgotten))}")
     return made

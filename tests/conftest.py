@@ -33,9 +33,15 @@ def backend_or_skip(name: str) -> backend.Backend:
     return backend.get(name)
 
 
-@pytest.fixture(params=["cpu", "emulator", "cuda"])
+@pytest.fixture(params=["numpy", "cpu", "emulator", "cuda"])
 def any_backend(request: pytest.FixtureRequest) -> backend.Backend:
     """Each backend in turn."""
+    return backend_or_skip(request.param)
+
+
+@pytest.fixture(params=["cpu", "emulator", "cuda"])
+def compiled_backend(request: pytest.FixtureRequest) -> backend.Backend:
+    """Each backend that runs functions of one number as they stand in `minidl.scalar`."""
     return backend_or_skip(request.param)
 
 

@@ -15,7 +15,7 @@ PACKAGE = Path(minidl.__file__).parent
 # Each room imports only from the floors below it. README and docs/architecture.md show this list.
 FLOORS = [
     ["utils", "scalar", "statistics"],
-    ["cpu", "cuda", "emulator", "penalties", "schedules"],
+    ["operations", "cpu", "cuda", "emulator", "penalties", "schedules"],
     ["backend", "data", "initializers"],
     ["layers", "losses", "optimizers"],
     ["training", "multi_task", "calibration"],

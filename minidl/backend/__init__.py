@@ -2,6 +2,7 @@
 
 A `Backend` is a set of operations and the memory that they work on:
 
+    numpy      the definition of the operations, on NumPy arrays: slow, to read and to step through with a debugger
     cpu        compiled loops on NumPy arrays
     cuda       CUDA kernels on a GPU
     emulator   the same CUDA kernels on NumPy arrays, one thread at a time
@@ -12,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,27 +21,34 @@ import numpy as np
 import minidl.cpu
 import minidl.cuda
 import minidl.emulator
-from minidl.backend.capture import recording
+from minidl.backend.capture import RecordingError, recording
 from minidl.cpu.engine.parallel import on_tape
 from minidl.cuda.engine import device
 from minidl.cuda.reduce import PARTIALS
+from minidl.operations import NAMES, Operations
 from minidl.utils import checks
 
 CACHE_LINE = 64  # bytes
 
 
 class Backend:
-    """One place to run. `operations` has the functions that `minidl.cpu` lists, under the same names.
+    """One place to run.
 
-    `readback_interval` is how many training steps pass between two looks at the loss: every step where memory is
-    shared with the host, seldom where a look means waiting for a GPU.
+    Attributes:
+        operations: What it computes with; `minidl.operations` defines each of them.
+        readback_interval: Training steps between two looks at the loss: 1 where memory is shared with the host, many
+            where a look means waiting for a GPU.
+        on_host: Whether its arrays are NumPy's.
+        records: Whether `record` can be used.
+        partial_sums: Numbers of scratch memory that `squared_norm` and `penalty_cost` need to sum over an array.
     """
 
     name: str
-    operations: Any
+    operations: Operations
     readback_interval = 1
-    on_host = True  # whether its arrays are NumPy's
-    partial_sums = 1  # numbers of memory that `squared_norm` and `penalty_cost` need to sum over an array
+    on_host = True
+    records = True
+    partial_sums = 1
 
     def __repr__(self) -> str:
         return f"<backend {self.name}>"
@@ -94,11 +102,22 @@ class Backend:
         return recorded
 
 
+class NumPy(Backend):
+    name = "numpy"
+    records = False
+
+    def __init__(self) -> None:
+        self.operations = Operations()
+
+    def record(self, function, *inputs):
+        raise RecordingError("the backend 'numpy' runs every step as it is written; 'cpu' and 'cuda' can record one")
+
+
 class CPU(Backend):
     name = "cpu"
 
     def __init__(self) -> None:
-        self.operations = SimpleNamespace(**{name: getattr(minidl.cpu, name) for name in minidl.cpu.__all__})
+        self.operations = _operations_of(minidl.cpu)
 
     def record(self, function, *inputs):
         with on_tape(inputs) as tape, recording(self, inputs, lambda: len(tape)) as recorded:
@@ -111,7 +130,7 @@ class Emulator(Backend):
     partial_sums = PARTIALS
 
     def __init__(self) -> None:
-        self.operations = _operations_with(minidl.emulator.launch)
+        self.operations = _operations_of(minidl.cuda, minidl.emulator.launch)
 
 
 class CUDA(Backend):
@@ -121,7 +140,7 @@ class CUDA(Backend):
     on_host = False
 
     def __init__(self) -> None:
-        self.operations = _operations_with(device.launch)
+        self.operations = _operations_of(minidl.cuda, device.launch)
 
     def empty(self, shape, dtype):
         return device.empty(shape, dtype)
@@ -157,18 +176,22 @@ class CUDA(Backend):
         return 4 * size < device.free_memory()
 
 
-def _operations_with(launch: Any) -> SimpleNamespace:
-    """The operations of `minidl.cuda` with their launcher filled in."""
-    return SimpleNamespace(**{name: partial(getattr(minidl.cuda, name), launch) for name in minidl.cuda.__all__})
+def _operations_of(package: ModuleType, *launch: Any) -> Operations:
+    """Return the operations as `package` has them, with their launcher filled in where they take one."""
+    operations = Operations()
+    for name in NAMES:
+        function = getattr(package, name)
+        setattr(operations, name, partial(function, *launch) if launch else function)
+    return operations
 
 
-_KINDS = {"cpu": CPU, "cuda": CUDA, "emulator": Emulator}
+_KINDS = {"numpy": NumPy, "cpu": CPU, "cuda": CUDA, "emulator": Emulator}
 _made: dict[str, Backend] = {}
 
 
 def available() -> dict[str, str | None]:
     """Every backend, with None if it can be used here, else the reason why not and how to get it."""
-    return {"cpu": None, "emulator": None, "cuda": device.why_not()}
+    return {"numpy": None, "cpu": None, "emulator": None, "cuda": device.why_not()}
 
 
 def get(name: str = "auto") -> Backend:

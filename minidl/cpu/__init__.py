@@ -1,8 +1,4 @@
-"""Floor 2: the operations as compiled CPU loops.
-
-An operation writes into arrays that it is given and allocates nothing. `minidl.cuda` has the same operations
-under the same names; its functions take the launcher (a real device or the emulator) as one more first argument.
-"""
+"""The operations as compiled CPU loops. `minidl.operations` says what each of them computes."""
 
 from minidl.cpu.activations import activation_backward, activation_forward
 from minidl.cpu.batchnorm import batchnorm_backward, batchnorm_inference, batchnorm_training
@@ -35,51 +31,3 @@ from minidl.cpu.penalties import penalty_cost, penalty_gradient
 from minidl.cpu.pooling import fractional_regions, max_pool_backward, max_pool_forward
 from minidl.cpu.prelu import prelu_backward, prelu_forward
 from minidl.cpu.weightnorm import centered_weight, centered_weight_backward
-
-__all__ = [
-    "activation_backward",
-    "activation_forward",
-    "adam_advance",
-    "adam_update",
-    "add",
-    "advance",
-    "batchnorm_backward",
-    "batchnorm_inference",
-    "batchnorm_training",
-    "binary_cross_entropy_backward",
-    "binary_cross_entropy_forward",
-    "centered_weight",
-    "centered_weight_backward",
-    "clip_values",
-    "column_sums",
-    "copy_columns",
-    "dense_backward_input",
-    "dense_backward_weight",
-    "dense_forward",
-    "dropout",
-    "fractional_regions",
-    "gather_rows",
-    "gaussian_noise",
-    "max_norm",
-    "max_pool_backward",
-    "max_pool_forward",
-    "mean_loss",
-    "mean_squared_error_backward",
-    "mean_squared_error_forward",
-    "momentum_update",
-    "nesterov_update",
-    "penalty_cost",
-    "penalty_gradient",
-    "prelu_backward",
-    "prelu_forward",
-    "rmsprop_update",
-    "row_dropout",
-    "scale_to_norm",
-    "sgd_update",
-    "soft_cross_entropy_backward",
-    "soft_cross_entropy_forward",
-    "softmax",
-    "softmax_cross_entropy_backward",
-    "softmax_cross_entropy_forward",
-    "squared_norm",
-]

@@ -1,8 +1,9 @@
-"""Floor 2: the operations as CUDA kernels, written in Python and compiled by Numba.
+"""The operations as CUDA kernels, written in Python and compiled by Numba.
 
-Each operation is a kernel and a function that chooses the grid and launches it. The function takes the launcher as
-its first argument: `device.launch` runs the kernel on a GPU, `emulator.launch` runs the same kernel on the CPU, one
-thread at a time. Gradients use no atomics: every sum has a fixed order, so the same seed gives the same bits.
+`minidl.operations` says what each operation computes. Here it is a kernel, and a function that chooses the grid and
+launches it. The function takes the launcher as its first argument: `device.launch` runs the kernel on a GPU,
+`emulator.launch` runs the same kernel on the CPU, one thread at a time. Gradients use no atomics: every sum has a fixed
+order, so the same seed gives the same bits.
 """
 
 from minidl.cuda.activations import activation_backward, activation_forward
@@ -36,51 +37,3 @@ from minidl.cuda.penalties import penalty_cost, penalty_gradient
 from minidl.cuda.pooling import fractional_regions, max_pool_backward, max_pool_forward
 from minidl.cuda.prelu import prelu_backward, prelu_forward
 from minidl.cuda.weightnorm import centered_weight, centered_weight_backward
-
-__all__ = [
-    "activation_backward",
-    "activation_forward",
-    "adam_advance",
-    "adam_update",
-    "add",
-    "advance",
-    "batchnorm_backward",
-    "batchnorm_inference",
-    "batchnorm_training",
-    "binary_cross_entropy_backward",
-    "binary_cross_entropy_forward",
-    "centered_weight",
-    "centered_weight_backward",
-    "clip_values",
-    "column_sums",
-    "copy_columns",
-    "dense_backward_input",
-    "dense_backward_weight",
-    "dense_forward",
-    "dropout",
-    "fractional_regions",
-    "gather_rows",
-    "gaussian_noise",
-    "max_norm",
-    "max_pool_backward",
-    "max_pool_forward",
-    "mean_loss",
-    "mean_squared_error_backward",
-    "mean_squared_error_forward",
-    "momentum_update",
-    "nesterov_update",
-    "penalty_cost",
-    "penalty_gradient",
-    "prelu_backward",
-    "prelu_forward",
-    "rmsprop_update",
-    "row_dropout",
-    "scale_to_norm",
-    "sgd_update",
-    "soft_cross_entropy_backward",
-    "soft_cross_entropy_forward",
-    "softmax",
-    "softmax_cross_entropy_backward",
-    "softmax_cross_entropy_forward",
-    "squared_norm",
-]

@@ -13,6 +13,7 @@ from minidl import backend as backends
 from minidl.backend import Backend
 from minidl.backend.buffers import Buffers
 from minidl.backend.parameters import Parameter, make_room
+from minidl.operations import Operations
 from minidl.penalties import Penalty
 from minidl.utils import checks
 from minidl.utils.random_streams import RandomStreams
@@ -62,7 +63,7 @@ class Layer(Configurable):
 
     place: Place | None = None
     backend: Backend
-    ops: Any  # the operations of the backend; every layer runs on any of them
+    ops: Operations  # those of the backend; `minidl.operations` defines what each computes
     dtype: np.dtype
     streams: RandomStreams
     x: Any = None  # the input of the last forward pass, if that was a training pass

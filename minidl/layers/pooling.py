@@ -41,13 +41,17 @@ class _Pooling(Layer):
         y = self.buffer("y", x.shape[0], self.n_out)
         self.winner = self.buffer("winner", x.shape[0], self.n_out, dtype=np.int32)
         self.bounds = self.regions(training)
-        self.ops.max_pool_forward(x, *self.shape[-2:], *self.bounds, y, self.winner)
+        row_start, row_stop, column_start, column_stop = self.bounds
+        height, width = self.shape[-2:]
+        self.ops.max_pool_forward(x, height, width, row_start, row_stop, column_start, column_stop, y, self.winner)
         return y
 
     def backward(self, dy: Any) -> Any:
         x, dy = self.begin_backward(dy)
         dx = self.buffer("dx", *x.shape)
-        self.ops.max_pool_backward(dy, self.winner, *self.shape[-2:], *self.bounds, dx)
+        row_start, row_stop, column_start, column_stop = self.bounds
+        height, width = self.shape[-2:]
+        self.ops.max_pool_backward(dy, self.winner, height, width, row_start, row_stop, column_start, column_stop, dx)
         return dx
 
     def branches(self) -> list[np.ndarray]:

@@ -24,7 +24,7 @@ class Sequential(Layer):
     """Layers one after another: y = fₙ(... f₂(f₁(x))). Backward: the chain rule, from the last layer to the first.
 
     layers    the layers; a Sequential may be one of them
-    backend   "cpu", "cuda", "emulator" or "auto" (cuda where there is a GPU, else cpu)
+    backend   "numpy", "cpu", "cuda", "emulator" or "auto" (cuda where there is a GPU, else cpu)
     seed      of everything random in the model: initial weights, dropout masks, the order of the training samples
     dtype     "float32" or "float64"
     penalty   on the weights of all layers inside that have none of their own, such as `minidl.L2(1e-4)`

@@ -132,7 +132,7 @@ def silu(z, alpha):
 def silu_slope(z, y, alpha):
     """σ(z) + y σ(-z)."""
     e = math.exp(-abs(z))
-    above, below = (ONE, e) if z >= ZERO else (e, ONE)
+    above, below = ONE if z >= ZERO else e, e if z >= ZERO else ONE
     return above / (ONE + e) + vanishing(y, below / (ONE + e))
 
 

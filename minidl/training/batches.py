@@ -74,7 +74,7 @@ class Batches:
         """Gather the next whole batch: the first time step by step, which compiles, and later by replaying a graph."""
         if self._replay is not None:
             self._replay()
-        elif number == 0:
+        elif number == 0 or not self.backend.records:
             self._gather_next()
         else:
             self._replay = self.backend.record(self._gather_next)

@@ -11,6 +11,7 @@ import minidl as dl
 from minidl import backend
 from minidl.backend.buffers import Buffers
 from minidl.cuda.engine import device
+from minidl.operations import NAMES
 
 
 @pytest.fixture
@@ -25,10 +26,10 @@ def with_gpu(monkeypatch):
     monkeypatch.setattr(backend, "_made", {})
 
 
-def test_cpu_and_emulator_are_always_available():
+def test_numpy_cpu_and_emulator_are_always_available():
     found = backend.available()
-    assert list(found) == ["cpu", "emulator", "cuda"]
-    assert found["cpu"] is None and found["emulator"] is None
+    assert list(found) == ["numpy", "cpu", "emulator", "cuda"]
+    assert [found[name] for name in ("numpy", "cpu", "emulator")] == [None] * 3
     assert found["cuda"] is None or len(found["cuda"]) > 20
 
 
@@ -63,7 +64,8 @@ def test_a_backend_that_cannot_be_used_here_says_why(without_gpu):
 )
 def test_an_unknown_name_is_refused_with_the_nearest_match(name, nearest):
     hint = f"; did you mean '{nearest}'[?]" if nearest else ""
-    with pytest.raises(ValueError, match=f"^backend got .*; expected one of 'auto', 'cpu', 'cuda', 'emulator'{hint}$"):
+    names = "'auto', 'numpy', 'cpu', 'cuda', 'emulator'"
+    with pytest.raises(ValueError, match=f"^backend got .*; expected one of {names}{hint}$"):
         backend.get(name)
 
 
@@ -73,14 +75,13 @@ def test_there_is_one_object_for_each_backend():
 
 
 def test_every_backend_has_the_same_operations(any_backend):
-    import minidl.cpu
-
-    for name in minidl.cpu.__all__:
+    for name in NAMES:
         assert callable(getattr(any_backend.operations, name))
 
 
 def test_only_a_gpu_is_read_back_seldom(with_gpu):
-    assert {name: backend.get(name).readback_interval for name in ("cpu", "emulator", "cuda")} == {
+    assert {name: backend.get(name).readback_interval for name in backend.available()} == {
+        "numpy": 1,
         "cpu": 1,
         "emulator": 1,
         "cuda": 50,
@@ -111,7 +112,7 @@ def test_zeros_empty_and_copy_into(any_backend, dtype, rng):
     np.testing.assert_array_equal(any_backend.to_numpy(array), [[0, 1, 2], [3, 4, 5]])
 
 
-@pytest.mark.parametrize("name", ["cpu", "emulator"])
+@pytest.mark.parametrize("name", ["numpy", "cpu", "emulator"])
 def test_wrap_copies_only_what_the_kernels_cannot_take(name):
     wrap, array = backend.get(name).wrap, np.arange(6.0).reshape(2, 3)
     assert wrap(array) is array

@@ -14,7 +14,7 @@ def model(dtype="float32", backend="cpu"):
     return dl.Sequential(dl.Dense(5, 3), dl.BatchNorm(3), dl.Sequential(dl.Dense(3, 7)), backend=backend, dtype=dtype)
 
 
-@pytest.mark.parametrize("backend", ["cpu", "emulator"])
+@pytest.mark.parametrize("backend", ["numpy", "cpu", "emulator"])
 def test_two_arrays_hold_everything(dtype, backend):
     parameters = model(str(dtype), backend).parameters()
     weights, others = runs(parameters)

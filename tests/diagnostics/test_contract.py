@@ -155,7 +155,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("backend", ["cpu", "emulator"])
+@pytest.mark.parametrize("backend", ["numpy", "cpu", "emulator"])
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_our_own_layers_keep_the_contract(name, backend):
     dl.check_layer(EXAMPLES[name](), backend=backend, raises=True)

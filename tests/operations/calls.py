@@ -81,7 +81,7 @@ def eps(dtype: Any) -> float:
 
 def roundings_of_sum(backend: Backend, size: int, dtype: Any) -> int:
     """How often a number on its way into the sum over a whole array of `size` numbers is rounded."""
-    if backend.name == "cpu":
+    if backend.name in ("numpy", "cpu"):
         return size if dtype == np.float64 else 1  # at most, in whatever order; and float64 for float32 arrays too
     # Those of its thread one after another, 8 levels of the tree of its block, 8 of the tree over the blocks.
     return -(-size // (256 * reduce.PARTIALS)) + 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import minidl.cpu
+from minidl.operations import NAMES
 from scripts.kernel_examples import examples
 from tests.operations.calls import assert_same_bits
 
@@ -13,7 +13,7 @@ from tests.operations.calls import assert_same_bits
 ROWS, COLUMNS = 300, 35
 
 
-@pytest.mark.parametrize("name", minidl.cpu.__all__)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_same_inputs_give_the_same_bits(any_backend, dtype, name):
     runs = []
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Both sets of operations have the same names and the same arguments, and no name is left without a test."""
+"""`minidl.cpu` and `minidl.cuda` have the operations of `minidl.operations`, and no name is left without a test."""
 
 from __future__ import annotations
 
@@ -9,37 +9,50 @@ import pytest
 
 import minidl.cpu
 import minidl.cuda
+from minidl.operations import NAMES, Operations
 from scripts.kernel_examples import examples
 
 SOURCES = "".join(
     path.read_text(encoding="utf-8")
     for path in Path(__file__).parent.glob("test_*.py")
-    if path.name not in ("test_names.py", "test_determinism.py")
+    if path.name not in ("test_names.py", "test_determinism.py", "test_definition.py")
 )
 
 
-def test_cpu_and_cuda_have_the_same_operations():
-    assert minidl.cpu.__all__ == minidl.cuda.__all__
-    assert sorted(set(minidl.cpu.__all__)) == minidl.cpu.__all__
+def functions_of(package):
+    return {name for name, value in vars(package).items() if inspect.isfunction(value)}
 
 
-@pytest.mark.parametrize("name", minidl.cpu.__all__)
-def test_the_arguments_differ_by_the_launcher_only(name):
-    on_cpu, on_cuda = (
-        list(inspect.signature(getattr(module, name)).parameters) for module in (minidl.cpu, minidl.cuda)
-    )
-    assert on_cuda == ["launch", *on_cpu]
+def parameters_of(function):
+    return list(inspect.signature(function).parameters)
 
 
-@pytest.mark.parametrize("name", minidl.cpu.__all__)
+@pytest.mark.parametrize("package", [minidl.cpu, minidl.cuda])
+def test_cpu_and_cuda_have_exactly_the_operations_that_are_defined(package):
+    assert functions_of(package) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_arguments_are_those_of_the_definition_after_a_launcher_on_cuda(name):
+    defined = parameters_of(getattr(Operations, name))[1:]
+    assert parameters_of(getattr(minidl.cpu, name)) == defined
+    assert parameters_of(getattr(minidl.cuda, name)) == ["launch", *defined]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_backend_has_the_operation(any_backend, name):
     assert callable(getattr(any_backend.operations, name))
 
 
-@pytest.mark.parametrize("name", minidl.cpu.__all__)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_operation_is_compared_with_the_reference(name):
     assert f'"{name}"' in SOURCES
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_operation_is_explained_where_it_is_defined(name):
+    assert getattr(Operations, name).__doc__
+
+
 def test_every_operation_has_an_example():
-    assert sorted({example.operation for example in examples("float32")}) == minidl.cpu.__all__
+    assert sorted({example.operation for example in examples("float32")}) == NAMES

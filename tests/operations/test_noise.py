@@ -68,14 +68,14 @@ def check_box_muller(backend, dtype, words):
     assert_close(np.hypot(*normals.T), radius, RADIUS * eps(dtype) * radius)
 
 
-def test_words_at_the_ends_and_in_the_middle(any_backend, dtype):
-    check_box_muller(any_backend, dtype, [(radius, angle) for radius in RADII for angle in ANGLES])
+def test_words_at_the_ends_and_in_the_middle(compiled_backend, dtype):
+    check_box_muller(compiled_backend, dtype, [(radius, angle) for radius in RADII for angle in ANGLES])
 
 
 @drawn
 @given(words=st.lists(st.tuples(seeds, seeds), min_size=1, max_size=9))
-def test_any_words(any_backend, dtype, words):
-    check_box_muller(any_backend, dtype, words)
+def test_any_words(compiled_backend, dtype, words):
+    check_box_muller(compiled_backend, dtype, words)
 
 
 # Noise ---------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import minidl as dl
 from tests.conftest import backend_or_skip
 
 
-@pytest.fixture(params=["emulator", "cuda"])
+@pytest.fixture(params=["numpy", "emulator", "cuda"])
 def other(request):
     """The backends to compare with the CPU."""
     return backend_or_skip(request.param)

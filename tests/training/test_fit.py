@@ -214,7 +214,7 @@ def test_a_model_without_options_settles_in_fit():
     assert dl.evaluate(dl.Sequential(dl.Dense(6, 3)), data(), loss=dl.SoftmaxCrossEntropy()).loss > 0
 
 
-@pytest.mark.parametrize("backend", ["cpu", "emulator"])
+@pytest.mark.parametrize("backend", ["numpy", "cpu", "emulator"])
 def test_nothing_is_allocated_inside_a_step_after_the_first(backend, monkeypatch):
     model, optimizer = make(backend=backend), dl.Adam(0.01)
     calls, at_step = [], {}

@@ -155,7 +155,7 @@ def test_every_other_case_has_a_reason_in_one_sentence(monkeypatch, arguments, e
 
 def test_a_backend_that_cannot_be_used_says_why(monkeypatch):
     monkeypatch.setattr(device, "why_not", lambda: "the reason")
-    assert backends.available() == {"cpu": None, "emulator": None, "cuda": "the reason"}
+    assert backends.available() == {"numpy": None, "cpu": None, "emulator": None, "cuda": "the reason"}
     assert backends.get("auto").name == "cpu"
     with pytest.raises(RuntimeError, match="backend got 'cuda', which cannot be used here: the reason"):
         backends.get("cuda")
