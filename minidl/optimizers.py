@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.backend.parameters import Parameter, runs
+from minidl.backend.parameters import Parameter, contiguous_groups
 from minidl.schedules import Schedule
 from minidl.utils import checks
 from minidl.utils.reprs import without_address
@@ -129,7 +129,7 @@ class Optimizer:
         # The kernels walk over flat arrays: value, gradient, then the moments, which start at zero.
         self._groups = [
             (decays, value, gradient, *(self._backend.zeros(value.shape, self._dtype) for _ in range(self.moments)))
-            for decays, value, gradient in runs(parameters)
+            for decays, value, gradient in contiguous_groups(parameters)
         ]
 
     def constants(self) -> list[float]:

@@ -136,7 +136,7 @@ def _kernels_in(names: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
 def launched_kernels(dtype: str) -> list[Launch]:
     """Each kernel that the operations launch, once for each list of types, and those of the ladder.
 
-    A product is launched in every way, whatever its size. Raises LookupError for an operation without an example.
+    A product is launched in every variant, whatever its size. Raises LookupError for an operation without an example.
     """
     blocks: dict[tuple[Any, tuple[Any, ...]], int] = {}
     capabilities: dict[Any, tuple[int, int]] = {}
@@ -146,10 +146,10 @@ def launched_kernels(dtype: str) -> list[Launch]:
         blocks[key] = max(blocks.get(key, 0), math.prod(block))
         capabilities.setdefault(kernel, capability)
 
-    for name, way in dense.WAYS.items():
-        if dtype in way.dtypes:
-            with mock.patch.object(dense, "way_for", lambda c, inner, name=name: name):
-                launch = functools.partial(take_notes, capability=way.capability)
+    for name, variant in dense.VARIANTS.items():
+        if dtype in variant.dtypes:
+            with mock.patch.object(dense, "choose_variant", lambda c, inner, name=name: name):
+                launch = functools.partial(take_notes, capability=variant.capability)
                 for example in examples(dtype):
                     getattr(minidl.cuda, example.operation)(launch, *example.arguments.values())
     matrix = np.zeros((2, 2), dtype)

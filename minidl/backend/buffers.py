@@ -16,13 +16,13 @@ class Buffers:
         self._views: dict[tuple[str, int], Any] = {}
 
     def get(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
-        """The array called `name`, of that shape; its content is whatever the last user left there."""
+        """Return the array called `name`, of that shape; its contents are undefined."""
         view = self._views.get((name, shape[0]))
         if view is not None and view.shape == shape and view.dtype == dtype:
             return view
         array = self._arrays.get(name)
         if array is None or array.shape[0] < shape[0] or array.shape[1:] != shape[1:] or array.dtype != dtype:
             array = self._arrays[name] = self._backend.empty(shape, dtype)
-            self._views = {key: kept for key, kept in self._views.items() if key[0] != name}
+            self._views = {key: view for key, view in self._views.items() if key[0] != name}
         view = self._views[name, shape[0]] = array if array.shape == shape else array[: shape[0]]
         return view

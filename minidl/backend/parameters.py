@@ -13,16 +13,18 @@ from minidl.backend import CACHE_LINE, Backend
 class Parameter:
     """An array that is learned, and its gradient.
 
-    start      the initial value
-    decays     whether weight decay applies: to weights only
-    max_norm   what no column of the value may exceed in length after a step, or None
-
-    `value` and `gradient` exist once the whole model has its place: a layer keeps the parameter, not these arrays.
+    Attributes:
+        value: The array. It exists once the whole model is built: a layer stores the parameter, not the array.
+        gradient: dL/dvalue of the last backward pass, of the same shape.
+        start: The initial value, until there is a `value`.
+        decays: Whether weight decay applies: to weights only.
+        max_norm: What no column of the value may exceed in length after a step, or None.
+        slice: Where value and gradient lie in the arrays of all parameters.
     """
 
     value: Any
     gradient: Any
-    span: Span
+    slice: Slice
 
     def __init__(self, name: str, start: np.ndarray, backend: Backend, dtype: np.dtype, decays: bool):
         self.name, self.backend, self.decays = name, backend, decays
@@ -38,53 +40,53 @@ class Parameter:
             raise RuntimeError(f"{self!r} has no {name} yet: keep the parameter in allocate, and use it in the passes")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def put(self, span: Span) -> None:
-        """Live in `span` from now on."""
-        stop = span.start + self.size
-        self.value = span.values[span.start : stop].reshape(self.shape)
-        self.gradient = span.gradients[span.start : stop].reshape(self.shape)
-        self.span = span
+    def move_to(self, piece: Slice) -> None:
+        """Make value and gradient views of `piece`, and copy the initial value there."""
+        stop = piece.start + self.size
+        self.value = piece.values[piece.start : stop].reshape(self.shape)
+        self.gradient = piece.gradients[piece.start : stop].reshape(self.shape)
+        self.slice = piece
         self.backend.copy_into(self.value, self.start)
         del self.start  # or the model would be in memory twice
 
 
-class Span(NamedTuple):
-    """Where a parameter lies: elements `start` to `stop` of two arrays, with the gap to the next parameter."""
+class Slice(NamedTuple):
+    """Elements `start` to `stop` of the arrays of all values and of all gradients, the gap behind a parameter too."""
 
     values: Any
     gradients: Any
     start: int
     stop: int
 
-    def continues(self, before: Span) -> bool:
+    def continues(self, before: Slice) -> bool:
         return self.values is before.values and self.start == before.stop
 
 
-def make_room(parameters: Sequence[Parameter]) -> None:
-    """Make the memory of the parameters: one array for the values, one for the gradients.
+def allocate_storage(parameters: Sequence[Parameter]) -> None:
+    """Allocate two arrays, for all values and for all gradients, and move the parameters there.
 
-    Weights come first and what does not decay (biases, γ and β) behind them, each at the beginning of a cache line. The
-    gaps are zero and stay so under every update rule.
+    Weights come first, then parameters without decay (biases, γ and β), each at the beginning of a cache line. The gaps
+    are zero and stay so under every update rule.
     """
     if not parameters:
         return
     backend, dtype = parameters[0].backend, parameters[0].dtype
     line = CACHE_LINE // dtype.itemsize
-    rooms = {parameter: -(-parameter.size // line) * line for parameter in parameters}
-    total = sum(rooms.values())
+    padded = {parameter: -(-parameter.size // line) * line for parameter in parameters}
+    total = sum(padded.values())
     values, gradients = backend.zeros((total,), dtype), backend.zeros((total,), dtype)
     start = 0
     for parameter in sorted(parameters, key=lambda parameter: not parameter.decays):
-        parameter.put(Span(values, gradients, start, start + rooms[parameter]))
-        start += rooms[parameter]
+        parameter.move_to(Slice(values, gradients, start, start + padded[parameter]))
+        start += padded[parameter]
 
 
-def runs(parameters: Sequence[Parameter]) -> list[tuple[bool, Any, Any]]:
-    """(decays, values, gradients) as flat arrays: one entry for all parameters that lie side by side."""
-    found: list[tuple[bool, Span]] = []
-    for parameter in sorted(parameters, key=lambda parameter: (id(parameter.span.values), parameter.span.start)):
-        decays, span = parameter.decays, parameter.span
-        if found and found[-1][0] == decays and span.continues(found[-1][1]):
-            span = found.pop()[1]._replace(stop=span.stop)
-        found.append((decays, span))
-    return [(decays, s.values[s.start : s.stop], s.gradients[s.start : s.stop]) for decays, s in found]
+def contiguous_groups(parameters: Sequence[Parameter]) -> list[tuple[bool, Any, Any]]:
+    """Return (decays, values, gradients) as flat arrays, one entry for all parameters that lie side by side."""
+    groups: list[tuple[bool, Slice]] = []
+    for parameter in sorted(parameters, key=lambda parameter: (id(parameter.slice.values), parameter.slice.start)):
+        decays, piece = parameter.decays, parameter.slice
+        if groups and groups[-1][0] == decays and piece.continues(groups[-1][1]):
+            piece = groups.pop()[1]._replace(stop=piece.stop)
+        groups.append((decays, piece))
+    return [(decays, s.values[s.start : s.stop], s.gradients[s.start : s.stop]) for decays, s in groups]

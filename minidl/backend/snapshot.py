@@ -1,4 +1,4 @@
-"""Floor 3: arrays that are put back."""
+"""Snapshots of arrays."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ import numpy as np
 from minidl.backend import Backend
 
 
-class Kept:
-    """Arrays of a backend as they are now, to be put back later, as often as one likes; at the end of a `with` block
-    they are."""
+class Snapshot:
+    """The values of some arrays of a backend as they are now.
+
+    `restore()` puts them back, as often as it is called; so does leaving the `with` block.
+    """
 
     def __init__(self, backend: Backend, arrays: Iterable[Any]):
         self.backend = backend
         self.values: list[tuple[Any, np.ndarray]] = [(array, backend.to_numpy(array)) for array in arrays]
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         for array, values in self.values:
             self.backend.copy_into(array, values)
 
-    def __enter__(self) -> Kept:
+    def __enter__(self) -> Snapshot:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self.put_back()
+        self.restore()

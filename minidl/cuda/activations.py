@@ -43,11 +43,9 @@ def one_thread_each(count):
 
 
 def activation_forward(launch, name, x, alpha, y):
-    """y = φ(x), elementwise; `name` is a key of `ACTIVATIONS`, `alpha` its parameter."""
     launch(FORWARD[name], one_thread_each(x.size), (THREADS,), x.reshape(-1), alpha, y.reshape(-1))
 
 
 def activation_backward(launch, name, x, y, dy, alpha, dx):
-    """dx = dy ⊙ φ'(x), with y = φ(x) from the forward pass."""
     flat = (x.reshape(-1), y.reshape(-1), dy.reshape(-1))
     launch(BACKWARD[name], one_thread_each(x.size), (THREADS,), *flat, alpha, dx.reshape(-1))

@@ -93,10 +93,6 @@ def _one_thread_each(x):
 def batchnorm_training(
     launch, x, gamma, beta, running_mean, running_variance, decay, epsilon, mean, variance, inverse_std, y
 ):  # fmt: skip
-    """Normalize by the statistics of the batch, kept in mean, variance (biased) and inverse_std (features,).
-
-    The running estimates move by 1 - decay towards the batch mean and the unbiased batch variance.
-    """
     real, rows = x.dtype.type, x.shape[0]
     launch(
         statistics, one_block_for_32_columns(x), BLOCK,
@@ -107,13 +103,11 @@ def batchnorm_training(
 
 
 def batchnorm_inference(launch, x, gamma, beta, running_mean, running_variance, epsilon, y):
-    """Normalize by the running estimates: a fixed affine map."""
     epsilon = x.dtype.type(epsilon)
     launch(inference, _one_thread_each(x), BLOCK, x, gamma, beta, running_mean, running_variance, epsilon, y)
 
 
 def batchnorm_backward(launch, x, dy, gamma, mean, inverse_std, dgamma, dbeta, dx):
-    """dβ = Σ dy, dγ = Σ dy x̂, dx = γ/σ (dy - (dβ + x̂ dγ)/rows)."""
     launch(backward_parameters, one_block_for_32_columns(x), BLOCK, x, dy, mean, inverse_std, dgamma, dbeta)
     one_over_rows = x.dtype.type(1 / x.shape[0])
     launch(

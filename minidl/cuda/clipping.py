@@ -79,29 +79,19 @@ def max_norm_kernel(weight, limit):
 
 
 def clip_values(launch, values, limit):
-    """Each of the values (n,) becomes the nearest number in [-limit, limit]; NaN stays NaN."""
     launch(clip_kernel, one_thread_each(values.size), (THREADS,), values, limit)
 
 
 def squared_norm(launch, values, partials, total):
-    """total[0] = Σ v².   values (n,), total (1,); `partials` (128,) is working memory, a partial sum for each block."""
+    """`partials` (128,) takes the partial sums, one for each of up to 128 blocks."""
     partials = partials[: blocks_for_a_sum(values.size, THREADS)]
     launch(partial_squares, partials.shape, (THREADS,), values, partials)
     launch(total_squares, (1,), (THREADS,), partials, total)
 
 
 def scale_to_norm(launch, values, totals, limit):
-    """values *= limit / n if n > limit, where n = √(Σ totals) is the norm of several arrays together.
-
-    values (n,) is one of them, totals (k,) has the squared norm of each (Pascanu et al. 2013, algorithm 1). Values of
-    a norm up to the limit stay as they are, and so does everything if n is NaN; an infinite n makes finite values 0.
-    """
     launch(scale_kernel, one_thread_each(values.size), (THREADS,), values, totals, limit)
 
 
 def max_norm(launch, weight, limit):
-    """Scale each column of weight (n_in, n_out) whose Euclidean norm exceeds the limit to the limit.
-
-    A column holds the weights that come into one unit (Srebro and Shraibman 2005; Srivastava et al. 2014, section 5.1).
-    """
     launch(max_norm_kernel, one_block_for_32_columns(weight), BLOCK, weight, limit)

@@ -4,7 +4,7 @@ The products are the rung "128-bit loads" of `minidl/cuda/ladder` with what a la
 transposed, a bias is added on the way out, and the tiles come in three sizes. 256 threads compute a square tile of C:
 
     fetch     each thread reads four elements of either factor into registers, one step ahead of their use
-    keep      it stores them to shared memory, with k from top to bottom whichever factor is transposed
+    store     it writes them to shared memory, with k from top to bottom whichever factor is transposed
     multiply  each thread multiplies a column of four or eight elements by a row of as many, for each k
     write     the sums go through shared memory, where the slices are added, to C
 
@@ -39,7 +39,7 @@ ENOUGH_BLOCKS = 64  # half of the multiprocessors of an H200: with smaller tiles
 PADDING = 4  # columns added to a tile that is written transposed, so that the lanes of a warp use different banks
 
 
-class Way(NamedTuple):
+class Variant(NamedTuple):
     """How a product is divided among blocks."""
 
     extent: int  # rows and columns of C that a block computes
@@ -56,20 +56,20 @@ class Tiling(NamedTuple):
     depth: int  # of the inner dimension, what is in shared memory at a time: four elements for each thread
 
 
-WAYS = {
-    "plain": Way(16, 256),
-    "large": Way(128, 256, dtypes=("float32",)),  # 64 sums of float64 leave a thread no registers
-    "small": Way(32, 256),
-    "tiny": Way(16, 256),
-    "tf32": Way(64, 128, dtypes=("float32",), capability=(8, 0)),
-    "3xtf32": Way(64, 128, dtypes=("float32",), capability=(8, 0)),
+VARIANTS = {
+    "plain": Variant(16, 256),
+    "large": Variant(128, 256, dtypes=("float32",)),  # 64 sums of float64 leave a thread no registers
+    "small": Variant(32, 256),
+    "tiny": Variant(16, 256),
+    "tf32": Variant(64, 128, dtypes=("float32",), capability=(8, 0)),
+    "3xtf32": Variant(64, 128, dtypes=("float32",), capability=(8, 0)),
 }
 TILINGS = {"large": Tiling(8, 1, 8), "small": Tiling(4, 4, 32), "tiny": Tiling(4, 16, 64)}
 MULTIPLY_ADD = {"tf32": tensor_cores.multiply_add_once, "3xtf32": tensor_cores.multiply_add_thrice}
 
 
 def _straight(extent):
-    """Fetch and keep for a factor whose rows lie along k: B in A B, A in Aᵀ B."""
+    """Fetch and store for a factor whose rows lie along k: B in A B, A in Aᵀ B."""
     quads = extent // 4
 
     @cuda.jit(device=True)
@@ -78,11 +78,11 @@ def _straight(extent):
         return get_four(matrix, k + t // quads, start + t % quads * 4, wide)
 
     @cuda.jit(device=True)
-    def keep(four, tile):
+    def store(four, tile):
         t = cuda.threadIdx.x
         store_four(tile, (t // quads, t % quads * 4), four)
 
-    return fetch, keep, extent
+    return fetch, store, extent
 
 
 def _transposed(extent):
@@ -97,12 +97,12 @@ def _transposed(extent):
         return get_four(matrix, start + t // 2 % extent, k + (t // (2 * extent) * 2 + t % 2) * 4, wide)
 
     @cuda.jit(device=True)
-    def keep(four, tile):
+    def store(four, tile):
         t = cuda.threadIdx.x
         i, k = t // 2 % extent, (t // (2 * extent) * 2 + t % 2) * 4
         tile[k, i], tile[k + 1, i], tile[k + 2, i], tile[k + 3, i] = four
 
-    return fetch, keep, extent + PADDING
+    return fetch, store, extent + PADDING
 
 
 @cuda.jit(device=True)
@@ -115,10 +115,10 @@ def _bias(total, bias, column):
     return total + bias[column]
 
 
-def _tiled(way, load_a, load_b, finish):
-    (extent, threads, *_), (side, slices, depth) = WAYS[way], TILINGS[way]
-    fetch_a, keep_a, pitch_a = load_a(extent)
-    fetch_b, keep_b, pitch_b = load_b(extent)
+def _tiled(variant, load_a, load_b, finish):
+    (extent, threads, *_), (side, slices, depth) = VARIANTS[variant], TILINGS[variant]
+    fetch_a, store_a, pitch_a = load_a(extent)
+    fetch_b, store_b, pitch_b = load_b(extent)
     groups = side // 4  # a thread's rows are groups of four, `stride` apart, and so are its columns
     stride = extent // groups
     across = stride // 4  # threads side by side
@@ -150,8 +150,8 @@ def _tiled(way, load_a, load_b, finish):
 
         four_a, four_b = fetch_a(a, top, 0, wide_a), fetch_b(b, left, 0, wide_b)
         for k in range(0, inner, depth):
-            keep_a(four_a, tile_a)
-            keep_b(four_b, tile_b)
+            store_a(four_a, tile_a)
+            store_b(four_b, tile_b)
             cuda.syncthreads()
             # The next step's elements are on their way while this one's are multiplied.
             four_a, four_b = fetch_a(a, top, k + depth, wide_a), fetch_b(b, left, k + depth, wide_b)
@@ -195,7 +195,7 @@ def _at_transposed(matrix, i, k):
 
 def _plain(element_a, element_b, finish):
     """One thread for each element of C, and nothing shared."""
-    extent = WAYS["plain"].extent
+    extent = VARIANTS["plain"].extent
 
     @cuda.jit
     def product(a, b, inner, bias, c):
@@ -210,8 +210,8 @@ def _plain(element_a, element_b, finish):
     return product
 
 
-def _on_tensor_cores(way, factor_a, factor_b, finish):
-    compute = tensor_cores.block_of_products(MULTIPLY_ADD[way], factor_a, factor_b, finish)
+def _on_tensor_cores(variant, factor_a, factor_b, finish):
+    compute = tensor_cores.block_of_products(MULTIPLY_ADD[variant], factor_a, factor_b, finish)
 
     @cuda.jit
     def product(a, b, inner, bias, c):
@@ -220,19 +220,19 @@ def _on_tensor_cores(way, factor_a, factor_b, finish):
     return product
 
 
-def _ways(along_a, along_b, finish=_no_bias):
-    """A kernel for each way. `along_a` and `along_b` say whether k runs along the rows of a factor."""
+def _variants(along_a, along_b, finish=_no_bias):
+    """Return a kernel for each variant. `along_a` and `along_b` say whether k runs along the rows of a factor."""
     loads = [_transposed if along else _straight for along in (along_a, along_b)]
     factors = [tensor_cores.along() if along else tensor_cores.across() for along in (along_a, along_b)]
     elements = [_at if along else _at_transposed for along in (along_a, along_b)]
-    kernels = {way: _tiled(way, *loads, finish) for way in TILINGS} | {"plain": _plain(*elements, finish)}
-    return kernels | {way: _on_tensor_cores(way, *factors, finish) for way in MULTIPLY_ADD}
+    kernels = {variant: _tiled(variant, *loads, finish) for variant in TILINGS} | {"plain": _plain(*elements, finish)}
+    return kernels | {variant: _on_tensor_cores(variant, *factors, finish) for variant in MULTIPLY_ADD}
 
 
-FORWARD = _ways(True, False)  # C = A B
-FORWARD_WITH_BIAS = _ways(True, False, _bias)  # C = A B, and a row added to each
-BACKWARD_INPUT = _ways(True, True)  # C = A Bᵀ
-BACKWARD_WEIGHT = _ways(False, False)  # C = Aᵀ B
+FORWARD = _variants(True, False)  # C = A B
+FORWARD_WITH_BIAS = _variants(True, False, _bias)  # C = A B, and a row added to each
+BACKWARD_INPUT = _variants(True, True)  # C = A Bᵀ
+BACKWARD_WEIGHT = _variants(False, False)  # C = Aᵀ B
 
 
 @cuda.jit
@@ -248,14 +248,17 @@ def column_sums_kernel(x, sums):
         sums[column] = total
 
 
-def _grid(way, c):
+def _grid(variant, c):
     rows, columns = c.shape
-    extent = WAYS[way].extent
+    extent = VARIANTS[variant].extent
     return (-(-columns // extent), -(-rows // extent))
 
 
-def way_for(c, inner):
-    """The way with the largest tiles of which there are enough to occupy a GPU; none for a little product."""
+def choose_variant(c, inner):
+    """Return the variant with the largest tiles of which there are enough to occupy a GPU.
+
+    A little product takes "plain", which has no tiles.
+    """
     if c.size * inner <= LITTLE:
         return "plain"
     large = "large" if TF32 == "off" else TF32
@@ -265,12 +268,11 @@ def way_for(c, inner):
 
 
 def _launch_product(launch, kernels, a, b, inner, bias, c):
-    way = way_for(c, inner)
-    launch(kernels[way], _grid(way, c), (WAYS[way].threads,), a, b, inner, bias, c)
+    variant = choose_variant(c, inner)
+    launch(kernels[variant], _grid(variant, c), (VARIANTS[variant].threads,), a, b, inner, bias, c)
 
 
 def dense_forward(launch, x, weight, bias, y):
-    """y = x W + b.   x (batch, n_in), weight (n_in, n_out), bias (n_out,) or None, y (batch, n_out)."""
     if bias is None:
         _launch_product(launch, FORWARD, x, weight, x.shape[1], 0, y)
     else:
@@ -278,15 +280,12 @@ def dense_forward(launch, x, weight, bias, y):
 
 
 def dense_backward_input(launch, dy, weight, dx):
-    """dx = dy Wᵀ."""
     _launch_product(launch, BACKWARD_INPUT, dy, weight, dy.shape[1], 0, dx)
 
 
 def dense_backward_weight(launch, x, dy, dweight):
-    """dW = xᵀ dy."""
     _launch_product(launch, BACKWARD_WEIGHT, x, dy, x.shape[0], 0, dweight)
 
 
 def column_sums(launch, x, sums):
-    """sums[j] = Σᵣ x[r, j]: the gradient of a bias."""
     launch(column_sums_kernel, one_block_for_32_columns(x), BLOCK, x, sums)

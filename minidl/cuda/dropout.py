@@ -24,11 +24,6 @@ def dropout_kernel(x, key, step, threshold, scale, y):
 
 
 def dropout(launch, x, key, step, threshold, scale, y):
-    """y = x ⊙ mask · scale, where element i is dropped iff its random word is below `threshold`.
-
-    The word of element i is word i mod 4 of philox((i // 4, step, 0, 0), key). The backward pass is the same
-    call on dy: same key and step, same mask. key (2,) and step (1,) are uint32, threshold is uint64 in [0, 2³²].
-    """
     groups = -(-x.size // 4)
     launch(
         dropout_kernel, one_thread_each(groups), (THREADS,), x.reshape(-1), key, step, threshold, scale, y.reshape(-1)

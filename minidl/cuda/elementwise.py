@@ -37,28 +37,18 @@ def advance_kernel(counter):
 
 
 def add(launch, a, b, c):
-    """c = a + b, three arrays of one shape."""
     launch(add_kernel, one_thread_each(a.size), (THREADS,), a.reshape(-1), b.reshape(-1), c.reshape(-1))
 
 
 def copy_columns(launch, source, source_start, scale, target, target_start, count):
-    """target[:, target_start:target_start + count] = scale · source[:, source_start:source_start + count].
-
-    source (rows, n) and target (rows, m); the other columns of target stay as they are.
-    """
     grid = one_thread_each(source.shape[0] * count)
     launch(copy_columns_kernel, grid, (THREADS,), source, source_start, scale, target, target_start, count)
 
 
 def gather_rows(launch, source, order, batch, rows):
-    """rows[i] = source[order[batch · n + i]] for i < n = len(rows): one batch of a data set in some order.
-
-    source (samples, ...) and rows (n, ...) of one dtype, order (samples,) int64, batch (1,) uint32 counts from 0.
-    """
     source, rows = source.reshape(source.shape[0], -1), rows.reshape(rows.shape[0], -1)
     launch(gather_rows_kernel, one_thread_each(rows.size), (THREADS,), source, order, batch, rows)
 
 
 def advance(launch, counter):
-    """counter[0] += 1, uint32: on to the next batch, or the next dropout mask."""
     launch(advance_kernel, (1,), (1,), counter)

@@ -171,47 +171,32 @@ def mean_loss_kernel(row_losses, row_correct, one_over_rows, mean, totals):
 
 
 def softmax(launch, x, y):
-    """y[r] = exp(x[r] - max x[r]) / Σ: subtracting the maximum changes nothing and prevents overflow."""
     launch(softmax_kernel, one_warp_for_a_row(x), ROW_BLOCK, x, y)
 
 
 def softmax_cross_entropy_forward(launch, logits, labels, probabilities, row_losses, row_correct):
-    """row_losses[r] = log Σⱼ exp zⱼ - z[label], row_correct[r] = 1 if the first largest logit is the label's.
-
-    logits and probabilities (rows, classes), labels (rows,) int64 in [0, classes).
-    """
     softmax(launch, logits, probabilities)
     launch(softmax_losses, one_warp_for_a_row(logits), ROW_BLOCK, logits, labels, row_losses, row_correct)
 
 
 def softmax_cross_entropy_backward(launch, probabilities, labels, dlogits):
-    """dz = (softmax(z) - onehot(label)) / rows."""
     one_over_rows = dlogits.dtype.type(1 / dlogits.shape[0])
     grid = one_warp_for_a_row(dlogits)
     launch(softmax_cross_entropy_backward_kernel, grid, ROW_BLOCK, probabilities, labels, one_over_rows, dlogits)
 
 
 def soft_cross_entropy_forward(launch, logits, targets, probabilities, row_losses, row_correct):
-    """row_losses[r] = Σⱼ tⱼ (log Σₖ exp zₖ - zⱼ), row_correct[r] = 1 if the first largest logit and target coincide.
-
-    logits, probabilities and targets (rows, classes), each row of the targets a distribution over the classes.
-    """
     softmax(launch, logits, probabilities)
     launch(soft_losses, one_warp_for_a_row(logits), ROW_BLOCK, logits, targets, row_losses, row_correct)
 
 
 def soft_cross_entropy_backward(launch, probabilities, targets, dlogits):
-    """dz = (softmax(z) - t) / rows."""
     one_over_rows = dlogits.dtype.type(1 / dlogits.shape[0])
     grid = one_warp_for_a_row(dlogits)
     launch(soft_cross_entropy_backward_kernel, grid, ROW_BLOCK, probabilities, targets, one_over_rows, dlogits)
 
 
 def binary_cross_entropy_forward(launch, logits, targets, row_losses, row_correct):
-    """row_losses[r] = meanⱼ of the cross-entropy of σ(z) with t, row_correct[r] = share of outputs on t's side of ½.
-
-    logits and targets (rows, columns), targets in [0, 1].
-    """
     one_over_columns = logits.dtype.type(1 / logits.shape[1])
     grid = one_warp_for_a_row(logits)
     launch(
@@ -220,7 +205,6 @@ def binary_cross_entropy_forward(launch, logits, targets, row_losses, row_correc
 
 
 def binary_cross_entropy_backward(launch, logits, targets, dlogits):
-    """dz = (σ(z) - t) / (rows · columns)."""
     one_over_size = dlogits.dtype.type(1 / dlogits.size)
     launch(
         binary_cross_entropy_backward_kernel,
@@ -234,7 +218,6 @@ def binary_cross_entropy_backward(launch, logits, targets, dlogits):
 
 
 def mean_squared_error_forward(launch, predictions, targets, row_losses, row_correct):
-    """row_losses[r] = meanⱼ (y - t)². There is no accuracy: row_correct is set to zero."""
     one_over_columns = predictions.dtype.type(1 / predictions.shape[1])
     grid = one_warp_for_a_row(predictions)
     launch(
@@ -250,13 +233,11 @@ def mean_squared_error_forward(launch, predictions, targets, row_losses, row_cor
 
 
 def mean_squared_error_backward(launch, predictions, targets, dpredictions):
-    """dy = 2 (y - t) / (rows · columns)."""
     one_over_size = predictions.dtype.type(1 / predictions.size)
     grid = one_warp_for_a_row(predictions)
     launch(mean_squared_error_backward_kernel, grid, ROW_BLOCK, predictions, targets, one_over_size, dpredictions)
 
 
 def mean_loss(launch, row_losses, row_correct, mean, totals):
-    """mean[0] = mean of the row losses; totals[0] += their sum, totals[1] += the number of correct rows."""
     one_over_rows = row_losses.dtype.type(1 / row_losses.size)
     launch(mean_loss_kernel, (1,), (THREADS,), row_losses, row_correct, one_over_rows, mean, totals)

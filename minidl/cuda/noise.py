@@ -39,19 +39,9 @@ def row_dropout_kernel(x, key, step, threshold, scale, y):
 
 
 def gaussian_noise(launch, x, key, step, std, y):
-    """y = x + std · n, where n are standard normal numbers that are a pure function of key and step.
-
-    Element i is number i mod 4 of those that Box-Muller makes of the four words of philox((i // 4, step, 0, 0), key):
-    two of the first two words, two of the others. x and y of one shape, key (2,) and step (1,) uint32.
-    """
     groups = -(-x.size // 4)
     launch(gaussian_noise_kernel, one_thread_each(groups), (THREADS,), x.reshape(-1), key, step, std, y.reshape(-1))
 
 
 def row_dropout(launch, x, key, step, threshold, scale, y):
-    """Dropout of whole rows: row r of x becomes zero iff its random word is below `threshold`, else it is scaled.
-
-    The word of row r is word r mod 4 of philox((r // 4, step, 0, 0), key). The backward pass is the same call on dy.
-    x and y (rows, columns), key (2,) and step (1,) uint32, threshold uint64 in [0, 2³²].
-    """
     launch(row_dropout_kernel, one_warp_for_a_row(x), ROW_BLOCK, x, key, step, threshold, scale, y)

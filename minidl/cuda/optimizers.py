@@ -1,8 +1,7 @@
 """Optimizer updates as CUDA kernels: one thread for one weight. The rules stand in `scalar/optimizers.py`.
 
-Parameters, gradients and moments are flat arrays of one length. `learning_rate` (1,) and `correction` (2,) live on
-the device, so that they can change between two steps without a new launch being prepared; the other
-hyperparameters are scalars of the parameter's dtype.
+`learning_rate` (1,) and `correction` (2,) live on the device, so that they can change between two steps without a new
+launch being prepared; the other hyperparameters are scalars of the parameter's dtype.
 """
 
 from __future__ import annotations
@@ -66,35 +65,29 @@ def adam_kernel(value, gradient, first, second, correction, learning_rate, beta1
 
 
 def sgd_update(launch, value, gradient, learning_rate):
-    """w ← w - η g."""
     launch(sgd_kernel, one_thread_each(value.size), (THREADS,), value, gradient, learning_rate)
 
 
 def momentum_update(launch, value, gradient, velocity, learning_rate, momentum):
-    """v ← μ v + g,   w ← w - η v."""
     grid = one_thread_each(value.size)
     launch(momentum_kernel, grid, (THREADS,), value, gradient, velocity, learning_rate, momentum)
 
 
 def nesterov_update(launch, value, gradient, velocity, learning_rate, momentum):
-    """v ← μ v + g,   w ← w - η (g + μ v)."""
     grid = one_thread_each(value.size)
     launch(nesterov_kernel, grid, (THREADS,), value, gradient, velocity, learning_rate, momentum)
 
 
 def rmsprop_update(launch, value, gradient, mean_square, learning_rate, decay, epsilon):
-    """s ← ρ s + (1-ρ) g²,   w ← w - η g / (√s + ε)."""
     grid = one_thread_each(value.size)
     launch(rmsprop_kernel, grid, (THREADS,), value, gradient, mean_square, learning_rate, decay, epsilon)
 
 
 def adam_advance(launch, correction, beta1, beta2):
-    """correction ← (1 - β₁ᵗ, 1 - β₂ᵗ) for the next step t: the moving average of a constant 1 that started at 0."""
     launch(adam_advance_kernel, (1,), (1,), correction, beta1, beta2)
 
 
 def adam_update(launch, value, gradient, first, second, correction, learning_rate, beta1, beta2, epsilon, weight_decay):
-    """m ← β₁ m + (1-β₁) g,   v ← β₂ v + (1-β₂) g²,   w ← w - η (m̂ / (√v̂ + ε) + λ w)."""
     launch(
         adam_kernel, one_thread_each(value.size), (THREADS,),
         value, gradient, first, second, correction, learning_rate, beta1, beta2, epsilon, weight_decay,

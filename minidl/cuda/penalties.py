@@ -41,16 +41,12 @@ def penalty_gradient_kernel(value, l1, l2, gradient, result):
 
 
 def penalty_cost(launch, value, l1, l2, partials, cost):
-    """cost[0] = Σ (l1 |w| + l2/2 w²), and cost[1] += the same.
-
-    value of any shape, cost (2,). `partials` (128,) is working memory: a partial sum for each of up to 128 blocks.
-    """
+    """`partials` (128,) takes the partial sums, one for each of up to 128 blocks."""
     partials = partials[: blocks_for_a_sum(value.size, THREADS)]
     launch(partial_penalties, partials.shape, (THREADS,), value.reshape(-1), l1, l2, partials)
     launch(total_penalty, (1,), (THREADS,), partials, cost)
 
 
 def penalty_gradient(launch, value, l1, l2, gradient, result):
-    """result = gradient + l1 sign(w) + l2 w, with sign(0) = 0. Three arrays of one shape; the last two may be one."""
     flat = gradient.reshape(-1), result.reshape(-1)
     launch(penalty_gradient_kernel, one_thread_each(value.size), (THREADS,), value.reshape(-1), l1, l2, *flat)

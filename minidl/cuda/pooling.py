@@ -66,26 +66,16 @@ def regions(key, step, height, width, row_start, row_stop, column_start, column_
 
 
 def max_pool_forward(launch, x, height, width, row_start, row_stop, column_start, column_stop, y, winner):
-    """The largest pixel of each region: its value in y, and its index in the row of x in `winner` (int32).
-
-    x has shape (batch, channels · height · width), y and winner (batch, channels · regions down · regions across).
-    Region (i, j) is image[row_start[i]:row_stop[i], column_start[j]:column_stop[j]], for int32 bounds in rising order.
-    """
     bounds = row_start, row_stop, column_start, column_stop
     launch(forward, one_thread_each(y.size), (THREADS,), x, height, width, *bounds, y, winner)
 
 
 def max_pool_backward(launch, dy, winner, height, width, row_start, row_stop, column_start, column_stop, dx):
-    """dx = the sum of dy over the regions that a pixel won."""
     bounds = row_start, row_stop, column_start, column_stop
     launch(backward, one_thread_each(dx.size), (THREADS,), dy, winner, height, width, *bounds, dx)
 
 
 def fractional_regions(launch, key, step, height, width, row_start, row_stop, column_start, column_stop):
-    """Cut both sides of an image at random into neighbouring regions, whose bounds go into the int32 arrays.
-
-    Word 0 of philox((0, step, 0, 0), key) cuts the rows, word 1 the columns. key (2,) and step (1,) are uint32.
-    """
     bounds = row_start, row_stop, column_start, column_stop
     grid = one_thread_each(max(row_start.size, column_start.size))
     launch(regions, grid, (THREADS,), key, step, height, width, *bounds)

@@ -34,11 +34,9 @@ def backward(x, dy, slope, dx, dslope):
 
 
 def prelu_forward(launch, x, slope, y):
-    """y = x where x > 0, else slope · x; x and y (batch, features), slope (features,)."""
     rows, features = x.shape
     launch(forward, (-(-features // COLUMNS), -(-rows // ROWS)), BLOCK, x, slope, y)
 
 
 def prelu_backward(launch, x, dy, slope, dx, dslope):
-    """dx = dy where x > 0, else slope · dy;  dslope = Σ dy x over the rows with x ≤ 0."""
     launch(backward, one_block_for_32_columns(x), BLOCK, x, dy, slope, dx, dslope)

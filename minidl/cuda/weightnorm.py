@@ -60,19 +60,11 @@ def center_and_scale_backward(dweight, unit, gain, norm, one_over_rows, sums, dv
 
 
 def centered_weight(launch, v, gain, unit, norm, weight):
-    """unit = (v - mean of each column) / norm, with norm the length of the centred columns; weight = gain · unit.
-
-    v, unit and weight (n_in, n_out); gain and norm (n_out,). A column of equal entries has unit 0.
-    """
     one_over_rows = v.dtype.type(1 / v.shape[0])
     launch(center_and_scale, one_block_for_32_columns(v), BLOCK, v, gain, one_over_rows, unit, norm, weight)
 
 
 def centered_weight_backward(launch, dweight, unit, gain, norm, sums, dv, dgain):
-    """dgain = Σ dW unit over each column;  dv = gain/norm (dW - mean of dW - unit dgain), column by column.
-
-    `sums` (n_out,) is working memory: the column sums of dW.
-    """
     launch(
         center_and_scale_backward, one_block_for_32_columns(unit), BLOCK,
         dweight, unit, gain, norm, unit.dtype.type(1 / unit.shape[0]), sums, dv, dgain,

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.backend.snapshot import Kept
+from minidl.backend.snapshot import Snapshot
 from minidl.diagnostics.hooks import state_of
 from minidl.layers.base import Layer
 from minidl.losses import Loss
@@ -139,7 +139,7 @@ class _Comparison:
     ):
         self.layer, self.x, self.loss, self.targets = layer, x, loss, targets
         self.tolerance, self.rng = tolerance, rng
-        self.state = Kept(layer.backend, state_of(layer))
+        self.state = Snapshot(layer.backend, state_of(layer))
         self.weights: np.ndarray | None = None
         self.scale = 0.0
 
@@ -161,7 +161,7 @@ class _Comparison:
                 backend.copy_into(parameter.value, values)
 
             found.append(self.compare(parameter.name or "parameter", before, gradient, set_parameter))
-        self.state.put_back()
+        self.state.restore()
         report = GradientReport(found, self.tolerance)
         if raises:
             report.raise_if_wrong()
@@ -169,7 +169,7 @@ class _Comparison:
 
     def value(self) -> float:
         """L at the present x and parameters."""
-        self.state.put_back()
+        self.state.restore()
         outputs = self.layer.forward(self.layer.backend.wrap(self.x), training=True)
         if self.loss is not None:
             value = self.loss.forward(outputs, self.targets) + self.layer.penalty_cost()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from minidl.backend.snapshot import Kept
+from minidl.backend.snapshot import Snapshot
 from minidl.layers.base import Layer
 
 
@@ -22,7 +22,7 @@ def unchanged(model: Layer) -> Iterator[None]:
     """Put back everything that forward and backward passes inside the block leave in a model, except for buffers."""
     gradients = (parameter.gradient for parameter in model.parameters())
     costs = (layer.cost for layer in model.walk() if layer.cost is not None)
-    with Kept(model.backend, [*state_of(model), *gradients, *costs]):
+    with Snapshot(model.backend, [*state_of(model), *gradients, *costs]):
         yield
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from minidl import backend as backends
 from minidl.backend import Backend
 from minidl.backend.buffers import Buffers
-from minidl.backend.parameters import Parameter, make_room
+from minidl.backend.parameters import Parameter, allocate_storage
 from minidl.operations import Operations
 from minidl.penalties import Penalty
 from minidl.utils import checks
@@ -161,7 +161,7 @@ class Layer(Configurable):
     def settle_at_top(self, place: Place) -> Layer:
         """Take a place inside no other layer, and make room for all parameters."""
         self.settle(place)
-        make_room(self.parameters())
+        allocate_storage(self.parameters())
         return self
 
     def settle(self, place: Place) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from minidl.backend.buffers import Buffers
 from minidl.backend.capture import RecordingError
-from minidl.backend.snapshot import Kept
+from minidl.backend.snapshot import Snapshot
 from minidl.layers.sequential import Sequential
 from minidl.losses import Loss
 from minidl.optimizers import Optimizer
@@ -160,7 +160,7 @@ class TrainingStep:
             self._backward()
             self.optimizer.apply()
 
-        with Kept(self.backend, self._arrays().values()):
+        with Snapshot(self.backend, self._arrays().values()):
             self.optimizer.prepare(self.parameters)
             try:
                 graph = self.backend.record(forward, *self._inputs)
@@ -170,7 +170,7 @@ class TrainingStep:
 
     def _try_replay(self, forward: Callable[..., None], update: Callable[..., None]) -> dict[str, np.ndarray]:
         """Replay the step, return its results, and undo it."""
-        with Kept(self.backend, self._arrays().values()):
+        with Snapshot(self.backend, self._arrays().values()):
             self.optimizer.prepare(self.parameters)
             forward(*self._inputs)
             update(*self._inputs)

@@ -7,7 +7,7 @@ import pytest
 
 import minidl as dl
 from minidl.backend import CACHE_LINE
-from minidl.backend.parameters import runs
+from minidl.backend.parameters import contiguous_groups
 
 
 def model(dtype="float32", backend="cpu"):
@@ -17,7 +17,7 @@ def model(dtype="float32", backend="cpu"):
 @pytest.mark.parametrize("backend", ["numpy", "cpu", "emulator"])
 def test_two_arrays_hold_everything(dtype, backend):
     parameters = model(str(dtype), backend).parameters()
-    weights, others = runs(parameters)
+    weights, others = contiguous_groups(parameters)
     assert (weights[0], others[0]) == (True, False)
     for decays, values, gradients in (weights, others):
         mine = [p for p in parameters if p.decays is decays]
@@ -38,18 +38,18 @@ def test_parameters_do_not_overlap():
         assert (parameter.value == number).all() and (parameter.gradient == -number).all()
 
 
-def test_some_of_the_parameters_are_runs_of_their_own():
+def test_some_of_the_parameters_are_groups_of_their_own():
     first, second, third = dl.Sequential(
         dl.Dense(2, 3, bias=False), dl.Dense(3, 4, bias=False), dl.Dense(4, 5, bias=False), backend="cpu"
     ).parameters()
-    (run,) = runs([second, first])
-    assert run[1].size == first.span.stop + second.span.stop - second.span.start
-    assert [values.size for _, values, _ in runs([third, first])] == [
-        first.span.stop,
-        third.span.stop - third.span.start,
+    (group,) = contiguous_groups([second, first])
+    assert group[1].size == first.slice.stop + second.slice.stop - second.slice.start
+    assert [values.size for _, values, _ in contiguous_groups([third, first])] == [
+        first.slice.stop,
+        third.slice.stop - third.slice.start,
     ]
     other = model().parameters()
-    assert len(runs([first, *other])) == 3
+    assert len(contiguous_groups([first, *other])) == 3
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_some_of_the_parameters_are_runs_of_their_own():
 )
 def test_the_gaps_stay_zero(optimizer, rng):
     parameters = model().parameters()
-    values, gradients = parameters[0].span.values, parameters[0].span.gradients
+    values, gradients = parameters[0].slice.values, parameters[0].slice.gradients
     for _ in range(3):
         for parameter in parameters:
             parameter.gradient[...] = rng.normal(size=parameter.shape)

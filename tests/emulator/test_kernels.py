@@ -74,7 +74,7 @@ def expect(kind, module, operation, original):
 
 WAIT = "            cuda.syncthreads()\n"
 FIRST_FETCH = "        four_a, four_b = fetch_a(a, top, 0,"
-AFTER_LOAD = "            keep_b(four_b, tile_b)\n"
+AFTER_LOAD = "            store_b(four_b, tile_b)\n"
 AFTER_USE = "                            sums[i, j] += column_of_a[i] * row_of_b[j]\n"
 
 FAULTS = {

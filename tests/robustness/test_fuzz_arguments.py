@@ -40,7 +40,7 @@ RESULTS = {
     "Parameter", "RangeTest", "Stochastic", "BarrierError", "EmulatorError", "OutOfBoundsError",
     "UninitializedReadError", "RaceError", "Trace", "draw_accesses",
     "Backend", "CPU", "CUDA", "Emulator", "Hyperparameter", "Initializer",
-    "Check", "Histogram", "Inspection", "Kept", "LayerStatistics", "Passage", "Preflight", "Record", "state_of",
+    "Check", "Histogram", "Inspection", "LayerStatistics", "Passage", "Preflight", "Record", "Snapshot", "state_of",
     "unchanged", "watched", "line_style", "draw_inspection", "draw_recording", "draw_preflight",
     "draw_decision_boundary",
     "AugmentationStep", "Geometric", "Mixing", "Preprocessing", "Configurable",

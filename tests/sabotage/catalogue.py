@@ -329,8 +329,8 @@ CATALOGUE = [
     # CUDA kernels in the emulator ------------------------------------------------------------------------------------
     Sabotage(
         "missing-first-barrier", "cuda/dense.py",
-        "            keep_b(four_b, tile_b)\n            cuda.syncthreads()\n",
-        "            keep_b(four_b, tile_b)\n",
+        "            store_b(four_b, tile_b)\n            cuda.syncthreads()\n",
+        "            store_b(four_b, tile_b)\n",
         "A thread multiplies numbers that its neighbours have not loaded yet.",
         ("operations/test_dense.py",),
     ),
@@ -760,7 +760,7 @@ CATALOGUE = [
         ("test_optimizers.py",),
     ),
     Sabotage(
-        "weights-and-biases-in-one-run", "backend/parameters.py", "found[-1][0] == decays and", "",
+        "weights-and-biases-in-one-run", "backend/parameters.py", "groups[-1][0] == decays and", "",
         "What lies side by side is updated in one call, so weights must not lie in one run with what does not decay.",
         ("backend/test_parameters.py",),
     ),

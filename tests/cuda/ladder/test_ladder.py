@@ -1,4 +1,4 @@
-"""The ladder of the matrix product, and the ways of the dense product: all rungs, odd sizes, races, planted faults."""
+"""The ladder of the matrix product, and the variants of the dense one: all rungs, odd sizes, races, planted faults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from minidl.emulator import EmulatorError, RaceError, UninitializedReadError, la
 # (m, k, n): ones, primes, one past a tile of 32 or 64, multiples of 4, where loads are wide.
 SIZES = [(1, 1, 1), (2, 67, 3), (13, 17, 33), (65, 5, 7), (20, 36, 12)]
 EVERY_RUNG = [(name, dtype) for name, rung in RUNGS.items() for dtype in rung.dtypes]
-EVERY_WAY = [(name, dtype) for name, way in dense.WAYS.items() for dtype in way.dtypes]
+EVERY_VARIANT = [(name, dtype) for name, variant in dense.VARIANTS.items() for dtype in variant.dtypes]
 # Relative to |A| |B|: what k roundings may do (Higham, 3.1), and what the factors lose on tensor cores.
 LOST = {"tf32": 2.0**-10, "3xTF32": 2.0**-21, "3xtf32": 2.0**-21}
 
@@ -69,34 +69,39 @@ def all_products(rng, dtype, size):
     return c, expected + added, np.abs(bias), a, b
 
 
-@pytest.mark.parametrize(("name", "dtype"), EVERY_WAY)
+@pytest.mark.parametrize(("name", "dtype"), EVERY_VARIANT)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_every_way_of_the_dense_products_is_right(monkeypatch, rng, name, dtype, size):
-    monkeypatch.setattr(dense, "way_for", lambda c, inner: name)
+    monkeypatch.setattr(dense, "choose_variant", lambda c, inner: name)
     found, expected, bias, a, b = all_products(rng, dtype, size)
     allowed = tolerance(name, dtype, a, b) + 2 * np.finfo(dtype).eps * bias
     assert (np.abs(found - expected) <= allowed).all()
 
 
-@pytest.mark.parametrize("name", dense.WAYS)
+@pytest.mark.parametrize("name", dense.VARIANTS)
 def test_no_way_of_the_dense_products_races(monkeypatch, rng, name):
-    monkeypatch.setattr(dense, "way_for", lambda c, inner: name)
+    monkeypatch.setattr(dense, "choose_variant", lambda c, inner: name)
     depth = 2 * (dense.TILINGS[name].depth if name in dense.TILINGS else tensor_cores.DEPTH) + 1
     with race_detector():
         all_products(rng, "float32", (5, depth, 6))
 
 
 def test_the_way_with_the_largest_tiles_that_fill_a_gpu(monkeypatch):
-    def way(rows, columns, dtype="float32", inner=784):
-        return dense.way_for(np.empty((rows, columns), dtype), inner)
+    def variant(rows, columns, dtype="float32", inner=784):
+        return dense.choose_variant(np.empty((rows, columns), dtype), inner)
 
-    assert [way(4096, 4096), way(1024, 1024), way(896, 1024)] == ["large", "large", "small"]
-    assert [way(128, 512), way(128, 256), way(784, 512), way(128, 10)] == ["small", "tiny", "small", "tiny"]
-    assert [way(4096, 4096, "float64"), way(128, 256, "float64")] == ["small", "tiny"]
-    assert [way(16, 16, inner=64), way(16, 16, inner=65), way(1, 1)] == ["plain", "tiny", "plain"]
+    assert [variant(4096, 4096), variant(1024, 1024), variant(896, 1024)] == ["large", "large", "small"]
+    assert [variant(128, 512), variant(128, 256), variant(784, 512), variant(128, 10)] == [
+        "small",
+        "tiny",
+        "small",
+        "tiny",
+    ]
+    assert [variant(4096, 4096, "float64"), variant(128, 256, "float64")] == ["small", "tiny"]
+    assert [variant(16, 16, inner=64), variant(16, 16, inner=65), variant(1, 1)] == ["plain", "tiny", "plain"]
     for name in ("tf32", "3xtf32"):
         monkeypatch.setattr(dense, "TF32", name)
-        assert [way(512, 512), way(128, 512), way(512, 512, "float64")] == [name, "small", "small"]
+        assert [variant(512, 512), variant(128, 512), variant(512, 512, "float64")] == [name, "small", "small"]
 
 
 def test_tf32_is_off_unless_asked_for():
@@ -238,17 +243,17 @@ def test_coalescing_and_bank_conflicts(traces):
         assert found[name].sectors == found[name].ideal_sectors
 
 
-@pytest.mark.parametrize(("name", "dtype"), [pair for pair in EVERY_WAY if pair[1] == "float32"])
+@pytest.mark.parametrize(("name", "dtype"), [pair for pair in EVERY_VARIANT if pair[1] == "float32"])
 @pytest.mark.parametrize("table", ["FORWARD_WITH_BIAS", "BACKWARD_INPUT", "BACKWARD_WEIGHT"])
 def test_the_dense_products_have_no_bank_conflicts(rng, name, dtype, table):
-    way = dense.WAYS[name]
-    a, b, c = (matrix(rng, way.extent, way.extent, dtype) for _ in range(3))
-    a = matrix(rng, 16, way.extent, dtype) if table == "BACKWARD_WEIGHT" else matrix(rng, way.extent, 16, dtype)
-    b = matrix(rng, way.extent, 16, dtype) if table == "BACKWARD_INPUT" else matrix(rng, 16, way.extent, dtype)
+    variant = dense.VARIANTS[name]
+    a, b, c = (matrix(rng, variant.extent, variant.extent, dtype) for _ in range(3))
+    a = matrix(rng, 16, variant.extent, dtype) if table == "BACKWARD_WEIGHT" else matrix(rng, variant.extent, 16, dtype)
+    b = matrix(rng, variant.extent, 16, dtype) if table == "BACKWARD_INPUT" else matrix(rng, 16, variant.extent, dtype)
     bias = c[0].copy() if table == "FORWARD_WITH_BIAS" else 0
-    found = trace(getattr(dense, table)[name], (1, 1), way.threads, a, b, 16, bias, c)
+    found = trace(getattr(dense, table)[name], (1, 1), variant.threads, a, b, 16, bias, c)
     assert found.conflict == (0 if name == "plain" else 1)  # 0: nothing is shared
-    assert math.isclose(found.flops, 2 * 16 * way.extent**2, rel_tol=0.6) or name == "3xtf32"
+    assert math.isclose(found.flops, 2 * 16 * variant.extent**2, rel_tol=0.6) or name == "3xtf32"
 
 
 def test_a_rung_that_does_not_exist():
