@@ -126,15 +126,13 @@ masks come from three more:
     self.mask                what the present mask is a function of
     self.ops.dropout(x, *self.mask, scale, y)    y = scale · x where the mask keeps, 0 where it drops
 
-The scale must have the dtype of the layer. `self._scale()` and `KEEP_ALL` are there for you, and so is
-`self.dtype.type(number)`.
+The scale must have the dtype of the layer. `self._scale()` is there for you, and so is `self.dtype.type(number)`.
 """,
         (
             "With `inverted`, the scaling is in training, and inference returns x; without, it is the other way round.",
             "The backward pass draws nothing: it uses the mask and the scale of the forward pass.",
-            "`self.ops.dropout(x, self.key, self.step, KEEP_ALL, scale, y)` keeps everything, so it only scales.",
+            "`self.ops.copy_columns(x, 0, scale, y, 0, x.shape[1])` copies everything, and scales it.",
         ),
-        given=("KEEP_ALL",),
     ),
     Exercise(
         "softmax-cross-entropy",

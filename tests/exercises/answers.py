@@ -175,7 +175,7 @@ MISTAKES: dict[str, list[tuple[str, str, str]]] = {
         ("self._scale(), dx", "self.inverse_keep, dx", "though the layer did not scale"),
         ("x, dy = ", "self.draw(True)\n        x, dy = ", "dx has another mask than y"),
         ("return dx", "return dy", "dy passes unchanged"),
-        ('y = self.buffer("y", *x.shape)', "y = np.empty_like(x)", "a second forward pass made a new y"),
+        ('y = self.buffer("y", *x.shape)', "y = x.copy()", "a second forward pass made a new y"),
         ("return y", "y", "y is None; is a `return` missing?"),
     ],
     "softmax-cross-entropy": [

@@ -493,7 +493,7 @@ CATALOGUE = [
     Sabotage(
         "dropout-backward-without-mask", "layers/dropout.py",
         "self.ops.dropout(dy, *self.mask, self._scale(), dx)",
-        "self.ops.dropout(dy, self.key, self.step, KEEP_ALL, self._scale(), dx)",
+        "self.ops.copy_columns(dy, 0, self._scale(), dx, 0, dx.shape[1])",
         "A dropped unit took no part in the forward pass, so it gets no gradient.",
         ("layers/test_dropout.py",),
     ),
