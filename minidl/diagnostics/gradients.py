@@ -1,17 +1,20 @@
-"""Gradient checks: the backward pass that somebody wrote against differences of the forward pass.
+"""Gradient checks: compare a hand-written backward pass with finite differences of the forward pass.
 
-A check is only as good as its questions. Here the output is weighed with random numbers c, L = Σ c y (and penalties of
-the layers are added): all ones would ask nothing of batch norm or softmax, whose input gradients are then zero.
-Everything is float64. The state of the model is put back before every forward pass, so a dropout mask stays the same.
-Where a step crosses a kink, as of a ReLU, or to another largest input of a pool, the difference is no derivative; such
-a step is made smaller, and left out if that does not help.
+The output is weighted with random numbers c, L = Σ c y, and the penalties of the layers are added. Weights of one
+would test nothing in batch norm or softmax, whose input gradients are then zero. Everything is float64. The state of
+the model is restored before every forward pass, so a dropout mask stays the same. Where a step crosses a kink, such as
+that of a ReLU or a change of the largest input of a pool, the difference is not a derivative: the step is made smaller,
+and the entry is skipped if that does not help.
+
+A gradient passes only if it is finite and agrees in every entry. A point at which all derivatives drown in the rounding
+of L does not pass either, because nothing was compared there.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,9 +29,7 @@ from minidl.utils.tables import aligned
 STEP = 1e-5  # of the central difference, relative to entries larger than 1: truncation and rounding are both near 1e-10
 SHRINK = 8.0  # how much smaller a step becomes when it crosses a kink
 TRIES = 4
-ELEMENTS = (
-    256  # entries that are checked one by one; larger arrays are sampled, and checked as a whole along a direction
-)
+ELEMENTS = 256  # checked one by one; larger arrays are sampled, and checked as a whole along a random direction
 
 
 class GradientError(AssertionError):
@@ -39,13 +40,17 @@ class GradientError(AssertionError):
 class GradientCheck:
     """The worst entry of one array.
 
-    name       of the parameter, or "x" for the input
-    index      where the worst entry is; None if the derivative along a random direction is worst
-    analytic   what backward says
-    numeric    what differences of forward say
-    error      |analytic - numeric| relative to the larger of them (or to what rounding allows, where that is more)
-    checked    entries compared, skipped: entries at a kink
-    ok         error ≤ tolerance
+    Attributes:
+        name: Name of the parameter, or "x" for the input.
+        shape: Shape of the array.
+        index: Index of the worst entry; None if the derivative along a random direction is worst.
+        analytic: Derivative from the backward pass.
+        numeric: Derivative from differences of the forward pass.
+        error: |analytic - numeric| relative to the larger of them, or to what rounding allows where that is more.
+            NaN if one of the two is not finite.
+        checked: Number of entries compared.
+        skipped: Number of entries at a kink.
+        ok: Whether the error of every entry is at most the tolerance.
     """
 
     name: str
@@ -61,14 +66,19 @@ class GradientCheck:
 
 @dataclass(frozen=True)
 class GradientReport:
-    """What `check_gradients` found, one entry for the input and for each parameter. `print(report)` is a table."""
+    """The result of `check_gradients`; `print(report)` shows it as a table.
+
+    Attributes:
+        checks: One `GradientCheck` for the input and one for each parameter.
+        tolerance: Largest relative error that counts as right.
+    """
 
     checks: list[GradientCheck]
     tolerance: float
 
     @property
     def ok(self) -> bool:
-        """Whether every gradient is right."""
+        """True if every gradient is right."""
         return all(check.ok for check in self.checks)
 
     def __str__(self) -> str:
@@ -101,15 +111,30 @@ def check_gradients(
 ) -> GradientReport:
     """Compare the backward pass of a layer or a whole model with central differences of its forward pass.
 
-    layer       a layer or model in float64; one that has no backend yet is built with dtype "float64" on the CPU
-    x           a batch (rows, n_in)
-    loss        without one, L = Σ c y with random c; with one, L = loss(y, targets)
-    tolerance   largest relative error that counts as right
-    seed        of the random weights c, and of which entries of a large array are checked
-    raises      whether to raise GradientError instead of only reporting it
+    The model's parameters and state are afterwards as they were.
 
-    The model's parameters and state are as before afterwards. Raises TypeError or ValueError for bad arguments; float32
-    is refused, because a difference of two float32 numbers has only three digits left.
+        >>> import minidl as dl, numpy as np
+        >>> x = np.random.default_rng(0).normal(size=(4, 3))
+        >>> dl.check_gradients(dl.Dense(3, 2), x).ok
+        True
+
+    Args:
+        layer: A layer or model in float64; without a backend it is built with dtype "float64" on the CPU.
+        x: A batch, shape (rows, n_in).
+        loss: With a loss, L = loss(y, targets); without one, L = Σ c y with random c.
+        targets: Targets for the loss.
+        tolerance: Largest relative error that counts as right.
+        seed: Seed of the random weights c, and of the choice of entries in a large array.
+        raises: Raise `GradientError` instead of only reporting what is wrong.
+
+    Returns:
+        The `GradientReport`, with the worst entry of dx and of each parameter's gradient.
+
+    Raises:
+        TypeError: For arguments of the wrong kind.
+        ValueError: For arguments that do not fit together, and for float32: a difference of two float32 numbers has
+            only three digits left.
+        GradientError: For a wrong gradient, if `raises` is True.
     """
     if not isinstance(layer, Layer):
         raise TypeError(f"layer got {checks.describe(layer)}; expected a layer or a model")
@@ -142,6 +167,7 @@ class _Comparison:
         self.state = Snapshot(layer.backend, state_of(layer))
         self.weights: np.ndarray | None = None
         self.scale = 0.0
+        self.drowned = True  # no derivative so far was larger than what rounding may add to it
 
     def report(self, raises: bool) -> GradientReport:
         backend = self.layer.backend
@@ -162,6 +188,8 @@ class _Comparison:
 
             found.append(self.compare(parameter.name or "parameter", before, gradient, set_parameter))
         self.state.restore()
+        if self.drowned and not all(check.analytic == check.numeric for check in found):
+            found = [replace(check, ok=False) for check in found]
         report = GradientReport(found, self.tolerance)
         if raises:
             report.raise_if_wrong()
@@ -179,8 +207,9 @@ class _Comparison:
         if self.weights is None:
             self.weights = self.rng.standard_normal(y.shape)
         penalty = self.layer.penalty_cost()
-        self.scale = float(np.abs(self.weights * y).sum()) + penalty
-        return math.fsum((self.weights * y).ravel()) + penalty
+        terms = self.weights * y
+        self.scale = float(np.abs(terms).sum()) + penalty
+        return math.fsum(terms.ravel()) + penalty if math.isfinite(self.scale) else math.nan
 
     def branches(self) -> list[np.ndarray]:
         """Which smooth piece of every layer with kinks was used, in the last forward pass."""
@@ -189,24 +218,31 @@ class _Comparison:
     def compare(
         self, name: str, point: np.ndarray, gradient: np.ndarray, assign: Callable[[np.ndarray], None]
     ) -> GradientCheck:
-        worst = GradientCheck(name, point.shape, (0,) * point.ndim, 0.0, 0.0, -1.0, 0, 0, True)
-        checked = skipped = 0
+        worst = GradientCheck(name, point.shape, (0,) * point.ndim, 0.0, 0.0, math.nan, 0, 0, False)
+        largest, checked, skipped = -1.0, 0, 0
         for index, direction in self.directions(point):
-            analytic = float(np.vdot(gradient, direction))
+            analytic = float(gradient[index]) if index is not None else float(np.vdot(gradient, direction))
             difference = self.difference(point, direction, assign)
             if difference is None:
                 skipped += 1
                 continue
             checked += 1
             numeric, noise = difference
-            error = abs(analytic - numeric) / max(abs(analytic), abs(numeric), noise / self.tolerance)
-            if not error <= worst.error:  # a NaN is worst of all
-                worst = GradientCheck(name, point.shape, index, analytic, numeric, error, 0, 0, error <= self.tolerance)
+            error = self.error(analytic, numeric, noise)
+            self.drowned = self.drowned and not max(abs(analytic), abs(numeric)) > noise
+            if (size := math.inf if math.isnan(error) else error) > largest:  # the first of equals, and of NaNs
+                largest = size
+                worst = GradientCheck(name, point.shape, index, analytic, numeric, error, 0, 0, size <= self.tolerance)
         assign(point)
-        return GradientCheck(
-            name, point.shape, worst.index, worst.analytic, worst.numeric, worst.error if checked else math.nan,
-            checked, skipped, worst.ok and checked > 0,
-        )  # fmt: skip
+        return replace(worst, checked=checked, skipped=skipped)
+
+    def error(self, analytic: float, numeric: float, noise: float) -> float:
+        """The relative error; NaN, which is worse than any number, if anything is not finite."""
+        if not all(map(math.isfinite, (analytic, numeric, noise))):
+            return math.nan
+        if analytic == numeric:
+            return 0.0
+        return abs(analytic - numeric) / max(abs(analytic), abs(numeric), noise / self.tolerance)
 
     def directions(self, point: np.ndarray) -> Iterator[tuple[tuple[int, ...] | None, np.ndarray]]:
         """Unit vectors along single entries, and for an array with more of them than we check, one random direction."""
@@ -221,7 +257,9 @@ class _Comparison:
             direction[index] = 1.0
             yield index, direction
 
-    def difference(self, point, direction, assign) -> tuple[float, float] | None:
+    def difference(
+        self, point: np.ndarray, direction: np.ndarray, assign: Callable[[np.ndarray], None]
+    ) -> tuple[float, float] | None:
         """(L(point + h·direction) - L(point - h·direction)) / 2h and what rounding may add to it, or None at a kink."""
         step = STEP * max(1.0, float(np.abs(point * direction).max()))
         for _ in range(TRIES):

@@ -65,6 +65,9 @@ class Counting:
     def __neg__(self) -> Any:
         return type(self)(-self.value)
 
+    def __pos__(self) -> Any:
+        return type(self)(self.value)
+
     def __abs__(self) -> Any:
         return type(self)(abs(self.value))
 

@@ -90,6 +90,90 @@ def test_the_worst_entry_is_reported_with_both_values(rng):
     assert check.error > 1e-6
 
 
+def spoiled(kind, where, value):
+    """A layer with one entry that is not finite in one array: y, dx, or the gradient of a parameter."""
+
+    class Spoiled(kind):
+        def forward(self, x, training=False):
+            y = super().forward(x, training)
+            return self.spoil(y) if where == "y" else y
+
+        def backward(self, dy):
+            dx = super().backward(dy)
+            return self.spoil(dx) if where == "dx" else dx
+
+        def backward_parameters(self, dy):
+            super().backward_parameters(dy)
+            if where not in ("y", "dx"):
+                self.spoil(getattr(self, where).gradient)
+
+        def spoil(self, array):
+            array.flat[1] = value  # neither the first entry nor the last: right ones come after it
+            return array
+
+    return Spoiled
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    ("kind", "where", "name"),
+    [
+        (dl.Dense, "dx", "x"),
+        (dl.Dense, "weight", "weight"),
+        (dl.Dense, "bias", "bias"),
+        (dl.PReLU, "dx", "x"),
+    ],
+)
+@pytest.mark.parametrize("features", [4, 300])  # every entry is checked, or some of them
+def test_a_gradient_that_is_not_finite_in_one_entry_is_wrong(kind, where, name, value, features, rng):
+    if features > 4 and where == "bias":
+        features = 40
+    arguments = (features, 3) if kind is dl.Dense else (features,)
+    with np.errstate(invalid="ignore"):
+        report = dl.check_gradients(spoiled(kind, where, value)(*arguments), rng.normal(size=(6, features)))
+    assert [check.name for check in report.checks if not check.ok] == [name]
+    (wrong,) = (check for check in report.checks if not check.ok)
+    assert np.isnan(wrong.error)
+    if wrong.shape[0] * features <= ELEMENTS:
+        assert np.ravel_multi_index(wrong.index, wrong.shape) == 1 and not np.isfinite(wrong.analytic)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_outputs_that_are_not_finite_are_never_a_pass(value, rng):
+    with np.errstate(invalid="ignore"):
+        report = dl.check_gradients(spoiled(dl.Dense, "y", value)(4, 3), rng.normal(size=(6, 4)))
+        two = dl.check_gradients(dl.Sequential(spoiled(dl.Dense, "y", value)(4, 3), dl.Dense(3, 2)), np.ones((2, 4)))
+    assert not any(check.ok for check in [*report.checks, two.checks[0]])
+    assert np.isnan(report.checks[0].error)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.5, 1.0])
+def test_derivatives_that_drown_in_rounding_are_not_a_pass(slope, rng):
+    class FarAway(dl.Layer):
+        """y = x + 10¹⁰, so differences of L are rounding errors; the backward pass may say anything."""
+
+        def forward(self, x, training=False):
+            return self.begin_forward(x, training) + 1e10
+
+        def backward(self, dy):
+            return slope * self.begin_backward(dy)[1]
+
+    (check,) = dl.check_gradients(FarAway(), rng.normal(size=(3, 4))).checks
+    assert not check.ok
+
+
+def test_a_gradient_of_zero_is_right_where_nothing_changes(rng):
+    class Constant(dl.Layer):
+        def forward(self, x, training=False):
+            return np.full_like(self.begin_forward(x, training), 3.0)
+
+        def backward(self, dy):
+            return np.zeros_like(self.begin_backward(dy)[1])
+
+    assert dl.check_gradients(Constant(), rng.normal(size=(3, 4))).ok
+    assert dl.check_gradients(dl.Dense(4, 3, init="zeros", bias=False), rng.normal(size=(3, 4))).ok
+
+
 def test_raises_raises(rng):
     with pytest.raises(GradientError, match=r"WRONG"):
         dl.check_gradients(WrongEntry(4, 3), rng.normal(size=(6, 4)), raises=True)

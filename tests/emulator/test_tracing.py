@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import operator
 import re
 
 import numpy as np
@@ -16,6 +17,7 @@ from minidl.cuda.engine.ptx import load_four, store_four
 from minidl.cuda.ladder.coalesced import product as naive
 from minidl.cuda.ladder.shared_tile import product
 from minidl.emulator import EmulatorError, launch, trace
+from minidl.emulator.program import TYPED_MATH
 
 
 def matrices(count, n, dtype=np.float32):
@@ -297,6 +299,80 @@ def of_every_kind(x, y, i, scale):
     y[4] = 2 + scale * scale  # 2
     cuda.atomic.add(y, 5, x[0])  # 1
     y[6] = cuda.shfl_sync(0xFFFFFFFF, x[0], 0) + x[0]  # 1
+
+
+ARITHMETIC = [
+    operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod, operator.pow,
+    operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ifloordiv, operator.imod, operator.ipow,
+]  # fmt: skip
+COMPARISONS = [operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge]
+# What may stand on the other side of a traced number: another one, an integer, a literal, a constant of the module.
+OTHERS = {"traced": None, "int": 3, "literal": 1.5, "float32": np.float32(1.5), "float64": np.float64(1.5)}
+
+
+def count(compute, dtype):
+    """The operations that a trace counts for compute(a, b) with two elements of an array, and the result."""
+
+    @cuda.jit
+    def kernel(x, y):
+        y[0] = compute(x[0], x[1])
+
+    x, plain, traced = np.array([2.5, 0.75], dtype), *np.zeros((2, 1))
+    launch(kernel, 1, 1, x, plain)
+    flops = trace(kernel, 1, 1, x, traced).flops
+    np.testing.assert_array_equal(traced, plain)
+    return flops, traced[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("operate", ARITHMETIC, ids=lambda operate: operate.__name__)
+def test_arithmetic_counts_on_both_sides_and_its_result_still_counts(operate, other, dtype):
+    constant = OTHERS[other]
+    as_left = count(lambda a, b: operate(a, b if constant is None else constant), dtype)
+    as_right = count(lambda a, b: operate(b if constant is None else constant, a), dtype)
+    assert (as_left[0], as_right[0]) == (1, 1)
+    both = [value.item() if isinstance(value, np.generic) else value for value in (constant, 2.5)]
+    both[0] = 0.75 if constant is None else both[0]
+    assert as_right[1] == pytest.approx(operate(*both), rel=1e-6)
+    assert as_left[1] == pytest.approx(operate(*reversed(both)), rel=1e-6)
+    assert count(lambda a, b: operate(b if constant is None else constant, a) * b, dtype)[0] == 2
+    assert count(lambda a, b: b + operate(a, b if constant is None else constant) * b, dtype)[0] == 3
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("compare", COMPARISONS, ids=lambda compare: compare.__name__)
+def test_comparisons_count_nothing_on_either_side(compare, other, dtype):
+    constant = OTHERS[other]
+    assert count(lambda a, b: compare(a, b if constant is None else constant), dtype)[0] == 0
+    assert count(lambda a, b: compare(b if constant is None else constant, a), dtype)[0] == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "change",
+    [
+        operator.neg, operator.pos, abs, float32, float64, lambda a: max(a, 1), lambda a: min(3, a),
+        *(getattr(TYPED_MATH, name) for name in ("fabs", "floor", "ceil", "trunc")),
+    ],
+)  # fmt: skip
+def test_signs_choices_and_conversions_count_nothing_but_what_follows_does(change, dtype):
+    @cuda.jit
+    def kernel(x, y):
+        y[0] = change(x[0])
+        if x.size > 1:
+            y[0] = 2.0 * change(x[0]) - x[1]
+
+    for x, flops in ((np.array([-2.5], dtype), 0), (np.array([2.5, 0.75], dtype), 2)):
+        assert trace(kernel, 1, 1, x, np.zeros(1)).flops == flops
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_multiply_add_counts_two(dtype):
+    assert count(lambda a, b: a * b + a, dtype)[0] == 2
+    assert count(lambda a, b: a - 2.0 * b, dtype)[0] == 2
+    assert count(lambda a, b: 1 / (1 + a**2), dtype)[0] == 3
 
 
 def test_what_counts_as_an_operation():

@@ -69,6 +69,30 @@ def test_messages_name_the_layer_inside_that_asks():
         heads.forward(np.ones((1, 4), np.float32), training=True)
 
 
+NORMALIZED = {
+    "alone": lambda: dl.BatchNorm(4),
+    "in a chain": lambda: dl.Sequential(dl.Dense(4, 4), dl.BatchNorm(4), dl.Tanh()),
+    "in a chain in a chain": lambda: dl.Sequential(dl.Sequential(dl.Dense(4, 4), dl.Sequential(dl.BatchNorm(4)))),
+    "in a block": lambda: dl.Residual(dl.BatchNorm(4), dl.Dense(4, 4)),
+    "in the first head": lambda: dl.Heads(a=dl.Sequential(dl.BatchNorm(4), dl.Dense(4, 1)), b=dl.Dense(4, 3)),
+    "in the last head": lambda: dl.Heads(a=dl.Dense(4, 3), b=dl.Sequential(dl.BatchNorm(4), dl.Dense(4, 1))),
+    "in a block in a head": lambda: dl.Heads(a=dl.Residual(dl.BatchNorm(4)), b=dl.Dense(4, 3)),
+}
+
+
+@pytest.mark.parametrize("where", NORMALIZED)
+def test_the_smallest_batch_of_a_model_is_that_of_its_most_demanding_layer(where, rng):
+    normalized = NORMALIZED[where]()
+    model = dl.Sequential(dl.Dense(3, 4), normalized, backend="cpu")
+    assert (normalized.smallest_batch, model.smallest_batch, dl.Dense(4, 4).smallest_batch) == (2, 2, 1)
+    # `fit` must know before the first step that the last batch will be too small.
+    train = dl.data.Dataset(rng.normal(size=(5, 3)), rng.normal(size=(5, normalized.n_out)))
+    before = [array.copy() for _, array in model.arrays()]
+    with pytest.raises(ValueError, match="expects at least 2"):
+        dl.fit(model, train, loss=dl.MeanSquaredError(), optimizer=dl.SGD(0.1), batch_size=4, progress=False)
+    assert all(map(np.array_equal, before, [array for _, array in model.arrays()]))
+
+
 def test_a_layer_serves_one_head():
     shared = dl.Dense(4, 1)
     with pytest.raises(ValueError, match="^a got the layer of another head; make a new layer for each$"):

@@ -212,3 +212,22 @@ def test_bad_arguments_are_refused(wrong, error, message):
 def test_the_wrong_number_of_pixels_is_refused():
     with pytest.raises(ValueError, match=r"^x got 15 features; layer MaxPool\(\(4, 4\)\) expects 16$"):
         dl.MaxPool((4, 4)).build("cpu").forward(np.zeros((2, 15), np.float32))
+
+
+@pytest.mark.parametrize("shape", [(2, 400), (400, 2)], ids=["wide", "tall"])
+def test_fractional_pooling_of_long_images(any_backend, rng, shape):
+    """More regions along one side than a block has threads, and a single one along the other."""
+    layer = dl.FractionalMaxPool(shape, ratio=1.5).build(any_backend.name, 0, "float64")
+    assert max(layer.output_shape) == 266 and min(layer.output_shape) == 1
+    x = rng.normal(size=(2, 800))
+    for _ in range(2):  # what an earlier pass left in the bounds is no longer right in the second
+        y = any_backend.to_numpy(layer.forward(x, training=True))
+        bounds = [any_backend.to_numpy(bound) for bound in layer.bounds]
+        for pixels, start, stop in zip(shape, bounds[::2], bounds[1::2], strict=True):
+            assert start[0] == 0 and stop[-1] == pixels
+            np.testing.assert_array_equal(start[1:], stop[:-1])
+            assert set((stop - start).tolist()) <= {pixels // len(start), -(-pixels // len(start))}
+        images, (row_start, row_stop, column_start, column_stop) = x.reshape(-1, *shape), bounds
+        for b, i, j in np.ndindex(2, *layer.output_shape):
+            region = images[b, row_start[i] : row_stop[i], column_start[j] : column_stop[j]]
+            assert y[b, i * layer.output_shape[1] + j] == region.max()

@@ -140,10 +140,13 @@ def test_cuts_are_those_of_the_reference(any_backend, shape, data, key, step):
     assert cut(any_backend, shape, regions, np.array(key, np.uint32), step) == expected
 
 
-def test_more_regions_than_a_block_has_threads(any_backend):
+@pytest.mark.parametrize("regions", [(700, 2), (2, 700), (257, 256), (256, 257), (300, 600)])
+def test_more_regions_than_a_block_has_threads(any_backend, regions):
+    """Down, across, or both: the grid must have a thread for each region of the longer side."""
+    shape = tuple(count + count // 2 for count in regions)
     words = reference.philox((0, 5, 0, 0), KEY)
-    expected = [reference.fractional_cuts(*side) for side in ((1000, 700, words[0]), (3, 2, words[1]))]
-    assert cut(any_backend, (1000, 3), (700, 2), step=5) == expected
+    expected = [reference.fractional_cuts(*side) for side in zip(shape, regions, words, strict=False)]
+    assert cut(any_backend, shape, regions, step=5) == expected
 
 
 def test_regions_cover_the_image_and_differ_by_one_pixel_at_most(any_backend):

@@ -173,6 +173,57 @@ def test_lsuv_does_not_blow_up_what_hardly_varies(scale, seed):
     assert np.abs(layer.weight.value).max() <= 1
 
 
+RESCALED = {
+    "Dense": lambda **bias: dl.Dense(5, 4, **bias),
+    "CenteredDense": lambda **bias: dl.CenteredDense(5, 4, **bias),
+    "DropConnect": lambda **bias: dl.DropConnect(5, 4, 0.3, **bias),
+    "NoisyDense": lambda **bias: dl.NoisyDense(5, 4, 0.5, **bias),
+}
+
+
+def test_every_dense_layer_is_rescaled_here():
+    assert set(RESCALED) == {
+        kind.__name__ for kind in vars(dl).values() if isinstance(kind, type) and issubclass(kind, dl.Dense)
+    }
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("scale", [0.25, 3.0, np.array([0.5, 2.0, -4.0, 1.0])], ids=["down", "up", "units"])
+@pytest.mark.parametrize("kind", RESCALED)
+def test_rescale_changes_the_outputs_and_not_only_the_weights(kind, scale, dtype):
+    """The bias is part of the output: `scale` times what it was, and then the shift."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((6, 5)).astype(dtype)
+    close = {"rtol": 1e-5, "atol": 1e-5} if dtype == "float32" else {"rtol": 1e-12, "atol": 1e-12}
+    for shift in (None, 0.75, rng.standard_normal(4)):
+        layer = RESCALED[kind]().build("cpu", 0, dtype)
+        layer.bias.value[:] = rng.standard_normal(4) + 2
+        before = layer.forward(x).copy()
+        layer.rescale(scale, shift)
+        np.testing.assert_allclose(layer.forward(x), scale * before + (0 if shift is None else shift), **close)
+    layer = RESCALED[kind](bias=False).build("cpu", 0, dtype)
+    before = layer.forward(x).copy()
+    layer.rescale(scale)
+    np.testing.assert_allclose(layer.forward(x), scale * before, **close)
+
+
+@pytest.mark.parametrize("kind", RESCALED)
+def test_a_bias_that_is_not_zero_is_calibrated_too(kind):
+    x = np.random.default_rng(1).standard_normal((200, 5))
+    for calibrate in (dl.calibration.lsuv, dl.calibration.within_layer):
+        layer = RESCALED[kind]()
+        model = dl.Sequential(layer, backend="cpu", dtype="float64")
+        model.parameters()
+        layer.bias.value[:] = (5.0, -3.0, 0.5, 10.0)
+        calibrate(model, x)
+        outputs = model.predict(x)
+        if calibrate is dl.calibration.within_layer:
+            np.testing.assert_allclose(outputs.mean(axis=0), 0.0, atol=1e-12)
+            np.testing.assert_allclose(outputs.std(axis=0), 1.0, rtol=1e-12)
+        else:
+            assert np.var(outputs) == pytest.approx(1.0, abs=0.01)
+
+
 class Stubborn(dl.Dense):
     """A layer that takes only part of each correction."""
 

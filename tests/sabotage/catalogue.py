@@ -1030,6 +1030,39 @@ CATALOGUE = [
         "Every row is its own nearest neighbour, and agrees with itself.",
         ("diagnostics/test_preflight.py",),
     ),
+    Sabotage(
+        "nan-gradient-passes", "diagnostics/gradients.py", "math.inf if math.isnan(error) else error", "error",
+        "No comparison with a NaN is true, so a NaN is never the worst entry unless somebody says so.",
+        ("diagnostics/test_gradients.py",),
+    ),
+    Sabotage(
+        "gradients-below-rounding-pass", "diagnostics/gradients.py", "self.drowned = True", "self.drowned = False",
+        "Where differences are rounding errors only, every gradient agrees with them, also a wrong one.",
+        ("diagnostics/test_gradients.py",),
+    ),
+    Sabotage(
+        "right-operands-uncounted", "emulator/operations.py",
+        "self.result(operate(b, a) if swapped else operate(a, b))",
+        "self.result(operate(b, a) if swapped else operate(a, b), free=swapped)",
+        "In 2 * x Python asks the 2 first; an operation is one on either side.",
+        ("emulator/test_tracing.py",),
+    ),
+    Sabotage(
+        "pooling-grid-by-rows", "cuda/pooling.py", "one_thread_each(max(row_start.size, column_start.size))",
+        "one_thread_each(row_start.size)",
+        "A wide image has more regions across than down: without a thread of their own they keep the last cuts.",
+        ("operations/test_pooling.py", "layers/test_pooling.py"),
+    ),
+    Sabotage(
+        "heads-take-any-batch", "layers/heads.py", "max(head.smallest_batch for head in heads.values())", "1",
+        "A batch norm in a head needs two rows; `fit` must know before the last, short batch arrives.",
+        ("layers/test_heads.py",),
+    ),
+    Sabotage(
+        "rescale-keeps-the-bias", "layers/dense.py", "self._change(self.bias, scale, ", "self._change(self.bias, 1.0, ",
+        "The output is x W + b: to halve it, halve b too.",
+        ("properties/test_calibration.py",),
+    ),
 ]  # fmt: skip
 
 BY_NAME = {sabotage.name: sabotage for sabotage in CATALOGUE}
