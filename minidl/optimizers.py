@@ -151,7 +151,8 @@ class Optimizer:
     ) -> None:  # fmt: skip
         """Go on from a snapshot, for `parameters`. Raises ValueError if it is one of another optimizer or model."""
         steps, values = checks.integer("steps", description["steps"], minimum=0), description["values"]
-        if description["optimizer"] != type(self).__name__ or description["schedules"] != self._schedule_texts():
+        schedules = {name: text for name, text in self._schedule_texts().items() if name in description["schedules"]}
+        if description["optimizer"] != type(self).__name__ or description["schedules"] != schedules:
             was = f"{description['optimizer']} with schedules {description['schedules']}"
             raise ValueError(f"optimizer got {self!r}; the checkpoint is of {was}")
         self._attach(list(parameters))
@@ -162,11 +163,13 @@ class Optimizer:
             raise ValueError(f"the checkpoint has the hyperparameters {sorted(values)}")
         for name, value in values.items():
             hyperparameter = getattr(type(self), name)
-            checks.real(name, value, **(hyperparameter.scheduled if name in self.schedules else hyperparameter.bounds))
+            checks.real(name, value, **(hyperparameter.scheduled if name in schedules else hyperparameter.bounds))
         for name, array in state.items():
             self._backend.copy_into(array, arrays[name])
         self.steps = steps
         self.values.update(values)
+        for name in self.schedules.keys() - schedules:  # during the run a number took its place
+            del self.schedules[name]
 
     def arrays(self) -> dict[str, Any]:
         """What the next step depends on beside the parameters, by name."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import ndimage
+from scipy import ndimage, stats
 
 import minidl as dl
 from minidl.data import Augmentation, CutMix, Cutout, Mixup, Noise, Rotation, Scaling, Shift, one_hot
+from minidl.statistics import bounds
 
 SEEDS = st.integers(0, 2**32 - 1)
 SHAPES = st.sampled_from([(7, 7), (6, 9), (3, 5, 4), (1, 8, 8)])
@@ -337,6 +340,114 @@ def test_mixing_works_on_every_head():
 def test_mixes_targets_says_whether_a_step_does():
     assert not Augmentation(Shift(1), Noise(0.1), Cutout(2)).mixes_targets
     assert Augmentation(Shift(1), Mixup()).mixes_targets and Augmentation(CutMix()).mixes_targets
+
+
+# The choices of all steps: uniform, and independent of each other and of the row --------------------------------------
+
+
+def assert_equally_likely(outcomes, kinds):
+    """Each of `kinds` outcomes has the share 1 / kinds; right code fails here with a probability of at most ALPHA."""
+    counts = np.bincount(np.asarray(outcomes).ravel(), minlength=kinds)
+    assert len(counts) == kinds
+    allowed = bounds.binomial(int(counts.sum()), 1 / kinds, bounds.ALPHA / kinds)
+    assert all(count in allowed for count in counts), f"{allowed}: {sorted(counts)}"
+
+
+def parents(step, rows, shape, calls, seed=0):
+    """For each call and row the partner, and the share of the row itself; one mixed with itself has the share 1."""
+    rng = np.random.default_rng(seed)
+    x, targets = numbered_images(rows, int(np.prod(shape)))
+    mixed = np.stack([Augmentation(step, shape=shape)(x, targets, rng)[1] for _ in range(calls)])
+    own = np.diagonal(mixed, axis1=1, axis2=2)
+    others = np.where(np.eye(rows, dtype=bool), 0, mixed)
+    return np.where(own == 1, np.arange(rows), others.argmax(axis=2)), own
+
+
+@pytest.mark.parametrize("step", [Mixup(1.0), CutMix(50.0)], ids=repr)  # with 50 the box is never empty
+def test_every_permutation_of_partners_is_equally_likely(step):
+    partners, _ = parents(step, 4, (8, 8), 4000)
+    numbers = {permutation: number for number, permutation in enumerate(itertools.permutations(range(4)))}
+    assert_equally_likely([numbers[tuple(row)] for row in partners.tolist()], len(numbers))
+
+
+@pytest.mark.parametrize("step", [Mixup(1.0), CutMix(50.0)], ids=repr)
+def test_every_row_of_a_larger_batch_is_mixed_with_every_other(step):
+    partners, _ = parents(step, 24, (8, 8), 1500)
+    assert_equally_likely(partners + 24 * np.arange(24), 24 * 24)
+
+
+@pytest.mark.parametrize("alpha", [0.3, 1.0, 4.0])
+def test_each_row_has_a_share_of_its_own_from_the_law_beta(alpha):
+    partners, own = parents(Mixup(alpha), 4, (1, 1), 4000)
+    cdf = stats.beta(alpha, alpha).cdf
+    mixed = (partners != np.arange(4)).all(axis=1)  # a row that is mixed with itself hides its share
+    quarters = np.minimum((4 * cdf(own[mixed])).astype(int), 3)
+    for one, other in itertools.combinations(range(4), 2):
+        assert_equally_likely(4 * quarters[:, one] + quarters[:, other], 16)
+    for row in range(4):
+        shares = np.sort(own[mixed, row])
+        assert bounds.kolmogorov_distance(shares, cdf(shares)) <= bounds.largest_distance(len(shares))
+
+
+def warped(step, attribute):
+    """Draws of a geometric step for batches of three images, as (calls, 3, ...)."""
+    rng = np.random.default_rng(0)
+    return np.stack([attribute(step.sources(3, rng)) for _ in range(6000)])
+
+
+def fourths(values, low, high):
+    return np.clip(4 * (values - low) / (high - low), 0, 3).astype(int)
+
+
+CHOICES = {
+    # For each step: draws for batches of three images as whole numbers below a limit, and that limit.
+    "Shift": lambda: (warped(Shift(1), lambda m: (3 * m[:, 0, 2] + m[:, 1, 2] + 4).astype(int)), 9),
+    "Rotation": lambda: (
+        fourths(warped(Rotation(40), lambda m: np.rad2deg(np.arctan2(m[:, 0, 1], m[:, 0, 0]))), -40, 40), 4,
+    ),
+    "Scaling": lambda: (fourths(warped(Scaling(0.4), lambda m: 1 / m[:, 0, 0]), 0.6, 1.4), 4),
+    "Cutout": lambda: (changed_pixel(Cutout(1)), 9),
+    "CutMix": lambda: (changed_pixel(CutMix(1.0)), 9),
+}  # fmt: skip
+
+
+class OneByOne(np.random.Generator):
+    """Partners and shares are known: the next row, and a box of one pixel. Where the box lies is drawn."""
+
+    def permutation(self, n):
+        return np.roll(np.arange(n), -1)
+
+    def beta(self, a, b, size):
+        return np.full(size, 8 / 9)
+
+
+def changed_pixel(step):
+    """Where each of three images of 3 x 3 pixels has changed, in many batches."""
+    rng = OneByOne(np.random.PCG64(0))
+    x = np.arange(1.0, 4.0)[:, None] * np.ones(9)
+    augmentation = Augmentation(step, shape=(3, 3))
+    changes = np.stack([augmentation(x, np.eye(3), rng)[0] != x for _ in range(6000)])
+    assert (changes.sum(axis=2) == 1).all()
+    return changes.argmax(axis=2)
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_each_image_of_a_batch_gets_a_choice_of_its_own(name):
+    draws, kinds = CHOICES[name]()
+    for row in range(3):
+        assert_equally_likely(draws[:, row], kinds)
+    for one, other in itertools.combinations(range(3), 2):
+        assert_equally_likely(kinds * draws[:, one] + draws[:, other], kinds * kinds)
+    assert_equally_likely(kinds * draws[:-1, 0] + draws[1:, 0], kinds * kinds)  # of one batch and the next
+
+
+def test_noise_is_drawn_for_each_image_and_each_channel():
+    x = np.zeros((2000, 2 * 3), np.float64)
+    noise, _ = Augmentation(Noise(1.0), shape=(2, 1, 3))(x, np.zeros(2000, int), np.random.default_rng(0))
+    positive = (noise > 0).astype(int)
+    for one, other in itertools.combinations(range(6), 2):  # pixels, within a channel and across
+        assert_equally_likely(2 * positive[:, one] + positive[:, other], 4)
+    assert_equally_likely(2 * positive[:-1, 0] + positive[1:, 0], 4)  # images
 
 
 # Bad input

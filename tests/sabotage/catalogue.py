@@ -956,6 +956,35 @@ CATALOGUE = [
         ("training/test_fit.py", "training/test_checkpoints.py"),
     ),
     Sabotage(
+        "changed-hyperparameters-forgotten", "optimizers.py", "        self.values.update(values)\n", "",
+        "What a callback has changed is part of the run: a resumed run would go back to the first value.",
+        ("training/test_checkpoints.py",),
+    ),
+    Sabotage(
+        "ctrl-c-loses-the-epoch", "training/fit.py", "if interrupted and step < steps:", "if interrupted:",
+        "After its last step an epoch is whole: validation, history and checkpoint belong to it.",
+        ("training/test_fit.py",),
+    ),
+    Sabotage(
+        "nan-in-the-last-step", "training/fit.py", '    run.check_arrays("the last step")\n', "",
+        "The loss of a step is that of the weights before it; after the last step nobody has looked.",
+        ("training/test_fit.py",),
+    ),
+    Sabotage(
+        "penalty-counted-while-capturing", "training/step.py",
+        "            if layer.cost is not None:\n"
+        '                arrays[f"penalty of {layer.label}"] = layer.cost\n',
+        "",
+        "To capture and to verify a step is not to make one: what it adds up must be undone.",
+        ("training/test_fit.py",),
+    ),
+    Sabotage(
+        "one-partner-for-each-row", "data/augmentation.py", "rng.permutation(len(images))",
+        "np.arange(len(images))[::-1]",
+        "Row i would be mixed with row n-1-i in every batch.",
+        ("data/test_augmentation.py",),
+    ),
+    Sabotage(
         "clip-norm-of-each-parameter", "training/clipping.py",
         "        for gradient in gradients:\n"
         "            backend.operations.scale_to_norm(gradient, squares, dtype.type(self.limit))\n",

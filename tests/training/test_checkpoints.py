@@ -11,6 +11,7 @@ import pytest
 
 import minidl as dl
 from minidl import schedules
+from minidl.optimizers import Hyperparameter
 from minidl.training.callbacks import Schedule
 from minidl.utils import storage
 
@@ -123,6 +124,104 @@ def test_a_schedule_on_a_dropout_rate_goes_on(tmp_path, inverted):
     again, options = build()
     fit(again, epochs=3, resume=path, **options)  # has nothing left to do, and still the rate of the last step
     assert again.layers[2].rate == schedules.Cosine(0.5, 18)(8)
+
+
+# What a callback changes on the way
+
+
+class Change(dl.Callback):
+    """Sets an attribute after the second epoch, and remembers nothing: the checkpoint has to."""
+
+    def __init__(self, attribute, value):
+        self.attribute, self.value = attribute, value
+
+    def __repr__(self):
+        return f"Change({self.attribute!r}, {self.value!r})"
+
+    def on_epoch_end(self, run):
+        if len(run.history) == 2:
+            setattr(run.optimizer, self.attribute, self.value)
+
+
+HYPERPARAMETERS = [
+    (name, attribute)
+    for name, optimizer in OPTIMIZERS.items()
+    for attribute in dir(type(optimizer()))
+    if isinstance(getattr(type(optimizer()), attribute), Hyperparameter)
+]
+
+
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize(("name", "attribute"), HYPERPARAMETERS)
+def test_a_hyperparameter_that_was_changed_stays_changed(name, attribute, graph, tmp_path):
+    def build():
+        return make(), {"optimizer": OPTIMIZERS[name](), "callbacks": [Change(attribute, 0.3)], "graph": graph}
+
+    model, options = assert_resumes(tmp_path / "run.npz", build)
+    assert getattr(options["optimizer"], attribute) == 0.3
+    unchanged = make()
+    fit(unchanged, epochs=6, optimizer=OPTIMIZERS[name]())
+    with pytest.raises(AssertionError):  # the change matters
+        assert_same_arrays(copies(model), copies(unchanged))
+
+
+@pytest.mark.parametrize("attribute", ["learning_rate", "momentum"])
+def test_a_number_in_the_place_of_a_schedule_stays_there(attribute, tmp_path):
+    def build():
+        start = {"learning_rate": 0.05, "momentum": 0.5, attribute: schedules.Cosine(0.5, 18)}
+        return make(), {"optimizer": dl.Momentum(**start), "callbacks": [Change(attribute, 0.3)]}
+
+    _, options = assert_resumes(tmp_path / "run.npz", build)
+    assert getattr(options["optimizer"], attribute) == 0.3 and not options["optimizer"].schedules
+
+
+class Replace(Change):
+    """Sets a schedule, which no file can hold: it puts it back itself."""
+
+    def restore(self, run, description, arrays):
+        setattr(run.optimizer, self.attribute, self.value)
+
+
+@pytest.mark.parametrize("attribute", ["learning_rate", "momentum"])
+@pytest.mark.parametrize("start", [0.2, schedules.Cosine(0.5, 18)], ids=["number", "schedule"])
+def test_a_schedule_that_a_callback_puts_back_goes_on(attribute, start, tmp_path):
+    schedule = schedules.Exponential(0.4, 0.9)
+
+    def build(kind=Replace):
+        values = {"learning_rate": 0.05, "momentum": 0.5, attribute: start}
+        return make(), {"optimizer": dl.Momentum(**values), "callbacks": [kind(attribute, schedule)]}
+
+    path = tmp_path / "run.npz"
+    _, options = assert_resumes(path, build)
+    assert getattr(options["optimizer"], attribute) == schedule(17)
+
+
+def test_a_schedule_that_nobody_puts_back_is_refused(tmp_path):
+    path = tmp_path / "run.npz"
+    options = {"callbacks": [Change("learning_rate", schedules.Cosine(0.5, 18))]}
+    fit(make(), epochs=3, checkpoint=path, **options)
+    with pytest.raises(ValueError, match=r"optimizer got Adam.*; the checkpoint is of Adam with schedules .*Cosine"):
+        fit(make(), epochs=6, resume=path, **options)
+
+
+STOCHASTIC = {
+    "Dropout": (lambda: dl.Dropout(0.5), "rate"),
+    "GaussianNoise": (lambda: dl.GaussianNoise(0.5), "std"),
+    "DropConnect": (lambda: dl.DropConnect(8, 8, 0.5), "rate"),
+    "StochasticDepth": (lambda: dl.Residual(dl.Dense(8, 8), dl.StochasticDepth(0.5)), "rate"),
+}
+
+
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_an_attribute_of_a_layer_that_follows_a_schedule_goes_on(name, tmp_path):
+    def build():
+        build_layer, attribute = STOCHASTIC[name]
+        layer = build_layer()
+        target = layer.layers[-1] if name == "StochasticDepth" else layer
+        model = make(dl.Dense(6, 8), dl.ReLU(), layer, dl.Dense(8, 3))
+        return model, {"callbacks": [Schedule(target, attribute, schedules.Cosine(0.5, 18))]}
+
+    assert_resumes(tmp_path / "run.npz", build)
 
 
 @pytest.mark.parametrize("clip", [lambda: dl.ClipNorm(0.1), lambda: dl.ClipValue(0.01)])

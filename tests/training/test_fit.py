@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 import minidl as dl
+from minidl import penalties
 from minidl.training import run
+from minidl.training.step import TrainingStep
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and terminals of this kind exist on POSIX only")
 
@@ -72,6 +74,24 @@ class AfterStep:
             action(self.steps)
 
         monkeypatch.setattr(optimizer, "step", observed)
+
+
+class AfterUpdate:
+    """Runs `action(number of the step)` after each update, of steps as they are written and of replayed ones."""
+
+    def __init__(self, monkeypatch, action):
+        self.steps = 0
+        update = TrainingStep.update
+
+        def observed(step):
+            update(step)
+            self.steps += 1
+            action(self.steps)
+
+        monkeypatch.setattr(TrainingStep, "update", observed)
+
+
+GRAPH = pytest.mark.parametrize("graph", [False, True], ids=["written", "replayed"])
 
 
 # The loop
@@ -249,6 +269,49 @@ def test_fit_leaves_out_the_input_gradient_of_the_first_layer(monkeypatch):
     model = make()
     monkeypatch.setattr(model.layers[0], "backward", None)
     fit(model)
+
+
+# Penalties
+
+
+def penalized(number, *more):
+    """Five layers, of which the first `number` have a penalty, each of another kind."""
+    kinds = [dl.L2(0.3), dl.L1(0.2), dl.ElasticNet(0.1, 0.4), dl.L2(0.7), dl.L1(0.5)]
+    layers = [dl.Dense(6, 6, penalty=penalty) for penalty in kinds[:number]]
+    return dl.Sequential(*layers, *(dl.Dense(6, 6) for _ in kinds[number:]), *more, backend="cpu", seed=0)
+
+
+def penalty_by_hand(model):
+    total = 0.0
+    for layer in model.layers:
+        w = layer.weight.value.astype(float)
+        if layer.penalty is not None:
+            penalty = penalties.get(layer.penalty)
+            total += penalty.l1 * np.abs(w).sum() + penalty.l2 * (w**2).sum() / 2
+    return total
+
+
+@GRAPH
+@pytest.mark.parametrize("number", [0, 1, 2, 5])
+def test_every_penalty_counts_once_in_each_step(number, graph):
+    model = penalized(number)
+    history = fit(model, data(60, classes=6), optimizer=dl.SGD(1e-30), graph=graph)  # which moves no weight
+    expected = penalty_by_hand(model)
+    assert (expected > 0) == (number > 0)
+    assert history["penalty"] == pytest.approx([expected] * 3, rel=1e-5)
+    assert history["cost"] == [epoch.loss + epoch.penalty for epoch in history]
+
+
+@pytest.mark.parametrize("activity", [False, True])
+@pytest.mark.parametrize("number", [1, 2, 5])
+def test_replayed_penalties_are_those_of_the_written_steps(number, activity):
+    results = []
+    for graph in (False, True):
+        model = penalized(number, *([dl.ActivityPenalty(dl.L1(0.1)), dl.ActivityPenalty(dl.L2(0.1))] * activity))
+        history = fit(model, data(60, classes=6), validation=data(20, classes=6), graph=graph)
+        results.append((history["penalty"], history["cost"], history["loss"], history["validation_loss"]))
+    assert results[0] == results[1]
+    assert len(set(results[0][0])) == 3 and min(results[0][0]) > 0
 
 
 # The order of the samples
@@ -503,6 +566,72 @@ def test_a_learning_rate_that_is_far_too_large_diverges_without_numpy_warnings()
         fit(model, train, loss=dl.MeanSquaredError(), optimizer=dl.SGD(1e30))
 
 
+FLOATS = [name for name, array in make().arrays() if array.dtype.kind == "f"]
+
+
+@GRAPH
+@pytest.mark.parametrize("epochs", [2, 3])  # the bad step is the last of the run, or an epoch follows
+@pytest.mark.parametrize("validated", [False, True])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", FLOATS)
+def test_what_becomes_nan_in_the_last_step_of_an_epoch_is_reported(
+    name, value, validated, epochs, graph, monkeypatch, tmp_path
+):
+    model, log, checkpoint = make(), tmp_path / "run.csv", tmp_path / "run.npz"
+
+    def spoil_one(step):
+        if step == 2 * 4:
+            dict(model.arrays())[name].flat[-1] = value
+
+    observed = AfterUpdate(monkeypatch, spoil_one)
+    with pytest.raises(dl.DivergenceError) as caught:
+        fit(model, data(60), validation=data(20) if validated else None, epochs=epochs, graph=graph, log=log,
+            checkpoint=checkpoint)  # fmt: skip
+    if validated and str(caught.value).startswith("the validation loss became "):
+        assert " after epoch 2; " in str(caught.value)
+    else:
+        assert str(caught.value).startswith(f"the {name} became {value} in the last step of epoch 2; ")
+    assert observed.steps == 8
+    assert len(caught.value.history) == 1 and len(log.read_text().splitlines()) == 2
+    assert dl.load(checkpoint, "cpu").epochs_trained == 1, "the checkpoint is the last good one"
+
+
+@GRAPH
+def test_an_activation_that_hides_it_from_the_loss_does_not_help(graph, monkeypatch):
+    model = plain()  # its tanh makes 1 of an infinity
+    AfterUpdate(monkeypatch, lambda step: model.layers[0].bias.value.fill(np.inf) if step == 4 else None)
+    with pytest.raises(dl.DivergenceError, match=r"^the 0.bias became inf in the last step of epoch 1; "):
+        fit(model, data(60), validation=data(20), graph=graph)
+
+
+@GRAPH
+def test_nan_in_a_step_that_ctrl_c_made_the_last_is_reported(python_handles_interrupts, graph, monkeypatch):
+    model = make()
+
+    def spoil_and_interrupt(step):
+        if step == 6:
+            model.layers[4].weight.value[0, 0] = np.nan
+            signal.raise_signal(signal.SIGINT)
+
+    AfterUpdate(monkeypatch, spoil_and_interrupt)
+    with pytest.raises(dl.DivergenceError, match=r"^the 4.weight became nan in step 2 of epoch 2; ") as caught:
+        fit(model, data(60), graph=graph)
+    assert len(caught.value.history) == 1
+
+
+def test_where_looks_are_seldom_the_last_step_of_an_epoch_gets_one(monkeypatch):
+    model = plain()
+    monkeypatch.setattr(model.backend, "readback_interval", 50, raising=False)
+    batches = []
+
+    def spoil_the_last(x, targets, rng):
+        batches.append(x)
+        return x * np.float32(np.inf if len(batches) == 7 else 1), targets
+
+    with pytest.raises(dl.DivergenceError, match="^the loss became nan in epoch 1, step 7; .* 0 Dense"):
+        fit(model, augmentation=spoil_the_last)
+
+
 def test_a_loss_that_overflows_on_finite_outputs_says_so():
     train = dl.data.Dataset(data().x, np.full((100, 3), 1e30, np.float32))
     model = plain()
@@ -549,16 +678,102 @@ def test_an_interrupt_ends_the_run_after_the_step_and_keeps_what_was_learned(
     assert len(fit(model, optimizer=optimizer)) == 3, "training goes on"
 
 
+def number_of_lines(path):
+    return len(path.read_text(encoding="utf-8").splitlines()) - 1 if path.exists() else 0
+
+
+@pytest.mark.parametrize(
+    ("backend", "graph", "step"),  # epochs have 3 steps; 9 is the last of the run
+    [
+        *(("cpu", graph, step) for graph in (False, True) for step in (1, 2, 3, 4, 5, 6, 8, 9)),
+        ("emulator", False, 2),
+        ("emulator", True, 3),
+    ],
+)
+def test_an_interrupt_in_any_step_keeps_what_was_learned(
+    python_handles_interrupts, backend, graph, step, monkeypatch, tmp_path
+):
+    def build():
+        layers = dl.Dense(6, 4), dl.BatchNorm(4), dl.Dropout(0.2), dl.Dense(4, 3)
+        return dl.Sequential(*layers, backend=backend, seed=0)
+
+    options = {"train": data(20), "validation": data(10), "batch_size": 8, "graph": graph}
+    model, after, log, checkpoint = build(), {}, tmp_path / "run.csv", tmp_path / "run.npz"
+
+    def interrupt(number):
+        if number == step:
+            after.update(copies(model))
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        observed = AfterUpdate(patch, interrupt)
+        history = fit(model, log=log, checkpoint=checkpoint, **options)
+    whole = step // 3
+    assert (observed.steps, len(history), history.interrupted) == (step, whole, True)
+    assert_same_arrays(copies(model), after)
+    assert model.epochs_trained == number_of_lines(log) == whole
+    assert checkpoint.exists() == (whole > 0)
+    if whole:
+        assert dl.load(checkpoint, backend).epochs_trained == whole
+        without = build()
+        expected = fit(without, **{**options, "epochs": whole})
+        assert history["validation_loss"] == expected["validation_loss"] and history["loss"] == expected["loss"]
+        if step % 3 == 0:
+            assert_same_arrays(copies(model), copies(without))
+    if whole and backend == "cpu":
+        resumed, undisturbed = build(), build()
+        fit(resumed, resume=checkpoint, **options)
+        fit(undisturbed, **options)
+        assert_same_arrays(copies(resumed), copies(undisturbed))
+
+
+@pytest.mark.parametrize("event", ["on_epoch_start", "on_epoch_end", "write"])
+def test_an_interrupt_between_two_steps_loses_no_epoch(python_handles_interrupts, event, tmp_path):
+    class Interrupt(dl.Callback):
+        writes = True
+
+        def on_start(self, run):
+            setattr(self, event, lambda run: signal.raise_signal(signal.SIGINT) if len(run.history) == 1 else None)
+
+    model, checkpoint = make(), tmp_path / "run.npz"
+    history = fit(model, data(60), callbacks=[Interrupt()], checkpoint=checkpoint)
+    assert (history.interrupted, len(history), model.epochs_trained) == (True, 1, 1)
+    assert dl.load(checkpoint, "cpu").epochs_trained == 1
+    if event != "on_epoch_start":  # which is followed by one step
+        once = make()
+        fit(once, data(60), epochs=1)
+        assert_same_arrays(copies(model), copies(once))
+
+
+def test_an_interrupted_run_has_an_end(python_handles_interrupts, monkeypatch):
+    ends = []
+
+    class Listener(dl.Callback):
+        def on_end(self, run):
+            ends.append((run.history.interrupted, run.step))
+
+    AfterUpdate(monkeypatch, lambda step: signal.raise_signal(signal.SIGINT) if step == 5 else None)
+    fit(make(), data(60), callbacks=[Listener()])
+    assert ends == [(True, 5)]
+
+
 def test_a_run_that_nobody_interrupts_is_not_marked_as_such(python_handles_interrupts):
     assert fit(make()).interrupted is False
 
 
-def test_a_second_interrupt_stops_at_once(python_handles_interrupts, monkeypatch):
-    optimizer = dl.Adam(0.01)
-    observed = interrupt_at(monkeypatch, optimizer, step=3, times=2)
+@GRAPH
+@pytest.mark.parametrize("step", [1, 3, 7, 9])  # the first, one inside, the last of an epoch, one of the next
+def test_a_second_interrupt_stops_at_once(python_handles_interrupts, step, graph, monkeypatch):
+    def twice(number):
+        if number == step:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    model = make()
+    observed = AfterUpdate(monkeypatch, twice)
     with pytest.raises(KeyboardInterrupt):
-        fit(make(), optimizer=optimizer)
-    assert observed.steps == 3
+        fit(model, graph=graph)
+    assert observed.steps == step and model.epochs_trained == (step - 1) // 7
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
