@@ -9,7 +9,7 @@ dl.fit(model, train, validation=test, loss=dl.SoftmaxCrossEntropy(), optimizer=d
 
 from importlib.metadata import PackageNotFoundError, version
 
-from minidl import backend, calibration, data, diagnostics, emulator, initializers, schedules
+from minidl import backend, calibration, data, diagnostics, emulator, initializers, layers, schedules
 from minidl.diagnostics.boundary import decision_boundary
 from minidl.diagnostics.contract import check_layer
 from minidl.diagnostics.ensemble import dropout_ensemble
@@ -18,38 +18,8 @@ from minidl.diagnostics.inspection import inspect
 from minidl.diagnostics.preflight import preflight
 from minidl.diagnostics.recorder import Recorder
 from minidl.initializers import gains
-from minidl.layers import (
-    ACTIVATION_LAYERS,
-    ELU,
-    GELU,
-    SELU,
-    ActivityPenalty,
-    BatchNorm,
-    CenteredDense,
-    Dense,
-    DropConnect,
-    Dropout,
-    FractionalMaxPool,
-    GaussianNoise,
-    Heads,
-    Layer,
-    LeakyReLU,
-    MaxPool,
-    NoisyDense,
-    Parameter,
-    PReLU,
-    ReLU,
-    Residual,
-    Sequential,
-    Sigmoid,
-    SiLU,
-    Softplus,
-    Stochastic,
-    StochasticDepth,
-    Tanh,
-    load,
-)
-from minidl.layers.monte_carlo import predict_mc
+from minidl.layers import *  # noqa: F403
+from minidl.layers import ACTIVATION_LAYERS as ACTIVATION_LAYERS
 from minidl.losses import BinaryCrossEntropy, Loss, MeanSquaredError, SoftmaxCrossEntropy, softmax
 from minidl.multi_task import MultiTask
 from minidl.optimizers import SGD, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSProp
@@ -69,62 +39,33 @@ try:
 except PackageNotFoundError:  # a source tree that is not installed
     __version__ = "0+source"
 
-globals().update(ACTIVATION_LAYERS)  # an entry in the activation table is all that a new one needs
-
 __all__ = [
-    "ELU",
-    "GELU",
     "L1",
     "L2",
-    "SELU",
     "SGD",
-    "ActivityPenalty",
     "Adam",
     "AdamW",
-    "BatchNorm",
     "BinaryCrossEntropy",
     "Callback",
-    "CenteredDense",
     "Checkpoint",
     "ClipNorm",
     "ClipValue",
-    "Dense",
     "DivergenceError",
-    "DropConnect",
-    "Dropout",
     "EarlyStopping",
     "ElasticNet",
     "Evaluation",
-    "FractionalMaxPool",
-    "GaussianNoise",
-    "Heads",
     "History",
-    "Layer",
-    "LeakyReLU",
     "Loss",
-    "MaxPool",
     "MeanSquaredError",
     "Momentum",
     "MultiTask",
     "Nesterov",
-    "NoisyDense",
     "Optimizer",
-    "PReLU",
-    "Parameter",
     "Penalty",
     "RMSProp",
     "RangeTest",
-    "ReLU",
     "Recorder",
-    "Residual",
-    "Sequential",
-    "SiLU",
-    "Sigmoid",
     "SoftmaxCrossEntropy",
-    "Softplus",
-    "Stochastic",
-    "StochasticDepth",
-    "Tanh",
     "TrainingStep",
     "backend",
     "calibration",
@@ -142,9 +83,8 @@ __all__ = [
     "gains",
     "initializers",
     "inspect",
-    "load",
-    "predict_mc",
     "preflight",
     "schedules",
     "softmax",
 ]
+__all__ += layers.__all__

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from minidl import initializers
-from minidl.layers.base import Layer, links
+from minidl.layers.base import Layer
 from minidl.layers.dense import Dense
 from minidl.layers.sequential import Sequential
+from minidl.layers.tree import is_chained
 from minidl.utils import checks
 
 SMALLEST_STD = 1e-6  # an output that varies less is taken for constant: no factor makes it vary
@@ -120,7 +121,7 @@ def _calibrate_model(
     model: Sequential, x: Any, calibrate: Callable[[Dense, Any], Calibration]
 ) -> list[Calibration]:  # fmt: skip
     checks.instance("model", model, Sequential)
-    model.parameters()  # settles a model that has no backend yet
+    model.parameters()  # builds a model that has no backend yet
     x = checks.finite("x", checks.matrix("x", x, model.dtype))
     if len(x) < 2:
         raise ValueError(f"x got {len(x)} row; expected at least 2, because one has no variance")
@@ -133,7 +134,7 @@ def _walk(layer: Layer, x: Any, calibrate: Callable[[Dense, Any], Calibration], 
     """Calibrate the dense layers inside `layer` in the order of the forward pass; return its output for `x`."""
     inner = x
     for name, child in layer.named_children().items():
-        inner = _walk(child, inner if links(name) else x, calibrate, reports)
+        inner = _walk(child, inner if is_chained(name) else x, calibrate, reports)
     if isinstance(layer, Dense):
         reports.append(calibrate(layer, x))
     return layer.forward(x)

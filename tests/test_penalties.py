@@ -21,7 +21,9 @@ def penalty(request):
 
 def applied(model):
     """The penalty of each layer that has one, by name of the layer."""
-    return {layer.name: layer.applied for layer in model.walk() if getattr(layer, "applied", None) is not None}
+    return {
+        layer.name: layer.penalty_in_use for layer in model.walk() if getattr(layer, "penalty_in_use", None) is not None
+    }
 
 
 def train(model, x, dy):

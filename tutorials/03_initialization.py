@@ -217,7 +217,7 @@ claims.append(("histograms", "share of zeros, ReLU, Glorot normal", None, relu_z
 auto = dl.Sequential(dl.Dense(300, 200), dl.Sigmoid(), dl.Dense(200, 100), dl.ReLU(), backend="cpu", seed=0)
 largest_weight = np.abs(auto.layers[0].weight.value).max()
 he_std = auto.layers[2].weight.value.std()
-print(auto.layers[0].start(), "|", auto.layers[2].start())
+print(auto.layers[0].init_summary(), "|", auto.layers[2].init_summary())
 claims += [
     ("Glorot for the logistic sigmoid", "r for 300 → 200", 4 * np.sqrt(6 / 500), largest_weight),
     ("He (Kaiming/MSRA)", "standard deviation for 200 inputs", np.sqrt(2 / 200), he_std),

@@ -40,6 +40,11 @@ class Parameter:
             raise RuntimeError(f"{self!r} has no {name} yet: keep the parameter in allocate, and use it in the passes")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
+    def transform(self, scale: Any, shift: Any = 0.0) -> None:
+        """Replace `value` by scale · value + shift, computed in float64."""
+        value = self.backend.to_numpy(self.value).astype(np.float64) * scale + shift
+        self.backend.copy_into(self.value, value.astype(self.dtype))
+
     def move_to(self, piece: Slice) -> None:
         """Make value and gradient views of `piece`, and copy the initial value there."""
         stop = piece.start + self.size

@@ -13,7 +13,8 @@ import numpy as np
 from minidl.diagnostics.gradients import check_gradients
 from minidl.layers import load
 from minidl.layers.base import Layer
-from minidl.layers.sequential import Sequential, build_layer, layer_classes
+from minidl.layers.loading import build_layer, layer_classes
+from minidl.layers.sequential import Sequential
 from minidl.utils import checks
 
 ROWS = 6
@@ -66,7 +67,7 @@ def check_layer(layer: Layer, *, backend: str = "cpu", seed: int = 0, raises: bo
         raise TypeError(f"layer got {checks.describe(layer)}; expected a layer")
     checks.integer("seed", seed, minimum=0)
     checks.boolean("raises", raises)
-    if layer.place is not None:
+    if layer.context is not None:
         raise ValueError(f"layer got {layer.label}, which already belongs to a model; expected a new one")
     contract = _Contract(layer, backend, seed)
     clauses = {}

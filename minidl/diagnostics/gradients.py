@@ -145,7 +145,7 @@ def check_gradients(
     tolerance = checks.real("tolerance", tolerance, above=0.0)
     checks.integer("seed", seed, minimum=0)
     checks.boolean("raises", raises)
-    if layer.place is None:
+    if layer.context is None:
         layer.build("cpu", seed, "float64")
     if layer.dtype != np.float64:
         raise ValueError(

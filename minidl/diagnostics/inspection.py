@@ -106,7 +106,7 @@ class Probe:
 
     def inspect(self, model: Sequential) -> Inspection:
         checks.instance("model", model, Sequential)
-        model.parameters()  # settles a model that has no backend yet
+        model.parameters()  # builds a model that has no backend yet
         x = checks.finite("x", checks.matrix("x", self.x, model.dtype))
         if model.n_in not in (None, x.shape[1]):
             raise ValueError(f"x got {x.shape[1]} features; the model expects {model.n_in}")

@@ -15,10 +15,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from minidl.backend.parameters import allocate_storage
 from minidl.data.dataset import Dataset
 from minidl.diagnostics.data_figures import draw_preflight
-from minidl.layers.base import Place
-from minidl.layers.sequential import Sequential, build_layer, layer_classes
+from minidl.layers.context import Context
+from minidl.layers.loading import build_layer, layer_classes
+from minidl.layers.sequential import Sequential
 from minidl.losses import Loss, SoftmaxCrossEntropy
 from minidl.optimizers import Adam
 from minidl.penalties import L2, Penalty
@@ -110,7 +112,7 @@ def preflight(
         raise TypeError(f"validation got {checks.describe(validation)}; expected a minidl Dataset or None")
     if loss is not None and not isinstance(loss, Loss):
         raise TypeError(f"loss got {checks.describe(loss)}; expected a minidl.Loss or None")
-    model.parameters()  # settles a model that has no backend yet
+    model.parameters()  # builds a model that has no backend yet
     for argument, data in (("train", train), ("validation", validation)):
         features = None if data is None else data.x.shape[1]
         if None not in (features, model.n_in) and features != model.n_in:
@@ -145,7 +147,9 @@ class _Preflight:
         model = self.model
         copy = build_layer(model.description(), layer_classes(type(inner) for inner in model.walk()))
         assert isinstance(copy, Sequential)
-        copy.settle_at_top(replace(Place.of("cpu", model.streams.seed, str(model.dtype)), penalty=penalty))
+        context = Context.of("cpu", model.streams.seed, str(model.dtype))
+        copy.setup(replace(context, penalty=penalty))
+        allocate_storage(copy.parameters())
         copy.restore(model.snapshot())
         return copy
 

@@ -11,27 +11,20 @@ from minidl.layers.base import Layer
 from minidl.scalar.activations import ACTIVATIONS, Activation
 from minidl.utils import checks
 
+__all__ = ["ELU", "GELU", "SELU", "LeakyReLU", "ReLU", "SiLU", "Sigmoid", "Softplus", "Tanh"]
+
 
 class ActivationLayer(Layer):
-    """y = φ(x), elementwise. Backward:  dx = dy ⊙ φ'(x).
-
-    The classes `Sigmoid`, `Tanh`, `ReLU`, `LeakyReLU`, ... are made from this one and an entry of the table.
-    """
+    """y = φ(x), elementwise. Backward:  dx = dy ⊙ φ'(x)."""
 
     activation: ClassVar[Activation]
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        bound = inspect.signature(type(self)).bind(*args, **kwargs)
-        bound.apply_defaults()
-        for name, value in bound.arguments.items():
-            setattr(self, name, checks.real(name, value))
 
     @property
     def parameter_value(self) -> float:
         """The parameter of the function, under whatever name; 0 for a function without one."""
         return getattr(self, self.activation.parameter) if self.activation.parameter else 0.0
 
-    def leading_activation(self, beyond: str | None) -> str | None:
+    def first_activation(self, following: str | None) -> str | None:
         name, parameter = self.activation.name, self.activation.parameter
         return f"{name}({parameter}={self.parameter_value!r})" if parameter else name
 
@@ -54,28 +47,89 @@ class ActivationLayer(Layer):
         return [self.backend.to_numpy(self.x) > kink for kink in self.activation.kinks]
 
 
-def _layer_class(entry: Activation) -> type[ActivationLayer]:
-    parameters = []
-    if entry.parameter:
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        parameters.append(inspect.Parameter(entry.parameter, kind, default=entry.default, annotation=float))
-    members = {
-        "activation": entry,
-        "__signature__": inspect.Signature(parameters),
-        "__doc__": f"y = {entry.formula.replace('z', 'x')}, elementwise.",
-        "__module__": __name__,
-    }
-    return type(entry.layer, (ActivationLayer,), members)
+class Sigmoid(ActivationLayer):
+    """y = 1 / (1 + exp(-x)), elementwise."""
 
+    activation = ACTIVATIONS["sigmoid"]
+
+
+class Tanh(ActivationLayer):
+    """y = tanh(x), elementwise."""
+
+    activation = ACTIVATIONS["tanh"]
+
+
+class ReLU(ActivationLayer):
+    """y = max(0, x), elementwise."""
+
+    activation = ACTIVATIONS["relu"]
+
+
+class LeakyReLU(ActivationLayer):
+    """y = x if x > 0 else slope * x, elementwise."""
+
+    activation = ACTIVATIONS["leaky_relu"]
+
+    def __init__(self, slope: float = 0.01):
+        self.slope = checks.real("slope", slope)
+
+
+class Softplus(ActivationLayer):
+    """y = log(1 + exp(x)), elementwise."""
+
+    activation = ACTIVATIONS["softplus"]
+
+
+class ELU(ActivationLayer):
+    """y = x if x > 0 else alpha * (exp(x) - 1), elementwise."""
+
+    activation = ACTIVATIONS["elu"]
+
+    def __init__(self, alpha: float = 1.0):
+        self.alpha = checks.real("alpha", alpha)
+
+
+class SELU(ActivationLayer):
+    """y = 1.0507009873554805 * (x if x > 0 else 1.6732632423543772 * (exp(x) - 1)), elementwise."""
+
+    activation = ACTIVATIONS["selu"]
+
+
+class GELU(ActivationLayer):
+    """y = x * (1 + erf(x / sqrt(2))) / 2, elementwise."""
+
+    activation = ACTIVATIONS["gelu"]
+
+
+class SiLU(ActivationLayer):
+    """y = x / (1 + exp(-x)), elementwise."""
+
+    activation = ACTIVATIONS["silu"]
+
+
+# An entry that has no class above gets one, so that a new activation is one entry of the table ------------------------
+
+
+def _layer_class(entry: Activation) -> type[ActivationLayer]:
+    def init(self: ActivationLayer, *args: float, **kwargs: float) -> None:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        for name, value in bound.arguments.items():
+            setattr(self, name, checks.real(name, value))
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    names = [entry.parameter] if entry.parameter else []
+    signature = inspect.Signature([inspect.Parameter(name, kind, default=entry.default) for name in names])
+    doc = f"y = {entry.formula.replace('z', 'x')}, elementwise."
+    members = {"activation": entry, "__init__": init, "__signature__": signature, "__doc__": doc}
+    return type(entry.layer, (ActivationLayer,), {**members, "__module__": __name__})
+
+
+for _entry in ACTIVATIONS.values():
+    if _entry.layer not in __all__:
+        globals()[_entry.layer] = _layer_class(_entry)
+        __all__ += [_entry.layer]
 
 ACTIVATION_LAYERS: dict[str, type[ActivationLayer]] = {
-    entry.layer: _layer_class(entry) for entry in ACTIVATIONS.values()
+    entry.layer: globals()[entry.layer] for entry in ACTIVATIONS.values()
 }
-
-
-def __getattr__(name: str) -> type[ActivationLayer]:
-    """`from minidl.layers.activations import ReLU`: the classes of the table by name."""
-    try:
-        return ACTIVATION_LAYERS[name]
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None

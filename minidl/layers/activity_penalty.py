@@ -15,14 +15,15 @@ class ActivityPenalty(Penalized):
     Forward:    y = x;   cost += 1/batch · Σ (l1 |x| + l2/2 x²)
     Backward:   dx = dy + (l1 sign(x) + l2 x) / batch
 
-    penalty   an `L1`, `L2` or `ElasticNet`, or the text of one
+    Args:
+        penalty: An `L1`, `L2` or `ElasticNet`, or the text of one.
     """
 
     def __init__(self, penalty: str | Penalty):
         self.penalty = str(penalties.get(penalty))
 
-    def leading_activation(self, beyond: str | None) -> str | None:
-        return beyond
+    def first_activation(self, following: str | None) -> str | None:
+        return following
 
     def allocate(self) -> None:
         self.allocate_penalty(self.penalty)

@@ -17,9 +17,10 @@ class BatchNorm(Layer):
     Inference:  the same with running estimates of mean and variance, so that a row does not depend on its batch
     Backward:   dβ = Σ dy,   dγ = Σ dy x̂,   dx = γ/σ (dy - (dβ + x̂ dγ)/batch)
 
-    features   number of features
-    decay      weight of the old value in the running estimates, in [0, 1]; the running variance takes the unbiased one
-    epsilon    added to the variance under the root; greater than 0
+    Args:
+        features: Number of features.
+        decay: Weight of the old value in the running estimates, in [0, 1]; the running variance is the unbiased one.
+        epsilon: Added to the variance under the root; greater than 0.
     """
 
     smallest_batch = 2  # one row has no variance
@@ -29,10 +30,10 @@ class BatchNorm(Layer):
         self.decay = checks.real("decay", decay, 0.0, 1.0)
         self.epsilon = checks.real("epsilon", epsilon, above=0.0)
 
-    def leading_activation(self, beyond: str | None) -> str | None:
-        return beyond
+    def first_activation(self, following: str | None) -> str | None:
+        return following
 
-    def least_size(self) -> int:
+    def min_size(self) -> int:
         return 4 * self.features
 
     def allocate(self) -> None:

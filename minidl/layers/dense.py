@@ -19,17 +19,18 @@ class Dense(Penalized):
 
     Backward, given dy = dL/dy:  dW = xᵀ dy,   db = Σ_batch dy,   dx = dy Wᵀ.
 
-    n_in, n_out   features in and out; W has shape (n_in, n_out), b has shape (n_out,)
-    init          how W starts: a name from `minidl.initializers`, an initializer, or "auto", which chooses by the
-                  activation that follows: He for ReLUs, Glorot for tanh and sigmoid, LeCun; b starts at 0
-    bias          whether there is a b; a layer before a `BatchNorm` needs none
-    penalty       on W, such as `minidl.L2(1e-4)`, which adds its gradient to dW; None takes that of the model
-    max_norm      after each step, columns of W longer than this are scaled down to it (Srivastava et al. 2014), or None
+    Args:
+        n_in: Features in; W has shape (n_in, n_out).
+        n_out: Features out; b has shape (n_out,) and starts at 0.
+        init: How W starts: a name from `minidl.initializers`, an initializer, or "auto", which chooses by the
+            activation that follows: He for ReLUs, Glorot for tanh and sigmoid, LeCun otherwise.
+        bias: Whether there is a b; a layer before a `BatchNorm` needs none.
+        penalty: On W, such as `minidl.L2(1e-4)`, which adds its gradient to dW; None takes that of the model.
+        max_norm: After each step, columns of W longer than this are scaled down to it (Srivastava et al. 2014).
     """
 
     weight: Parameter
     bias: Parameter | None = None
-    used: Any  # what multiplies x, with value and gradient: the weight itself, or something made from it
 
     def __init__(
         self,
@@ -51,75 +52,55 @@ class Dense(Penalized):
         return {**super().get_config(), "bias": self.has_bias}
 
     def allocate(self) -> None:
-        self.weight = self.used = self.parameter("weight", self.initial_weights(), decays=True)
+        self.weight = self.parameter("weight", self.draw_weight(), decays=True)
         self.weight.max_norm = self.max_norm
-        self.allocate_bias()
+        self.bias = self.parameter("bias", np.zeros(self.n_out)) if self.has_bias else None
         self.allocate_penalty(self.penalty)
 
-    def initial_weights(self) -> np.ndarray:
-        """Draw W; `initializer` and `initial_std` say from what, and how wide it came out."""
-        follows = self.place.follows if self.place else None
-        self.initializer = initializers.automatic(follows) if self.init == "auto" else initializers.get(self.init)
-        weights = self.initializer(self.streams.generator(f"{self.name}.weight"), self.n_in, self.n_out)
-        self.initial_std = float(weights.std())
-        return weights
-
-    def start(self) -> str:
-        return f"{self.initializer}, std {self.initial_std:.4g}"
-
-    def multiply_adds(self) -> int:
-        return self.n_in * self.n_out
-
-    def least_size(self) -> int:
-        return self.n_in * self.n_out
-
-    def allocate_bias(self) -> None:
-        if self.has_bias:
-            self.bias = self.parameter("bias", np.zeros(self.n_out))
+    def draw_weight(self) -> np.ndarray:
+        """Draw W; remember the initializer and the standard deviation of the result."""
+        following = self.context.next_activation if self.context else None
+        self.initializer = initializers.automatic(following) if self.init == "auto" else initializers.get(self.init)
+        weight = self.initializer.draw(self.streams.generator(f"{self.name}.weight"), self.n_in, self.n_out)
+        self.initial_std = float(weight.std())
+        return weight
 
     def forward(self, x: Any, training: bool = False) -> Any:
         x = self.begin_forward(x, training)
         y = self.buffer("y", x.shape[0], self.n_out)
-        self.prepare_weight(training)
-        self.ops.dense_forward(x, self.used.value, self.bias.value if self.bias else None, y)
+        self.ops.dense_forward(x, self.weight.value, self.bias.value if self.bias else None, y)
         if training:
             self.penalize(self.weight.value)
         return y
 
     def backward(self, dy: Any) -> Any:
-        self.backward_parameters(dy)
         x, dy = self.begin_backward(dy)
+        self.set_gradients(x, dy)
         dx = self.buffer("dx", *x.shape)
-        self.ops.dense_backward_input(dy, self.used.value, dx)
+        self.ops.dense_backward_input(dy, self.weight.value, dx)
         return dx
 
     def backward_parameters(self, dy: Any) -> None:
-        x, dy = self.begin_backward(dy)
-        self.ops.dense_backward_weight(x, dy, self.used.gradient)
+        self.set_gradients(*self.begin_backward(dy))
+
+    def set_gradients(self, x: Any, dy: Any) -> None:
+        """Set the gradients of weight and bias."""
+        self.ops.dense_backward_weight(x, dy, self.weight.gradient)
         if self.bias:
             self.ops.column_sums(dy, self.bias.gradient)
-        self.pass_weight_gradient_on()
         self.penalize_gradient(self.weight.value, self.weight.gradient, self.weight.gradient)
-
-    # For layers that make `self.used` from W --------------------------------------------------------------------------
-
-    def prepare_weight(self, training: bool) -> None:
-        """Make `self.used.value`."""
-
-    def pass_weight_gradient_on(self) -> None:
-        """Turn `self.used.gradient` into that of the weight."""
-
-    # For initialization from data ------------------------------------------------------------------------------------
 
     def rescale(self, scale: Any, shift: Any = None) -> None:
         """Make the output of each unit `scale` times what it was, plus `shift`: numbers, or arrays (n_out,)."""
-        self._change(self.weight, scale)
-        self._rescale_bias(scale, shift)
-
-    def _rescale_bias(self, scale: Any, shift: Any) -> None:
+        self.weight.transform(scale)
         if self.bias:
-            self._change(self.bias, scale, 0.0 if shift is None else shift)
+            self.bias.transform(scale, 0.0 if shift is None else shift)
 
-    def _change(self, parameter: Parameter, scale: Any, shift: Any = 0.0) -> None:
-        value = self.backend.to_numpy(parameter.value).astype(np.float64) * scale + shift
-        self.backend.copy_into(parameter.value, value.astype(self.dtype))
+    def init_summary(self) -> str:
+        return f"{self.initializer}, std {self.initial_std:.4g}"
+
+    def multiply_adds(self) -> int:
+        return self.n_in * self.n_out
+
+    def min_size(self) -> int:
+        return self.n_in * self.n_out

@@ -18,16 +18,17 @@ class Dropout(Dropping):
 
     Backward:  dx = dy ⊙ mask, with the factor and the mask of the forward pass.
 
-    rate       probability to drop, in [0, 1]; with 1 output and gradient are zero
-    inverted   whether the scaling happens in training
+    Args:
+        rate: Probability to drop, in [0, 1]; with 1 output and gradient are zero.
+        inverted: Whether the scaling happens in training.
     """
 
     def __init__(self, rate: float, inverted: bool = True):
         self.rate = rate
         self.inverted = checks.boolean("inverted", inverted)
 
-    def leading_activation(self, beyond: str | None) -> str | None:
-        return beyond
+    def first_activation(self, following: str | None) -> str | None:
+        return following
 
     def forward(self, x: Any, training: bool = False) -> Any:
         x = self.begin_forward(x, training)
@@ -60,7 +61,8 @@ class StochasticDepth(Dropping):
 
     Huang et al. skip a block for the whole mini-batch; here each sample has a depth of its own.
 
-    rate   probability to skip, in [0, 1]; their rule is a rate that grows linearly with the depth of the block
+    Args:
+        rate: Probability to skip, in [0, 1]; their rule is a rate that grows linearly with the depth of the block.
     """
 
     def __init__(self, rate: float):

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.layers.base import Layer, Place
+from minidl.layers.base import Layer
+from minidl.layers.context import Context
 from minidl.utils import checks
 
 TAKEN = ("layer", "layers", "heads", "weights")  # by model files, and by the arguments of `minidl.MultiTask`
@@ -17,9 +18,11 @@ class Heads(Layer):
 
     Backward:  dx = Σ fᵢ.backward(dyᵢ), with dyᵢ the columns of head i: the shared layers learn for all tasks.
 
-    heads   a layer or a `Sequential` for each task, by name; `minidl.MultiTask` gives each its own loss
+    Args:
+        heads: A layer or a `Sequential` for each task, by name; `minidl.MultiTask` gives each its own loss.
 
-    `columns` says which columns of y belong to a head.
+    Attributes:
+        columns: The columns of y that belong to each head, as slices by name.
     """
 
     def __init__(self, **heads: Layer):
@@ -47,9 +50,9 @@ class Heads(Layer):
         self.n_out = ends[-1]
         self.smallest_batch = max(head.smallest_batch for head in heads.values())
 
-    def settle(self, place: Place) -> None:
-        super().settle(place)
-        self.settle_children(())
+    def setup(self, context: Context) -> None:
+        super().setup(context)
+        self.setup_children(context)
 
     def named_children(self) -> dict[str, Layer]:
         return self.heads
@@ -87,12 +90,13 @@ class Heads(Layer):
         self._one = self.dtype.type(1)
 
     def split(self, y: Any) -> dict[str, Any]:
-        """The columns of each head, by name: of outputs y (rows, n_out), or of what `predict` returns."""
+        """Return the columns of each head, by name: of outputs y (rows, n_out), or of what `predict` returns."""
         return {name: y[:, columns] for name, columns in self.columns.items()}
 
-    def demanding(self, attribute: str) -> Layer:
+    def layer_requiring(self, attribute: str) -> Layer:
         wanted = getattr(self, attribute)
-        return next(head for head in self.heads.values() if getattr(head, attribute) == wanted).demanding(attribute)
+        head = next(head for head in self.heads.values() if getattr(head, attribute) == wanted)
+        return head.layer_requiring(attribute)
 
     def get_config(self) -> dict[str, Any]:
         return {name: head.description() for name, head in self.heads.items()}

@@ -25,12 +25,20 @@ def predict_mc(
 ) -> MonteCarlo:
     """Predict with the stochastic layers drawing as in training; everything else, such as batch norm, as at inference.
 
-    model      with at least one `Dropout` or another stochastic layer
-    samples    passes; the standard error of the mean is std / √samples
-    transform  applied to the outputs of each pass: `minidl.softmax` for probabilities instead of logits
-
     The spread says how unsure the network is. Two calls give the same numbers, and training goes on as if there had
-    been no call. Raises TypeError or ValueError for a model without stochastic layers or an `x` that does not fit.
+    been no call.
+
+    Args:
+        model: A model with at least one `Dropout` or another stochastic layer.
+        x: Inputs, shape (rows, n_in).
+        samples: Number of passes; the standard error of the mean is std / √samples.
+        transform: Applied to the outputs of each pass: `minidl.softmax` for probabilities instead of logits.
+
+    Returns:
+        Mean and standard deviation of the outputs over the passes, shape (rows, n_out) each.
+
+    Raises:
+        TypeError, ValueError: For a model without stochastic layers or an `x` that does not fit.
     """
     checks.instance("model", model, Sequential)
     checks.integer("samples", samples, minimum=2)
@@ -52,7 +60,7 @@ def predict_mc(
 
 @contextlib.contextmanager
 def _sampling(layers: list[Stochastic]) -> Iterator[None]:
-    """Let the layers draw at inference. Their drawings are numbered from the far end, which training never reaches."""
+    """Let the layers draw at inference, with step numbers that training never reaches."""
     numbers = [layer.backend.to_numpy(layer.step) for layer in layers]
     try:
         for layer in layers:

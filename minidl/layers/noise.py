@@ -18,14 +18,15 @@ class GaussianNoise(Stochastic):
     On the inputs of a linear layer with `MeanSquaredError` this is, in expectation, L2 with strength 2 std²/n_out
     (Bishop 1995).
 
-    std   standard deviation of the noise; at least 0
+    Args:
+        std: Standard deviation of the noise; at least 0.
     """
 
     def __init__(self, std: float):
         self.std = checks.real("std", std, 0.0)
 
-    def leading_activation(self, beyond: str | None) -> str | None:
-        return beyond
+    def first_activation(self, following: str | None) -> str | None:
+        return following
 
     def forward(self, x: Any, training: bool = False) -> Any:
         x = self.begin_forward(x, training)

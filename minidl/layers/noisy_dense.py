@@ -1,17 +1,18 @@
-"""Dense layers with noise on their weights: regularization in the place of dropped or noisy activations."""
+"""Dense layers with noise on their weights, which regularizes like dropped or noisy activations."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from typing import Any
 
 from minidl.initializers import Initializer
 from minidl.layers.dense import Dense
+from minidl.layers.reparametrized_dense import EffectiveWeight, ReparametrizedDense
 from minidl.layers.stochastic import Dropping, Stochastic
 from minidl.penalties import Penalty
 from minidl.utils import checks
 
 
-class DropConnect(Dropping, Dense):
+class DropConnect(Dropping, ReparametrizedDense):
     """A dense layer that drops weights instead of units (Wan et al. 2013).
 
     Training:   y = x V + b,  V = W ⊙ mask / (1 - rate)
@@ -20,7 +21,8 @@ class DropConnect(Dropping, Dense):
 
     Wan et al. draw a mask for each sample; here the samples of a batch share one, which is new for each training pass.
 
-    rate   probability to drop a weight, in [0, 1]; the other arguments are those of `Dense`
+    Args:
+        rate: Probability to drop a weight, in [0, 1]; the other arguments are those of `Dense`.
     """
 
     def __init__(
@@ -40,27 +42,28 @@ class DropConnect(Dropping, Dense):
         Dense.allocate(self)
         Stochastic.allocate(self)
         shape = self.n_in, self.n_out
-        self.masked = SimpleNamespace(value=self.buffer("masked", *shape), gradient=self.buffer("dmasked", *shape))
+        self.masked = EffectiveWeight(self.buffer("masked", *shape), self.buffer("dmasked", *shape))
 
-    def prepare_weight(self, training: bool) -> None:
-        if self.draw(training):
-            self.used = self.masked
-            self.ops.dropout(self.weight.value, *self.mask, self.inverse_keep, self.masked.value)
-        else:
-            self.used = self.weight
+    def effective_weight(self, training: bool) -> Any:
+        if not self.draw(training):
+            return self.weight
+        self.ops.dropout(self.weight.value, *self.mask, self.inverse_keep, self.masked.value)
+        return self.masked
 
-    def pass_weight_gradient_on(self) -> None:
+    def backward_weight(self) -> None:
         self.ops.dropout(self.masked.gradient, *self.mask, self.inverse_keep, self.weight.gradient)
+        super().backward_weight()
 
 
-class NoisyDense(Stochastic, Dense):
+class NoisyDense(Stochastic, ReparametrizedDense):
     """A dense layer with independent normal noise on its weights (Graves 2011 trains recurrent networks with it).
 
     Training:   y = x V + b,  V = W + std · n,  n standard normal, new for each training pass
     Inference:  y = x W + b
     Backward:   dW = xᵀ dy,   dx = dy Vᵀ,   db as in `Dense`
 
-    std   standard deviation of the noise, at least 0; the other arguments are those of `Dense`
+    Args:
+        std: Standard deviation of the noise, at least 0; the other arguments are those of `Dense`.
     """
 
     def __init__(
@@ -79,11 +82,10 @@ class NoisyDense(Stochastic, Dense):
     def allocate(self) -> None:
         Dense.allocate(self)
         Stochastic.allocate(self)
-        self.noisy = SimpleNamespace(value=self.buffer("noisy", self.n_in, self.n_out))
+        self.noisy = self.buffer("noisy", self.n_in, self.n_out)
 
-    def prepare_weight(self, training: bool) -> None:
-        if self.draw(training):
-            self.used, self.noisy.gradient = self.noisy, self.weight.gradient
-            self.ops.gaussian_noise(self.weight.value, self.key, self.step, self.dtype.type(self.std), self.noisy.value)
-        else:
-            self.used = self.weight
+    def effective_weight(self, training: bool) -> Any:
+        if not self.draw(training):
+            return self.weight
+        self.ops.gaussian_noise(self.weight.value, self.key, self.step, self.dtype.type(self.std), self.noisy)
+        return EffectiveWeight(self.noisy, self.weight.gradient)  # dW = dV

@@ -15,7 +15,7 @@ Bounds = list[Any]  # int32 arrays: where the rows and the columns of each regio
 
 
 class _Pooling(Layer):
-    """What poolings share: each output is the largest input of a region, and its dy goes back to that input.
+    """The base class of pooling layers: each output is the largest input of a region, which gets its dy.
 
     A row of x is a flattened image. The regions are a grid: region (i, j) has the rows row_start[i]:row_stop[i] and
     the columns column_start[j]:column_stop[j], the same in each channel and for each row of the batch.
@@ -25,16 +25,16 @@ class _Pooling(Layer):
     output_shape: tuple[int, ...]
 
     def set_shape(self, shape: Any, grid: tuple[int, int]) -> None:
-        """Take the shape of the image that comes in, and how many regions it has down and across."""
+        """Set the shape of the image that comes in, and the numbers of regions down and across."""
         self.shape, self.output_shape = shape, (*shape[:-2], *grid)
         self.n_in, self.n_out = math.prod(self.shape), math.prod(self.output_shape)
 
     def regions(self, training: bool) -> Bounds:
-        """The bounds of the regions for this pass."""
+        """Return the bounds of the regions for this pass."""
         raise NotImplementedError
 
-    def leading_activation(self, beyond: str | None) -> str | None:
-        return beyond
+    def first_activation(self, following: str | None) -> str | None:
+        return following
 
     def forward(self, x: Any, training: bool = False) -> Any:
         x = self.begin_forward(x, training)
@@ -63,12 +63,16 @@ class MaxPool(_Pooling):
 
     Backward:  dx = the sum of dy over the windows that an input won. The first of equals wins; a NaN wins always.
 
-    shape    of the image that a row of x is: (height, width) or (channels, height, width)
-    size     of a window: (height, width), or one number for both
-    stride   the same for the steps from window to window; None is `size`, windows side by side
+    There are as many windows as fit: a side of n gives ⌊(n - size) / stride⌋ + 1. Pixels left over at the end are
+    ignored.
 
-    As many windows as fit: a side of n gives ⌊(n - size) / stride⌋ + 1, and what is left over at the end is not looked
-    at. `output_shape` is the shape of the image that comes out.
+    Args:
+        shape: Of the image in each row of x: (height, width) or (channels, height, width).
+        size: Of a window: (height, width), or one number for both.
+        stride: Steps from window to window, likewise; None is `size`, windows side by side.
+
+    Attributes:
+        output_shape: The shape of the image that comes out.
     """
 
     def __init__(
@@ -103,11 +107,14 @@ class FractionalMaxPool(Stochastic, _Pooling):
     Inference:  c = 1/2
     Backward:   dx = dy at the input that won its region, else 0. The first of equals wins; a NaN wins always
 
-    shape   of the image that a row of x is: (height, width) or (channels, height, width)
-    ratio   how much smaller an image becomes, greater than 1 and at most 2; a side of one pixel stays as it is
+    Of the paper's variants these are the pseudorandom and disjoint regions.
 
-    Of the paper's variants these are the pseudorandom and disjoint regions. `output_shape` is the shape of the image
-    that comes out.
+    Args:
+        shape: Of the image in each row of x: (height, width) or (channels, height, width).
+        ratio: The factor by which an image shrinks, greater than 1 and at most 2; a side of one pixel stays as it is.
+
+    Attributes:
+        output_shape: The shape of the image that comes out.
     """
 
     def __init__(self, shape: tuple[int, ...], ratio: float = 1.41):

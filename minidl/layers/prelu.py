@@ -16,8 +16,9 @@ class PReLU(Layer):
 
     Backward:  dx = dy where x > 0, else s dy,   ds = Σ dy x over the rows with x ≤ 0 (eq. 8 to 10).
 
-    features   number of units
-    slope      where each s starts
+    Args:
+        features: Number of units.
+        slope: Where each s starts.
 
     Weight decay leaves s alone: it would pull it to 0, which is a ReLU (§2.1).
     """
@@ -31,7 +32,7 @@ class PReLU(Layer):
     def get_config(self) -> dict[str, Any]:
         return {"features": self.features, "slope": self.initial_slope}
 
-    def leading_activation(self, beyond: str | None) -> str | None:
+    def first_activation(self, following: str | None) -> str | None:
         return f"leaky_relu(slope={self.initial_slope!r})"
 
     def allocate(self) -> None:

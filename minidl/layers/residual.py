@@ -10,9 +10,10 @@ import numpy as np
 
 from minidl import initializers
 from minidl.layers.activations import ActivationLayer
-from minidl.layers.base import Layer, Place
+from minidl.layers.base import Layer
 from minidl.layers.batchnorm import BatchNorm
 from minidl.layers.centered_dense import CenteredDense
+from minidl.layers.context import Context
 from minidl.layers.dense import Dense
 from minidl.layers.sequential import Sequential
 from minidl.utils import checks
@@ -23,10 +24,11 @@ class Residual(Sequential):
 
     Backward:  dx = dy + F.backward(dy), with dy Pᵀ in the place of dy for the way past F.
 
-    layers      F; end it with a `StochasticDepth` layer to skip it now and then
-    zero_init   whether F starts as zero, by its last weight matrix or by the γ of a batch norm behind it. Then the
-                block starts as the identity and Var(y) = Var(x), instead of a variance that grows with each block.
-                An activation behind that layer must keep 0 at 0 and let a gradient through there, unlike the ReLU
+    Args:
+        layers: F; end it with a `StochasticDepth` layer to skip it now and then.
+        zero_init: Whether F starts as zero, by its last weight matrix or by the γ of a batch norm behind it. Then the
+            block starts as the identity and Var(y) = Var(x), instead of a variance that grows with each block.
+            An activation behind that layer must keep 0 at 0 and let a gradient through there, unlike the ReLU.
     """
 
     def __init__(self, *layers: Layer, zero_init: bool = False):
@@ -54,8 +56,8 @@ class Residual(Sequential):
                         f"zero_init got True; expected a block that ends before {layer!r}, which {problem}"
                     )
 
-    def settle(self, place: Place) -> None:
-        super().settle(place)
+    def setup(self, context: Context) -> None:
+        super().setup(context)
         layer = self._last_scale()
         if self.zero_init and layer is not None:
             # The weight matrix or γ. Centered weights need a direction even at length 0, or they would never leave it.
@@ -66,16 +68,16 @@ class Residual(Sequential):
 
     def forward(self, x: Any, training: bool = False) -> Any:
         x = self.begin_forward(x, training)
-        past = self.projection.forward(x, training) if self.projection else x
-        y = self.buffer("y", *past.shape)
-        self.ops.add(past, self.forward_chain(x, training), y)
+        shortcut = self.projection.forward(x, training) if self.projection else x
+        y = self.buffer("y", *shortcut.shape)
+        self.ops.add(shortcut, self.forward_chain(x, training), y)
         return y
 
     def backward(self, dy: Any) -> Any:
         x, dy = self.begin_backward(dy)
-        past = self.projection.backward(dy) if self.projection else dy
+        shortcut = self.projection.backward(dy) if self.projection else dy
         dx = self.buffer("dx", *x.shape)
-        self.ops.add(past, self.backward_chain(dy), dx)
+        self.ops.add(shortcut, self.backward_chain(dy), dx)
         return dx
 
     def backward_parameters(self, dy: Any) -> None:
@@ -84,7 +86,7 @@ class Residual(Sequential):
             self.projection.backward_parameters(dy)
         super().backward_parameters(dy)
 
-    def leading_activation(self, beyond: str | None) -> str | None:
+    def first_activation(self, following: str | None) -> str | None:
         return None  # what goes into a block also goes past it, unchanged
 
     def get_config(self) -> dict[str, Any]:
@@ -94,7 +96,7 @@ class Residual(Sequential):
         return {"zero_init": True} if self.zero_init else {}
 
     def _last_scale(self) -> Layer | None:
-        """The last layer of F that multiplies: at 0 it makes F zero, if what stands behind it maps 0 to 0."""
+        """Return the last layer of F that multiplies: at 0 it makes F zero, if the layers behind it map 0 to 0."""
         return next((layer for layer in _backwards(self) if isinstance(layer, (Dense, BatchNorm))), None)
 
     def _behind_last_scale(self) -> Iterator[Layer]:
@@ -103,7 +105,7 @@ class Residual(Sequential):
 
 
 def _backwards(chain: Sequential) -> Iterator[Layer]:
-    """The layers of a chain from the last to the first, with those of chains inside it, but not of blocks inside it."""
+    """Yield the layers of a chain from last to first, with those of chains inside it, but not of blocks inside it."""
     for layer in reversed(chain.layers):
         if isinstance(layer, Sequential) and not isinstance(layer, Residual):
             yield from _backwards(layer)

@@ -1,4 +1,4 @@
-"""What layers share that draw random numbers in each training pass."""
+"""Base classes of layers that draw random numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minidl.utils import checks
 class Stochastic(Layer):
     """A layer with a random part: drawn anew in each training pass, averaged out at inference.
 
-    The numbers are not stored. They are a function of the layer's key and of `step`, the number of the drawing, so the
+    The numbers are not stored. They are a function of the layer's key and of `step`, which counts the draws, so the
     backward pass computes the same ones again.
     """
 
@@ -24,7 +24,7 @@ class Stochastic(Layer):
         self.step = self.state("step", np.zeros(1), np.uint32)
 
     def draw(self, training: bool) -> bool:
-        """Whether this pass draws; if so, move on to the next drawing."""
+        """Return whether this pass draws new numbers; if so, advance `step`."""
         drawing = training or self.sampling
         if drawing:
             self.ops.advance(self.step)
@@ -32,7 +32,7 @@ class Stochastic(Layer):
 
 
 class Dropping(Stochastic):
-    """A stochastic layer that sets something to 0 with probability `rate`, which may be changed between two steps."""
+    """A layer that sets something to 0 with probability `rate`, which may be changed between two steps."""
 
     @property
     def rate(self) -> float:
@@ -45,7 +45,7 @@ class Dropping(Stochastic):
 
     @property
     def mask(self) -> tuple[Any, Any, Any]:
-        """What the random part of the mask is a function of."""
+        """The arguments from which the operations compute the mask."""
         return self.key, self.step, self.threshold
 
     @property

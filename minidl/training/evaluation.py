@@ -63,7 +63,7 @@ def prepare(argument: str, model: Sequential, data: Dataset, loss: Loss) -> tupl
         raise TypeError(f"{argument} got {checks.describe(data)}; expected a minidl.data.Dataset(x, y)")
     x = checks.finite(f"{argument}.x", np.ascontiguousarray(data.x, model.dtype))
     if model.n_in is not None and x.shape[1] != model.n_in:
-        layer = model.demanding("n_in")
+        layer = model.layer_requiring("n_in")
         raise ValueError(f"{argument}.x got {x.shape[1]} features; layer {layer.label} expects {model.n_in}")
     n_out = model.n_out or x.shape[1]
     return x, loss.check_targets(f"{argument}.y", data.y, len(x), n_out, model.dtype)

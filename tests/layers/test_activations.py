@@ -95,7 +95,7 @@ def test_the_alpha_of_an_elu_is_an_argument(any_backend):
         (lambda: dl.LeakyReLU("a"), TypeError, "^slope got 'a'; expected a finite number"),
         (lambda: dl.LeakyReLU(math.nan), ValueError, "^slope got nan; expected a finite number"),
         (lambda: dl.LeakyReLU(alpha=1), TypeError, "alpha"),
-        (lambda: dl.ReLU(0.1), TypeError, "too many positional arguments"),
+        (lambda: dl.ReLU(0.1), TypeError, r"^ReLU\(\) takes no arguments"),
     ],
 )
 def test_bad_arguments_are_refused(wrong, error, message):

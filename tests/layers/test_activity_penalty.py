@@ -45,7 +45,7 @@ def test_inference_costs_nothing(rng):
 def test_the_penalty_of_the_model_is_on_weights_and_not_on_activations(rng):
     layer = dl.ActivityPenalty(dl.L1(0.3))
     dl.Sequential(layer, dl.Dense(3, 2), penalty=dl.L2(0.5), backend="cpu")
-    assert layer.applied == dl.L1(0.3)
+    assert layer.penalty_in_use == dl.L1(0.3)
 
 
 def test_with_it_fewer_units_are_active(rng):

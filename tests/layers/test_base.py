@@ -282,7 +282,7 @@ def test_a_refused_batch_leaves_the_pass_before_it_usable(new_layer, rng):
 # Belonging
 
 
-def test_a_layer_that_stands_alone_settles_on_first_use(rng):
+def test_a_layer_that_stands_alone_is_built_on_first_use(rng):
     layer = dl.Dense(FEATURES, 3)
     assert layer.forward(np.ones((ROWS, FEATURES), np.float32)).shape == (ROWS, 3)
     assert (layer.name, layer.dtype) == ("", np.float32)
@@ -294,7 +294,7 @@ def test_a_layer_without_a_place_says_how_to_get_one():
         _ = dl.Dense(4, 3).dtype
 
 
-def test_a_layer_settles_only_once(new_layer):
+def test_a_layer_is_set_up_only_once(new_layer):
     layer = new_layer().build("cpu")
     with pytest.raises(ValueError, match="already belongs to a model; make a new layer"):
         layer.build("cpu")

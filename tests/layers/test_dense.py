@@ -94,7 +94,7 @@ def test_bad_arguments_are_refused_at_construction(arguments, error, message):
 
 
 def test_an_initializer_of_ones_own_is_entered_in_the_table_first(monkeypatch):
-    monkeypatch.setattr(dl.initializers, "INITIALIZERS", dict(dl.initializers.INITIALIZERS))
+    monkeypatch.setattr(dl.initializers.table, "INITIALIZERS", dict(dl.initializers.INITIALIZERS))
 
     def ones(rng, fan_in, fan_out, value=1.0):
         return np.full((fan_in, fan_out), value)

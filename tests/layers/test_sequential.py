@@ -161,16 +161,16 @@ def test_the_dtype_may_be_given_as_numpy_has_it(dtype):
     assert dl.Sequential(dl.Dense(2, 2), backend="cpu", dtype=dtype).parameters()[0].value.dtype == np.float64
 
 
-def test_without_options_the_model_settles_on_first_use():
+def test_without_options_the_model_is_built_on_first_use():
     model = dl.Sequential(dl.Dense(2, 2))
-    assert model.place is None
+    assert model.context is None
     model.parameters()
     assert (model.dtype, model.streams.seed) == (np.float32, 0)
 
 
-def test_one_option_is_enough_to_settle():
+def test_one_option_is_enough_to_build():
     assert dl.Sequential(dl.Dense(2, 2), seed=5).streams.seed == 5
-    assert dl.Sequential(dl.Dense(2, 2), seed=0).place is not None
+    assert dl.Sequential(dl.Dense(2, 2), seed=0).context is not None
     assert dl.Sequential(dl.Dense(2, 2), dtype="float64").dtype == np.float64
     assert dl.Sequential(dl.Dense(2, 2), backend="emulator").backend.name == "emulator"
 
@@ -187,7 +187,7 @@ def test_a_layer_belongs_to_one_model():
     layer = dl.Dense(3, 3)
     late = dl.Sequential(layer, dl.ReLU())
     dl.Sequential(layer, backend="cpu")
-    for _ in range(2):  # a model that could not settle must not look settled the next time
+    for _ in range(2):  # a model that could not be set up must not look set up the next time
         with pytest.raises(ValueError, match=r"^layer 0 Dense\(3, 3\) already belongs to a model; make a new layer"):
             late.parameters()
 

@@ -93,17 +93,18 @@ CATALOGUE = [
         (WEIGHTS,),
     ),
     Sabotage(
-        "orthogonal-without-signs", "initializers/__init__.py", "    q *= np.where(np.diag(r) < 0.0, -1.0, 1.0)\n", "",
+        "orthogonal-without-signs", "initializers/structured.py",
+        "    q *= np.where(np.diag(r) < 0.0, -1.0, 1.0)\n", "",
         "QR fixes the signs of R, so Q alone is not drawn evenly from all orthogonal matrices.",
         (WEIGHTS,),
     ),
     Sabotage(
-        "sparse-too-strong", "initializers/__init__.py", "gain / math.sqrt(connections)", "gain",
+        "sparse-too-strong", "initializers/structured.py", "gain / math.sqrt(connections)", "gain",
         "Fifteen unit weights add up to a standard deviation of √15.",
         (WEIGHTS,),
     ),
     Sabotage(
-        "dropout-adjusted-inverse", "initializers/__init__.py", "gains.second_moment(activation) / keep",
+        "dropout-adjusted-inverse", "initializers/structured.py", "gains.second_moment(activation) / keep",
         "gains.second_moment(activation) * keep",
         "Inverted dropout raises the second moment by 1/p; dividing the wrong way doubles the damage.",
         (WEIGHTS, "properties/test_depth.py"),
@@ -265,10 +266,10 @@ CATALOGUE = [
     ),
     Sabotage(
         "weight-gradient-added-up", "layers/dense.py",
-        "self.ops.dense_backward_weight(x, dy, self.used.gradient)",
-        "before = self.backend.to_numpy(self.used.gradient)\n"
-        "        self.ops.dense_backward_weight(x, dy, self.used.gradient)\n"
-        "        self.backend.copy_into(self.used.gradient, before + self.backend.to_numpy(self.used.gradient))",
+        "self.ops.dense_backward_weight(x, dy, self.weight.gradient)",
+        "before = self.backend.to_numpy(self.weight.gradient)\n"
+        "        self.ops.dense_backward_weight(x, dy, self.weight.gradient)\n"
+        "        self.backend.copy_into(self.weight.gradient, before + self.backend.to_numpy(self.weight.gradient))",
         "Gradients are overwritten here: a second backward pass must not double them.",
         ("layers/test_base.py",),
     ),
@@ -818,7 +819,7 @@ CATALOGUE = [
     ),
     Sabotage(
         "layer-shared-by-two-models", "layers/base.py",
-        "        if self.place is not None:\n            raise ValueError(",
+        "        if self.context is not None:\n            raise ValueError(",
         "        if False:\n            raise ValueError(",
         "Two models with one layer train each other.",
         ("layers",),

@@ -228,7 +228,7 @@ def test_the_learning_rate_of_each_epoch_is_in_the_history(monkeypatch):
     assert fit(make(), optimizer=optimizer)["learning_rate"] == [0.05, 0.025, 0.0125]
 
 
-def test_a_model_without_options_settles_in_fit():
+def test_a_model_without_options_is_built_in_fit():
     model = dl.Sequential(dl.Dense(6, 3))
     assert len(fit(model)) == 3
     assert dl.evaluate(dl.Sequential(dl.Dense(6, 3)), data(), loss=dl.SoftmaxCrossEntropy()).loss > 0
