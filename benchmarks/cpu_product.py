@@ -22,8 +22,7 @@ from matplotlib.figure import Figure
 from benchmarks import machine
 from benchmarks.turns import agree, in_turns, repeated
 from minidl import backend
-from minidl.cpu.engine import blas, product
-from minidl.cpu.engine import thread_pool as threads
+from minidl.cpu.engine import blas, product, thread_pool
 from minidl.cpu.engine.jit import jit
 from minidl.cpu.engine.microkernel import PANEL, VECTOR_BYTES, block_rows, micro_kernel
 from minidl.utils.figures import save_figure
@@ -137,7 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=15)
     options = parser.parse_args()
-    threads.set_thread_count(1)
+    thread_pool.set_thread_count(1)
     result = {
         "machine": machine.describe(),
         "versions": machine.versions("minidl", "numpy", "numba"),

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from minidl import backend
-from minidl.cpu.engine import thread_pool as threads
+from minidl.cpu.engine import thread_pool
 
 # There is a process for each core already. Tests of threads set their number themselves.
 if "MINIDL_NUM_THREADS" not in os.environ:
     os.environ["MINIDL_NUM_THREADS"] = "1"
-    threads.set_thread_count(1)
+    thread_pool.set_thread_count(1)
 
 # deadline=None everywhere: the first example of a test compiles kernels, which is slow once and says nothing.
 settings.register_profile("dev", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
@@ -58,10 +58,10 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture
 def set_thread_count() -> Iterator[Callable[[int], None]]:
-    """`threads.set_thread_count`, until the end of the test."""
-    before = threads.thread_count()
-    yield threads.set_thread_count
-    threads.set_thread_count(before)
+    """`thread_pool.set_thread_count`, until the end of the test."""
+    before = thread_pool.thread_count()
+    yield thread_pool.set_thread_count
+    thread_pool.set_thread_count(before)
 
 
 @pytest.fixture

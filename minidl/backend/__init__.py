@@ -21,8 +21,8 @@ import numpy as np
 import minidl.cpu
 import minidl.cuda
 import minidl.emulator
-from minidl.backend.capture import RecordingError, recording
-from minidl.cpu.engine.parallel import on_tape
+from minidl.backend.capture import RecordingError, capturing, refuse_while_capturing
+from minidl.cpu.engine.parallel import capture_calls, plain
 from minidl.cuda.engine import device
 from minidl.cuda.reduce import PARTIALS
 from minidl.operations import NAMES, Operations
@@ -55,11 +55,12 @@ class Backend:
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """An uninitialized array. It begins at a cache line, so that no vector of its first row lies in two of them."""
+        refuse_while_capturing(self, "allocates memory")
         dtype = np.dtype(dtype)
         size = math.prod(shape) * dtype.itemsize
-        room = np.empty(size + CACHE_LINE, np.uint8)
-        start = -room.ctypes.data % CACHE_LINE
-        return room[start : start + size].view(dtype).reshape(shape)
+        memory = np.empty(size + CACHE_LINE, np.uint8)
+        start = -memory.ctypes.data % CACHE_LINE
+        return memory[start : start + size].view(dtype).reshape(shape)
 
     def array(self, values: Any, dtype: Any) -> Any:
         """A new array with a copy of `values`."""
@@ -73,14 +74,17 @@ class Backend:
 
     def wrap(self, array: np.ndarray) -> Any:
         """`array` as this backend's operations take it: itself where that is possible, else a copy."""
+        refuse_while_capturing(self, "copies an array")
         return array if array.flags.carray else np.require(array, requirements=["C", "A", "W"])
 
     def copy_into(self, target: Any, values: np.ndarray) -> None:
         """Overwrite an array of this backend with NumPy values of the same shape."""
+        refuse_while_capturing(self, "copies an array")
         target[...] = values
 
     def to_numpy(self, array: Any) -> np.ndarray:
         """A NumPy copy that the caller may keep."""
+        refuse_while_capturing(self, "reads from the device")
         return np.array(array)
 
     def owns(self, array: Any) -> bool:
@@ -92,14 +96,16 @@ class Backend:
         return True
 
     def record(self, function: Callable[..., None], *inputs: Any) -> Callable[..., None]:
-        """Do `function(*inputs)`, and return what does the same operations again, for other inputs of the same shapes.
+        """Run `function(*inputs)` and return a callable that replays its operations on other inputs of the same shapes.
 
-        On a GPU the inputs of a later call are the same arrays, with other contents: a graph looks nowhere else.
-        Raises RecordingError if the function does more than operations: allocates memory, copies, or reads numbers.
+        On a GPU the inputs of a replay are the same arrays, with other contents: a graph looks nowhere else.
+
+        Raises:
+            RecordingError: If the function does more than operations: allocates memory, copies, or reads numbers.
         """
-        with recording(self, inputs) as recorded:
+        with capturing(self), capture_calls(inputs) as calls:
             function(*inputs)
-        return recorded
+        return calls
 
 
 class NumPy(Backend):
@@ -119,18 +125,13 @@ class CPU(Backend):
     def __init__(self) -> None:
         self.operations = _operations_of(minidl.cpu)
 
-    def record(self, function, *inputs):
-        with on_tape(inputs) as tape, recording(self, inputs, lambda: len(tape)) as recorded:
-            function(*inputs)
-        return tape if recorded.all_made(len(tape)) else recorded
-
 
 class Emulator(Backend):
     name = "emulator"
     partial_sums = PARTIALS
 
     def __init__(self) -> None:
-        self.operations = _operations_of(minidl.cuda, minidl.emulator.launch)
+        self.operations = _operations_of(minidl.cuda, plain(minidl.emulator.launch))
 
 
 class CUDA(Backend):
@@ -143,29 +144,34 @@ class CUDA(Backend):
         self.operations = _operations_of(minidl.cuda, device.launch)
 
     def empty(self, shape, dtype):
+        refuse_while_capturing(self, "allocates memory")
         return device.empty(shape, dtype)
 
     def array(self, values, dtype):
+        refuse_while_capturing(self, "allocates memory")
         return device.upload(np.array(values, dtype, order="C"))
 
     def wrap(self, array):
+        refuse_while_capturing(self, "copies an array")
         return device.upload(np.ascontiguousarray(array))
 
     def copy_into(self, target, values):
+        refuse_while_capturing(self, "copies an array")
         device.copy_into(target, np.ascontiguousarray(values, target.dtype).reshape(target.shape))
 
     def to_numpy(self, array):
+        refuse_while_capturing(self, "reads from the device")
         return device.download(array)
 
     def owns(self, array):
         return device.is_device_array(array)
 
     def record(self, function, *inputs):
-        with recording(self, inputs) as recorded:
+        with capturing(self):
             graph = device.capture(lambda: function(*inputs))
 
         def replay(*others):
-            if any(other is not given for other, given in zip(others, recorded.inputs, strict=True)):
+            if any(other is not given for other, given in zip(others, inputs, strict=True)):
                 raise ValueError("inputs got other arrays than those of the recording")
             graph()
 
@@ -206,5 +212,5 @@ def get(name: str = "auto") -> Backend:
     if reason is not None:
         raise RuntimeError(f"backend got {name!r}, which cannot be used here: {reason}")
     if name not in _made:
-        _made[name] = _KINDS[name]()
+        _made.setdefault(name, _KINDS[name]())  # two threads that come first at the same time get the same one
     return _made[name]

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from minidl.cpu.engine.jit import jit, scalar
-from minidl.cpu.engine.parallel import shared
-from minidl.cpu.engine.thread_pool import parts_of_loop, span
+from minidl.cpu.engine.parallel import parallel
+from minidl.cpu.engine.thread_pool import chunk, chunks_of_loop
 from minidl.scalar.activations import ACTIVATIONS
 
 
 def _forward_loop(value):
-    @shared
+    @parallel
     @jit
-    def forward(index, parts, x, alpha, y):
-        for i in span(index, parts, x.size):
+    def forward(index, chunks, x, alpha, y):
+        for i in chunk(index, chunks, x.size):
             y[i] = value(x[i], alpha)
 
     return forward
 
 
 def _backward_loop(slope):
-    @shared
+    @parallel
     @jit
-    def backward(index, parts, x, y, dy, alpha, dx):
-        for i in span(index, parts, x.size):
+    def backward(index, chunks, x, y, dy, alpha, dx):
+        for i in chunk(index, chunks, x.size):
             dx[i] = dy[i] * slope(x[i], y[i], alpha)
 
     return backward
@@ -34,9 +34,9 @@ BACKWARD = {name: _backward_loop(scalar(entry.slope)) for name, entry in ACTIVAT
 
 def activation_forward(name, x, alpha, y):
     """y = φ(x), elementwise; `name` is a key of `ACTIVATIONS`, `alpha` its parameter."""
-    FORWARD[name](parts_of_loop(x.size), x.reshape(-1), alpha, y.reshape(-1))
+    FORWARD[name](chunks_of_loop(x.size), x.reshape(-1), alpha, y.reshape(-1))
 
 
 def activation_backward(name, x, y, dy, alpha, dx):
     """dx = dy ⊙ φ'(x), with y = φ(x) from the forward pass."""
-    BACKWARD[name](parts_of_loop(x.size), x.reshape(-1), y.reshape(-1), dy.reshape(-1), alpha, dx.reshape(-1))
+    BACKWARD[name](chunks_of_loop(x.size), x.reshape(-1), y.reshape(-1), dy.reshape(-1), alpha, dx.reshape(-1))

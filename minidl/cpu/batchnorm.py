@@ -8,20 +8,20 @@ from __future__ import annotations
 import math
 
 from minidl.cpu.engine.jit import jit
-from minidl.cpu.engine.parallel import shared
-from minidl.cpu.engine.thread_pool import parts_of_loop, span
+from minidl.cpu.engine.parallel import parallel
+from minidl.cpu.engine.thread_pool import chunk, chunks_of_loop
 from minidl.scalar.constants import ONE, ZERO
 
 PASSES = 2  # elementwise loops over x that one call takes as long as, about
 
 
-@shared
+@parallel
 @jit
 def _training(
-    index, parts, x, gamma, beta, running_mean, running_variance, one_over_rows, unbiased, decay, epsilon, mean,
+    index, chunks, x, gamma, beta, running_mean, running_variance, one_over_rows, unbiased, decay, epsilon, mean,
     variance, inverse_std, y
 ):  # fmt: skip
-    rows, features = len(x), span(index, parts, x.shape[1])
+    rows, features = len(x), chunk(index, chunks, x.shape[1])
     # Sums of x - x[0] stay small where the mean is large, so they lose no digits.
     for j in features:
         mean[j] = ZERO
@@ -46,19 +46,19 @@ def _training(
             y[r, j] = gamma[j] * ((x[r, j] - mean[j]) * inverse_std[j]) + beta[j]
 
 
-@shared
+@parallel
 @jit
-def _inference(index, parts, x, gamma, beta, running_mean, running_variance, epsilon, y):
-    features = span(index, parts, x.shape[1])
+def _inference(index, chunks, x, gamma, beta, running_mean, running_variance, epsilon, y):
+    features = chunk(index, chunks, x.shape[1])
     for r in range(len(x)):
         for j in features:
             y[r, j] = gamma[j] * ((x[r, j] - running_mean[j]) / math.sqrt(running_variance[j] + epsilon)) + beta[j]
 
 
-@shared
+@parallel
 @jit
-def _backward(index, parts, x, dy, gamma, mean, inverse_std, one_over_rows, dgamma, dbeta, dx):
-    rows, features = len(x), span(index, parts, x.shape[1])
+def _backward(index, chunks, x, dy, gamma, mean, inverse_std, one_over_rows, dgamma, dbeta, dx):
+    rows, features = len(x), chunk(index, chunks, x.shape[1])
     for j in features:
         dbeta[j] = dy[0, j]
         dgamma[j] = dy[0, j] * ((x[0, j] - mean[j]) * inverse_std[j])
@@ -80,18 +80,18 @@ def batchnorm_training(x, gamma, beta, running_mean, running_variance, decay, ep
     """
     real, rows = x.dtype.type, len(x)
     _training(
-        parts_of_loop(PASSES * x.size), x, gamma, beta, running_mean, running_variance, real(1 / rows),
+        chunks_of_loop(PASSES * x.size), x, gamma, beta, running_mean, running_variance, real(1 / rows),
         real(rows / (rows - 1)), real(decay), real(epsilon), mean, variance, inverse_std, y,
     )  # fmt: skip
 
 
 def batchnorm_inference(x, gamma, beta, running_mean, running_variance, epsilon, y):
     """Normalize by the running estimates: a fixed affine map."""
-    parts = parts_of_loop(x.size)
-    _inference(parts, x, gamma, beta, running_mean, running_variance, x.dtype.type(epsilon), y)
+    chunks = chunks_of_loop(x.size)
+    _inference(chunks, x, gamma, beta, running_mean, running_variance, x.dtype.type(epsilon), y)
 
 
 def batchnorm_backward(x, dy, gamma, mean, inverse_std, dgamma, dbeta, dx):
     """dβ = Σ dy, dγ = Σ dy x̂, dx = γ/σ (dy - (dβ + x̂ dγ)/rows)."""
-    parts = parts_of_loop(PASSES * x.size)
-    _backward(parts, x, dy, gamma, mean, inverse_std, x.dtype.type(1 / len(x)), dgamma, dbeta, dx)
+    chunks = chunks_of_loop(PASSES * x.size)
+    _backward(chunks, x, dy, gamma, mean, inverse_std, x.dtype.type(1 / len(x)), dgamma, dbeta, dx)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 from minidl.cpu.engine.jit import jit, jit_in_any_order, scalar
-from minidl.cpu.engine.parallel import alone
+from minidl.cpu.engine.parallel import serial
 from minidl.scalar.clipping import clip
 from minidl.scalar.constants import ZERO
 
 _clip = scalar(clip)
 
 
-@alone
+@serial
 @jit
 def clip_values(values, limit):
     """Each of the values (n,) becomes the nearest number in [-limit, limit]; NaN stays NaN."""
@@ -20,7 +20,7 @@ def clip_values(values, limit):
         values[i] = _clip(values[i], limit)
 
 
-@alone
+@serial
 @jit_in_any_order
 def squared_norm(values, partials, total):
     """total[0] = Σ v².   values (n,), total (1,); `partials` (128,) is working memory for CUDA, not used here."""
@@ -30,7 +30,7 @@ def squared_norm(values, partials, total):
     total[0] = squares
 
 
-@alone
+@serial
 @jit
 def scale_to_norm(values, totals, limit):
     """values *= limit / n if n > limit, where n = √(Σ totals) is the norm of several arrays together.
@@ -48,7 +48,7 @@ def scale_to_norm(values, totals, limit):
             values[i] *= factor
 
 
-@alone
+@serial
 @jit
 def max_norm(weight, limit):
     """Scale each column of weight (n_in, n_out) whose Euclidean norm exceeds the limit to the limit.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from minidl.cpu.engine.jit import jit
-from minidl.cpu.engine.parallel import shared
+from minidl.cpu.engine.parallel import parallel
 from minidl.cpu.engine.product import product, product_of_transposed, product_with_transposed
-from minidl.cpu.engine.thread_pool import parts_of_loop, span
+from minidl.cpu.engine.thread_pool import chunk, chunks_of_loop
 
 
 def dense_forward(x, weight, bias, y):
@@ -23,10 +23,10 @@ def dense_backward_weight(x, dy, dweight):
     product_of_transposed(x, dy, dweight)
 
 
-@shared
+@parallel
 @jit
-def _column_sums(index, parts, x, sums):
-    columns = span(index, parts, x.shape[1])
+def _column_sums(index, chunks, x, sums):
+    columns = chunk(index, chunks, x.shape[1])
     for j in columns:
         sums[j] = x[0, j]
     for r in range(1, x.shape[0]):
@@ -36,4 +36,4 @@ def _column_sums(index, parts, x, sums):
 
 def column_sums(x, sums):
     """sums[j] = Σᵣ x[r, j]: the gradient of a bias."""
-    _column_sums(parts_of_loop(x.size), x, sums)
+    _column_sums(chunks_of_loop(x.size), x, sums)

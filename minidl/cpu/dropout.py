@@ -5,8 +5,8 @@ from __future__ import annotations
 from numba import uint32, uint64
 
 from minidl.cpu.engine.jit import jit, scalar
-from minidl.cpu.engine.parallel import shared
-from minidl.cpu.engine.thread_pool import parts_of_loop
+from minidl.cpu.engine.parallel import parallel
+from minidl.cpu.engine.thread_pool import chunks_of_loop
 from minidl.cpu.engine.vector_math import inlined
 from minidl.scalar.constants import ZERO
 from minidl.scalar.philox import philox, pick
@@ -23,16 +23,16 @@ def _drop_group(x, y, at, lanes, number, key_0, key_1, step, threshold, scale):
         y[i] = x[i] * scale if uint64(word) >= threshold else ZERO
 
 
-@shared
+@parallel
 @jit
-def _dropout(index, parts, x, key, step, threshold, scale, y):
+def _dropout(index, chunks, x, key, step, threshold, scale, y):
     key_0, key_1, step_0 = key[0], key[1], step[0]
     whole = x.size // 4
-    first, last = whole * index // parts, whole * (index + 1) // parts
+    first, last = whole * index // chunks, whole * (index + 1) // chunks
     from_x, to_y = x[4 * first : 4 * last], y[4 * first : 4 * last]  # indices from 0 on make a vector loop
     for group in range(last - first):  # all alike, so many of them fit side by side into vectors
         _drop_group(from_x, to_y, 4 * group, 4, first + group, key_0, key_1, step_0, threshold, scale)
-    if index == parts - 1:
+    if index == chunks - 1:
         _drop_group(x, y, 4 * whole, x.size - 4 * whole, whole, key_0, key_1, step_0, threshold, scale)
 
 
@@ -42,4 +42,4 @@ def dropout(x, key, step, threshold, scale, y):
     The word of element i is word i mod 4 of philox((i // 4, step, 0, 0), key). The backward pass is the same
     call on dy: same key and step, same mask. key (2,) and step (1,) are uint32, threshold is uint64 in [0, 2³²].
     """
-    _dropout(parts_of_loop(x.size), x.reshape(-1), key, step, threshold, scale, y.reshape(-1))
+    _dropout(chunks_of_loop(x.size), x.reshape(-1), key, step, threshold, scale, y.reshape(-1))

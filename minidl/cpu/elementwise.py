@@ -5,23 +5,23 @@ from __future__ import annotations
 from numba import uint32, uint64
 
 from minidl.cpu.engine.jit import jit
-from minidl.cpu.engine.parallel import alone, shared
-from minidl.cpu.engine.thread_pool import parts_of_loop, span
+from minidl.cpu.engine.parallel import parallel, serial
+from minidl.cpu.engine.thread_pool import chunk, chunks_of_loop
 
 
-@shared
+@parallel
 @jit
-def _add(index, parts, a, b, c):
-    for i in span(index, parts, c.size):
+def _add(index, chunks, a, b, c):
+    for i in chunk(index, chunks, c.size):
         c[i] = a[i] + b[i]
 
 
 def add(a, b, c):
     """c = a + b, three arrays of one shape."""
-    _add(parts_of_loop(c.size), a.reshape(-1), b.reshape(-1), c.reshape(-1))
+    _add(chunks_of_loop(c.size), a.reshape(-1), b.reshape(-1), c.reshape(-1))
 
 
-@alone
+@serial
 @jit
 def copy_columns(source, source_start, scale, target, target_start, count):
     """target[:, target_start:target_start + count] = scale · source[:, source_start:source_start + count].
@@ -35,11 +35,11 @@ def copy_columns(source, source_start, scale, target, target_start, count):
             place[j] = scale * taken[j]
 
 
-@shared
+@parallel
 @jit
-def _gather_rows(index, parts, source, order, batch, rows):
+def _gather_rows(index, chunks, source, order, batch, rows):
     start = uint64(batch[0]) * uint64(rows.shape[0])
-    columns = span(index, parts, rows.shape[1])
+    columns = chunk(index, chunks, rows.shape[1])
     for i in range(rows.shape[0]):
         taken, place = source[order[start + uint64(i)]], rows[i]
         for j in columns:
@@ -52,10 +52,10 @@ def gather_rows(source, order, batch, rows):
     source (samples, ...) and rows (n, ...) of one dtype, order (samples,) int64, batch (1,) uint32 counts from 0.
     """
     width = rows[0].size
-    _gather_rows(parts_of_loop(rows.size), source.reshape(-1, width), order, batch, rows.reshape(-1, width))
+    _gather_rows(chunks_of_loop(rows.size), source.reshape(-1, width), order, batch, rows.reshape(-1, width))
 
 
-@alone
+@serial
 @jit
 def advance(counter):
     """counter[0] += 1, uint32: on to the next batch, or the next dropout mask."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from minidl.cpu.engine.jit import jit, jit_in_any_order, scalar
-from minidl.cpu.engine.parallel import alone
-from minidl.cpu.engine.vector_math import exp, inlined, log, of_rank, rank
+from minidl.cpu.engine.parallel import serial
+from minidl.cpu.engine.vector_math import exp, from_ordered_bits, inlined, log, ordered_bits
 from minidl.scalar.constants import ONE, ZERO
 from minidl.scalar.losses import (
     binary_cross_entropy,
@@ -29,11 +29,11 @@ def _surprise(z, largest, log_total):
 @jit
 def _largest(z, r):
     """The largest number of row r; a NaN counts as the largest."""
-    highest = rank(z[r, 0])
+    highest = ordered_bits(z[r, 0])
     for j in range(1, z.shape[1]):
-        other = rank(z[r, j])
+        other = ordered_bits(z[r, j])
         highest = other if other > highest else highest
-    return of_rank(highest)
+    return from_ordered_bits(highest)
 
 
 @jit
@@ -74,7 +74,7 @@ def _normalize(y, r):
     return total
 
 
-@alone
+@serial
 @jit
 def softmax(x, y):
     """y[r] = exp(x[r] - max x[r]) / Σ: subtracting the maximum changes nothing and prevents overflow."""
@@ -83,7 +83,7 @@ def softmax(x, y):
         _normalize(y, r)
 
 
-@alone
+@serial
 @jit
 def softmax_cross_entropy_forward(logits, labels, probabilities, row_losses, row_correct):
     """row_losses[r] = log Σⱼ exp zⱼ - z[label], row_correct[r] = 1 if the first largest logit is the label's.
@@ -105,7 +105,7 @@ def _soft_loss(logits, targets, r, largest, log_total):
     return loss
 
 
-@alone
+@serial
 @jit
 def soft_cross_entropy_forward(logits, targets, probabilities, row_losses, row_correct):
     """row_losses[r] = Σⱼ tⱼ (log Σₖ exp zₖ - zⱼ), row_correct[r] = 1 if the first largest logit and target coincide.
@@ -120,7 +120,7 @@ def soft_cross_entropy_forward(logits, targets, probabilities, row_losses, row_c
         row_correct[r] = ONE if _first(logits, r, largest) == expected else ZERO
 
 
-@alone
+@serial
 @jit
 def _softmax_cross_entropy_backward(probabilities, labels, one_over_rows, dlogits):
     for r in range(probabilities.shape[0]):
@@ -138,7 +138,7 @@ def _forward_loop(row_loss, row_score):
     """A loop for losses that are a mean over outputs; `row_score` says when an output counts as correct."""
     row_loss, row_score = scalar(row_loss), scalar(row_score)
 
-    @alone
+    @serial
     @jit_in_any_order
     def mean_over_outputs(outputs, targets, one_over_columns, row_losses, row_correct):
         for r in range(outputs.shape[0]):
@@ -155,7 +155,7 @@ def _forward_loop(row_loss, row_score):
 def _backward_loop(slope):
     slope = scalar(slope)
 
-    @alone
+    @serial
     @jit
     def mean_over_outputs_backward(outputs, targets, one_over_count, doutputs):
         outputs, targets, doutputs = outputs.reshape(-1), targets.reshape(-1), doutputs.reshape(-1)
@@ -202,7 +202,7 @@ def mean_squared_error_backward(predictions, targets, dpredictions):
     _mean_squared_error_backward(predictions, targets, predictions.dtype.type(1 / predictions.size), dpredictions)
 
 
-@alone
+@serial
 @jit_in_any_order
 def _mean_loss(row_losses, row_correct, one_over_rows, mean, totals):
     loss, correct = ZERO, ZERO

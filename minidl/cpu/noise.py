@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import uint32, uint64
 
 from minidl.cpu.engine.jit import jit, scalar
-from minidl.cpu.engine.parallel import alone
+from minidl.cpu.engine.parallel import serial
 from minidl.cpu.engine.vector_math import inlined
 from minidl.scalar.constants import ZERO
 from minidl.scalar.noise import box_muller
@@ -24,7 +24,7 @@ def _add_to_group(x, group, lanes, key_0, key_1, step, std, y):
         y[i] = x[i] + std * _pick(lane, normal_0, normal_1, normal_2, normal_3)
 
 
-@alone
+@serial
 @jit
 def _gaussian_noise(x, key, step, std, y):
     key_0, key_1, step_0 = key[0], key[1], step[0]
@@ -43,7 +43,7 @@ def gaussian_noise(x, key, step, std, y):
     _gaussian_noise(x.reshape(-1), key, step, std, y.reshape(-1))
 
 
-@alone
+@serial
 @jit
 def row_dropout(x, key, step, threshold, scale, y):
     """Dropout of whole rows: row r of x becomes zero iff its random word is below `threshold`, else it is scaled.

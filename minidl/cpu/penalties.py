@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from minidl.cpu.engine.jit import jit, jit_in_any_order, scalar
-from minidl.cpu.engine.parallel import alone
+from minidl.cpu.engine.parallel import serial
 from minidl.scalar.penalties import penalty, penalty_slope
 
 _penalty = scalar(penalty)
 _penalty_slope = scalar(penalty_slope)
 
 
-@alone
+@serial
 @jit_in_any_order
 def _penalty_cost(value, l1, l2, cost):
     total = 0.0  # a float64 on purpose: in float32 a long running sum loses digits
@@ -28,7 +28,7 @@ def penalty_cost(value, l1, l2, partials, cost):
     _penalty_cost(value.reshape(-1), l1, l2, cost)
 
 
-@alone
+@serial
 @jit
 def _penalty_gradient(value, l1, l2, gradient, result):
     for i in range(value.size):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import uint32
 
 from minidl.cpu.engine.jit import jit, scalar
-from minidl.cpu.engine.parallel import alone
+from minidl.cpu.engine.parallel import serial
 from minidl.scalar.constants import ZERO
 from minidl.scalar.philox import philox
 from minidl.scalar.pooling import beats, cut
@@ -13,7 +13,7 @@ from minidl.scalar.pooling import beats, cut
 _beats, _cut, _philox = scalar(beats), scalar(cut), scalar(philox)
 
 
-@alone
+@serial
 @jit
 def max_pool_forward(x, height, width, row_start, row_stop, column_start, column_stop, y, winner):
     """The largest pixel of each region: its value in y, and its index in the row of x in `winner` (int32).
@@ -42,7 +42,7 @@ def max_pool_forward(x, height, width, row_start, row_stop, column_start, column
                     cell += 1
 
 
-@alone
+@serial
 @jit
 def max_pool_backward(dy, winner, height, width, row_start, row_stop, column_start, column_stop, dx):
     """dx = the sum of dy over the regions that a pixel won.
@@ -62,7 +62,7 @@ def _cut_side(pixels, word, start, stop):
         stop[i] = _cut(i + 1, pixels, start.size, word)
 
 
-@alone
+@serial
 @jit
 def fractional_regions(key, step, height, width, row_start, row_stop, column_start, column_stop):
     """Cut both sides of an image at random into neighbouring regions, whose bounds go into the int32 arrays.

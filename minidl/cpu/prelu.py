@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from minidl.cpu.engine.jit import jit, scalar
-from minidl.cpu.engine.parallel import alone
+from minidl.cpu.engine.parallel import serial
 from minidl.scalar.activations import leaky_relu, leaky_relu_by_alpha, leaky_relu_slope
 from minidl.scalar.constants import ZERO
 
 _value, _slope, _by_alpha = scalar(leaky_relu), scalar(leaky_relu_slope), scalar(leaky_relu_by_alpha)
 
 
-@alone
+@serial
 @jit
 def prelu_forward(x, slope, y):
     """y = x where x > 0, else slope · x; x and y (batch, features), slope (features,)."""
@@ -19,7 +19,7 @@ def prelu_forward(x, slope, y):
             y[r, j] = _value(x[r, j], slope[j])
 
 
-@alone
+@serial
 @jit
 def prelu_backward(x, dy, slope, dx, dslope):
     """dx = dy where x > 0, else slope · dy;  dslope = Σ dy x over the rows with x ≤ 0."""

@@ -6,11 +6,11 @@ import math
 
 from minidl.cpu.dense import column_sums
 from minidl.cpu.engine.jit import jit
-from minidl.cpu.engine.parallel import alone
+from minidl.cpu.engine.parallel import serial
 from minidl.scalar.constants import ONE, ZERO
 
 
-@alone
+@serial
 @jit
 def _center_and_scale(v, gain, one_over_rows, unit, norm, weight):
     # norm holds the column sums of v at first.
@@ -38,7 +38,7 @@ def centered_weight(v, gain, unit, norm, weight):
     _center_and_scale(v, gain, v.dtype.type(1 / len(v)), unit, norm, weight)
 
 
-@alone
+@serial
 @jit
 def _backward(dweight, unit, gain, norm, one_over_rows, sums, dv, dgain):
     dgain[:] = ZERO

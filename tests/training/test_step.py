@@ -9,9 +9,8 @@ import pytest
 
 import minidl as dl
 from minidl.backend.capture import RecordingError
-from minidl.cpu.engine import product
-from minidl.cpu.engine import thread_pool as threads
-from minidl.cpu.engine.parallel import Tape
+from minidl.cpu.engine import product, thread_pool
+from minidl.cpu.engine.parallel import CallList
 from tests.conftest import backend_or_skip
 from tests.layers.conftest import EXAMPLES, FEATURES
 
@@ -63,7 +62,7 @@ def test_a_recorded_step_gives_the_same_bits(example, backend):
     assert recorded.why_not is None
     (halves,) = recorded._graphs.values()
     if backend == "cpu" and not product.BLAS:
-        assert all(isinstance(half, Tape) for half in halves)
+        assert all(isinstance(half, CallList) for half in halves)
     assert_same_bits(state(recorded), state(written))
     assert recorded.loss.mean_so_far() == written.loss.mean_so_far()
     assert recorded.optimizer.steps == written.optimizer.steps == STEPS
@@ -74,7 +73,7 @@ def test_threads_that_share_every_loop_give_the_same_bits(example, monkeypatch, 
     def make(backend):
         return network(EXAMPLES[example](), backend=backend)
 
-    monkeypatch.setattr(threads, "SHARED", 0)
+    monkeypatch.setattr(thread_pool, "MIN_PARALLEL", 0)
     found = []
     for number in (1, 3):
         set_thread_count(number)
@@ -279,12 +278,21 @@ def test_where_nobody_insists_the_step_is_made_as_it_is_written(layer):
     assert recorded.loss.mean_so_far() == written.loss.mean_so_far()
 
 
-def test_an_operation_on_a_part_of_the_input_cannot_be_recorded():
-    model = dl.Sequential(OfAPart(), dl.Dense(5, 3), backend="cpu")
-    step = dl.TrainingStep(model, dl.SoftmaxCrossEntropy(), dl.SGD(0.1), graph=True)
-    with pytest.raises(RuntimeError, match="an operation takes a part of an input"):
-        for x, labels in batches(5, 3):
-            step(x, labels)
+@pytest.mark.parametrize("backend", ["cpu", "emulator", "cuda"])
+def test_an_operation_on_a_part_of_the_input_can_be_recorded(backend):
+    written, recorded = both_ways(
+        lambda backend: dl.Sequential(OfAPart(), dl.Dense(5, 3), backend=backend), backend, clip=None
+    )
+    assert recorded.why_not is None
+    assert_same_bits(state(recorded), state(written))
+
+
+@pytest.mark.skipif(product.BLAS, reason="the products come from the BLAS anyway")
+def test_products_of_the_blas_are_recorded_between_compiled_loops(monkeypatch):
+    monkeypatch.setattr(product, "BLAS", True)
+    written, recorded = both_ways(lambda backend: network(dl.ReLU(), dl.BatchNorm(FEATURES), backend=backend), "cpu")
+    assert recorded.why_not is None
+    assert_same_bits(state(recorded), state(written))
 
 
 def test_the_backend_is_as_before_after_a_recording_that_failed():

@@ -6,25 +6,48 @@ promise that a seed gives the same bits on every machine with the same processor
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
+
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from minidl.cpu.engine.parallel import plain
+
 _LIBRARIES = [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
+_lock = threading.Lock()
+_users = 0  # products that are computed now
+_counts: list[int] = []  # of threads, before the first of them
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let the BLAS, which the whole process shares, use one thread until the last product that runs now is done."""
+    global _users, _counts
+    with _lock:
+        if _users == 0:
+            _counts = [library.get_num_threads() for library in _LIBRARIES]
+            for library in _LIBRARIES:
+                library.set_num_threads(1)
+        _users += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                for library, count in zip(_LIBRARIES, _counts, strict=True):
+                    library.set_num_threads(count)
+
+
+@plain
 def product(a, b, c, row=None):
     """C = A B, plus `row` in each row.
 
     An overflow shows as an infinity in C, on every backend alike, and NumPy need not warn of it as well.
     """
-    threads = [library.get_num_threads() for library in _LIBRARIES]
-    for library in _LIBRARIES:
-        library.set_num_threads(1)
-    try:
-        with np.errstate(all="ignore"):
-            np.matmul(a, b, out=c)
-            if row is not None:
-                np.add(c, row, out=c)
-    finally:
-        for library, count in zip(_LIBRARIES, threads, strict=True):
-            library.set_num_threads(count)
+    with _one_thread(), np.errstate(all="ignore"):
+        np.matmul(a, b, out=c)
+        if row is not None:
+            np.add(c, row, out=c)

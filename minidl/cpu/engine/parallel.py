@@ -1,9 +1,12 @@
-"""Compiled functions as Python calls them, and tapes of such calls.
+"""Compiled functions as Python calls them, and lists of such calls that are replayed.
 
-To call a compiled function from Python takes one or two microseconds, because Numba looks at every argument; a small
-operation takes no longer than that. A training step makes the same calls with the same arrays every time. So a tape
-keeps, for each call, the address of the function and the arguments as they lie in memory, and makes all of them again
-in one go, without Python between them.
+`@parallel`, `@serial` and `@plain` turn a function into an operation of the engine: a loop in chunks that threads
+share, a loop for one thread, and a Python function on NumPy arrays. Calls of all three can be captured.
+
+Python needs one or two microseconds to call a compiled function, because Numba looks at every argument; a small
+operation takes no longer than that. A training step makes the same calls with the same arrays every time. So a
+`CallList` keeps, for each call, the address of the function and the arguments as they lie in memory, and replays all of
+them in one go, without Python between them.
 """
 
 from __future__ import annotations
@@ -16,70 +19,89 @@ from typing import Any
 
 import numpy as np
 
-from minidl.cpu.engine import thread_pool as threads
-from minidl.cpu.engine import work_queue as jobs
+from minidl.cpu.engine import thread_pool, work_queue
 from minidl.cpu.engine.jit import jit
 
-_tape: Tape | None = None  # on which calls are noted now
+
+class _ThisThread(threading.local):
+    calls: CallList | None = None  # to which the calls of this thread are appended while it captures them
 
 
-def shared(function: Any) -> Callable:
-    """For a compiled function(index, parts, *arguments), which does part number `index` of `parts` of a loop.
+_this_thread = _ThisThread()
 
-    What comes back is called with (parts, *arguments) and does all of them, side by side where there is more than one.
-    Raises MemoryError if a part has found too little memory.
+
+def parallel(function: Any) -> Callable:
+    """Turn a compiled function(index, chunks, *arguments), which does one chunk of a loop, into the whole loop.
+
+    The result is called with (chunks, *arguments) and does all chunks, side by side where there are several threads.
+    It raises MemoryError if a chunk found too little memory.
     """
-    job = functools.cache(functools.partial(_job, function, jobs.entry_of_part))
+    task = functools.cache(functools.partial(_task, function, work_queue.entry_of_chunk))
 
     @functools.wraps(function.py_func)
-    def do(parts, *arguments):
-        if _tape is not None:
-            _tape.note(job(), parts, (parts, *arguments))
-        if parts == 1:
+    def run(chunks, *arguments):
+        calls = _this_thread.calls
+        if calls is not None:
+            calls.append(task(), chunks, (chunks, *arguments))
+        if chunks == 1:
             function(0, 1, *arguments)
             return
-        board = threads.take_board()
-        if board:
+        queue = thread_pool.acquire()
+        if queue:
             try:
-                failed = job()(board, 0, parts, parts, *arguments)
+                failed = task()(queue, 0, chunks, chunks, *arguments)
             finally:
-                threads.give_board_back()
+                thread_pool.release()
             _check(failed)
         else:  # another thread of the program has the workers
-            for index in range(parts):
-                function(index, parts, *arguments)
+            for index in range(chunks):
+                function(index, chunks, *arguments)
 
-    do.compiled = function  # type: ignore[attr-defined]
-    return do
+    run.compiled = function  # type: ignore[attr-defined]
+    return run
 
 
-def alone(function: Any) -> Callable:
-    """For a compiled function(*arguments) that one thread does."""
-    job = functools.cache(functools.partial(_job, function, jobs.entry_of_whole))
+def serial(function: Any) -> Callable:
+    """Turn a compiled function(*arguments) into an operation that one thread does."""
+    task = functools.cache(functools.partial(_task, function, work_queue.entry_of_whole))
 
     @functools.wraps(function.py_func)
-    def do(*arguments):
-        if _tape is not None:
-            _tape.note(job(), 1, arguments)
+    def run(*arguments):
+        calls = _this_thread.calls
+        if calls is not None:
+            calls.append(task(), 1, arguments)
         function(*arguments)
 
-    do.compiled = function  # type: ignore[attr-defined]
-    return do
+    run.compiled = function  # type: ignore[attr-defined]
+    return run
 
 
-def _job(function: Any, entry_of: Any) -> Any:
-    """Made when it is needed: each takes a third of a millisecond, and a process needs few of them."""
+def plain(function: Callable[..., None]) -> Callable[..., None]:
+    """Turn a Python function on NumPy arrays into an operation that can be captured, though not sped up."""
+
+    @functools.wraps(function)
+    def run(*arguments):
+        calls = _this_thread.calls
+        if calls is not None:
+            calls.append_plain(function, arguments)
+        function(*arguments)
+
+    return run
+
+
+def _task(function: Any, entry_of: Any) -> Any:
+    """Compile the call of `function`: on demand, because it takes a third of a millisecond and few are needed."""
 
     @jit
-    def job(board, room, parts, *arguments):
-        """Do the job, or only keep it at the address `room`; the address of the function comes back."""
+    def task(queue, memory, chunks, *arguments):
+        """Run the task, or only store its arguments at the address `memory`. Returns the address of the function."""
         entry = entry_of(function, arguments)
-        if room != 0:
-            jobs.keep(arguments, room, room + jobs.ROOM)
+        if memory != 0:
+            work_queue.store_arguments(arguments, memory, memory + work_queue.ARGUMENT_BYTES)
             return entry
-        return jobs.lead(board, entry, jobs.address_of(arguments), parts)
+        return work_queue.run(queue, entry, work_queue.address_of(arguments), chunks)
 
-    return job
+    return task
 
 
 def _check(failed: int) -> None:
@@ -87,63 +109,104 @@ def _check(failed: int) -> None:
         raise MemoryError(f"{failed} parts of a loop have found too little memory")
 
 
-class Tape:
-    """Calls of compiled functions, in order. Calling the tape makes them again.
+class CallList:
+    """Calls in order. Calling the list replays them.
 
-    `inputs` are arrays that some of the calls have taken; a call of the tape takes others of the same shapes and dtypes
-    in their place, all in C order. Raises ValueError, and calls nothing, for inputs of another size or type.
+    A replay takes other inputs of the same shapes and dtypes, in C order, in place of those that were captured, or of
+    views of them.
+
+    Raises:
+        ValueError: For inputs of another number, size or type. Nothing is called then.
     """
 
     def __init__(self, inputs: Sequence[np.ndarray]):
         self._inputs = inputs
-        self._owner = threading.get_ident()
-        self._kept: list[Any] = []  # or the arrays would be given to somebody else
-        self._jobs: list[tuple[int, int, int]] = []
-        self._places: list[tuple[int, int, int]] = []
+        self._alive: list[Any] = []  # arguments of compiled calls: an address alone keeps no array alive
+        self._tasks: list[tuple[int, int, int]] = []  # those since the last plain call
+        self._patches: list[tuple[int, int, int]] = []
+        self._runs: list[Callable[..., int]] = []  # a run of compiled calls, or one plain call
+        self._length = 0
 
     def __len__(self) -> int:
-        return len(self._jobs)
+        return self._length
 
-    def note(self, job: Any, parts: int, arguments: Sequence[Any]) -> None:
-        """Keep a call that this thread makes."""
-        if threading.get_ident() != self._owner:
-            return
-        room = np.empty(jobs.ROOM // 8 + jobs.MOST_ARGUMENTS, np.int64)
-        entry = job(0, room.ctypes.data, parts, *arguments)
-        for argument, place in zip(arguments, room[jobs.ROOM // 8 :].tolist(), strict=False):
-            for number, given in enumerate(self._inputs):
-                if isinstance(argument, np.ndarray) and np.may_share_memory(argument, given):
-                    self._places.append((place, number, argument.ctypes.data - given.ctypes.data))
-        self._kept.append((room, arguments))
-        self._jobs.append((entry, room.ctypes.data, parts))
+    def append(self, task: Any, chunks: int, arguments: Sequence[Any]) -> None:
+        """Append a compiled call."""
+        memory = np.empty(work_queue.ARGUMENT_BYTES // 8 + work_queue.MAX_ARGUMENTS, np.int64)
+        entry = task(0, memory.ctypes.data, chunks, *arguments)
+        addresses = memory[work_queue.ARGUMENT_BYTES // 8 :].tolist()
+        for argument, address in zip(arguments, addresses, strict=False):
+            for number, offset in self._inputs_of(argument):
+                self._patches.append((address, number, offset))
+        self._alive.append((memory, arguments))
+        self._tasks.append((entry, memory.ctypes.data, chunks))
+        self._length += 1
+
+    def append_plain(self, function: Callable[..., None], arguments: Sequence[Any]) -> None:
+        """Append a call of a Python function."""
+        self.finish()
+        captured = self._inputs
+        views = [
+            (position, number, (argument.shape, argument.dtype), offset, argument.strides)
+            for position, argument in enumerate(arguments)
+            for number, offset in self._inputs_of(argument)
+        ]
+
+        def run(*inputs: np.ndarray) -> int:
+            for new, old in zip(inputs, captured, strict=True):
+                if new.shape != old.shape or new.dtype != old.dtype or not new.flags.c_contiguous:
+                    return -1
+            given = list(arguments)
+            for position, number, kind, offset, strides in views:
+                given[position] = np.ndarray(*kind, inputs[number], offset, strides)
+            function(*given)
+            return 0
+
+        self._runs.append(run)
+        self._length += 1
+
+    def _inputs_of(self, argument: Any) -> Iterator[tuple[int, int]]:
+        """Yield the number of each input that `argument` is a view of, and where in it, in bytes, the view begins."""
+        for number, given in enumerate(self._inputs):
+            if isinstance(argument, np.ndarray) and np.may_share_memory(argument, given):
+                yield number, argument.ctypes.data - given.ctypes.data
 
     def finish(self) -> None:
-        self._table = np.array(self._jobs, np.int64).reshape(-1, 3)
-        self._changed = np.array(self._places, np.int64).reshape(-1, 3)
-        self._expected = jobs.describe(*self._inputs)
+        """Make one run of the compiled calls since the last plain one."""
+        if not self._tasks:
+            return
+        tasks, patches = (np.array(rows, np.int64).reshape(-1, 3) for rows in (self._tasks, self._patches))
+        self._tasks, self._patches = [], []
+        expected = work_queue.describe(*self._inputs)
+
+        def run(*inputs: np.ndarray) -> int:
+            queue = thread_pool.acquire()
+            try:
+                return work_queue.replay(queue, tasks, patches, expected, *inputs)
+            finally:
+                if queue:
+                    thread_pool.release()
+
+        self._runs.append(run)
 
     def __call__(self, *inputs: np.ndarray) -> None:
         if len(inputs) != len(self._inputs):
             raise ValueError(f"inputs got {len(inputs)} arrays; expected {len(self._inputs)}, as in the recording")
-        board = threads.take_board()
-        try:
-            failed = jobs.do_all(board, self._table, self._changed, self._expected, *inputs)
-        finally:
-            if board:
-                threads.give_board_back()
-        if failed < 0:
-            got, expected = ([f"{a.dtype} {a.shape}" for a in arrays] for arrays in (inputs, self._inputs))
-            raise ValueError(f"inputs got {', '.join(got)}; expected {', '.join(expected)} in C order, as recorded")
-        _check(failed)
+        for run in self._runs:
+            failed = run(*inputs)
+            if failed < 0:
+                got, expected = ([f"{a.dtype} {a.shape}" for a in arrays] for arrays in (inputs, self._inputs))
+                raise ValueError(f"inputs got {', '.join(got)}; expected {', '.join(expected)} in C order, as recorded")
+            _check(failed)
 
 
 @contextlib.contextmanager
-def on_tape(inputs: Sequence[np.ndarray]) -> Iterator[Tape]:
-    """Note the calls that this thread makes meanwhile."""
-    global _tape
-    before, _tape = _tape, Tape(inputs)
+def capture_calls(inputs: Sequence[np.ndarray]) -> Iterator[CallList]:
+    """Append the calls that this thread makes meanwhile to a new `CallList`. Other threads go on as before."""
+    before, calls = _this_thread.calls, CallList(inputs)
+    _this_thread.calls = calls
     try:
-        yield _tape
+        yield calls
     finally:
-        tape, _tape = _tape, before
-        tape.finish()
+        _this_thread.calls = before
+    calls.finish()

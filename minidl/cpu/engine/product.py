@@ -34,8 +34,8 @@ import numpy as np
 from minidl.cpu.engine import blas
 from minidl.cpu.engine.jit import jit, jit_in_any_order
 from minidl.cpu.engine.microkernel import FUSED, PANEL, VECTOR_BYTES, block_rows, micro_kernel, transposing_kernel
-from minidl.cpu.engine.parallel import alone, shared
-from minidl.cpu.engine.thread_pool import parts_for, parts_of_loop
+from minidl.cpu.engine.parallel import parallel, serial
+from minidl.cpu.engine.thread_pool import chunks_for, chunks_of_loop
 
 # Leave all products to the BLAS of NumPy: for comparison, and where there are no fused multiply-adds.
 BLAS = os.environ.get("MINIDL_BLAS", "0" if FUSED else "1") == "1"
@@ -156,7 +156,7 @@ def _transpose_panel(b, row, depth, columns, panel, width):
 
 @jit
 def _cell(index, rows, height, columns, width):
-    """The rows top:bottom and the columns left:right of part number `index` of C, which is cut into cells of a size."""
+    """The rows top:bottom and the columns left:right of cell number `index`, for C cut into cells of one size."""
     across = -(-columns // width)
     top, left = index // across * height, index % across * width
     return top, min(top + height, rows), left, min(left + width, columns)
@@ -182,23 +182,23 @@ def _product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right):
             _panel(a, a_row, a_k, b, j, c_row, start, NONE, c, c_row, j, count, top, bottom, depth)
 
 
-@alone
+@serial
 @jit
 def _single_row(a, b, start, c):
     """C = start + A B where A has a single row: too little work for threads, and for as many arguments as below."""
     _row(a.reshape(-1), NONE, ONE, b, start, c.reshape(-1), NONE, NONE, b.shape[1])
 
 
-@shared
+@parallel
 @jit
-def _some_of_product(index, parts, a, a_row, a_k, b, start, c, depth, height, width):
+def _some_of_product(index, chunks, a, a_row, a_k, b, start, c, depth, height, width):
     """A cell of C = start + A B."""
     _product(a, a_row, a_k, b, start, c, depth, *_cell(index, c.shape[0], height, c.shape[1], width))
 
 
-@shared
+@parallel
 @jit
-def _some_of_narrow_product(index, parts, a, b, start, c, height, width):
+def _some_of_narrow_product(index, chunks, a, b, start, c, height, width):
     """Some rows of C = Aᵀ B as the columns of Bᵀ A, where C is narrower than a vector."""
     top, bottom, _, _ = _cell(index, c.shape[0], height, c.shape[1], width)
     rows, columns, lanes = c.shape[0], c.shape[1], VECTOR_BYTES // c.itemsize
@@ -213,9 +213,9 @@ def _some_of_narrow_product(index, parts, a, b, start, c, height, width):
             c[i * columns + j] = transposed[j, i]
 
 
-@shared
+@parallel
 @jit
-def _some_of_product_with_transposed(index, parts, a, b, start, c, height, width):
+def _some_of_product_with_transposed(index, chunks, a, b, start, c, height, width):
     """A cell of C = start + A Bᵀ."""
     top, bottom, left, right = _cell(index, c.shape[0], height, c.shape[1], width)
     depth = a.shape[1]
@@ -228,7 +228,7 @@ def _some_of_product_with_transposed(index, parts, a, b, start, c, height, width
         _panel(a, depth, ONE, panel, NONE, width, start, NONE, c, c_row, j, count, top, bottom, depth)
 
 
-@alone
+@serial
 @jit_in_any_order
 def _dots(a, b, c):
     """C = A Bᵀ by scalar products of rows: for few rows of A, faster than to transpose B first."""
@@ -251,8 +251,8 @@ def product(a, b, c, row=None):
         _single_row(a, b, start, c)
     else:
         depth = a.shape[1]
-        parts, height, width = _cells(rows, columns, depth, c.itemsize)
-        _some_of_product(parts, a, depth, 1, b, start, c, depth, height, width)
+        chunks, height, width = _cells(rows, columns, depth, c.itemsize)
+        _some_of_product(chunks, a, depth, 1, b, start, c, depth, height, width)
 
 
 def product_of_transposed(a, b, c):
@@ -261,24 +261,24 @@ def product_of_transposed(a, b, c):
         blas.product(a.T, b, c)
         return
     depth, (rows, columns) = len(a), c.shape
-    parts, height, width = _cells(rows, columns, depth, c.itemsize)
+    chunks, height, width = _cells(rows, columns, depth, c.itemsize)
     start = _zeros(max(rows, columns), c.itemsize)
     if columns * c.itemsize < VECTOR_BYTES:
-        _some_of_narrow_product(parts, a, b, start, c, height, width)
+        _some_of_narrow_product(chunks, a, b, start, c, height, width)
     elif rows * c.itemsize % CONFLICTING == 0 and depth >= DEEP and columns >= WORTH_A_COPY:
         transposed = np.empty((rows, depth), c.dtype)
-        _transpose(parts_of_loop(a.size), a, transposed)
-        _some_of_product(parts, transposed, depth, 1, b, start, c, depth, height, width)
+        _transpose(chunks_of_loop(a.size), a, transposed)
+        _some_of_product(chunks, transposed, depth, 1, b, start, c, depth, height, width)
     else:
-        _some_of_product(parts, a, 1, rows, b, start, c, depth, height, width)
+        _some_of_product(chunks, a, 1, rows, b, start, c, depth, height, width)
 
 
-@shared
+@parallel
 @jit
-def _transpose(index, parts, a, result):
+def _transpose(index, chunks, a, result):
     """result = Aᵀ."""
     rows, columns = result.shape
-    top, bottom, left, right = _cell(index, rows, -(-rows // parts), columns, columns)
+    top, bottom, left, right = _cell(index, rows, -(-rows // chunks), columns, columns)
     lanes = VECTOR_BYTES // a.itemsize
     flat, target = a.reshape(-1), result.reshape(-1)
     for i in range(top, bottom, lanes):
@@ -298,13 +298,13 @@ def product_with_transposed(a, b, c):
     elif len(c) <= FEW_ROWS:
         _dots(a, b, c)
     else:
-        parts, height, width = _cells(*c.shape, a.shape[1], c.itemsize)
-        _some_of_product_with_transposed(parts, a, b, _zeros(c.shape[1], c.itemsize), c, height, width)
+        chunks, height, width = _cells(*c.shape, a.shape[1], c.itemsize)
+        _some_of_product_with_transposed(chunks, a, b, _zeros(c.shape[1], c.itemsize), c, height, width)
 
 
 def _cells(rows, columns, depth, itemsize):
     """How many cells C is cut into for the threads, and their height and width: panels of columns, if they suffice."""
-    wanted = parts_for(rows * columns * depth * itemsize / SPEED)
+    wanted = chunks_for(rows * columns * depth * itemsize / SPEED)
     if wanted == 1:
         return 1, rows, columns
     panel, block = PANEL * (VECTOR_BYTES // itemsize), block_rows(PANEL)

@@ -1,7 +1,7 @@
-"""Threads for the loops that are long enough to share.
+"""Threads that share the chunks of long loops.
 
-Compiled loops release Python's global lock, so plain Python threads run them side by side. `jobs.py` has the compiled
-half: who does which part. This half says in how many parts a loop is done, starts the workers and wakes those that
+Compiled loops release Python's global lock, so plain Python threads run them side by side. `work_queue.py` is the
+compiled half: it hands out the chunks. This half chooses the number of chunks, starts the workers and wakes those that
 sleep.
 """
 
@@ -12,42 +12,42 @@ import threading
 
 from numba import uint64
 
-from minidl.cpu.engine import work_queue as jobs
+from minidl.cpu.engine import work_queue
 from minidl.cpu.engine.vector_math import inlined
 from minidl.utils import checks
 
-SHARED = 2.0  # microseconds of one core from which a loop is shared
-ELEMENTWISE = 2.5e-4  # microseconds for a number, about
-PARTS = 2  # for each thread, so that one which comes late does less
-PATIENCE = 50_000  # looks at the board before a worker sleeps: longer than Python needs between two operations
-LINE = 16  # numbers: parts begin at a cache line, or two threads would take it from each other all the time
+MIN_PARALLEL = 2.0  # microseconds of one core from which threads share a loop
+ELEMENTWISE = 2.5e-4  # microseconds for one number, about
+CHUNKS = 2  # for each thread, so that a late thread does less
+SPIN_LIMIT = 50_000  # looks at the queue before a worker sleeps: longer than Python needs between two operations
+CACHE_LINE = 16  # numbers: chunks begin at a cache line, or two threads would take it from each other all the time
 
 
-def parts_for(microseconds: float) -> int:
-    """In how many parts a loop is best done that takes one core so long."""
-    shared = _thread_count > 1 and microseconds >= SHARED
-    return min(PARTS * _thread_count, jobs.MOST_PARTS) if shared else 1
+def chunks_for(microseconds: float) -> int:
+    """Number of chunks for a loop that takes one core this many microseconds."""
+    shared = _thread_count > 1 and microseconds >= MIN_PARALLEL
+    return min(CHUNKS * _thread_count, work_queue.MAX_CHUNKS) if shared else 1
 
 
-def parts_of_loop(numbers: int) -> int:
-    """In how many parts an elementwise loop over so many numbers is best done."""
-    return parts_for(numbers * ELEMENTWISE)
+def chunks_of_loop(numbers: int) -> int:
+    """Number of chunks for an elementwise loop over this many numbers."""
+    return chunks_for(numbers * ELEMENTWISE)
 
 
 @inlined
-def span(index, parts, size):
-    """range(size), cut into `parts` ranges: the one with that index.
+def chunk(index, chunks, size):
+    """Return chunk number `index` of range(size), cut into `chunks` of them.
 
     Its numbers are unsigned. Numba lets a negative index count from the end; where none can be negative, the loop
     becomes a vector loop.
     """
-    lines = (size + LINE - 1) // LINE
-    first, beyond = lines * index // parts * LINE, lines * (index + 1) // parts * LINE
+    lines = (size + CACHE_LINE - 1) // CACHE_LINE
+    first, beyond = lines * index // chunks * CACHE_LINE, lines * (index + 1) // chunks * CACHE_LINE
     return range(uint64(min(first, size)), uint64(min(beyond, size)))
 
 
 def _count() -> int:
-    """MINIDL_NUM_THREADS, or as many threads as this process may have cores."""
+    """Read MINIDL_NUM_THREADS; without it, take one thread for each core that this process may use."""
     text = os.environ.get("MINIDL_NUM_THREADS")
     if text is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -57,7 +57,7 @@ def _count() -> int:
 
 
 def thread_count() -> int:
-    """How many threads share a long loop."""
+    """Return the number of threads that share a long loop."""
     return _thread_count
 
 
@@ -68,7 +68,7 @@ def set_thread_count(count: int) -> None:
 
 
 class _Worker:
-    """A thread that takes parts of the jobs on the board, and sleeps when none has come for a while."""
+    """A thread that runs chunks from the queue, and sleeps when none has come for a while."""
 
     def __init__(self) -> None:
         self.asleep = False
@@ -81,24 +81,24 @@ class _Worker:
 
     def _work(self) -> None:
         while True:
-            jobs.serve(_address, PATIENCE)
-            self.asleep = True  # a job that comes now is done without this worker, and the next one wakes it
+            work_queue.worker_loop(_address, SPIN_LIMIT)
+            self.asleep = True  # the next task runs without this worker, and the one after it wakes the worker
             self._alarm.acquire()
 
 
 _thread_count = _count()
 _workers: list[_Worker] = []
-_board = jobs.new_board()
-_address = _board.ctypes.data
-_board_is_used = threading.Lock()
+_queue = work_queue.new_queue()
+_address = _queue.ctypes.data
+_queue_is_used = threading.Lock()
 
 
-def take_board() -> int:
-    """The address of the board, with all workers looking at it; 0 if there are none, or others have taken it.
+def acquire() -> int:
+    """Return the address of the queue with all workers awake; 0 if there are none, or another thread has it.
 
-    Who has taken the board puts up jobs and then calls `give_board_back`.
+    The caller must `release` the queue when done.
     """
-    if _thread_count == 1 or not _board_is_used.acquire(blocking=False):
+    if _thread_count == 1 or not _queue_is_used.acquire(blocking=False):
         return 0
     while len(_workers) < _thread_count - 1:
         _workers.append(_Worker())
@@ -108,17 +108,18 @@ def take_board() -> int:
     return _address
 
 
-def give_board_back() -> None:
-    _board_is_used.release()
+def release() -> None:
+    """Give the queue back."""
+    _queue_is_used.release()
 
 
-def _forget() -> None:
-    """A forked process has none of the threads of its parent."""
-    global _board, _address, _board_is_used
-    _board, _board_is_used = jobs.new_board(), threading.Lock()
-    _address = _board.ctypes.data
+def _start_again() -> None:
+    """Forget the workers: a forked process has none of the threads of its parent."""
+    global _queue, _address, _queue_is_used
+    _queue, _queue_is_used = work_queue.new_queue(), threading.Lock()
+    _address = _queue.ctypes.data
     _workers.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_start_again)

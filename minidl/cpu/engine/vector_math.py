@@ -137,8 +137,8 @@ def _signed_magnitude(builder: Any, bits: Any, form: Format) -> Any:
 
 
 @intrinsic
-def rank(typing, x):
-    """An integer for each number, in the order of the numbers, with NaN above them all.
+def ordered_bits(typing, x):
+    """Map a number to an integer so that integers have the order of the numbers, with NaN above them all.
 
     Integers have a plain maximum, so a loop over them becomes a vector loop; with floats NaN is in the way.
     """
@@ -151,8 +151,8 @@ def rank(typing, x):
 
 
 @intrinsic
-def of_rank(typing, integer):
-    """The number that has this `rank`."""
+def from_ordered_bits(typing, integer):
+    """Return the number that has these `ordered_bits`."""
     real = {types.int32: types.float32, types.int64: types.float64}[integer]
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

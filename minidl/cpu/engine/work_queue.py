@@ -1,20 +1,20 @@
-"""Jobs that threads share, in compiled code: how a job is put up, how its parts are taken, how everybody waits.
+"""The queue from which threads take work, in compiled code.
 
-A job is one function with its arguments, in several parts: function(0, parts, ...), function(1, parts, ...) and so on.
-The thread that has one writes on the board, which all threads see, the address of the function, the address of its
-arguments, and a ticket: the number of the job, and which of its parts are left.
+A task is one function with its arguments, in several chunks: function(0, chunks, ...), function(1, chunks, ...) and so
+on. The thread that owns the task writes to the queue, which all threads see, the address of the function, the address
+of its arguments, and a state: the number of the task, and which of its chunks are left.
 
-    ticket 17|0|4                       parts 0 to 3 of job 17 are left
-    17|0|4 is exchanged for 17|1|4      by the thread that has put the job up: it does part 0 now
-    17|1|4 is exchanged for 17|1|3      by a helper, which does part 3
+    state 17|0|4                        chunks 0 to 3 of task 17 are left
+    17|0|4 is exchanged for 17|1|4      by the owner, which runs chunk 0 now
+    17|1|4 is exchanged for 17|1|3      by a worker, which runs chunk 3
 
-The exchange is one atomic step, which fails where the ticket has changed since the thread looked. So no part is done
-twice; a thread that is slow takes fewer parts, and one that sleeps takes none. Whoever put the job up waits only for
-parts that others have begun. A thread that looked at the board during job 16 and then was interrupted takes no part of
-job 17 for one of job 16: the number in the ticket is another. Helpers begin at the other end, so that in one operation
-after the other a thread finds the same part of the data in its own cache.
+The exchange is one atomic step, which fails where the state has changed since the thread looked. So no chunk runs
+twice, and a slow thread runs fewer chunks, a sleeping one none. The owner waits only for chunks that others have begun.
+A thread that read the state during task 16 and was interrupted cannot claim a chunk of task 17 with that stale state:
+the task number differs. Workers begin at the other end, so that in one operation after the other a thread finds the
+same part of the data in its own cache.
 
-None of this needs Python's global lock. To hand over a job takes less than a microsecond; a thread that Python must
+None of this needs Python's global lock. To hand over a task takes less than a microsecond; a thread that Python must
 wake up, or that waits for the global lock, needs 10 to 20.
 """
 
@@ -32,71 +32,70 @@ from numba.extending import intrinsic
 
 from minidl.cpu.engine.jit import jit
 
-TICKET, FUNCTION, ARGUMENTS = 0, 1, 2
-DONE, FAILED = 8, 9  # in another cache line: they change while others look at the ticket
-MOST_PARTS = (1 << 16) - 1
-ONE_FROM_BELOW, NEXT_JOB = 1 << 16, 1 << 32  # what is added to a ticket
+STATE, FUNCTION, ARGUMENTS = 0, 1, 2
+DONE, FAILED = 8, 9  # in another cache line: they change while others look at the state
+MAX_CHUNKS = (1 << 16) - 1
+ONE_FROM_BELOW, NEXT_TASK = 1 << 16, 1 << 32  # what is added to a state
 
 INT = ir.IntType(64)
-# What tells the processor that this is a waiting loop, so that it lets the other thread of its core work: LLVM's name
-# for the instruction, and its argument if it has one.
+# The instruction by which a waiting loop lets the other thread of its core work: LLVM's name, and its argument if any.
 _PAUSE: tuple[str, list] = ("llvm.x86.sse2.pause", [])
 _YIELD = ("llvm.aarch64.hint", [ir.IntType(32)(1)])
 HINT = {"x86_64": _PAUSE, "amd64": _PAUSE, "aarch64": _YIELD, "arm64": _YIELD}.get(platform.machine().lower())
 
 
-def new_board() -> np.ndarray:
-    """Memory for a board. The functions below take its address: an array would have to be unpacked in each call."""
+def new_queue() -> np.ndarray:
+    """Memory for a queue. The functions below take its address: an array would have to be unpacked in each call."""
     return np.zeros(16, np.int64)
 
 
 @jit
-def lead(board, function, arguments, parts):
-    """Put a job up, take parts of it, and return when all are done: how many of them have failed."""
-    _store(board, FUNCTION, function)
-    _store(board, ARGUMENTS, arguments)
-    _store(board, DONE, 0)
-    _store(board, FAILED, 0)
-    _store(board, TICKET, (_load(board, TICKET) // NEXT_JOB + 1) * NEXT_JOB + parts)
-    _take_parts(board, True)
-    while _load(board, DONE) < parts:
+def run(queue, function, arguments, chunks):
+    """Run a task together with the workers, and return how many of its chunks failed when all are done."""
+    _store(queue, FUNCTION, function)
+    _store(queue, ARGUMENTS, arguments)
+    _store(queue, DONE, 0)
+    _store(queue, FAILED, 0)
+    _store(queue, STATE, (_load(queue, STATE) // NEXT_TASK + 1) * NEXT_TASK + chunks)
+    _run_chunks(queue, True)
+    while _load(queue, DONE) < chunks:
         _pause()
-    return _load(board, FAILED)
+    return _load(queue, FAILED)
 
 
 @jit
-def serve(board, patience):
-    """Take parts of the jobs that are put up, until none has come for `patience` looks at the board."""
-    looks = patience
+def worker_loop(queue, spin_limit):
+    """Run chunks of the tasks that come, until none has come for `spin_limit` looks at the queue."""
+    looks = spin_limit
     while looks > 0:
         _pause()
-        looks = patience if _take_parts(board, False) else looks - 1
+        looks = spin_limit if _run_chunks(queue, False) else looks - 1
 
 
 @jit
-def _take_parts(board, from_below):
-    """Do parts of the present job until none is left. Whether there was one."""
+def _run_chunks(queue, from_below):
+    """Run chunks of the present task until none is left. Returns whether there was one."""
     helped = False
     while True:
-        ticket = _load(board, TICKET)
-        first, beyond = (ticket >> 16) & MOST_PARTS, ticket & MOST_PARTS
+        state = _load(queue, STATE)
+        first, beyond = (state >> 16) & MAX_CHUNKS, state & MAX_CHUNKS
         if first == beyond:
             return helped
-        function, arguments = _load(board, FUNCTION), _load(board, ARGUMENTS)
-        if _exchange(board, TICKET, ticket, ticket + ONE_FROM_BELOW if from_below else ticket - 1):
+        function, arguments = _load(queue, FUNCTION), _load(queue, ARGUMENTS)
+        if _exchange(queue, STATE, state, state + ONE_FROM_BELOW if from_below else state - 1):
             if _call(function, first if from_below else beyond - 1, arguments):
-                _add(board, FAILED, 1)
-            _add(board, DONE, 1)
+                _add(queue, FAILED, 1)
+            _add(queue, DONE, 1)
             helped = True
 
 
 @jit
-def do(board, function, arguments, parts):
-    """Do a job: together where there is a board, else alone. Returns how many parts have failed."""
-    if parts > 1 and board != 0:
-        return lead(board, function, arguments, parts)
+def _run_anywhere(queue, function, arguments, chunks):
+    """Run a task: with the workers where there is a queue, else alone. Returns how many of its chunks failed."""
+    if chunks > 1 and queue != 0:
+        return run(queue, function, arguments, chunks)
     failed = 0
-    for index in range(parts):
+    for index in range(chunks):
         if _call(function, index, arguments):
             failed += 1
     return failed
@@ -104,49 +103,51 @@ def do(board, function, arguments, parts):
 
 @jit
 def describe(*arrays):
-    """(n, 3) int64: for each array where its data begin, how many bytes they have, and a number for its type."""
+    """(n, 3) int64: for each array the address of its data, its size in bytes, and a number for its type."""
     described = np.empty((len(arrays), 3), np.int64)
     _describe(arrays, described)
     return described
 
 
 @jit
-def do_all(board, jobs, places, expected, *inputs):
-    """Do jobs, one after the other, with other inputs. Returns how many parts have failed.
+def replay(queue, tasks, patches, expected, *inputs):
+    """Run tasks in order, with other inputs. Returns how many chunks failed.
 
-    jobs       (n, 3) int64: function, arguments and parts of each, as `do` takes them
-    places     (m, 3) int64: an address among the arguments where the address of an array stands, the number of an
-               input, and how many bytes behind the beginning of this input the array begins
-    expected   `describe` of other inputs; where these differ in size or type, nothing is done, and -1 comes back
-    inputs     arrays
+    Args:
+        queue: Address of the queue, or 0.
+        tasks: (n, 3) int64: addresses of the function and of the arguments, and the number of chunks.
+        patches: (m, 3) int64: an address among the arguments where the address of an array is stored, the number of an
+            input, and by how many bytes the array begins behind the beginning of this input.
+        expected: `describe` of other inputs. Where these differ in size or type nothing runs, and the result is -1.
+        inputs: Arrays.
     """
     described = describe(*inputs)
     for i in range(len(expected)):
         if described[i, 1] != expected[i, 1] or described[i, 2] != expected[i, 2]:
             return -1
-    for m in range(len(places)):
-        _store(places[m, 0], 0, described[places[m, 1], 0] + places[m, 2])
+    for m in range(len(patches)):
+        _store(patches[m, 0], 0, described[patches[m, 1], 0] + patches[m, 2])
     failed = 0
-    for n in range(len(jobs)):
-        failed += do(board, jobs[n, 0], jobs[n, 1], jobs[n, 2])
+    for n in range(len(tasks)):
+        failed += _run_anywhere(queue, tasks[n, 0], tasks[n, 1], tasks[n, 2])
     return failed
 
 
 # Functions and arguments as addresses ---------------------------------------------------------------------------------
 
-ENTRY = ir.FunctionType(ir.IntType(1), [INT, INT])  # (index of the part, address of the arguments) -> has it failed?
-ROOM, MOST_ARGUMENTS = 4096, 32  # bytes for the arguments of a call that is kept, and how many they can be
+ENTRY = ir.FunctionType(ir.IntType(1), [INT, INT])  # (index of the chunk, address of the arguments) -> has it failed?
+ARGUMENT_BYTES, MAX_ARGUMENTS = 4096, 32  # room for the arguments of a captured call
 
 
 @intrinsic
-def entry_of_part(typing, function, arguments):
-    """The address of a function (index, address) that calls the compiled `function`(index, *arguments)."""
+def entry_of_chunk(typing, function, arguments):
+    """Return the address of a function (index, address) that calls the compiled `function`(index, *arguments)."""
     return _entry(typing, function, (types.int64,), arguments)
 
 
 @intrinsic
 def entry_of_whole(typing, function, arguments):
-    """The address of a function (index, address) that calls the compiled `function`(*arguments)."""
+    """Return the address of a function (index, address) that calls the compiled `function`(*arguments)."""
     return _entry(typing, function, (), arguments)
 
 
@@ -163,7 +164,7 @@ def _entry(typing: Any, function: Any, first: tuple[Any, ...], arguments: Any) -
         kept = inner.load(inner.inttoptr(address, context.get_value_type(arguments).as_pointer()))
         values = [index, *cgutils.unpack_tuple(inner, kept)][1 - len(first) :]
         *named, last = signature.args
-        if isinstance(last, types.BaseTuple):  # what the function calls *arguments
+        if isinstance(last, types.BaseTuple):  # the *arguments of the function
             values = [*values[: len(named)], context.make_tuple(inner, last, values[len(named) :])]
         callee = context.declare_function(builder.module, compiled.fndesc)
         status, _ = context.call_conv.call_function(inner, callee, signature.return_type, signature.args, values)
@@ -175,7 +176,7 @@ def _entry(typing: Any, function: Any, first: tuple[Any, ...], arguments: Any) -
 
 @intrinsic
 def address_of(typing, arguments):
-    """Where the tuple `arguments` lies in memory, until the function that asks returns."""
+    """Return where the tuple `arguments` lies in memory; it is valid until the calling function returns."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         return builder.ptrtoint(cgutils.alloca_once_value(builder, given[0]), INT)
@@ -184,35 +185,36 @@ def address_of(typing, arguments):
 
 
 @intrinsic
-def keep(typing, arguments, room, places):
-    """Write the tuple `arguments` to the address `room`, which has ROOM bytes.
+def store_arguments(typing, arguments, memory, addresses):
+    """Write the tuple `arguments` to the address `memory`, where ARGUMENT_BYTES are free.
 
-    places   the address of as many int64 as there are arguments: for each array, at which address its address stands
-             in the room; 0 for other arguments
+    `addresses` is the address of as many int64 as there are arguments. For each array, its number there becomes the
+    address in `memory` where the address of the array's data is stored; for other arguments it becomes 0.
 
-    The arrays do not belong to the copy: whoever keeps it has to keep them.
+    The copy does not own the arrays: the caller must keep them alive.
     """
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        values, room, places = given
+        values, memory, addresses = given
         kind = context.get_value_type(arguments)
-        if context.get_abi_sizeof(kind) > ROOM or len(arguments.types) > MOST_ARGUMENTS:
-            raise NotImplementedError(f"arguments {arguments} do not fit into {ROOM} bytes")
-        room, places = builder.inttoptr(room, kind.as_pointer()), builder.inttoptr(places, INT.as_pointer())
+        if context.get_abi_sizeof(kind) > ARGUMENT_BYTES or len(arguments.types) > MAX_ARGUMENTS:
+            raise NotImplementedError(f"arguments {arguments} do not fit into {ARGUMENT_BYTES} bytes")
+        memory = builder.inttoptr(memory, kind.as_pointer())
+        addresses = builder.inttoptr(addresses, INT.as_pointer())
         for i, argument in enumerate(arguments.types):
-            value, place = builder.extract_value(values, i), INT(0)
+            value, address = builder.extract_value(values, i), INT(0)
             if isinstance(argument, types.Array):
                 array = context.make_array(argument)(context, builder, value=value)
                 array.meminfo = cgutils.get_null_value(array.meminfo.type)
                 array.parent = cgutils.get_null_value(array.parent.type)
                 value = array._getvalue()
                 data = context.data_model_manager[argument].get_field_position("data")
-                place = builder.ptrtoint(cgutils.gep_inbounds(builder, room, 0, i, data), INT)
-            builder.store(value, cgutils.gep_inbounds(builder, room, 0, i))
-            builder.store(place, cgutils.gep_inbounds(builder, places, i))
+                address = builder.ptrtoint(cgutils.gep_inbounds(builder, memory, 0, i, data), INT)
+            builder.store(value, cgutils.gep_inbounds(builder, memory, 0, i))
+            builder.store(address, cgutils.gep_inbounds(builder, addresses, i))
         return context.get_dummy_value()
 
-    return types.void(arguments, room, places), generate
+    return types.void(arguments, memory, addresses), generate
 
 
 @intrinsic
@@ -241,50 +243,50 @@ def _call(typing, entry, index, address):
 # Memory that several threads change -----------------------------------------------------------------------------------
 
 
-def _place(builder: Any, board: Any, index: Any) -> Any:
-    return builder.gep(builder.inttoptr(board, INT.as_pointer()), [index])
+def _element(builder: Any, queue: Any, index: Any) -> Any:
+    return builder.gep(builder.inttoptr(queue, INT.as_pointer()), [index])
 
 
 @intrinsic
-def _load(typing, board, index):
-    """board[index], read from memory each time: a compiler would keep it in a register."""
+def _load(typing, queue, index):
+    """Read queue[index] from memory each time: a compiler would keep it in a register."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        return builder.load_atomic(_place(builder, *given), "acquire", 8)
+        return builder.load_atomic(_element(builder, *given), "acquire", 8)
 
     return types.int64(types.int64, types.int64), generate
 
 
 @intrinsic
-def _store(typing, board, index, value):
-    """board[index] = value, after everything that this thread has stored before."""
+def _store(typing, queue, index, value):
+    """Store queue[index] = value, after everything that this thread has stored before."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        *place, value = given
-        builder.store_atomic(value, _place(builder, *place), "release", 8)
+        *element, value = given
+        builder.store_atomic(value, _element(builder, *element), "release", 8)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), generate
 
 
 @intrinsic
-def _add(typing, board, index, value):
-    """board[index] += value, in one step."""
+def _add(typing, queue, index, value):
+    """Add value to queue[index] in one atomic step."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        *place, value = given
-        return builder.atomic_rmw("add", _place(builder, *place), value, "acq_rel")
+        *element, value = given
+        return builder.atomic_rmw("add", _element(builder, *element), value, "acq_rel")
 
     return types.int64(types.int64, types.int64, types.int64), generate
 
 
 @intrinsic
-def _exchange(typing, board, index, old, new):
-    """board[index] = new if it is `old`, in one step; returns whether it was."""
+def _exchange(typing, queue, index, old, new):
+    """Store queue[index] = new if it is `old`, in one atomic step. Returns whether it was."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        *place, old, new = given
-        return builder.extract_value(builder.cmpxchg(_place(builder, *place), old, new, "acq_rel", "acquire"), 1)
+        *element, old, new = given
+        return builder.extract_value(builder.cmpxchg(_element(builder, *element), old, new, "acq_rel", "acquire"), 1)
 
     return types.boolean(types.int64, types.int64, types.int64, types.int64), generate
 

@@ -18,9 +18,9 @@ PROGRAM = """
 import gc, numpy as np, minidl
 from numba.core.dispatcher import Dispatcher
 from minidl.cpu import activations
-from minidl.cpu.engine.parallel import on_tape
+from minidl.cpu.engine.parallel import capture_calls
 y = np.empty((1, 1))
-with on_tape([]):
+with capture_calls([]):
     activations.activation_forward("leaky_relu", np.full((1, 1), -1.0), 0.5, y)
 all_stats = [thing.stats for thing in gc.get_objects() if isinstance(thing, Dispatcher)]
 hits = sum(sum(stats.cache_hits.values()) for stats in all_stats)
@@ -58,7 +58,7 @@ def edit(path, old, new):
 def test_compiled_code_is_used_again_and_never_after_an_edit_of_what_it_calls(package, tmp_path):
     cache = tmp_path / "cache"
     value, hits, misses = run(package, cache)
-    assert (value, hits) == (-0.5, 0) and misses >= 2  # the loop, and the job for the tape
+    assert (value, hits) == (-0.5, 0) and misses >= 2  # the loop, and the job for the calls
     value, hits, misses = run(package, cache)
     assert (value, misses) == (-0.5, 0) and hits >= 2
     # Numba looks at the file of the loop only, which is cpu/activations.py.
@@ -104,7 +104,7 @@ def test_functions_from_one_factory_have_different_fingerprints():
 STRIPS = """
 import sys, numpy as np
 from numba import float64, int64
-from minidl.cpu import product
+from minidl.cpu.engine import product
 array, two, six = float64[::1], [int64] * 2, [int64] * 6
 getattr(product, sys.argv[1]).compile((array, *two, array, *two, array, int64, array, *six))
 c = np.empty((40, 70))

@@ -11,8 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from minidl.cpu.engine import microkernel, product
-from minidl.cpu.engine import thread_pool as threads
+from minidl.cpu.engine import microkernel, product, thread_pool
 from minidl.cpu.engine.microkernel import PANEL, VECTOR_BYTES, block_rows
 
 DTYPES = [np.float32, np.float64]
@@ -85,7 +84,7 @@ def test_large_ones(form, dtype, shape, rng):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_bits_do_not_depend_on_the_number_of_threads(form, dtype, rng, monkeypatch):
-    monkeypatch.setattr(threads, "SHARED", 0)
+    monkeypatch.setattr(thread_pool, "MIN_PARALLEL", 0)
     for m, k, n in [
         (1, 5, 300),
         (7, 33, 65),
@@ -98,9 +97,9 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(form, dtype, rng, monke
         a, b, row = matrices(rng, m, k, n, dtype)
         alone = multiply(form, a, b, row).tobytes()
         for count in (2, 3, 5):
-            threads.set_thread_count(count)
+            thread_pool.set_thread_count(count)
             assert multiply(form, a, b, row).tobytes() == alone
-        threads.set_thread_count(1)
+        thread_pool.set_thread_count(1)
 
 
 def test_a_row_does_not_depend_on_the_rows_around_it(rng):
@@ -144,7 +143,7 @@ def run(code, **environment):
 
 CHECK = """
 import json, numpy as np
-from minidl.cpu import microkernel, product, threads
+from minidl.cpu.engine import product, thread_pool
 from minidl.cpu.engine.microkernel import VECTOR_BYTES, PANEL, FUSED
 rng, worst = np.random.default_rng(0), 0.0
 for m in (1, 2, 5, 6, 7, 15, 29):
@@ -155,7 +154,7 @@ for m in (1, 2, 5, 6, 7, 15, 29):
         product.product_of_transposed(a.T.copy(), b, c[1])
         product.product_with_transposed(a, b.T.copy(), c[2])
         worst = max(worst, float(np.abs(c - a @ b).max()))
-print(json.dumps([worst, VECTOR_BYTES, FUSED, product.BLAS, threads.thread_count()]))
+print(json.dumps([worst, VECTOR_BYTES, FUSED, product.BLAS, thread_pool.thread_count()]))
 """
 
 

@@ -1,4 +1,4 @@
-"""Threads that share a loop: each part is done once, by anybody, and the bits are those of one thread."""
+"""Threads that share a loop: each chunk is done once, by anybody, and the bits are those of one thread."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ import numpy as np
 import pytest
 
 from minidl import cpu
-from minidl.cpu.engine import thread_pool as threads
-from minidl.cpu.engine import work_queue as jobs
+from minidl.cpu.engine import thread_pool, work_queue
 from minidl.cpu.engine.jit import jit
-from minidl.cpu.engine.parallel import on_tape, shared
+from minidl.cpu.engine.parallel import capture_calls, parallel
 from minidl.scalar.activations import ACTIVATIONS
 
 
 @pytest.fixture(autouse=True)
 def everything_is_shared(monkeypatch, set_thread_count):
-    monkeypatch.setattr(threads, "SHARED", 0)
+    monkeypatch.setattr(thread_pool, "MIN_PARALLEL", 0)
     set_thread_count(3)
 
 
-@shared
+@parallel
 @jit
-def count(index, parts, counts, spins):
+def count(index, chunks, counts, spins):
     for _ in range(spins):
         counts[0, index] *= 1.0
     counts[1, index] += 1.0
@@ -36,16 +35,16 @@ def count(index, parts, counts, spins):
 
 @pytest.mark.parametrize("number", [1, 2, 3, 5, 16])
 @pytest.mark.parametrize("spins", [0, 1000])
-def test_each_part_of_each_job_is_done_once(number, spins):
-    threads.set_thread_count(number)
-    for parts in (1, 2, 3, 7, 32):
-        counts = np.ones((2, parts))
+def test_each_chunk_of_each_task_is_done_once(number, spins):
+    thread_pool.set_thread_count(number)
+    for chunks in (1, 2, 3, 7, 32):
+        counts = np.ones((2, chunks))
         for _ in range(200):
-            count(parts, counts, spins)
+            count(chunks, counts, spins)
         np.testing.assert_array_equal(counts[1], 201)
 
 
-def test_callers_that_come_at_the_same_time_all_get_their_parts_done():
+def test_callers_that_come_at_the_same_time_all_get_their_chunks_done():
     results = [np.ones((2, 5)) for _ in range(4)]
 
     def use(counts):
@@ -61,15 +60,15 @@ def test_callers_that_come_at_the_same_time_all_get_their_parts_done():
         np.testing.assert_array_equal(counts[1], 501)
 
 
-@shared
+@parallel
 @jit
-def meet(index, parts, arrived, looks):
-    """Part 0 waits for part 1, for a while: they meet only if two threads do them."""
+def meet(index, chunks, arrived, looks):
+    """Chunk 0 waits for chunk 1, for a while: they meet only if two threads do them."""
     address = arrived.ctypes.data
     if index == 0:
-        while looks > 0 and jobs._load(address, 1) == 0:
+        while looks > 0 and work_queue._load(address, 1) == 0:
             looks -= 1
-    jobs._store(address, index, looks)
+    work_queue._store(address, index, looks)
 
 
 def two_threads_have_met():
@@ -81,7 +80,7 @@ def two_threads_have_met():
     return False
 
 
-def test_workers_do_parts():
+def test_workers_do_chunks():
     assert two_threads_have_met()
 
 
@@ -89,70 +88,70 @@ def test_workers_that_fell_asleep_wake_up():
     assert two_threads_have_met()
     for _ in range(3):
         deadline = time.monotonic() + 60
-        while not threads._workers[0].asleep:
+        while not thread_pool._workers[0].asleep:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         assert two_threads_have_met()
 
 
 def test_one_thread_starts_no_worker(monkeypatch):
-    threads.set_thread_count(1)
-    monkeypatch.setattr(threads, "_workers", [])
+    thread_pool.set_thread_count(1)
+    monkeypatch.setattr(thread_pool, "_workers", [])
     counts = np.ones((2, 4))
     count(4, counts, 0)
-    assert threads.take_board() == 0 and not threads._workers
+    assert thread_pool.acquire() == 0 and not thread_pool._workers
     np.testing.assert_array_equal(counts[1], 2)
 
 
 @jit
-def exchange(board, old, new):
-    return jobs._exchange(board.ctypes.data, 0, old, new)
+def exchange(queue, old, new):
+    return work_queue._exchange(queue.ctypes.data, 0, old, new)
 
 
-def test_a_part_is_taken_only_if_the_ticket_is_still_the_one_that_was_read():
-    board = np.array([7, 0], np.int64)
-    assert not exchange(board, 6, 8) and board[0] == 7
-    assert exchange(board, 7, 8) and board[0] == 8
+def test_a_chunk_is_taken_only_if_the_state_is_still_the_one_that_was_read():
+    queue = np.array([7, 0], np.int64)
+    assert not exchange(queue, 6, 8) and queue[0] == 7
+    assert exchange(queue, 7, 8) and queue[0] == 8
 
 
 @jit
-def take_parts(board, from_below):
-    return jobs._take_parts(board.ctypes.data, from_below)
+def run_chunks(queue, from_below):
+    return work_queue._run_chunks(queue.ctypes.data, from_below)
 
 
-@pytest.mark.parametrize("ticket", [0, 5 << 32, (5 << 32) + (4 << 16) + 4])
-def test_where_no_part_is_left_none_is_taken(ticket):
-    board = jobs.new_board()
-    board[jobs.TICKET] = ticket
+@pytest.mark.parametrize("state", [0, 5 << 32, (5 << 32) + (4 << 16) + 4])
+def test_where_no_chunk_is_left_none_is_taken(state):
+    queue = work_queue.new_queue()
+    queue[work_queue.STATE] = state
     for from_below in (True, False):
-        assert not take_parts(board, from_below)
-    assert board[jobs.TICKET] == ticket and board[jobs.DONE] == 0
+        assert not run_chunks(queue, from_below)
+    assert queue[work_queue.STATE] == state and queue[work_queue.DONE] == 0
 
 
-@shared
+@parallel
 @jit
-def too_large(index, parts, size, counts):
+def too_large(index, chunks, size, counts):
     if index == 1:
         np.empty(size)[0] = 1.0
     counts[index] += 1.0
 
 
-def test_a_part_that_has_found_too_little_memory_is_an_error_and_the_workers_go_on():
+def test_a_chunk_that_has_found_too_little_memory_is_an_error_and_the_workers_go_on():
     counts = np.zeros(4)
     with pytest.raises(MemoryError):
         too_large(4, 1 << 60, counts)
     np.testing.assert_array_equal(counts, [1, 0, 1, 1])
     too_large(4, 10, counts)
     np.testing.assert_array_equal(counts, [2, 1, 2, 2])
-    with on_tape([]) as tape:
+    with capture_calls([]) as calls:
         too_large(4, 10, counts)
-    tape()
+    calls()
     np.testing.assert_array_equal(counts, [4, 3, 4, 4])
 
 
-@shared
+@parallel
 @jit
-def of_any_number(index, parts, *arrays):
+def of_any_number(index, chunks, *arrays):
     arrays[0][index] = len(arrays) * arrays[-1][index]
 
 
@@ -165,44 +164,44 @@ def test_a_function_may_take_any_number_of_arguments():
 
 
 @pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 1000])
-@pytest.mark.parametrize("parts", [1, 2, 3, 7, 100])
-def test_the_parts_of_a_range_are_the_range(size, parts):
+@pytest.mark.parametrize("chunks", [1, 2, 3, 7, 100])
+def test_the_chunks_of_a_range_are_the_range(size, chunks):
     @jit
-    def numbers(index, parts, size):
-        return list(threads.span(index, parts, size))
+    def numbers(index, chunks, size):
+        return list(thread_pool.chunk(index, chunks, size))
 
-    found = [numbers(index, parts, size) for index in range(parts)]
+    found = [numbers(index, chunks, size) for index in range(chunks)]
     assert list(itertools.chain(*found)) == list(range(size))
-    assert all(part[0] % threads.LINE == 0 for part in found if part)
+    assert all(chunk[0] % thread_pool.CACHE_LINE == 0 for chunk in found if chunk)
 
 
-@pytest.mark.parametrize("microseconds, number, parts", [(1.9, 2, 1), (2.0, 2, 4), (1e6, 1, 1), (1e6, 10**6, 65535)])
-def test_what_is_shared(microseconds, number, parts, monkeypatch):
-    monkeypatch.setattr(threads, "SHARED", 2.0)
-    threads.set_thread_count(number)
-    assert threads.parts_for(microseconds) == parts
+@pytest.mark.parametrize("microseconds, number, chunks", [(1.9, 2, 1), (2.0, 2, 4), (1e6, 1, 1), (1e6, 10**6, 65535)])
+def test_what_is_shared(microseconds, number, chunks, monkeypatch):
+    monkeypatch.setattr(thread_pool, "MIN_PARALLEL", 2.0)
+    thread_pool.set_thread_count(number)
+    assert thread_pool.chunks_for(microseconds) == chunks
 
 
 @pytest.mark.parametrize("number", [0, -1, 1.5, "2", None, True])
 def test_a_wrong_number_of_threads_is_refused(number):
     with pytest.raises((TypeError, ValueError), match=r"^count got .*; expected an integer of at least 1$"):
-        threads.set_thread_count(number)
+        thread_pool.set_thread_count(number)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on Windows")
 def test_a_forked_process_has_workers_of_its_own():
     code = (
         "import os, warnings; warnings.simplefilter('ignore'); import numpy as np;"
-        "from minidl.cpu import product, threads;"
-        "threads.SHARED = 0; threads.set_thread_count(2); a = np.ones((64, 64)); c = np.empty((64, 64));"
+        "from minidl.cpu.engine import product, thread_pool;"
+        "thread_pool.MIN_PARALLEL = 0; thread_pool.set_thread_count(2); a = np.ones((64, 64)); c = np.empty((64, 64));"
         "product.product(a, a, c); pid = os.fork(); c[:] = 0; product.product(a, a, c); assert (c == 64).all();"
-        "assert len(threads._workers) == 1;"
+        "assert len(thread_pool._workers) == 1;"
         "os._exit(0) if pid == 0 else os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == 0
 
 
-# The operations. Shapes of several lines of cache for each part, and a rest.
+# The operations. Shapes of several lines of cache for each chunk, and a rest.
 
 ROWS, COLUMNS = 13, 149
 
@@ -282,7 +281,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(name, dtype):
     assert set(ACTIVATIONS) >= {"relu", "tanh", "gelu"}
     results = []
     for number in (1, 2, 3):
-        threads.set_thread_count(number)
+        thread_pool.set_thread_count(number)
         operation, arguments = OPERATIONS[name](np.random.default_rng(0), dtype)
         before = bits(arguments)
         operation(*arguments)

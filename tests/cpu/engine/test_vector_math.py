@@ -161,12 +161,12 @@ def test_tanh_is_odd_and_at_most_1(dtype, rng):
     assert (np.abs(y) <= 1).all()
 
 
-def test_rank_orders_numbers_and_is_undone(dtype, rng):
+def test_ordered_bits_order_numbers_and_is_undone(dtype, rng):
     @numba.njit
     def ranks(x, rank, back):
         for i in range(x.size):
-            rank[i] = vector_math.rank(x[i])
-            back[i] = vector_math.of_rank(vector_math.rank(x[i]))
+            rank[i] = vector_math.ordered_bits(x[i])
+            back[i] = vector_math.from_ordered_bits(vector_math.ordered_bits(x[i]))
 
     x = bit_patterns(rng, dtype, 16)
     integers, back = np.empty(x.size, f"int{8 * dtype.itemsize}"), np.empty_like(x)
