@@ -13,6 +13,7 @@ from matplotlib.image import imread
 
 import minidl as dl
 from minidl import cli
+from minidl.scalar.activations import ACTIVATIONS
 
 QUICK = ["train", "--layers", "16", "--epochs", "2", "--data", "gaussians", "--dropout", "0"]
 
@@ -94,18 +95,127 @@ def test_no_hidden_layer_gives_a_linear_classifier(capsys):
     assert "0  Dense(2, 2)" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("optimizer", cli.OPTIMIZERS)
-def test_every_optimizer_can_be_chosen(optimizer):
-    assert cli.main([*QUICK, "--optimizer", optimizer]) == 0
+# What reaches the library
 
 
-@pytest.mark.parametrize("data", ["circles", "xor", "spiral"])
-def test_every_toy_problem_can_be_chosen(data):
-    assert cli.main([*QUICK, "--data", data]) == 0
+@pytest.fixture
+def given(monkeypatch):
+    """The arguments that the commands give to `fit`, `inspect` and `preflight`, which do nothing with them."""
+    arguments = {}
+
+    def fit(model, train, **options):
+        arguments.update(options, model=model, train=train)
+        return dl.History()
+
+    def look(model, *data, loss):
+        arguments.update(model=model, data=data, loss=loss)
+        raise ValueError("that is all")
+
+    monkeypatch.setattr(dl, "fit", fit)
+    monkeypatch.setattr(dl, "inspect", look)
+    monkeypatch.setattr(dl, "preflight", look)
+    return arguments
 
 
-def test_the_emulator_can_be_chosen(capsys):
-    options = ["train", "--data", "gaussians", "--layers", "4", "--epochs", "1", "--batch-size", "500"]
+def assert_same_data(found, expected):
+    np.testing.assert_array_equal(found.x, expected.x)
+    np.testing.assert_array_equal(found.y, expected.y)
+
+
+EVERY_OPTION = (
+    "--data xor --layers 8 4 --activation tanh --init he_uniform --dropout 0.25 --l1 0.01 --l2 0.02 --seed 3 "
+    "--label-smoothing 0.1 --backend numpy --dtype float64"
+)
+
+
+def model_of_every_option():
+    hidden = [
+        (dl.Dense(n_in, n_out, init="he_uniform", bias=False), dl.BatchNorm(n_out), dl.Tanh(), dl.Dropout(0.25))
+        for n_in, n_out in ((2, 8), (8, 4))
+    ]
+    layers = [*hidden[0], *hidden[1], dl.Dense(4, 2, init="he_uniform")]
+    return dl.Sequential(*layers, backend="numpy", seed=3, dtype="float64", penalty=dl.ElasticNet(0.01, 0.02))
+
+
+def test_every_option_of_train_reaches_fit(given):
+    options = "--learning-rate 0.02 --epochs 7 --batch-size 33 --checkpoint new.npz --resume old.npz --optimizer sgd"
+    assert cli.main(["train", *EVERY_OPTION.split(), *options.split()]) == 0
+    assert repr(given["model"]) == repr(model_of_every_option())
+    assert_same_data(given["train"], dl.data.xor(1000, seed=3))
+    assert_same_data(given["validation"], dl.data.xor(1000, seed=4))
+    assert repr(given["loss"]) == "SoftmaxCrossEntropy(label_smoothing=0.1)"
+    assert repr(given["optimizer"]) == "SGD(learning_rate=0.02)"
+    assert (given["epochs"], given["batch_size"]) == (7, 33)
+    assert (given["checkpoint"], given["resume"]) == ("new.npz", "old.npz")
+
+
+@pytest.mark.parametrize("command", ["inspect", "preflight"])
+def test_every_option_of_the_instruments_reaches_them(command, given):
+    assert cli.main([command, *EVERY_OPTION.split(), *(["--rows", "70"] * (command == "inspect"))]) == cli.WRONG
+    assert repr(given["model"]) == repr(model_of_every_option())
+    assert repr(given["loss"]) == "SoftmaxCrossEntropy(label_smoothing=0.1)"
+    train, test = dl.data.xor(1000, seed=3), dl.data.xor(1000, seed=4)
+    for found, expected in zip(given["data"], train[:70] if command == "inspect" else (train, test), strict=True):
+        if command == "inspect":
+            np.testing.assert_array_equal(found, expected)
+        else:
+            assert_same_data(found, expected)
+
+
+@pytest.mark.parametrize("command", ["inspect", "preflight"])
+def test_a_saved_model_runs_on_the_backend_that_was_asked_for(command, given):
+    dl.Sequential(dl.Dense(2, 2), backend="cpu").save("model.npz")
+    assert cli.main([command, "--data", "xor", "--model", "model.npz", "--backend", "numpy"]) == cli.WRONG
+    assert given["model"].backend.name == "numpy"
+
+
+@pytest.mark.parametrize("name", cli.OPTIMIZERS)
+def test_every_optimizer_can_be_chosen(name, given):
+    assert cli.main([*QUICK, "--optimizer", name, "--learning-rate", "0.02"]) == 0
+    assert type(given["optimizer"]).__name__.lower() == name
+    assert given["optimizer"].learning_rate == 0.02
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation_can_be_chosen(name, given):
+    assert cli.main([*QUICK, "--activation", name]) == 0
+    assert type(given["model"].layers[2]).__name__ == ACTIVATIONS[name].layer
+
+
+@pytest.mark.parametrize("name", ["gaussians", "circles", "xor", "spiral"])
+@pytest.mark.parametrize("seed", [0, 5])
+def test_every_toy_problem_has_the_seed_and_a_test_set_of_its_own(name, seed, given):
+    assert cli.main([*QUICK, "--data", name, "--seed", str(seed)]) == 0
+    assert_same_data(given["train"], getattr(dl.data, name)(1000, seed=seed))
+    assert_same_data(given["validation"], getattr(dl.data, name)(1000, seed=seed + 1))
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist", "fashion_mnist"])
+def test_every_set_of_images_can_be_chosen(name, given, monkeypatch):
+    train, test = dl.data.circles(100), dl.data.xor(100)
+    monkeypatch.setattr(dl.data, name, lambda: (train, test))
+    assert cli.main([*QUICK, "--data", name]) == 0
+    assert given["train"] is train and given["validation"] is test
+
+
+def test_a_rate_of_0_means_no_dropout_and_no_strength_no_penalty(given):
+    assert cli.main([*QUICK, "--dropout", "0", "--no-batch-norm"]) == 0
+    assert [type(layer).__name__ for layer in given["model"].layers] == ["Dense", "ReLU", "Dense"]
+    assert given["model"].layers[0].bias is not None and given["model"].penalty is None
+
+
+def test_the_time_limit_reaches_the_check_of_an_exercise(monkeypatch):
+    seen = []
+    monkeypatch.setattr(cli.exercises, "check", lambda *arguments: seen.append(arguments) or len(seen) == 1)
+    name = next(iter(cli.exercises.EXERCISES))
+    command = ["exercise", "check", name, "--folder", "here", "--timeout", "2.5"]
+    assert cli.main(command) == 0 and seen == [(name, "here", 2.5)]
+    assert cli.main(command) == cli.UNSOLVED == 1
+
+
+def test_the_emulator_can_be_chosen(capsys, monkeypatch):
+    monkeypatch.setitem(cli.DATA, "xor", lambda seed: (dl.data.xor(40), dl.data.xor(20)))
+    options = ["train", "--data", "xor", "--layers", "2", "--epochs", "1", "--batch-size", "20"]
     assert cli.main([*options, "--backend", "emulator"]) == 0
     assert "emulator, float32" in capsys.readouterr().out
 
@@ -117,7 +227,7 @@ def test_the_emulator_can_be_chosen(capsys):
         ("--activation", "rellu", "did you mean 'relu'?"),
         ("--init", "he_norm", "did you mean 'he_normal'?"),
         ("--optimizer", "adan", "did you mean 'adam"),
-        ("--backend", "gpu", "expected one of 'auto', 'cpu', 'cuda', 'emulator'"),
+        ("--backend", "gpu", "expected one of 'auto', 'numpy', 'cpu', 'cuda', 'emulator'"),
         ("--dropout", "1.5", "at most 1"),
         ("--dropout", "nan", "expected a finite number"),
         ("--learning-rate", "0", "greater than 0"),

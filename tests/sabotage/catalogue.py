@@ -999,6 +999,12 @@ CATALOGUE = [
         ("data/test_augmentation.py",),
     ),
     Sabotage(
+        "tested-on-the-training-set", "cli.py",
+        "dl.data.circles(1000, seed=seed + 1)", "dl.data.circles(1000, seed=seed)",
+        "A test set of the same seed is the training set.",
+        ("test_cli.py",),
+    ),
+    Sabotage(
         "clip-norm-of-each-parameter", "training/clipping.py",
         "        for gradient in gradients:\n"
         "            backend.operations.scale_to_norm(gradient, squares, dtype.type(self.limit))\n",
