@@ -1,4 +1,4 @@
-"""Floor 3: the places where operations run.
+"""The places where operations run.
 
 A `Backend` is a set of operations and the memory that they work on:
 
@@ -54,7 +54,10 @@ class Backend:
         return f"<backend {self.name}>"
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """An uninitialized array. It begins at a cache line, so that no vector of its first row lies in two of them."""
+        """Return an uninitialized array.
+
+        It begins at a cache line, so that no vector of its first row lies in two of them.
+        """
         refuse_while_capturing(self, "allocates memory")
         dtype = np.dtype(dtype)
         size = math.prod(shape) * dtype.itemsize
@@ -63,17 +66,18 @@ class Backend:
         return memory[start : start + size].view(dtype).reshape(shape)
 
     def array(self, values: Any, dtype: Any) -> Any:
-        """A new array with a copy of `values`."""
+        """Return a new array with a copy of `values`."""
         values = np.asarray(values, dtype)
         array = self.empty(values.shape, dtype)
         array[...] = values
         return array
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Return a new array of zeros."""
         return self.array(np.zeros(shape, dtype), dtype)
 
     def wrap(self, array: np.ndarray) -> Any:
-        """`array` as this backend's operations take it: itself where that is possible, else a copy."""
+        """Return `array` as the operations of this backend take it: itself where that is possible, else a copy."""
         refuse_while_capturing(self, "copies an array")
         return array if array.flags.carray else np.require(array, requirements=["C", "A", "W"])
 
@@ -83,16 +87,16 @@ class Backend:
         target[...] = values
 
     def to_numpy(self, array: Any) -> np.ndarray:
-        """A NumPy copy that the caller may keep."""
+        """Return a NumPy copy that the caller may keep."""
         refuse_while_capturing(self, "reads from the device")
         return np.array(array)
 
     def owns(self, array: Any) -> bool:
-        """Whether `array` is already in this backend's memory."""
+        """Return whether `array` is already in the memory of this backend."""
         return isinstance(array, np.ndarray)
 
-    def has_room(self, size: int) -> bool:
-        """Whether `size` bytes of data may stay in this backend's memory."""
+    def can_hold(self, size: int) -> bool:
+        """Return whether `size` bytes of data may stay in the memory of this backend."""
         return True
 
     def record(self, function: Callable[..., None], *inputs: Any) -> Callable[..., None]:
@@ -178,7 +182,7 @@ class CUDA(Backend):
         replay(*inputs)
         return replay
 
-    def has_room(self, size):
+    def can_hold(self, size):
         return 4 * size < device.free_memory()
 
 
@@ -196,14 +200,19 @@ _made: dict[str, Backend] = {}
 
 
 def available() -> dict[str, str | None]:
-    """Every backend, with None if it can be used here, else the reason why not and how to get it."""
+    """Return every backend by name: None if it can be used here, else why it cannot and how to get it."""
     return {"numpy": None, "cpu": None, "emulator": None, "cuda": device.why_not()}
 
 
 def get(name: str = "auto") -> Backend:
-    """The backend of that name; "auto" is cuda where there is a GPU, else cpu.
+    """Return a backend, always the same object for the same name.
 
-    Raises ValueError for an unknown name and RuntimeError for a backend that cannot be used here.
+    Args:
+        name: "numpy", "cpu", "cuda", "emulator", or "auto": cuda where there is a GPU, else cpu.
+
+    Raises:
+        ValueError: If there is no backend of that name.
+        RuntimeError: If it cannot be used here; the message says why.
     """
     checks.one_of("backend", name, ["auto", *_KINDS])
     if name == "auto":

@@ -1,4 +1,4 @@
-"""Arrays that are made once and used again: after its first pass, a training step allocates nothing."""
+"""Arrays that are allocated once and used again: after its first pass, a training step allocates nothing."""
 
 from __future__ import annotations
 

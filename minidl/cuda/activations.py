@@ -38,7 +38,7 @@ BACKWARD = {name: _backward_kernel(entry.slope) for name, entry in ACTIVATIONS.i
 
 
 def one_thread_each(count):
-    """The grid of 256-thread blocks that has a thread for each of `count` elements."""
+    """Return the grid of 256-thread blocks that has a thread for each of `count` elements."""
     return (-(-count // THREADS),)
 
 

@@ -38,7 +38,7 @@ _soft_cross_entropy = cuda.jit(device=True)(soft_cross_entropy)
 
 @cuda.jit(device=True)
 def _largest(x, row):
-    """The largest element of a row; like the next two, for a whole warp, each lane of which gets the result."""
+    """Find the largest element of a row, by a whole warp; every lane gets it, as from the next two functions."""
     largest = x[row, 0]
     for j in range(cuda.threadIdx.x, x.shape[1], WARP):
         largest = max(largest, x[row, j])
@@ -47,7 +47,7 @@ def _largest(x, row):
 
 @cuda.jit(device=True)
 def _first(x, row, value):
-    """The first column of a row that holds `value`."""
+    """Find the first column of a row that holds `value`."""
     first = x.shape[1]
     for j in range(cuda.threadIdx.x, x.shape[1], WARP):
         if x[row, j] == value:
@@ -57,7 +57,7 @@ def _first(x, row, value):
 
 @cuda.jit(device=True)
 def _exp_total(x, row, largest):
-    """Σⱼ exp(xⱼ - largest) over a row."""
+    """Add up exp(xⱼ - largest) over a row."""
     total = ZERO
     for j in range(cuda.threadIdx.x, x.shape[1], WARP):
         total += math.exp(x[row, j] - largest)
@@ -117,7 +117,7 @@ def softmax_cross_entropy_backward_kernel(probabilities, labels, one_over_rows, 
 
 
 def _forward_kernel(row_loss, row_score):
-    """A kernel for losses that are a mean over outputs; `row_score` says when an output counts as correct."""
+    """Return a kernel for losses that are a mean over outputs; `row_score` says when an output counts as correct."""
     row_loss, row_score = cuda.jit(device=True)(row_loss), cuda.jit(device=True)(row_score)
 
     @cuda.jit

@@ -16,13 +16,13 @@ PARTIALS = 128  # the most blocks that share the sum over a whole array, and so 
 
 
 def one_block_for_32_columns(matrix):
-    """The grid in which each block owns 32 columns of `matrix`, all rows of them."""
+    """Return the grid in which each block owns 32 columns of `matrix`, all rows of them."""
     return (-(-matrix.shape[1] // COLUMNS),)
 
 
 @cuda.jit(device=True)
 def block_column_total(partial, value):
-    """Σ over threadIdx.y of `value`, for each threadIdx.x; every thread of a (COLUMNS, ROWS) block gets its column's.
+    """Add up `value` over threadIdx.y; every thread of a (COLUMNS, ROWS) block gets the sum of its column.
 
     `partial` is shared memory of shape (ROWS, COLUMNS). All threads of the block must call this.
     """
@@ -37,18 +37,18 @@ def block_column_total(partial, value):
 
 
 def blocks_for_a_sum(count, threads):
-    """How many blocks share the sum over `count` elements: one partial sum each, and no more than PARTIALS."""
+    """Return the number of blocks that share the sum over `count` elements, one partial sum each, at most PARTIALS."""
     return min(PARTIALS, -(-count // threads))
 
 
 def one_warp_for_a_row(matrix):
-    """The grid of (WARP, WARPS) blocks that has a warp for each row of `matrix`."""
+    """Return the grid of (WARP, WARPS) blocks that has a warp for each row of `matrix`."""
     return (-(-matrix.shape[0] // WARPS),)
 
 
 @cuda.jit(device=True)
 def block_total(partial, value):
-    """Σ over all threads of a block of `value`, by a tree of additions; thread 0 gets the sum.
+    """Add up `value` over all threads of a block by a tree of additions; thread 0 gets the sum.
 
     `partial` is shared memory with one element for each thread, a power of two. All threads must call this.
     """
@@ -67,7 +67,7 @@ def block_total(partial, value):
 
 @cuda.jit(device=True)
 def array_total(partial, values):
-    """Σ of an array by one block: each of n threads sums every n-th element, then `block_total` adds the n sums."""
+    """Add up an array by one block: each of n threads sums every n-th element, `block_total` adds the n sums."""
     total = ZERO
     for i in range(cuda.threadIdx.x, values.size, partial.size):
         total += values[i]
@@ -76,7 +76,7 @@ def array_total(partial, values):
 
 @cuda.jit(device=True)
 def warp_sum(value):
-    """Σ over the 32 lanes of a warp, by a butterfly of exchanges; every lane gets the sum."""
+    """Add up `value` over the 32 lanes of a warp by a butterfly of exchanges; every lane gets the sum."""
     shift = WARP // 2
     while shift > 0:
         value += cuda.shfl_xor_sync(ALL_LANES, value, shift)
@@ -86,7 +86,7 @@ def warp_sum(value):
 
 @cuda.jit(device=True)
 def warp_max(value):
-    """The largest value of the 32 lanes; every lane gets it."""
+    """Find the largest value of the 32 lanes; every lane gets it."""
     shift = WARP // 2
     while shift > 0:
         value = max(value, cuda.shfl_xor_sync(ALL_LANES, value, shift))
@@ -96,7 +96,7 @@ def warp_max(value):
 
 @cuda.jit(device=True)
 def warp_min(value):
-    """The smallest value of the 32 lanes; every lane gets it."""
+    """Find the smallest value of the 32 lanes; every lane gets it."""
     shift = WARP // 2
     while shift > 0:
         value = min(value, cuda.shfl_xor_sync(ALL_LANES, value, shift))

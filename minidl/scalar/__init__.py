@@ -1,7 +1,7 @@
-"""Floor 1: mathematics on one number, written once.
+"""Mathematics on one number, written once.
 
-The functions here are plain Python. The CPU loops compile them with Numba for the host, the CUDA kernels
-compile them for the device, and the emulator runs them as they stand. Constants are `np.float32` values that
-are exact in binary (0, 1, 0.5, ...): they leave float32 arithmetic in float32 and widen without error beside
-a float64. A bare Python literal would silently turn a float32 kernel into a float64 one.
+The functions here are plain Python. Numba compiles them for the loops of `minidl.cpu` and the kernels of `minidl.cuda`,
+the emulator runs them as they stand, and `arrays.vectorized` runs them on whole NumPy arrays. Constants are
+`np.float32` values that are exact in binary (0, 1, 0.5, ...): they leave float32 arithmetic in float32 and widen
+without error beside a float64. A bare Python literal would silently turn a float32 kernel into a float64 one.
 """

@@ -7,8 +7,8 @@ Every function takes the same arguments, so that one kernel fits all of them:
 
 `alpha` is the function's one parameter (the slope of the leaky ReLU, the α of the ELU); functions without one
 ignore it.
-To add an activation, write its two functions and one entry in `ACTIVATIONS`: the kernels of every backend,
-the layer, the tests and the reference page follow from the entry.
+To add an activation, write its two functions and one entry in `ACTIVATIONS`. Its form on NumPy arrays, the compiled
+loops and kernels, the layer, the tests and the page of the reference follow from the entry.
 """
 
 from __future__ import annotations
@@ -140,14 +140,15 @@ def silu_slope(z, y, alpha):
 class Activation:
     """One entry of the table.
 
-    name       how strings refer to it: "leaky_relu"
-    layer      the name of its layer class: "LeakyReLU"
-    value      value(z, alpha) → φ(z)
-    slope      slope(z, y, alpha) → φ'(z)
-    formula    one line for the documentation
-    parameter  the name of alpha as an argument of the layer, or None
-    default    the default of that argument
-    kinks      points where φ or φ' is not differentiable (gradient checks step around them)
+    Attributes:
+        name: How strings refer to it: "leaky_relu".
+        layer: The name of its layer class: "LeakyReLU".
+        value: value(z, alpha) → φ(z).
+        slope: slope(z, y, alpha) → φ'(z).
+        formula: One line for the documentation.
+        parameter: The name of alpha as an argument of the layer, or None.
+        default: The default of that argument.
+        kinks: Points where φ or φ' is not differentiable; gradient checks step around them.
     """
 
     name: str

@@ -19,7 +19,7 @@ Split = tuple[np.float32, np.float32, np.float32]
 
 
 def split(constant: float) -> Split:
-    """Three float32 numbers that add up to `constant` > 0, the largest first.
+    """Return three float32 numbers that add up to `constant` > 0, the largest first.
 
     Each is rounded down, so none is negative and an infinity times them is one infinity, not the NaN of ∞ - ∞.
     """
@@ -35,14 +35,14 @@ def split(constant: float) -> Split:
 
 @register_jitable
 def times(x, constant):
-    """x times a `Split`, to a rounding or two in the type of x."""
+    """Multiply x by a `Split`, to a rounding or two in the type of x."""
     first, second, third = constant
     return x * first + (x * second + x * third)
 
 
 @register_jitable
 def vanishing(z, factor):
-    """z times a factor that goes to 0 faster than z grows: 0 at the end, where ∞ · 0 would be NaN."""
+    """Multiply z by a factor that goes to 0 faster than z grows; where it has become 0, ∞ · 0 is 0 and not NaN."""
     return ZERO if factor == ZERO else z * factor
 
 

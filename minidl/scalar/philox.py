@@ -17,7 +17,7 @@ ROUNDS = 10
 
 
 def philox(c0, c1, c2, c3, k0, k1):
-    """Four uint32 random words from a counter of four words and a key of two, all uint32."""
+    """Return four random words for a counter of four words and a key of two, all uint32."""
     for _ in range(ROUNDS):
         product_0 = uint64(MULTIPLIER_0) * uint64(c0)
         product_1 = uint64(MULTIPLIER_1) * uint64(c2)
@@ -31,5 +31,5 @@ def philox(c0, c1, c2, c3, k0, k1):
 
 
 def pick(lane, word_0, word_1, word_2, word_3):
-    """The word of that number, 0 to 3."""
+    """Return the word of that number, 0 to 3."""
     return word_0 if lane == 0 else word_1 if lane == 1 else word_2 if lane == 2 else word_3

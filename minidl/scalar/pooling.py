@@ -1,4 +1,4 @@
-"""Pooling: which of two inputs wins, and where a side of an image is cut into regions."""
+"""Pooling: the larger of two pixels, and where a side of an image is cut into regions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from numba import int64, uint64
 
 
 def beats(value, best):
-    """Whether `value` takes the place of `best`, which was looked at before it: the first of equals stays.
+    """Return whether `value` replaces `best`, which was found before it: the first of equal pixels stays.
 
-    A NaN beats every number, so that it comes out and is found.
+    A NaN replaces every number, so that it shows in the result.
     """
     return value > best or value != value
 

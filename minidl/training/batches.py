@@ -37,7 +37,7 @@ class Batches:
 
     def in_order(self, order: np.ndarray) -> Iterator[tuple[Any, Any]]:
         """Yield all rows in the order of the indices `order`, shape (rows,); the last batch may be smaller."""
-        if not self.backend.has_room(sum(array.nbytes for array in self.arrays.values())):
+        if not self.backend.can_hold(sum(array.nbytes for array in self.arrays.values())):
             yield from self.augmented(order, lambda x, targets: (x, targets))
             return
         if not self._device_arrays:

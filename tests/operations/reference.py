@@ -1,4 +1,6 @@
-"""What every operation should compute: plain NumPy in float64, written without a look at minidl's formulas.
+"""What every operation should compute: NumPy and SciPy in float64, written without a look at the formulas of minidl.
+
+`minidl.operations` defines the operations; it is held to these formulas as every other backend is.
 
 Arguments may have any dtype; they are widened first, so a float32 input is taken as the exact number that it is.
 """

@@ -41,7 +41,7 @@ def test_targets_of_several_heads_keep_their_names(any_backend):
 
 
 def test_data_that_do_not_fit_come_from_the_host(any_backend, monkeypatch, rng):
-    monkeypatch.setattr(any_backend, "has_room", lambda size: False)
+    monkeypatch.setattr(any_backend, "can_hold", lambda size: False)
     x, labels = data(23)
     batches, order = Batches(any_backend, x, labels, 6), rng.permutation(23)
     taken = [any_backend.to_numpy(batch) for batch, _ in batches.in_order(order)]

@@ -16,7 +16,7 @@ from numba import config, cuda
 
 @functools.cache
 def why_not() -> str | None:
-    """None where kernels can run on a GPU, else the reason and the way out in one sentence."""
+    """Return None where kernels can run on a GPU, else why they cannot and what to do, in one sentence."""
     if sys.platform == "darwin":
         return "CUDA does not exist on macOS; the backends cpu and emulator do"
     if importlib.util.find_spec("numba_cuda") is None:
@@ -41,18 +41,18 @@ def why_not() -> str | None:
 
 
 def name() -> str:
-    """The name of the GPU in use."""
+    """Return the name of the GPU in use."""
     gpu = cuda.get_current_device().name
     return gpu.decode() if isinstance(gpu, bytes) else gpu
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Any:
-    """An uninitialized array on the device."""
+    """Return an uninitialized array on the device."""
     return cuda.device_array(shape, dtype)
 
 
 def upload(array: np.ndarray) -> Any:
-    """A copy of `array` on the device."""
+    """Return a copy of `array` on the device."""
     return cuda.to_device(array)
 
 
@@ -62,7 +62,7 @@ def copy_into(target: Any, array: np.ndarray) -> None:
 
 
 def download(array: Any) -> np.ndarray:
-    """A copy of a device array on the host."""
+    """Return a copy of a device array on the host."""
     return array.copy_to_host()
 
 
@@ -92,10 +92,10 @@ _capturing = threading.local()  # `graph`: the one that this thread is building
 
 
 def capture(function: Callable[[], None]) -> Callable[[], None]:
-    """What `function` launches, as a CUDA graph: calling the result launches all of it at once.
+    """Capture what `function` launches as a CUDA graph; calling the result launches all of it at once.
 
-    Nothing runs while it is captured. Every kernel must have run before, because compiling one is no launch; and the
-    arrays that the graph works on must be kept by somebody else.
+    Nothing runs while it is captured. Every kernel must have run before, because compiling one is no launch. The graph
+    does not own the arrays that it works on: the caller must keep them.
     """
     from cuda.core import Device, Stream  # comes with numba-cuda, where that can be installed
 
@@ -113,5 +113,5 @@ def capture(function: Callable[[], None]) -> Callable[[], None]:
 
 
 def free_memory() -> int:
-    """Bytes of the GPU's memory that nobody uses."""
+    """Return the free memory of the GPU in bytes."""
     return int(cuda.current_context().get_memory_info().free)

@@ -13,18 +13,20 @@ from minidl.scalar.constants import ZERO
 
 @cuda.jit(device=True)
 def get(matrix, row, column):
+    """Read an element; outside of the matrix it is 0."""
     return matrix[row, column] if row < matrix.shape[0] and column < matrix.shape[1] else ZERO
 
 
 @cuda.jit(device=True)
 def put(matrix, row, column, value):
+    """Write an element, if it is inside the matrix."""
     if row < matrix.shape[0] and column < matrix.shape[1]:
         matrix[row, column] = value
 
 
 @cuda.jit(device=True)
 def get_four(matrix, row, column, wide):
-    """A tuple of four elements side by side."""
+    """Read four elements side by side, as a tuple."""
     if wide and row < matrix.shape[0] and column + 3 < matrix.shape[1]:
         return load_four(matrix, (row, column))
     return (
@@ -37,7 +39,7 @@ def get_four(matrix, row, column, wide):
 
 @cuda.jit(device=True)
 def put_four(matrix, row, column, values, wide):
-    """A tuple of four elements side by side."""
+    """Write a tuple of four elements side by side."""
     if wide and row < matrix.shape[0] and column + 3 < matrix.shape[1]:
         store_four(matrix, (row, column), values)
     else:

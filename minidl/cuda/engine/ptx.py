@@ -23,20 +23,20 @@ TF32_BITS = 0xFFFFE000  # sign, exponent and the 10 leading bits of the mantissa
 
 
 def instruction(define: Callable) -> Any:
-    """An intrinsic that the emulator knows too: its device has a method of the same name."""
+    """Make an intrinsic that the emulator knows too: its device has a method of the same name."""
     made: Any = intrinsic(prefer_literal=True)(define)
     made.emulated = define.__name__
     return made
 
 
 def _assembly(builder: Any, result: Any, text: str, constraints: str, *arguments: Any, moves: bool = False) -> Any:
-    """One instruction of PTX; `moves` says that it may be moved or left out like an addition."""
+    """Emit one instruction of PTX; `moves` says that it may be moved or left out like an addition."""
     kind = ir.FunctionType(result, [argument.type for argument in arguments])
     return builder.call(ir.InlineAsm(kind, text, constraints, side_effect=not moves), arguments)
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index_type: Any, index: Any) -> Any:
-    """The address of an element; its index is a tuple."""
+    """Return the address of an element; its index is a tuple."""
     keys = cgutils.unpack_tuple(builder, index)
     keys = [context.cast(builder, key, kind, types.intp) for key, kind in zip(keys, index_type, strict=True)]
     made = context.make_array(array_type)(context, builder, array)
@@ -44,7 +44,7 @@ def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index_type
 
 
 def _address_in_shared(builder: Any, pointer: Any) -> Any:
-    """The 32-bit address that instructions for shared memory want."""
+    """Return the 32-bit address that instructions for shared memory take."""
     return builder.ptrtoint(builder.addrspacecast(pointer, ir.PointerType(BYTE, SHARED)), INT32)
 
 
@@ -53,7 +53,7 @@ def _address_in_shared(builder: Any, pointer: Any) -> Any:
 
 @instruction
 def aligned(typing, matrix):
-    """Whether every row of the matrix begins at a multiple of 16 bytes, as 128-bit accesses need it."""
+    """Return whether every row of the matrix begins at a multiple of 16 bytes, as 128-bit accesses need it."""
 
     def generate(context, builder, signature, arguments):
         (kind,), (value,) = signature.args, arguments
@@ -67,7 +67,7 @@ def aligned(typing, matrix):
 
 @instruction
 def load_four(typing, array, index):
-    """array[index] and the three elements behind it, as a tuple: one 128-bit access for float32, two for float64.
+    """Read array[index] and the three elements behind it as a tuple: one 128-bit access for float32, two for float64.
 
     `index` is a tuple; the address must be a multiple of 16 bytes.
     """
@@ -84,7 +84,7 @@ def load_four(typing, array, index):
 
 @instruction
 def store_four(typing, array, index, values):
-    """The tuple of four `values` into array[index] and the three elements behind it; the opposite of `load_four`."""
+    """Write a tuple of four `values` to array[index] and the three elements behind it: `load_four` reversed."""
 
     def generate(context, builder, signature, arguments):
         (kind, index_kind, _), (value, index, values) = signature.args, arguments
@@ -136,7 +136,7 @@ def copy_async(typing, shared, at, matrix, index, inside):
 
 @instruction
 def commit_copies(typing):
-    """The copies that this thread has begun since the last commit are a group."""
+    """Make a group of the copies that this thread has begun since the last commit."""
 
     def generate(context, builder, signature, arguments):
         _assembly(builder, ir.VoidType(), "cp.async.commit_group;", "~{memory}")
@@ -163,7 +163,7 @@ def wait_for_copies(typing, newest):
 
 @instruction
 def to_tf32(typing, x):
-    """x rounded to the 10 bits of mantissa that tensor cores multiply, to the nearest, ties away from zero."""
+    """Round x to the 10 bits of mantissa that tensor cores multiply, to the nearest, ties away from zero."""
 
     def generate(context, builder, signature, arguments):
         rounded = _assembly(builder, INT32, "cvt.rna.tf32.f32 $0, $1;", "=r,f", arguments[0], moves=True)
@@ -174,7 +174,7 @@ def to_tf32(typing, x):
 
 @instruction
 def multiply_add_tf32(typing, a, b, c):
-    """D = A B + C on the tensor cores, by the 32 lanes of a warp together: A is 16 × 8, B 8 × 8, C and D 16 × 8.
+    """Compute D = A B + C on the tensor cores, by the 32 lanes of a warp: A is 16 × 8, B 8 × 8, C and D 16 × 8.
 
     Each lane holds parts of all three, tuples of 4, 2 and 4 float32. With lane = 4 g + t they are
 
