@@ -20,7 +20,7 @@ copyright = "the minidl authors, MIT licence"
 release = minidl.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_gallery.gen_gallery", "mathml"]
-exclude_patterns = ["_build", "tutorials/*.ipynb"]
+exclude_patterns = ["_build", "_generate", "tutorials/*.ipynb"]
 smartquotes = False  # in docstrings "cpu" is a string
 nitpicky = True
 # Types in signatures belong to NumPy and to modules without a page; no inventory of theirs is read from a network.

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
-TABLE = runpy.run_path(str(DOCS / "tutorial_table.py"))
+TABLE = runpy.run_path(str(DOCS / "_generate" / "tutorial_table.py"))
 PAGE = (DOCS / "tutorial_table.md").read_text(encoding="utf-8")
 
 

@@ -1,6 +1,6 @@
 """Writes docs/tutorial_table.md: what the lectures say and what the tutorials measure.
 
-python docs/tutorial_table.py
+python docs/_generate/tutorial_table.py
 
 Each tutorial has a list `claims` of (row of the lectures, figure, the lecture's number or None, ours). This runs all of
 them, which takes some minutes.
@@ -18,8 +18,8 @@ import matplotlib.pyplot as plt
 
 from minidl.utils.files import write_whole
 
-PAGE = Path(__file__).parent / "tutorial_table.md"
-TUTORIALS = Path(__file__).parent.parent / "tutorials"
+PAGE = Path(__file__).parent.parent / "tutorial_table.md"
+TUTORIALS = Path(__file__).parent.parent.parent / "tutorials"
 
 Claim = tuple[str, str, float | None, float]
 
@@ -43,9 +43,9 @@ ROWS = {  # the rows of the lectures, in their order; a tutorial may add rows of
 BEYOND = "Beyond the lectures"
 HEAD = """# The lectures in numbers
 
-This page is written by `docs/tutorial_table.py`, which runs the tutorials. Where a lecture gives a number it stands
-beside ours; the deviation is relative, or absolute where the lecture's number is 0. All numbers come from fixed seeds,
-but the last digits depend on the processor. [The page of claims](lectures.md) names the tests.
+This page is written by `docs/_generate/tutorial_table.py`, which runs the tutorials. Where a lecture gives a number it
+stands beside ours; the deviation is relative, or absolute where the lecture's number is 0. All numbers come from fixed
+seeds, but the last digits depend on the processor. [The page of claims](lectures.md) names the tests.
 """
 TABLE = """
 | row | tutorial | figure | lecture | ours | deviation |

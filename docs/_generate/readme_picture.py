@@ -1,6 +1,6 @@
 """Draws docs/images/digits.png, the picture at the head of the README, from a run of the network shown there.
 
-python docs/readme_picture.py
+python docs/_generate/readme_picture.py
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import minidl as dl
 from minidl.training.curves import draw_accuracy
 from minidl.utils.figures import save_figure
 
-HERE = Path(__file__).parent
+DOCS = Path(__file__).parent.parent
 ROWS, COLUMNS = 3, 6
 
 
@@ -47,7 +47,7 @@ def main() -> None:
         axes.axis("off")
     left.suptitle("what the network says; last row: its most confident mistakes", fontsize=10)
     draw_accuracy(middle.subplots(), history)
-    save_figure(figure, HERE / "images" / "digits.png")
+    save_figure(figure, DOCS / "images" / "digits.png")
 
 
 if __name__ == "__main__":

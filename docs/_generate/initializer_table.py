@@ -1,6 +1,6 @@
 """Writes docs/initializers.md from the tables of the code.
 
-python docs/initializer_table.py
+python docs/_generate/initializer_table.py
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from minidl.initializers.gains import CONVENTIONAL_GAINS, gain, second_moment, s
 from minidl.scalar.activations import ACTIVATIONS
 from minidl.utils.files import write_whole
 
-PAGE = Path(__file__).parent / "initializers.md"
+PAGE = Path(__file__).parent.parent / "initializers.md"
 HEAD = """# Initializers and gains
 
-This page is written by `docs/initializer_table.py` from the tables in `minidl/initializers`.
+This page is written by `docs/_generate/initializer_table.py` from the tables in `minidl/initializers`.
 
 Each initializer is a function of `(rng, fan_in, fan_out)` that returns an array of shape (fan_in, fan_out). With
 parameters it becomes another one: `he_normal(slope=0.1)`. Its text names it: `dl.Dense(784, 256, init="he_normal")`,

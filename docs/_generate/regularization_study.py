@@ -1,7 +1,7 @@
 """Writes docs/regularization.md and its two pictures: what each regularizer does to an overfitting network.
 
-python docs/regularization_study.py [--seeds 5] [--epochs 40] [--processes 2]
-python docs/regularization_study.py --draw      page and pictures again, from docs/regularization.json
+python docs/_generate/regularization_study.py [--seeds 5] [--epochs 40] [--processes 2]
+python docs/_generate/regularization_study.py --draw      page and pictures again, from the results
 
 Every setting trains 784-512-512-10 with ReLU on the digits that ship with minidl, five times from different seeds.
 The strengths were chosen beforehand, as usual values, and not by their test error.
@@ -27,7 +27,7 @@ import minidl as dl
 from minidl.utils.figures import save_figure
 from minidl.utils.files import write_whole
 
-HERE = Path(__file__).parent
+DOCS = Path(__file__).parent.parent
 BLUE, ORANGE = "#0072B2", "#D55E00"  # Okabe & Ito
 
 
@@ -184,7 +184,7 @@ def page(results: list[dict[str, Any]], settings: dict[str, Any]) -> str:
             "",
             "![Training and test loss over the epochs](images/overfitting.png)",
             "",
-            f"Made by `python docs/regularization_study.py` in {settings['minutes']:.0f} minutes on "
+            f"Made by `python docs/_generate/regularization_study.py` in {settings['minutes']:.0f} minutes on "
             f"{settings['processes']} cores.",
             "",
         ]
@@ -198,7 +198,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--draw", action="store_true", help="train nothing, draw the results of the last study again")
     options = parser.parse_args()
-    path = HERE / "regularization.json"
+    path = DOCS / "_generate" / "regularization.json"
     if not options.draw:
         start = time.perf_counter()
         results = study(options.seeds, options.epochs, options.processes)
@@ -214,9 +214,9 @@ def main() -> None:
             file.write(f'{{"settings": {json.dumps(settings)}, "results": [\n{lines}\n]}}\n')
     saved = json.loads(path.read_text(encoding="utf-8"))
     results, settings = saved["results"], saved["settings"]
-    save_figure(draw_errors(results), HERE / "images" / "regularizers.png")
-    save_figure(draw_curves(results), HERE / "images" / "overfitting.png")
-    with write_whole(HERE / "regularization.md", "w") as file:
+    save_figure(draw_errors(results), DOCS / "images" / "regularizers.png")
+    save_figure(draw_curves(results), DOCS / "images" / "overfitting.png")
+    with write_whole(DOCS / "regularization.md", "w") as file:
         file.write(page(results, settings))
 
 
