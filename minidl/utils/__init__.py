@@ -1,1 +1,1 @@
-"""What has nothing to do with networks: checks of arguments, files, tables, random streams."""
+"""Helpers that know nothing of networks: checks of arguments, files, tables, random streams."""

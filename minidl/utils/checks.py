@@ -1,4 +1,4 @@
-"""Checks at the border: bad input gets one clear sentence before any kernel runs.
+"""Checks of arguments: bad input gets one clear sentence before any kernel runs.
 
 Every message has the same three parts: the name of the argument, what it got, what it expects.
 """
@@ -18,7 +18,7 @@ import numpy as np
 
 
 def describe(value: Any) -> str:
-    """A short description of `value` for an error message: arrays by shape and dtype, the rest by repr."""
+    """Describe `value` for an error message: arrays by shape and dtype, the rest by repr."""
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
     text = repr(value)
@@ -26,7 +26,14 @@ def describe(value: Any) -> str:
 
 
 def one_of(argument: str, value: Any, choices: Iterable[str]) -> str:
-    """Return `value` if it is one of `choices`; otherwise raise ValueError with the nearest match."""
+    """Return `value` if it is one of `choices`; otherwise raise ValueError with the nearest match.
+
+    >>> one_of("backend", "cpu", ["cpu", "cuda"])
+    'cpu'
+    >>> one_of("backend", "cdua", ["cpu", "cuda"])
+    Traceback (most recent call last):
+    ValueError: backend got 'cdua'; expected one of 'cpu', 'cuda'; did you mean 'cuda'?
+    """
     choices = list(choices)
     if isinstance(value, str) and value in choices:
         return value
@@ -61,7 +68,14 @@ def real(
     above: float | None = None,
     below: float | None = None,
 ) -> float:
-    """Return `value` as a finite float in [minimum, maximum], strictly above `above` and below `below` if given."""
+    """Return `value` as a finite float in [minimum, maximum], strictly above `above` and below `below` if given.
+
+    >>> real("rate", 0.5, minimum=0.0, below=1.0)
+    0.5
+    >>> real("rate", 1, minimum=0.0, below=1.0)
+    Traceback (most recent call last):
+    ValueError: rate got 1; expected a finite number, at least 0 and less than 1
+    """
     bounds = []
     if above is not None:
         bounds.append(f"greater than {above:g}")
@@ -108,7 +122,7 @@ def path(argument: str, value: Any) -> Path:
 
 
 def as_array(argument: str, value: Any, expected: str) -> np.ndarray:
-    """`value` as NumPy sees it; rows of unequal length are refused (TypeError)."""
+    """Return `value` as a NumPy array; rows of unequal length are refused (TypeError)."""
     try:
         return np.asarray(value)
     except Exception as error:
@@ -116,11 +130,19 @@ def as_array(argument: str, value: Any, expected: str) -> np.ndarray:
 
 
 def matrix(argument: str, value: Any, dtype: Any = None) -> np.ndarray:
-    """Return `value` as a C-contiguous (rows, features) array of floats, in `dtype` if it is given.
+    """Return `value` as a C-contiguous array of floats with two dimensions.
 
-    float32 and float64 are accepted and converted into each other; integers, booleans, complex numbers,
-    strings and objects are refused (TypeError), because guessing a scale for them hides mistakes.
-    A rank other than 2 and an empty array are refused too (ValueError).
+    float32 and float64 are converted into each other. Everything else is refused, because guessing a scale for
+    integers hides mistakes.
+
+    Args:
+        argument: Name of the argument, for messages.
+        value: Array of shape (rows, features).
+        dtype: dtype of the result; None keeps that of `value`.
+
+    Raises:
+        TypeError: For integers, booleans, complex numbers, strings and objects.
+        ValueError: For an empty array, or a number of dimensions other than two.
     """
     array = as_array(argument, value, "a 2-D array of float32 or float64")
     if array.dtype not in (np.float32, np.float64):
@@ -189,10 +211,24 @@ def probabilities(argument: str, value: Any, rows: int, classes: int, dtype: Any
 
 
 def named_call(argument: str, value: Any, example: str) -> tuple[str, dict[str, Any]]:
-    """The name and the parameters in a text such as "he_normal" or "leaky_relu(slope=0.1)".
+    """Split a text such as "leaky_relu(slope=0.1)" into name and parameters, without evaluating anything.
 
-    Parameters are literals, given by name: nothing is evaluated. Raises TypeError if `value` is not a string and
-    ValueError if it is not of this form.
+        >>> named_call("init", "he_normal", "he_normal(slope=0.1)")
+        ('he_normal', {})
+        >>> named_call("init", "he_normal(slope=0.1)", "he_normal(slope=0.1)")
+        ('he_normal', {'slope': 0.1})
+
+    Args:
+        argument: Name of the argument, for messages.
+        value: The text; its parameters are literals, given by name.
+        example: What a right text looks like, for messages.
+
+    Returns:
+        The name, and the parameters by name.
+
+    Raises:
+        TypeError: If `value` is not a string.
+        ValueError: If it is not of this form.
     """
     if not isinstance(value, str):
         raise TypeError(f"{argument} got {describe(value)}; expected a name, such as {example!r}")
@@ -204,5 +240,5 @@ def named_call(argument: str, value: Any, example: str) -> tuple[str, dict[str, 
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
             raise ValueError
         return name, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):  # by what Python's parser makes of it
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):  # what Python's parser may raise
         raise ValueError(f"{argument} got {value!r}; expected parameters by name, as in {example!r}") from None

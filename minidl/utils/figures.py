@@ -1,6 +1,6 @@
-"""What the pictures share: colours, line styles, and how a figure becomes a file.
+"""Colours, line styles and writing to files, for all pictures.
 
-matplotlib takes as long to import as a small training run. So it is imported where something is drawn.
+Importing matplotlib takes as long as a small training run, so it is imported where something is drawn.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ COLOUR_MAP = "cividis"  # the same for colour-blind readers, and lighter where t
 
 
 def line_style(number: int) -> dict[str, Any]:
-    """Colour, line and marker of the line with that number, other than those of its neighbours."""
+    """Return colour, line and marker of a line, by its number; neighbours differ in all three."""
     return {
         "color": COLOURS[number % len(COLOURS)],
         "linestyle": LINES[number % len(LINES)],
@@ -30,7 +30,7 @@ def line_style(number: int) -> dict[str, Any]:
 
 
 def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
-    """Write a figure to a file, whole or not at all, without a display."""
+    """Write a figure to a file, whole or not at all, without a display; the suffix of `path` chooses the format."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     suffix = checks.path("path", path).suffix.lstrip(".").lower()

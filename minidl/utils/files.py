@@ -1,4 +1,4 @@
-"""Where minidl keeps files, and how it writes them: whole or not at all."""
+"""The cache folder, and writing files whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from minidl.utils import checks
 
 
 def cache_folder() -> Path:
-    """The folder for things that can be made again: $XDG_CACHE_HOME or ~/.cache, or the system's own place for it."""
+    """Return the folder for files that can be made again: below $XDG_CACHE_HOME, ~/.cache or its like elsewhere."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
     elif sys.platform == "darwin":
@@ -28,7 +28,7 @@ def cache_folder() -> Path:
 def write_whole(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path` and move it there once it is complete and on the disk.
 
-    Whoever reads `path` sees the old file or the new one, never a part. If the body raises, `path` is untouched.
+    A reader of `path` sees the old file or the new one, never a part. If the body raises, `path` is untouched.
     """
     path = checks.path("path", path)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)

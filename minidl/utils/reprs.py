@@ -1,4 +1,4 @@
-"""Objects that print as the call that builds them again."""
+"""Objects that print as the call that builds them again, and reprs without addresses."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ class Configurable:
 
 
 def without_address(value: Any) -> str:
-    """The repr of anything, without the address that a function or a plain object shows: no second run shares it."""
+    """Return the repr of anything without the address that functions and plain objects show: it differs in each run."""
     return re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value))
