@@ -1,4 +1,4 @@
-"""Floor 5: initialization from data. A batch goes through the network, and each layer is scaled to what it measures.
+"""Data-dependent initialization: a batch goes through the network, and each layer is scaled by what comes out.
 
 These run after the ordinary initialization of a model and before training:
 
@@ -27,11 +27,12 @@ SMALLEST_STD = 1e-6  # an output that varies less is taken for constant: no fact
 class Calibration:
     """What was done to one layer. Standard deviations are over the batch and all units.
 
-    layer         its name and arguments
-    std_before    of its output before
-    std_after     and after
-    iterations    how often it was scaled
-    note          "" if the layer is as asked, else why not
+    Attributes:
+        layer: Its name and arguments.
+        std_before: Standard deviation of its output before.
+        std_after: The same afterwards.
+        iterations: How often it was scaled.
+        note: Why the layer is not as asked; "" if it is.
     """
 
     layer: str
@@ -57,14 +58,19 @@ def lsuv(
     Layer by layer, from the input: draw orthogonal weights, pass the batch, divide the weights by the standard
     deviation of the output, until its variance is within `tolerance` of 1.
 
-    x                a batch, (rows, n_in), at least two rows
-    tolerance        how far the variance may stay from 1, greater than 0
-    max_iterations   tries for each layer
-    orthogonal       whether to draw orthogonal weights first, in plain dense layers; False keeps those there are
+    Args:
+        model: The model to calibrate.
+        x: A batch, shape (rows, n_in), at least two rows.
+        tolerance: How far the variance may stay from 1, greater than 0.
+        max_iterations: Tries for each layer.
+        orthogonal: Whether to draw orthogonal weights first, in plain dense layers; False keeps the present ones.
 
-    Returns a report for each dense layer. A layer whose output hardly varies (a standard deviation below 1e-6, as
-    behind dead units) is left alone, and its report says so. Raises TypeError or ValueError for bad arguments, among
-    them numbers so large that an output overflows.
+    Returns:
+        A report for each dense layer. A layer whose output hardly varies (a standard deviation below 1e-6, as behind
+        dead units) is left alone, and its report says so.
+
+    Raises:
+        TypeError, ValueError: For bad arguments, among them numbers so large that an output overflows.
     """
     tolerance = checks.real("tolerance", tolerance, above=0.0)
     max_iterations = checks.integer("max_iterations", max_iterations)
@@ -94,11 +100,19 @@ def lsuv(
 
 
 def within_layer(model: Sequential, x: Any) -> list[Calibration]:
-    """Within-layer normalization of Krähenbühl et al. (2015, §3.1): every dense unit gets mean 0 and variance 1 on `x`.
+    """Give every dense unit mean 0 and variance 1 on `x` (Krähenbühl et al. 2015, §3.1: within-layer normalization).
 
     Units whose output hardly varies keep their scale; layers without bias keep their means. Both are in the report.
-    Raises TypeError or ValueError if `x` is not a finite (rows, n_in) array with at least two rows, or if an output
-    overflows.
+
+    Args:
+        model: The model to calibrate.
+        x: A batch, shape (rows, n_in), at least two rows.
+
+    Returns:
+        A report for each dense layer.
+
+    Raises:
+        TypeError, ValueError: If `x` is not a finite (rows, n_in) array with at least two rows, or an output overflows.
     """
 
     def calibrate(layer: Dense, x: Any) -> Calibration:

@@ -1,7 +1,6 @@
 """Losses: means over the batch, computed from logits where there are probabilities.
 
-Each has a forward pass, which returns the loss, and a backward pass, which returns its gradient with respect to the
-outputs of the network.
+The forward pass returns the loss, the backward pass its gradient with respect to the outputs of the network.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from minidl.utils.reprs import Configurable
 
 
 class Loss(Configurable):
-    """Measures outputs of shape (batch, n_out) against targets.
+    """A number that says how far outputs of shape (batch, n_out) are from their targets.
 
     The two passes by hand:   value = loss.forward(outputs, targets);   doutputs = loss.backward()
 
-    A training loop that must not wait for the device calls `compute` instead of `forward` and reads `mean_so_far`
-    now and then. A loss runs on the CPU until `use` gives it another backend; `fit` does.
+    A training loop that must not wait for the device calls `compute` and `count` instead of `forward`, and reads
+    `mean_so_far` now and then. A loss runs on the CPU until `use` gives it another backend; `fit` does.
     """
 
     has_accuracy = True
@@ -39,14 +38,25 @@ class Loss(Configurable):
     # For subclasses to fill in ---------------------------------------------------------------------------------------
 
     def check_targets(self, argument: str, targets: Any, rows: int, n_out: int, dtype: np.dtype) -> np.ndarray:
-        """The targets as the kernels take them. Raises TypeError or ValueError: no kernel sees a bad label."""
+        """Return the targets as the operations take them, so that no operation sees a bad label.
+
+        Args:
+            argument: The name of the targets in messages.
+            targets: What the user gave.
+            rows: Rows of the outputs.
+            n_out: Columns of the outputs.
+            dtype: Of the outputs.
+
+        Raises:
+            TypeError, ValueError: If the targets do not fit.
+        """
         targets = checks.finite(argument, checks.matrix(argument, targets, dtype))
         if targets.shape != (rows, n_out):
             raise ValueError(f"{argument} got shape {targets.shape}; expected {(rows, n_out)}, that of the outputs")
         return targets
 
     def mixable(self, targets: Any, n_out: int, dtype: np.dtype) -> Any:
-        """Checked targets in a form of which weighted means make sense, for mixup: labels as probabilities."""
+        """Return checked targets in a form whose weighted means make sense, for mixup: labels as probabilities."""
         return one_hot(targets, n_out, dtype) if targets.ndim == 1 else targets
 
     def _forward(self, outputs: Any, targets: Any, row_losses: Any, row_correct: Any) -> None:
@@ -58,13 +68,18 @@ class Loss(Configurable):
     # For everybody ---------------------------------------------------------------------------------------------------
 
     def new(self) -> Loss:
-        """A loss with the same arguments that has measured nothing yet."""
+        """Return a loss with the same arguments and no results yet."""
         return type(self)(**self.get_config())
 
     def forward(self, outputs: Any, targets: Any) -> float:
-        """The mean loss over the batch.
+        """Return the mean loss over the batch.
 
-        Raises TypeError or ValueError if the targets do not fit the outputs.
+        Args:
+            outputs: Of the network, shape (batch, n_out).
+            targets: As the loss takes them; their shape is in its description.
+
+        Raises:
+            TypeError, ValueError: If the targets do not fit the outputs.
         """
         if not hasattr(outputs, "__cuda_array_interface__"):
             outputs = checks.matrix("outputs", outputs)
@@ -73,10 +88,11 @@ class Loss(Configurable):
         rows, n_out = outputs.shape
         targets = self.check_targets("targets", targets, rows, n_out, outputs.dtype)
         self.compute(outputs, map_targets(self._backend.wrap, targets))
+        self.count(rows)
         return self.value
 
     def backward(self) -> Any:
-        """dL/doutputs of the last forward pass, of the shape of the outputs; a buffer that the next pass reuses."""
+        """Return dL/doutputs of the last forward pass, shape (batch, n_out); the next pass reuses the memory."""
         if self._outputs is None:
             raise RuntimeError(f"{self!r}: backward needs a forward pass before it")
         doutputs = self._buffers.get("doutputs", self._outputs.shape, self._outputs.dtype)
@@ -91,12 +107,7 @@ class Loss(Configurable):
             self._mean = self._totals = self._outputs = None
 
     def compute(self, outputs: Any, targets: Any) -> None:
-        """The forward pass without checks and without a look at the result."""
-        self.measure(outputs, targets)
-        self.count(outputs.shape[0])
-
-    def measure(self, outputs: Any, targets: Any) -> None:
-        """The operations of `compute`; after them, `count` takes note of the rows."""
+        """Do the operations of the forward pass, without checks and without waiting for the result."""
         self._outputs, self._targets = outputs, targets
         rows, dtype = outputs.shape[0], outputs.dtype
         if self._mean is None or self._mean.dtype != dtype:
@@ -109,11 +120,11 @@ class Loss(Configurable):
         self._ops.mean_loss(row_losses, row_correct, self._mean, self._totals)
 
     def count(self, rows: int) -> None:
-        """Take note of rows that were added to the totals."""
+        """Count rows whose losses `compute` has added to the totals."""
         self._rows_so_far += rows
 
     def arrays(self) -> dict[str, Any]:
-        """What a forward pass leaves behind, by name."""
+        """Return the arrays that a forward pass writes, by name."""
         return {"loss": self._mean, "totals of the loss": self._totals}
 
     @property
@@ -131,19 +142,19 @@ class Loss(Configurable):
             raise RuntimeError(f"{self!r}: {what} needs a forward pass before it")
 
     def restart(self) -> None:
-        """Begin a new average for `mean_so_far`."""
+        """Start a new average for `mean_so_far`."""
         self._rows_so_far = 0
         if self._mean is not None:
             self._backend.copy_into(self._totals, np.zeros(2, self._totals.dtype))
 
     def mean_so_far(self) -> tuple[float, float | None]:
-        """Mean loss and accuracy over all rows since `restart`; None for the accuracy of a loss that has none."""
+        """Return the mean loss and accuracy over all rows since `restart`; None for a loss without accuracy."""
         self._check_started("mean_so_far")
         loss, correct = self._backend.to_numpy(self._totals).astype(float) / max(self._rows_so_far, 1)
         return float(loss), float(correct) if self.has_accuracy else None
 
     def loss_at_random(self, n_out: int) -> float | None:
-        """The loss of a network that knows nothing and says so, as a yardstick for the first step; None if unknown."""
+        """Return the expected loss of a uniform prediction, to compare the first step with; None if unknown."""
         return None
 
 
@@ -154,14 +165,15 @@ class SoftmaxCrossEntropy(Loss):
     Accuracy counts rows whose largest logit is at the (largest) target.
     Backward:  dz = (softmax(z) - t) / batch.
 
-    label_smoothing   ε in [0, 1): t becomes (1-ε) t + ε/classes (Szegedy et al. 2016), at evaluation too
+    Args:
+        label_smoothing: ε in [0, 1): t becomes (1-ε) t + ε/classes (Szegedy et al. 2016), at evaluation too.
     """
 
     def __init__(self, label_smoothing: float = 0.0):
         super().__init__()
         self.label_smoothing = checks.real("label_smoothing", label_smoothing, 0.0, below=1.0)
 
-    def check_targets(self, argument, targets, rows, n_out, dtype):
+    def check_targets(self, argument: str, targets: Any, rows: int, n_out: int, dtype: np.dtype) -> np.ndarray:
         array = checks.as_array(argument, targets, "integer class labels or probabilities")
         if array.ndim == 2 and array.dtype.kind == "f":
             probabilities = checks.probabilities(argument, targets, rows, n_out, dtype)
@@ -174,17 +186,17 @@ class SoftmaxCrossEntropy(Loss):
             return probabilities
         return (1 - self.label_smoothing) * probabilities + np.asarray(self.label_smoothing / n_out, dtype)
 
-    def _forward(self, outputs, targets, row_losses, row_correct):
+    def _forward(self, outputs: Any, targets: Any, row_losses: Any, row_correct: Any) -> None:
         self._probabilities = self._buffers.get("probabilities", outputs.shape, outputs.dtype)
         forward = self._ops.softmax_cross_entropy_forward if targets.ndim == 1 else self._ops.soft_cross_entropy_forward
         forward(outputs, targets, self._probabilities, row_losses, row_correct)
 
-    def _backward(self, outputs, targets, doutputs):
+    def _backward(self, outputs: Any, targets: Any, doutputs: Any) -> None:
         hard = targets.ndim == 1
         backward = self._ops.softmax_cross_entropy_backward if hard else self._ops.soft_cross_entropy_backward
         backward(self._probabilities, targets, doutputs)
 
-    def loss_at_random(self, n_out):
+    def loss_at_random(self, n_out: int) -> float:
         return math.log(n_out)
 
 
@@ -196,7 +208,7 @@ class BinaryCrossEntropy(Loss):
     Backward:  dz = (σ(z) - t) / (batch · n_out).
     """
 
-    def check_targets(self, argument, targets, rows, n_out, dtype):
+    def check_targets(self, argument: str, targets: Any, rows: int, n_out: int, dtype: np.dtype) -> np.ndarray:
         if n_out == 1 and checks.as_array(argument, targets, "probabilities from 0 to 1").dtype.kind in "iu":
             targets = checks.labels(argument, targets, rows, classes=2)[:, None].astype(dtype)
         targets = super().check_targets(argument, targets, rows, n_out, dtype)
@@ -205,13 +217,13 @@ class BinaryCrossEntropy(Loss):
             raise ValueError(f"{argument} got {targets[wrong][0]:g}; expected probabilities from 0 to 1")
         return targets
 
-    def _forward(self, outputs, targets, row_losses, row_correct):
+    def _forward(self, outputs: Any, targets: Any, row_losses: Any, row_correct: Any) -> None:
         self._ops.binary_cross_entropy_forward(outputs, targets, row_losses, row_correct)
 
-    def _backward(self, outputs, targets, doutputs):
+    def _backward(self, outputs: Any, targets: Any, doutputs: Any) -> None:
         self._ops.binary_cross_entropy_backward(outputs, targets, doutputs)
 
-    def loss_at_random(self, n_out):
+    def loss_at_random(self, n_out: int) -> float:
         return math.log(2)
 
 
@@ -223,17 +235,18 @@ class MeanSquaredError(Loss):
 
     has_accuracy = False
 
-    def _forward(self, outputs, targets, row_losses, row_correct):
+    def _forward(self, outputs: Any, targets: Any, row_losses: Any, row_correct: Any) -> None:
         self._ops.mean_squared_error_forward(outputs, targets, row_losses, row_correct)
 
-    def _backward(self, outputs, targets, doutputs):
+    def _backward(self, outputs: Any, targets: Any, doutputs: Any) -> None:
         self._ops.mean_squared_error_backward(outputs, targets, doutputs)
 
 
 def softmax(logits: Any) -> np.ndarray:
-    """Probabilities from logits: eᶻ / Σ eᶻ over each row. NumPy in, NumPy out, shape (rows, classes).
+    """Return probabilities from logits: eᶻ / Σ eᶻ over each row, as a NumPy array of shape (rows, classes).
 
-    Raises TypeError or ValueError if `logits` is not a finite (rows, classes) array of floats.
+    Raises:
+        TypeError, ValueError: If `logits` is not a finite (rows, classes) array of floats.
     """
     logits = checks.finite("logits", checks.matrix("logits", logits))
     probabilities = np.empty_like(logits)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
+from minidl.backend import Backend
 from minidl.layers.heads import Heads
 from minidl.losses import Loss
 from minidl.utils import checks
@@ -10,9 +15,10 @@ from minidl.utils import checks
 class MultiTask(Loss):
     """Several tasks on shared layers: L = Σ wᵢ Lᵢ, with a loss Lᵢ and a weight wᵢ for each head of a `Heads` layer.
 
-    heads     the `Heads` layer at the end of the model
-    weights   wᵢ by name of the head, greater than 0; 1 where it is left out
-    losses    a loss for each head, by name
+    Args:
+        heads: The `Heads` layer at the end of the model.
+        weights: wᵢ by name of the head, greater than 0; 1 where it is left out.
+        losses: A loss for each head, by name.
 
     Targets are a dict with those of each head, as in `Dataset(x, {"digit": labels, "parity": odd})`. The accuracy is
     the mean over the heads that have one; `by_head` tells them apart.
@@ -45,10 +51,10 @@ class MultiTask(Loss):
         losses = ", ".join(f"{name}={loss!r}" for name, loss in self.losses.items())
         return f"MultiTask({self.heads!r}, weights={self.weights!r}, {losses})"
 
-    def new(self):
+    def new(self) -> MultiTask:
         return MultiTask(self.heads, self.weights, **{name: loss.new() for name, loss in self.losses.items()})
 
-    def check_targets(self, argument, targets, rows, n_out, dtype):
+    def check_targets(self, argument: str, targets: Any, rows: int, n_out: int, dtype: np.dtype) -> Any:
         if not isinstance(targets, dict) or targets.keys() != self.losses.keys():
             got = f"targets for {', '.join(map(repr, targets))}" if isinstance(targets, dict) else "no dict"
             raise ValueError(f"{argument} got {got}; expected a dict with targets for {', '.join(self.losses)}")
@@ -59,24 +65,24 @@ class MultiTask(Loss):
             for name, loss in self.losses.items()
         }
 
-    def mixable(self, targets, n_out, dtype):
+    def mixable(self, targets: Any, n_out: int, dtype: np.dtype) -> Any:
         return {name: loss.mixable(targets[name], self.widths[name], dtype) for name, loss in self.losses.items()}
 
-    def use(self, backend):
+    def use(self, backend: Backend) -> None:
         if backend is not self._backend:
             super().use(backend)
             for loss in self.losses.values():
                 loss.use(backend)
 
-    def measure(self, outputs, targets):
+    def compute(self, outputs: Any, targets: Any) -> None:
         self._outputs = outputs
         rows, one = outputs.shape[0], outputs.dtype.type(1)
         for name, loss in self.losses.items():
             part = self._buffers.get(name, (rows, self.widths[name]), outputs.dtype)
             self._ops.copy_columns(outputs, self.heads.columns[name].start, one, part, 0, self.widths[name])
-            loss.measure(part, targets[name])
+            loss.compute(part, targets[name])
 
-    def backward(self):
+    def backward(self) -> Any:
         outputs = self._outputs
         if outputs is None:
             raise RuntimeError(f"{type(self).__name__}: backward needs a forward pass before it")
@@ -88,32 +94,35 @@ class MultiTask(Loss):
         return doutputs
 
     @property
-    def value(self):
+    def value(self) -> float:
         return sum(self.weights[name] * loss.value for name, loss in self.losses.items())
 
-    def restart(self):
+    def restart(self) -> None:
         for loss in self.losses.values():
             loss.restart()
 
-    def mean_so_far(self):
+    def mean_so_far(self) -> tuple[float, float | None]:
         means = self.by_head()
         accuracies = [accuracy for _, accuracy in means.values() if accuracy is not None]
         loss = sum(self.weights[name] * mean for name, (mean, _) in means.items())
         return loss, sum(accuracies) / len(accuracies) if accuracies else None
 
-    def count(self, rows):
+    def count(self, rows: int) -> None:
         for loss in self.losses.values():
             loss.count(rows)
 
-    def arrays(self):
+    def arrays(self) -> dict[str, Any]:
         return {f"{name}: {what}": array for name, loss in self.losses.items() for what, array in loss.arrays().items()}
 
     def by_head(self) -> dict[str, tuple[float, float | None]]:
-        """Mean loss and accuracy of each head over all rows since `restart`."""
+        """Return the mean loss and accuracy of each head over all rows since `restart`."""
         return {name: loss.mean_so_far() for name, loss in self.losses.items()}
 
-    def loss_at_random(self, n_out):
-        parts = {name: loss.loss_at_random(self.widths[name]) for name, loss in self.losses.items()}
-        if None in parts.values():
-            return None
-        return sum(self.weights[name] * part for name, part in parts.items())
+    def loss_at_random(self, n_out: int) -> float | None:
+        total = 0.0
+        for name, loss in self.losses.items():
+            part = loss.loss_at_random(self.widths[name])
+            if part is None:
+                return None
+            total += self.weights[name] * part
+        return total

@@ -6,55 +6,26 @@ The rules for one weight stand in `scalar/optimizers.py`. Weight decay touches w
 from __future__ import annotations
 
 import inspect
-import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from minidl.backend.parameters import Parameter, contiguous_groups
-from minidl.schedules import Schedule
+from minidl.schedules import Hyperparameter, Schedule
 from minidl.utils import checks
 from minidl.utils.reprs import without_address
 
 
-class Hyperparameter:
-    """An attribute of an optimizer: a number in the given bounds, or a schedule that gives one for each step.
-
-    may_decay_to_0   whether a schedule may reach the 0 that `above` excludes
-    """
-
-    def __init__(self, minimum: float = -math.inf, may_decay_to_0: bool = False, **bounds: float):
-        self.bounds = {"minimum": minimum, **bounds}
-        self.scheduled = {"minimum": 0.0} if may_decay_to_0 else self.bounds
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, optimizer: Any, owner: Any = None) -> Any:
-        return self if optimizer is None else optimizer.values[self.name]
-
-    def __set__(self, optimizer: Any, value: float | Schedule) -> None:
-        optimizer.schedules.pop(self.name, None)
-        if callable(value):
-            optimizer.schedules[self.name] = value
-            self.follow(optimizer, value)
-        else:
-            optimizer.values[self.name] = checks.real(self.name, value, **self.bounds)
-
-    def follow(self, optimizer: Any, schedule: Schedule) -> None:
-        """Take the value for the next step."""
-        argument = f"{self.name} at step {optimizer.steps}"
-        optimizer.values[self.name] = checks.real(argument, schedule(optimizer.steps), **self.scheduled)
-
-
 class Optimizer:
-    """Steps the parameters of one model.
+    """The base class: steps the parameters of one model.
 
     An optimizer keeps moments for each parameter, so it belongs to the first list of parameters that it steps. Each of
     its hyperparameters is a number or a schedule (`minidl.schedules`), and may be changed between two steps.
 
-    steps   how many steps were made
+    Attributes:
+        steps: How many steps were made.
     """
 
     moments = 0  # how many arrays of the parameter's shape the rule keeps
@@ -71,7 +42,7 @@ class Optimizer:
         self._groups: list[tuple[Any, ...]]
 
     def __repr__(self) -> str:
-        """The call that builds it again, with the present values and the schedules."""
+        """Return the call that builds it again, with the present values and the schedules."""
         shown = {**{name: repr(value) for name, value in self.values.items()}, **self._schedule_texts()}
         return f"{type(self).__name__}({', '.join(f'{name}={shown[name]}' for name in self._arguments())})"
 
@@ -82,33 +53,34 @@ class Optimizer:
         return list(inspect.signature(type(self)).parameters)
 
     def new(self) -> Optimizer:
-        """An optimizer with the same hyperparameters that has not made a step."""
+        """Return an optimizer with the same hyperparameters that has not made a step."""
         settings: dict[str, Any] = {**self.values, **self.schedules}
         return type(self)(**{name: settings[name] for name in self._arguments()})
 
     def step(self, parameters: Sequence[Parameter]) -> None:
         """Change each `parameter.value` by the rule, from its `parameter.gradient`; then enforce `max_norm`.
 
-        Raises ValueError if an earlier step was for other parameters.
+        Raises:
+            ValueError: If an earlier step was for other parameters.
         """
         self.prepare(parameters)
         self.apply()
         self.steps += 1
 
     def prepare(self, parameters: Sequence[Parameter]) -> None:
-        """The host's part of a step: follow the schedules, and bring the learning rate to where `apply` finds it."""
+        """Do the host's part of a step: follow the schedules, and copy the learning rate to the device."""
         if self._parameters is None:
             self._attach(list(parameters))
-        elif len(parameters) != len(self._parameters) or any(map(_is_not, parameters, self._parameters)):
+        elif len(parameters) != len(self._parameters) or any(map(operator.is_not, parameters, self._parameters)):
             raise ValueError(f"parameters got another list than before; {self!r} already belongs to a model")
         for name, schedule in self.schedules.items():
-            getattr(type(self), name).follow(self, schedule)
+            getattr(type(self), name).set_from(schedule, self)
         if self._rate_on_device != self.learning_rate:
             self._backend.copy_into(self._rate, np.array([self.learning_rate], self._dtype))
             self._rate_on_device = self.learning_rate
 
     def apply(self) -> None:
-        """The rest of a step, which consists of operations alone."""
+        """Do the rest of a step, which consists of operations alone."""
         self._advance()
         for group in self._groups:
             self._update(*group)
@@ -133,11 +105,11 @@ class Optimizer:
         ]
 
     def constants(self) -> list[float]:
-        """The hyperparameters that `apply` hands to operations as numbers: all but the learning rate."""
+        """Return the hyperparameters that `apply` hands to operations as numbers: all but the learning rate."""
         return [value for name, value in self.values.items() if name != "learning_rate"]
 
     def snapshot(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """What a checkpoint needs to go on from here: a description in JSON, and arrays by name."""
+        """Return what a checkpoint needs to go on from here: a description in JSON, and arrays by name."""
         description = {
             "optimizer": type(self).__name__,
             "steps": self.steps,
@@ -149,7 +121,7 @@ class Optimizer:
     def restore(
         self, description: dict[str, Any], arrays: dict[str, np.ndarray], parameters: Sequence[Parameter]
     ) -> None:  # fmt: skip
-        """Go on from a snapshot, for `parameters`. Raises ValueError if it is one of another optimizer or model."""
+        """Go on from a snapshot, for `parameters`; ValueError if it is one of another optimizer or model."""
         steps, values = checks.integer("steps", description["steps"], minimum=0), description["values"]
         schedules = {name: text for name, text in self._schedule_texts().items() if name in description["schedules"]}
         if description["optimizer"] != type(self).__name__ or description["schedules"] != schedules:
@@ -172,21 +144,17 @@ class Optimizer:
             del self.schedules[name]
 
     def arrays(self) -> dict[str, Any]:
-        """What the next step depends on beside the parameters, by name."""
+        """Return the arrays that the next step depends on beside the parameters, by name."""
         return {f"{i}.{k}": moment for i, group in enumerate(self._groups) for k, moment in enumerate(group[3:])}
 
     def _advance(self) -> None:
-        """What happens once for each step, before the parameters are updated."""
+        """Do what happens once for each step, before the parameters are updated."""
 
     def _update(self, decays: bool, value: Any, gradient: Any, *moments: Any) -> None:
         raise NotImplementedError
 
 
-def _is_not(a: Any, b: Any) -> bool:
-    return a is not b
-
-
-def _forms(arrays: dict[str, Any]) -> dict[str, tuple]:
+def _forms(arrays: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     return {name: (array.shape, array.dtype) for name, array in arrays.items()}
 
 
@@ -196,7 +164,7 @@ class SGD(Optimizer):
     def __init__(self, learning_rate: float | Schedule = 0.01):
         super().__init__(learning_rate)
 
-    def _update(self, decays, value, gradient):
+    def _update(self, decays: bool, value: Any, gradient: Any) -> None:
         self._ops.sgd_update(value, gradient, self._rate)
 
 
@@ -214,14 +182,14 @@ class Momentum(Optimizer):
         super().__init__(learning_rate)
         self.momentum = momentum
 
-    def _update(self, decays, value, gradient, velocity):
+    def _update(self, decays: bool, value: Any, gradient: Any, velocity: Any) -> None:
         self._ops.momentum_update(value, gradient, velocity, self._rate, self._real(self.momentum))
 
 
 class Nesterov(Momentum):
     """Nesterov's momentum in the form of Sutskever et al. (2013):  v ← μ v + g,   w ← w - η (g + μ v)."""
 
-    def _update(self, decays, value, gradient, velocity):
+    def _update(self, decays: bool, value: Any, gradient: Any, velocity: Any) -> None:
         self._ops.nesterov_update(value, gradient, velocity, self._rate, self._real(self.momentum))
 
 
@@ -240,7 +208,7 @@ class RMSProp(Optimizer):
         self.decay = decay
         self.epsilon = epsilon
 
-    def _update(self, decays, value, gradient, mean_square):
+    def _update(self, decays: bool, value: Any, gradient: Any, mean_square: Any) -> None:
         real = self._real
         self._ops.rmsprop_update(value, gradient, mean_square, self._rate, real(self.decay), real(self.epsilon))
 
@@ -274,17 +242,17 @@ class AdamW(Optimizer):
         self.epsilon = epsilon
         self.weight_decay = weight_decay
 
-    def _attach(self, parameters):
+    def _attach(self, parameters: list[Parameter]) -> None:
         super()._attach(parameters)
         self._correction = self._backend.zeros((2,), self._dtype)
 
-    def arrays(self):
+    def arrays(self) -> dict[str, Any]:
         return {**super().arrays(), "correction": self._correction}
 
-    def _advance(self):
+    def _advance(self) -> None:
         self._ops.adam_advance(self._correction, self._real(self.beta1), self._real(self.beta2))
 
-    def _update(self, decays, value, gradient, first, second):
+    def _update(self, decays: bool, value: Any, gradient: Any, first: Any, second: Any) -> None:
         real = self._real
         self._ops.adam_update(
             value, gradient, first, second, self._correction, self._rate,

@@ -12,14 +12,19 @@ from minidl.utils import checks
 
 
 class Penalty:
-    """Elastic net: Σ (l1 |w| + l2/2 w²). `L1` and `L2` are the two pure forms."""
+    """Elastic net: Σ (l1 |w| + l2/2 w²). `L1` and `L2` are the two pure forms.
+
+    Args:
+        l1: Strength of Σ |w|, at least 0.
+        l2: Strength of Σ w²/2, at least 0.
+    """
 
     def __init__(self, l1: float, l2: float):
         self.l1 = checks.real("l1", l1, 0.0)
         self.l2 = checks.real("l2", l2, 0.0)
 
     def __repr__(self) -> str:
-        """The call that builds it again; model files hold this text."""
+        """Return the call that builds it again; model files hold this text."""
         return f"ElasticNet(l1={self.l1!r}, l2={self.l2!r})"
 
     def __eq__(self, other: object) -> bool:
@@ -57,9 +62,10 @@ PENALTIES: dict[str, type[Penalty]] = {kind.__name__: kind for kind in (L1, L2, 
 
 
 def get(penalty: str | Penalty) -> Penalty:
-    """A penalty from itself or from its text, such as "L2(strength=0.001)".
+    """Return a penalty from itself or from its text, such as "L2(strength=0.001)".
 
-    Raises TypeError or ValueError for anything else.
+    Raises:
+        TypeError, ValueError: For anything else.
     """
     if isinstance(penalty, Penalty):
         return penalty
@@ -72,5 +78,5 @@ def get(penalty: str | Penalty) -> Penalty:
 
 
 def text(penalty: str | Penalty | None) -> str | None:
-    """How layers keep a penalty, and model files: as its text, or None."""
+    """Return the text of a penalty, as layers and model files keep it, or None."""
     return None if penalty is None else str(get(penalty))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from minidl.utils import checks
 
@@ -124,9 +125,10 @@ class WarmUp:
 class OneCycle:
     """Up from peak / 25 to `peak`, then down to peak / 10,000, each along half a cosine (Smith & Topin 2018).
 
-    peak     the largest value
-    steps    of the whole cycle; afterwards the last value stays
-    rising   share of the steps that go up
+    Args:
+        peak: The largest value.
+        steps: Of the whole cycle; afterwards the last value stays.
+        rising: Share of the steps that go up.
     """
 
     peak: float
@@ -145,3 +147,35 @@ class OneCycle:
             return low + (self.peak - low) * (1 - math.cos(math.pi * along)) / 2
         low, along = self.peak / 10_000, (done - self.rising) / (1 - self.rising)
         return low + (self.peak - low) * (1 + math.cos(math.pi * along)) / 2
+
+
+class Hyperparameter:
+    """An attribute of an optimizer: a number in the given bounds, or a schedule that gives one for each step.
+
+    Args:
+        minimum: The smallest number allowed; `bounds` are the others that `checks.real` knows.
+        may_decay_to_0: Whether a schedule may reach the 0 that `above` excludes.
+    """
+
+    def __init__(self, minimum: float = -math.inf, may_decay_to_0: bool = False, **bounds: float):
+        self.bounds = {"minimum": minimum, **bounds}
+        self.scheduled = {"minimum": 0.0} if may_decay_to_0 else self.bounds
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, optimizer: Any, owner: Any = None) -> Any:
+        return self if optimizer is None else optimizer.values[self.name]
+
+    def __set__(self, optimizer: Any, value: float | Schedule) -> None:
+        optimizer.schedules.pop(self.name, None)
+        if callable(value):
+            optimizer.schedules[self.name] = value
+            self.set_from(value, optimizer)
+        else:
+            optimizer.values[self.name] = checks.real(self.name, value, **self.bounds)
+
+    def set_from(self, schedule: Schedule, optimizer: Any) -> None:
+        """Set the value for the next step."""
+        argument = f"{self.name} at step {optimizer.steps}"
+        optimizer.values[self.name] = checks.real(argument, schedule(optimizer.steps), **self.scheduled)

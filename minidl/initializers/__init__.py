@@ -22,8 +22,10 @@ from scipy import special
 from minidl.initializers import gains
 from minidl.initializers.structured import *  # noqa: F403
 from minidl.initializers.table import INITIALIZERS as INITIALIZERS
-from minidl.initializers.table import LARGEST, Array, Initializer, initializer
+from minidl.initializers.table import LARGEST, Array
+from minidl.initializers.table import Initializer as Initializer
 from minidl.initializers.table import get as get
+from minidl.initializers.table import initializer as initializer
 from minidl.utils import checks
 
 # One law for all layers ----------------------------------------------------------------------------------------------
@@ -207,11 +209,11 @@ def automatic(activation: str | None) -> Initializer:
     if name == "relu":
         return he_normal
     if name == "leaky_relu":
-        return he_normal(**parameters)
+        return he_normal.with_parameters(**parameters)
     if name == "tanh":
         return glorot_uniform
     if name == "selu":
         return lecun_normal
     if name == "sigmoid":
-        return glorot_uniform(gain=GLOROT_SIGMOID_GAIN)
-    return lecun_normal(gain=round(gains.gain(activation), 6))
+        return glorot_uniform.with_parameters(gain=GLOROT_SIGMOID_GAIN)
+    return lecun_normal.with_parameters(gain=round(gains.gain(activation), 6))

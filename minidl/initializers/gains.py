@@ -30,21 +30,25 @@ CONVENTIONAL_GAINS: dict[str, dict[str, float]] = {
 
 
 def gain(activation: str) -> float:
-    """1 / √E[φ(z)²] for z ~ N(0, 1), by quadrature. tanh 1.5925, sigmoid 1.8462, ReLU √2.
+    """Return 1 / √E[φ(z)²] for z ~ N(0, 1), by quadrature: tanh 1.5925, sigmoid 1.8462, ReLU √2.
 
-    `activation` is a name from the table, with its parameter if it has one: "tanh", "leaky_relu(slope=0.2)", or
-    "linear". Raises ValueError for an unknown one.
+    Args:
+        activation: A name from the table, with its parameter if it has one: "tanh", "leaky_relu(slope=0.2)"; or
+            "linear".
+
+    Raises:
+        ValueError: For an unknown one.
     """
     return 1.0 / math.sqrt(second_moment(activation))
 
 
 def second_moment(activation: str) -> float:
-    """E[φ(z)²] for z ~ N(0, 1)."""
+    """Return E[φ(z)²] for z ~ N(0, 1)."""
     return _moments(*_lookup(activation))[0]
 
 
 def slope_second_moment(activation: str) -> float:
-    """E[φ'(z)²] for z ~ N(0, 1): what the activation does to the second moment of the gradient."""
+    """Return E[φ'(z)²] for z ~ N(0, 1), the factor on the second moment of the gradient."""
     return _moments(*_lookup(activation))[1]
 
 
@@ -71,7 +75,7 @@ def _moments(name: str, alpha: float) -> tuple[float, float]:
 
 
 def _nodes(kinks: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Points z and weights for E[f(z)], z ~ N(0, 1): Gauss-Legendre of 64 points on short intervals.
+    """Return points z and weights for E[f(z)], z ~ N(0, 1): Gauss-Legendre of 64 points on short intervals.
 
     No interval has a kink inside: at its end a kink does no harm.
     """

@@ -1,24 +1,19 @@
-"""Layers one after another, and what can be done with such a model."""
+"""Layers one after another."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from minidl import penalties
 from minidl.layers.base import Layer
 from minidl.layers.context import Context
-from minidl.layers.saving import SavedLayer
-from minidl.layers.summary import summary
+from minidl.layers.model import Model
 from minidl.penalties import Penalty
 from minidl.utils import checks
 
-PREDICT_BATCH = 1024
 
-
-class Sequential(SavedLayer):
+class Sequential(Model):
     """Layers one after another: y = fₙ(... f₂(f₁(x))). Backward: the chain rule, from the last layer to the first.
 
     Args:
@@ -42,7 +37,7 @@ class Sequential(SavedLayer):
     ):
         self.layers = tuple(layers)
         self.penalty = penalties.text(penalty)
-        self.outputs: list[Any] = []  # of each layer, in the last forward pass
+        self.outputs = []
         self._check_layers()
         self.n_in = next((layer.n_in for layer in layers if layer.n_in), None)
         self.n_out = next((layer.n_out for layer in reversed(layers) if layer.n_out), None)
@@ -83,6 +78,10 @@ class Sequential(SavedLayer):
     def named_children(self) -> dict[str, Layer]:
         return {str(i): layer for i, layer in enumerate(self.layers)}
 
+    def get_config(self) -> dict[str, Any]:
+        layers = [layer.description() for layer in self.layers]
+        return {"layers": layers} if self.penalty is None else {"layers": layers, "penalty": self.penalty}
+
     def first_activation(self, following: str | None) -> str | None:
         for layer in reversed(self.layers):
             following = layer.first_activation(following)
@@ -121,50 +120,3 @@ class Sequential(SavedLayer):
         for layer in reversed(self.layers[1:]):
             dy = layer.backward(dy)
         self.layers[0].backward_parameters(dy)
-
-    # What a model can do ---------------------------------------------------------------------------------------------
-
-    def predict(self, x: Any) -> np.ndarray:
-        """Return the output for each row of `x` at inference, as a NumPy array of shape (rows, n_out).
-
-        Raises:
-            TypeError, ValueError: If `x` is not a finite (rows, n_in) array of floats.
-        """
-        if self.context is None:
-            self.build()
-        x = checks.finite("x", checks.matrix("x", x, self.dtype))
-        batches = [x[i : i + PREDICT_BATCH] for i in range(0, len(x), PREDICT_BATCH)]
-        return np.concatenate([self.backend.to_numpy(self.forward(batch)) for batch in batches])
-
-    def first_not_finite(self) -> Layer | None:
-        """Return the first layer whose output in the last forward pass has a NaN or an infinity, or None."""
-        for layer, output in zip(self.layers, self.outputs, strict=False):
-            # Asked first: an infinity inside may be gone at the end, where a tanh makes it 1.
-            inner = layer.first_not_finite() if isinstance(layer, Sequential) else None
-            if inner or not np.isfinite(self.backend.to_numpy(output)).all():
-                return inner or layer
-        return None
-
-    def summary(self) -> str:
-        """Return a table of the layers: output, parameters, multiply-adds for one row of x, how the weights start."""
-        return summary(self)
-
-    # The model as text -----------------------------------------------------------------------------------------------
-
-    def get_config(self) -> dict[str, Any]:
-        layers = [layer.description() for layer in self.layers]
-        return {"layers": layers} if self.penalty is None else {"layers": layers, "penalty": self.penalty}
-
-    def __repr__(self) -> str:
-        options = "".join(f", {name}={value!r}" for name, value in self._options().items())
-        return f"{type(self).__name__}({', '.join(map(repr, self.layers))}{options})"
-
-    def heading(self) -> str:
-        options = ", ".join(f"{name}={value!r}" for name, value in self._options().items())
-        return f"{type(self).__name__}({options})"
-
-    def _options(self) -> dict[str, Any]:
-        options = {} if self.penalty is None else {"penalty": self.penalty}
-        if not self.context or self.context.name:  # an inner Sequential has the others of the model around it
-            return options
-        return {"backend": self.backend.name, "seed": self.streams.seed, "dtype": str(self.dtype), **options}

@@ -130,7 +130,7 @@ class TrainingStep:
             self._verify(self._expected)
 
     def _forward(self, x: Any, targets: Any) -> None:
-        self.loss.measure(self.model.forward(x, training=True), targets)
+        self.loss.compute(self.model.forward(x, training=True), targets)
 
     def _backward(self) -> None:
         self.model.backward_parameters(self.loss.backward())

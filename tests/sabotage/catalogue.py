@@ -838,7 +838,7 @@ CATALOGUE = [
         ("layers",),
     ),
     Sabotage(
-        "predict-in-training-mode", "layers/sequential.py", "self.backend.to_numpy(self.forward(batch))",
+        "predict-in-training-mode", "layers/model.py", "self.backend.to_numpy(self.forward(batch))",
         "self.backend.to_numpy(self.forward(batch, training=True))",
         "A prediction that changes from call to call.",
         ("layers/test_sequential.py",),
@@ -1108,7 +1108,7 @@ CATALOGUE = [
         ("layers/test_heads.py",),
     ),
     Sabotage(
-        "rescale-keeps-the-bias", "layers/dense.py", "self._change(self.bias, scale, ", "self._change(self.bias, 1.0, ",
+        "rescale-keeps-the-bias", "layers/dense.py", "self.bias.transform(scale, ", "self.bias.transform(1.0, ",
         "The output is x W + b: to halve it, halve b too.",
         ("properties/test_calibration.py",),
     ),

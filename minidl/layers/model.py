@@ -1,0 +1,103 @@
+"""What a model can do beside its two passes: predict, be shown, be written to a file, and be put back."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from minidl.layers.base import Layer
+from minidl.layers.summary import summary
+from minidl.utils import checks, storage
+
+PREDICT_BATCH = 1024
+
+
+class Model(Layer):
+    """A layer that may stand alone as a whole model. `Sequential` adds the layers and the two passes."""
+
+    layers: tuple[Layer, ...]
+    outputs: list[Any]  # of each layer, in the last forward pass
+    penalty: str | None
+    epochs_trained = 0  # numbers the random order of each epoch, so that a second fit draws new ones
+
+    def predict(self, x: Any) -> np.ndarray:
+        """Return the output for each row of `x` at inference, as a NumPy array of shape (rows, n_out).
+
+        Raises:
+            TypeError, ValueError: If `x` is not a finite (rows, n_in) array of floats.
+        """
+        if self.context is None:
+            self.build()
+        x = checks.finite("x", checks.matrix("x", x, self.dtype))
+        batches = [x[i : i + PREDICT_BATCH] for i in range(0, len(x), PREDICT_BATCH)]
+        return np.concatenate([self.backend.to_numpy(self.forward(batch)) for batch in batches])
+
+    def first_not_finite(self) -> Layer | None:
+        """Return the first layer whose output in the last forward pass has a NaN or an infinity, or None."""
+        for layer, output in zip(self.layers, self.outputs, strict=False):
+            # Asked first: an infinity inside may be gone at the end, where a tanh makes it 1.
+            inner = layer.first_not_finite() if isinstance(layer, Model) else None
+            if inner or not np.isfinite(self.backend.to_numpy(output)).all():
+                return inner or layer
+        return None
+
+    def summary(self) -> str:
+        """Return a table of the layers: output, parameters, multiply-adds for one row of x, how the weights start."""
+        return summary(self)
+
+    def __repr__(self) -> str:
+        options = "".join(f", {name}={value!r}" for name, value in self._options().items())
+        return f"{type(self).__name__}({', '.join(map(repr, self.layers))}{options})"
+
+    def heading(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in self._options().items())
+        return f"{type(self).__name__}({options})"
+
+    def _options(self) -> dict[str, Any]:
+        options = {} if self.penalty is None else {"penalty": self.penalty}
+        if not self.context or self.context.name:  # an inner Sequential has the others of the model around it
+            return options
+        return {"backend": self.backend.name, "seed": self.streams.seed, "dtype": str(self.dtype), **options}
+
+    # Files and snapshots ---------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to an npz file: the arrays of its layers and a description that `load` builds it from."""
+        storage.write(path, storage.MODEL, self.model_description(), self.snapshot())
+
+    def model_description(self) -> dict[str, Any]:
+        """Return what `save` writes beside the arrays, as JSON."""
+        self.parameters()
+        return {
+            "model": self.description(),
+            "seed": self.streams.seed,
+            "dtype": str(self.dtype),
+            "epochs_trained": self.epochs_trained,
+        }
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Return NumPy copies of everything that the model has learned and counted, by name."""
+        self.parameters()
+        return {name: self.backend.to_numpy(array) for name, array in self.arrays()}
+
+    def restore(self, snapshot: dict[str, np.ndarray]) -> None:
+        """Put the arrays of a snapshot back.
+
+        Raises:
+            ValueError: If they do not fit; then nothing is changed.
+        """
+        self.check_snapshot(snapshot)
+        for name, target in self.arrays():
+            self.backend.copy_into(target, snapshot[name])
+
+    def check_snapshot(self, snapshot: dict[str, np.ndarray]) -> None:
+        """Raise ValueError if these are not the arrays of this model."""
+        self.parameters()
+        targets = dict(self.arrays())
+        if targets.keys() != snapshot.keys():
+            raise ValueError(f"its arrays {sorted(snapshot)} are not those of the layers, {sorted(targets)}")
+        for name, target in targets.items():
+            if snapshot[name].shape != target.shape or snapshot[name].dtype != target.dtype:
+                raise ValueError(f"its array {name} is {checks.describe(snapshot[name])}, not of shape {target.shape}")
