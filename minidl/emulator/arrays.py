@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator
 from types import CodeType
 from typing import Any
@@ -30,7 +31,7 @@ Where = Callable[[], str]  # tells what is running: "kernel product, block (0, 1
 
 
 def _dot(key: Any, strides: Iterable[int]) -> int:
-    return sum(int(k) * stride for k, stride in zip(key if isinstance(key, tuple) else (key,), strides, strict=True))
+    return sum(map(operator.mul, map(int, key if isinstance(key, tuple) else (key,)), strides))
 
 
 @functools.cache

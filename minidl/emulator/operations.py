@@ -60,7 +60,11 @@ class Counting:
             return value
         if not free:
             self.observer.operations(1)
-        return self.observer.number(value.dtype)(value)
+        if type(value) is not self.kind:
+            return self.observer.number(value.dtype)(value)
+        number = object.__new__(type(self))  # most results are of the same type, and need no conversion
+        number.value = value
+        return number
 
     def __neg__(self) -> Any:
         return type(self)(-self.value)
@@ -95,7 +99,7 @@ def _binary(name: str, swapped: bool) -> Callable[[Any, Any], Any]:
     operate = getattr(operator, name)
 
     def apply(self: Any, other: Any) -> Any:
-        a, b = self.value, _plain(other)
+        a, b = self.value, other.value if isinstance(other, Counting) else other
         return self.result(operate(b, a) if swapped else operate(a, b))
 
     return apply

@@ -159,7 +159,7 @@ class _Recorder(Observer):
 
     def begin_block(self) -> None:
         self._step = 0
-        self._times: Counter[Any] = Counter()
+        self._times: dict[Any, Counter[Any]] = defaultdict(Counter)
         self._arrays: dict[int, tuple[str, int]] = {}
         block = self.device.blockIdx
         self._block = block.x, block.y, block.z
@@ -176,19 +176,21 @@ class _Recorder(Observer):
         self.flops += count
 
     def access(self, array: Any, key: Any, kind: int, value: Any, part: int = 0) -> None:
-        block, thread, frame = self.device.blockIdx, self.device.threadIdx, kernel_frame(3)
-        if id(array) not in self._arrays:
+        thread, frame = self.device.threadIdx, kernel_frame(3)
+        number, line_number = id(array), frame.f_lineno
+        if number not in self._arrays:
             name = array.name if array.kind == "global" else assigned_variable(*array.made_at)
-            self._arrays[id(array)] = name, _first_address(array)
-        name, first = self._arrays[id(array)]
-        position, warp, lane = self._place(thread)
+            self._arrays[number] = name, _first_address(array)
+        name, first = self._arrays[number]
+        position, warp, lane = self._places.get(thread) or self._place(thread)
         element = tuple(map(int, key)) if isinstance(key, tuple) else (int(key),)
-        line, step = _line(frame.f_code.co_filename, frame.f_lineno), self._step
-        access = Access(self._block, position, line, array.kind, name, element, KIND_NAMES[kind], step)
+        line = _line(frame.f_code.co_filename, line_number)
+        access = Access(self._block, position, line, array.kind, name, element, KIND_NAMES[kind], self._step)
         self.accesses.append(access)
-        place = (id(frame.f_code), frame.f_lineno, id(array), kind)
-        self._times[thread, place] += part == 0
-        together = (block, warp, place, self._times[thread, place])
+        place = (id(frame.f_code), line_number, number, kind)
+        times = self._times[place]
+        times[lane, warp] += part == 0
+        together = (self._block, warp, place, times[lane, warp])
         self._warps[together].append((lane, array.location(key) - first, array.dtype.itemsize, access))
 
     def _place(self, thread: Any) -> tuple[Position, int, int]:
