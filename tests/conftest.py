@@ -1,14 +1,18 @@
-"""Settings of every test: Hypothesis profiles, and the backends with the reason why one is skipped."""
+"""Settings of every test: Hypothesis profiles, who runs what, and the backends with the reason why one is skipped."""
 
 from __future__ import annotations
 
+import gc
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from minidl import backend
 from minidl.cpu.engine import thread_pool
@@ -23,6 +27,42 @@ settings.register_profile("dev", deadline=None, max_examples=25, suppress_health
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, print_blob=True)
 settings.register_profile("thorough", settings.get_profile("dev"), max_examples=2000)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+# The first worker compiles every operation and leaves the code in the cache, while the second one runs what compiles
+# nothing. Short files come last, so that no worker waits long for the other.
+FIRST = ["operations", "cuda", "emulator", "exercises", "tutorials", "training", "cpu", "robustness", "sabotage"]
+
+
+class ByFile(LoadScopeScheduling):
+    """Give a worker whole files, so that it makes what their tests share once.
+
+    All operations are one file here, and so are the tests of one tutorial: its own, and its lines of the table.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder = re.match("tests/operations/", nodeid)
+        tutorial = re.match("tests/tutorials/.*?([0-9]{2}_[a-z_]+)", nodeid)
+        return tutorial[1] if tutorial else folder[0] if folder else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        folder = item.nodeid.split("/")[1]
+        return FIRST.index(folder) if folder in FIRST else len(FIRST)
+
+    items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """Do not search thousands of collected tests and all modules for garbage again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def backend_or_skip(name: str) -> backend.Backend:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -56,14 +55,3 @@ def figures(request: pytest.FixtureRequest, names: dict[str, Any]) -> list[str]:
     prefix = request.path.stem.removeprefix("test_") + "_"
     assert min(path.stat().st_size for path in names["figures_written"]) > 5000
     return [path.stem.removeprefix(prefix) for path in names["figures_written"]]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one tutorial stand together, those of the table, too, so that one process runs it for all of them."""
-
-    def number(item: pytest.Item) -> str:
-        found = re.search(r"[0-9]{2}_", item.nodeid)
-        return found[0] if found else ""
-
-    ours = [item for item in items if item.path.parent == Path(__file__).parent]
-    items[:] = [item for item in items if item not in ours] + sorted(ours, key=number)
