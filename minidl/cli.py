@@ -1,4 +1,4 @@
-"""Floor 7: the command line.
+"""The command line.
 
     minidl train       train a network and write curves.png, history.jsonl and model.npz
     minidl inspect     what one training pass does in each layer, as a table and inspection.png

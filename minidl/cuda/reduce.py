@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from numba import cuda
 
-from minidl.scalar.constants import ZERO
+from minidl.scalar.constants import ALL_LANES, WARP, ZERO
 
 COLUMNS, ROWS = 32, 8  # a block of column sums: x along the features (coalesced reads), y along the rows
 BLOCK = (COLUMNS, ROWS)
-WARP = 32
-ALL_LANES = 0xFFFFFFFF
 WARPS = 4  # rows for each block where a warp has a row
 ROW_BLOCK = (WARP, WARPS)
 PARTIALS = 128  # the most blocks that share the sum over a whole array, and so the most partial sums

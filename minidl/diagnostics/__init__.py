@@ -1,1 +1,1 @@
-"""Floor 6: pictures and measurements of networks and training runs."""
+"""Pictures and measurements of networks and training runs."""

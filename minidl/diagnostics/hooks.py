@@ -1,4 +1,4 @@
-"""A pass through a model seen from outside: what each layer gives and gets, and the model put back afterwards."""
+"""Forward and backward hooks: observe what each layer computes, and leave the model as it was."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from minidl.layers.base import Layer
 
 
 def state_of(layer: Layer) -> Iterator[Any]:
-    """The arrays that training passes change and optimizers do not: running estimates, counters of drawings."""
+    """Yield the arrays that training passes change and optimizers do not: running estimates, counters of drawings."""
     for inner in layer.walk():
         yield from inner.state_arrays()
 
 
 @contextlib.contextmanager
-def unchanged(model: Layer) -> Iterator[None]:
-    """Put back everything that forward and backward passes inside the block leave in a model, except for buffers."""
+def preserved(model: Layer) -> Iterator[None]:
+    """Restore, at the end of the block, whatever forward and backward passes changed in a model, except for buffers."""
     gradients = (parameter.gradient for parameter in model.parameters())
     costs = (layer.cost for layer in model.walk() if layer.cost is not None)
     with Snapshot(model.backend, [*state_of(model), *gradients, *costs]):
@@ -27,8 +27,14 @@ def unchanged(model: Layer) -> Iterator[None]:
 
 
 @dataclass
-class Passage:
-    """Input and output of a layer in the last forward pass, and dL/d(output) in the last backward pass."""
+class LayerPass:
+    """What the hooks of one layer saw.
+
+    Attributes:
+        x: Input of the last forward pass.
+        y: Output of the last forward pass.
+        dy: dL/dy of the last backward pass.
+    """
 
     x: Any = None
     y: Any = None
@@ -36,40 +42,43 @@ class Passage:
 
 
 @contextlib.contextmanager
-def watched(model: Layer) -> Iterator[dict[str, Passage]]:
-    """The passages through each layer inside `model`, by its name, while the block lasts.
+def hooked(model: Layer) -> Iterator[dict[str, LayerPass]]:
+    """Hook the forward and backward methods of every layer inside `model` while the block lasts.
 
-    They are the arrays of the layers themselves, which hold until the next pass. A layer is watched from outside, by
-    methods that stand before its own, so it makes no difference what it is inside of.
+    The hooks are methods that take the place of the layer's own and call them, so they work for every kind of layer.
+    The arrays are those of the layers themselves, which hold until the next pass.
+
+    Yields:
+        What the hooks saw, by the name of the layer.
     """
     layers = list(model.walk())
-    passages = {layer.name: Passage() for layer in layers}
+    passes = {layer.name: LayerPass() for layer in layers}
     for layer in layers:
-        vars(layer).update(_noting(layer, passages[layer.name]))
+        vars(layer).update(_hooks(layer, passes[layer.name]))
     try:
-        yield passages
+        yield passes
     finally:
         for layer in layers:
             for method in ("forward", "backward", "backward_parameters"):
                 del vars(layer)[method]
 
 
-def _noting(layer: Layer, passage: Passage) -> dict[str, Callable]:
+def _hooks(layer: Layer, seen: LayerPass) -> dict[str, Callable[..., Any]]:
     own_forward = layer.forward
 
     def forward(x: Any, training: bool = False) -> Any:
-        passage.x, passage.y = x, own_forward(x, training)
-        return passage.y
+        seen.x, seen.y = x, own_forward(x, training)
+        return seen.y
 
-    def with_note(own_backward: Callable) -> Callable:
+    def backward_hook(own_backward: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def backward(dy: Any) -> Any:
-            passage.dy = dy
+            seen.dy = dy
             return own_backward(dy)
 
         return backward
 
     return {
         "forward": forward,
-        "backward": with_note(layer.backward),
-        "backward_parameters": with_note(layer.backward_parameters),
+        "backward": backward_hook(layer.backward),
+        "backward_parameters": backward_hook(layer.backward_parameters),
     }

@@ -12,7 +12,7 @@ import numpy as np
 
 from minidl.cpu import activation_backward, activation_forward
 from minidl.data.targets import map_targets
-from minidl.diagnostics.hooks import Passage, unchanged, watched
+from minidl.diagnostics.hooks import LayerPass, hooked, preserved
 from minidl.diagnostics.layer_figures import draw_inspection
 from minidl.diagnostics.layer_statistics import BINS, Histogram, LayerStatistics
 from minidl.layers.activations import ActivationLayer
@@ -114,13 +114,13 @@ class Probe:
         if self.labels is not None:
             targets = self.loss.check_targets("labels", self.labels, len(x), model.n_out or x.shape[1], model.dtype)
             self.loss.use(model.backend)
-        with unchanged(model), watched(model) as passages, np.errstate(all="ignore"):
+        with preserved(model), hooked(model) as passes, np.errstate(all="ignore"):
             outputs = model.forward(model.backend.wrap(x), training=True)
             if targets is not None:
                 self.loss.compute(outputs, map_targets(model.backend.wrap, targets))
                 model.backward_parameters(self.loss.backward())
-            used = (layer for layer in _inner(model) if passages[layer.name].y is not None)
-            rows = [_statistics(layer, passages[layer.name]) for layer in used]
+            used = (layer for layer in _inner(model) if passes[layer.name].y is not None)
+            rows = [_statistics(layer, passes[layer.name]) for layer in used]
         return Inspection(rows, None if targets is None else self.loss.value)
 
 
@@ -129,9 +129,9 @@ def _inner(model: Layer) -> Iterator[Layer]:
         yield from child.walk()
 
 
-def _statistics(layer: Layer, passage: Passage) -> LayerStatistics:
-    y = _float64(layer, passage.y)
-    dy = None if passage.dy is None else _float64(layer, passage.dy)
+def _statistics(layer: Layer, seen: LayerPass) -> LayerStatistics:
+    y = _float64(layer, seen.y)
+    dy = None if seen.dy is None else _float64(layer, seen.dy)
     return LayerStatistics(
         layer=layer.name,
         mean=float(y.mean()),
@@ -140,7 +140,7 @@ def _statistics(layer: Layer, passage: Passage) -> LayerStatistics:
         sample_variance=float(y.var(axis=0).mean()),
         not_finite=float(np.mean(~np.isfinite(y))),
         outputs=_histogram(y),
-        **_of_slope(layer, _float64(layer, passage.x), y),
+        **_of_slope(layer, _float64(layer, seen.x), y),
         **({} if dy is None else _of_gradient(layer, dy)),
         **_of_weights(layer, dy is not None),
     )

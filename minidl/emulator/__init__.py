@@ -1,4 +1,4 @@
-"""Floor 2: runs CUDA kernels on the CPU, one thread at a time, in the same process and without a GPU.
+"""Run CUDA kernels on the CPU, one thread at a time, in the same process and without a GPU.
 
 `launch(kernel, grid, block, *arguments)` takes any `@cuda.jit` kernel, rebuilds its Python function with an emulated
 `cuda` module, and runs every CUDA thread as a greenlet that steps aside at a barrier or a warp exchange. What a GPU

@@ -13,10 +13,8 @@ from typing import Any
 import numpy as np
 
 from minidl.emulator.errors import EmulatorError, source_line
+from minidl.scalar.constants import ALL_LANES, TF32_BITS, VECTOR_BYTES, WARP
 
-VECTOR_BYTES = 16
-WARP, ALL_LANES = 32, 0xFFFFFFFF
-TF32_BITS = 0xFFFFE000  # sign, exponent and the 10 leading bits of the mantissa
 HALF_OF_THE_LAST_BIT = 0x1000
 
 

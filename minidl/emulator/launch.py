@@ -27,9 +27,10 @@ from minidl.emulator.arrays import (
 )
 from minidl.emulator.atomics import Atomic
 from minidl.emulator.errors import BarrierError, EmulatorError, line_of, source_line
-from minidl.emulator.instructions import ALL_LANES, WARP, Instructions
+from minidl.emulator.instructions import Instructions
 from minidl.emulator.observer import CURRENT, Observer
 from minidl.emulator.program import Program, python_function
+from minidl.scalar.constants import ALL_LANES, WARP
 
 # What every GPU since 2012 can do: threads of a block along x, y, z and in all, blocks along x, y, z, shared bytes.
 MAX_BLOCK, MAX_THREADS = (1024, 1024, 64), 1024

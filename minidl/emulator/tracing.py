@@ -26,9 +26,10 @@ import numpy as np
 from minidl.emulator.access import Access, Position, WarpAccess
 from minidl.emulator.access_figure import draw_accesses
 from minidl.emulator.errors import assigned_variable, kernel_frame
-from minidl.emulator.launch import WARP, launch
+from minidl.emulator.launch import launch
 from minidl.emulator.observer import KINDS, Observer, watching
 from minidl.emulator.operations import counting
+from minidl.scalar.constants import WARP
 from minidl.utils import checks
 from minidl.utils.tables import aligned
 

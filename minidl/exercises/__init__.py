@@ -1,4 +1,4 @@
-"""Floor 6: exercises for a course. A function of minidl without its body, and a check of what a student writes there.
+"""Exercises for a course: functions of minidl without their bodies, and checks of what a student writes there.
 
 catalogue.py      what there is to solve, and what the student is told
 cutting.py        takes the bodies out of minidl's own code, which is also the solution

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from minidl.exercises.student import Student
-from minidl.statistics.laws import NORMAL, UNIFORM, Law, assert_follows
+from minidl.statistics.distributions import NORMAL, UNIFORM, Distribution, assert_follows
 
 
 def glorot(student: Student) -> Iterator[str]:
-    for name, law in (("glorot_normal", NORMAL), ("glorot_uniform", UNIFORM)):
+    for name, distribution in (("glorot_normal", NORMAL), ("glorot_uniform", UNIFORM)):
         yield f"{name}: shape, and the same weights from the same generator"
         student.calls(f"{name}(rng, 3, 5)")
         function = getattr(student, name)
@@ -23,15 +23,17 @@ def glorot(student: Student) -> Iterator[str]:
         if not np.array_equal(first, second):
             raise student.mistake("the same rng gave other weights the second time; draw from rng only.")
 
-        yield f"{name}: the law of the weights"
+        yield f"{name}: the distribution of the weights"
         for fan_in, fan_out, gain in ((100, 350, 1.0), (350, 100, 1.0), (100, 350, 3.0)):
             student.calls(f"{name}(rng, {fan_in}, {fan_out}, gain={gain:g})")
             weights = function(np.random.default_rng(0), fan_in, fan_out, gain=gain)
-            _name_the_variance(student, weights, law, fan_in, fan_out, gain)
-            assert_follows(weights, law, gain * math.sqrt(2 / (fan_in + fan_out)), name)
+            _name_the_variance(student, weights, distribution, fan_in, fan_out, gain)
+            assert_follows(weights, distribution, gain * math.sqrt(2 / (fan_in + fan_out)), name)
 
 
-def _name_the_variance(student: Student, weights: np.ndarray, law: Law, fan_in: int, fan_out: int, gain: float) -> None:
+def _name_the_variance(
+    student: Student, weights: np.ndarray, distribution: Distribution, fan_in: int, fan_out: int, gain: float
+) -> None:
     """Raise Mistake if the variance is wrong, with the name of the one that it is, if that has one."""
     right = gain**2 * 2 / (fan_in + fan_out)
     named = {
@@ -46,7 +48,7 @@ def _name_the_variance(student: Student, weights: np.ndarray, law: Law, fan_in: 
         "that of the limit r where the standard deviation belongs": 3 * right,
         "that of the standard deviation where the limit r belongs": right / 3,
     }
-    measured, allowed = float(np.mean(weights**2)), law.second_moment(weights.size)
+    measured, allowed = float(np.mean(weights**2)), distribution.second_moment(weights.size)
     if measured in allowed.scaled(right):
         return
     names = [name for name, variance in named.items() if measured in allowed.scaled(variance)]

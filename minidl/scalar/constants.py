@@ -15,6 +15,12 @@ HALF = np.float32(0.5)
 ONE = np.float32(1.0)
 TWO = np.float32(2.0)
 
+# What all GPUs have in common: threads of a warp, the mask of all of them, the bytes of a thread's widest access, and
+# the bits that a tensor core takes of a float32: sign, exponent and the 10 leading bits of the mantissa.
+WARP, ALL_LANES = 32, 0xFFFFFFFF
+VECTOR_BYTES = 16
+TF32_BITS = 0xFFFFE000
+
 Split = tuple[np.float32, np.float32, np.float32]
 
 

@@ -154,7 +154,11 @@ MISTAKES: dict[str, list[tuple[str, str, str]]] = {
         ("gain * math.sqrt(2", "math.sqrt(2", "of a gain that is left out"),
         ("math.sqrt(6", "math.sqrt(2", "of the standard deviation where the limit r belongs"),
         ("math.sqrt(6", "math.sqrt(3", "without the 2"),
-        ("rng.uniform(-limit, limit,", "rng.normal(0, limit / math.sqrt(3),", "the uniform law ends at 1.73205"),
+        (
+            "rng.uniform(-limit, limit,",
+            "rng.normal(0, limit / math.sqrt(3),",
+            "the uniform distribution ends at 1.73205",
+        ),
         ("rng.uniform(-limit, limit,", "rng.uniform(0, 2 * limit,", "the variance is"),
         ("limit, (fan_in, fan_out)", "limit, (fan_out, fan_in)", "expected float64 (3, 5)"),
         ("return rng.normal", "import numpy\n    return numpy.random.normal", "draw from rng only"),

@@ -13,15 +13,14 @@ from hypothesis import strategies as st
 import minidl as dl
 from minidl.initializers import gains
 from minidl.scalar.activations import ACTIVATIONS
-from minidl.statistics import bounds
-from tests.properties import laws
+from tests.properties import bounds, distributions
 from tests.properties.activations import FORMULAS, PARAMETERS, second_moment, slope_second_moment, text
 from tests.properties.strategies import batches, seeds
 
 every_activation = pytest.mark.parametrize("name", sorted(FORMULAS.keys() - {"linear"}))
 
 DEPTH = 50
-Z, P = laws.NORMAL.z, laws.NORMAL.probabilities
+Z, P = distributions.NORMAL.z, distributions.NORMAL.probabilities
 
 
 def layer(name: str, slope: float) -> dl.Layer:
@@ -39,7 +38,7 @@ def test_every_activation_has_its_formula_here():
 
 
 @pytest.mark.parametrize("name", sorted(FORMULAS))
-@given(slope=laws.slopes)
+@given(slope=distributions.slopes)
 def test_moments_and_gain_agree_with_another_quadrature(name, slope):
     expected = second_moment(name, slope)
     assert gains.second_moment(text(name, slope)) == pytest.approx(expected, rel=1e-10)
@@ -108,7 +107,7 @@ def assert_mean(found: float, values: np.ndarray, probabilities: np.ndarray, n: 
 
 
 @every_activation
-@given(slope=laws.slopes, std=st.floats(0.01, 30.0), rows=st.integers(16, 128), seed=seeds)
+@given(slope=distributions.slopes, std=st.floats(0.01, 30.0), rows=st.integers(16, 128), seed=seeds)
 def test_activations_of_normal_inputs_have_the_second_moment_of_the_quadrature(name, slope, std, rows, seed):
     value, derivative = FORMULAS[name]
     x = np.random.default_rng(seed).normal(0.0, std, (rows, 256))
@@ -121,7 +120,7 @@ def test_activations_of_normal_inputs_have_the_second_moment_of_the_quadrature(n
 
 
 @every_activation
-@given(data=st.data(), slope=laws.slopes, seed=seeds)
+@given(data=st.data(), slope=distributions.slopes, seed=seeds)
 def test_the_gain_gives_back_what_the_activation_takes(name, data, slope, seed):
     """A batch whose rows have second moment 1, as the outputs of a layer before it: φ, then weights with its gain."""
     units = 512

@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 
 import minidl as dl
 from minidl.scalar.activations import ACTIVATIONS
-from minidl.statistics import bounds
-from minidl.statistics.bounds import Interval
-from tests.properties import laws
+from tests.properties import bounds, distributions
 from tests.properties.activations import FORMULAS, PARAMETERS, second_moment, text
+from tests.properties.bounds import Interval
 from tests.properties.strategies import batches, seeds
 
-Z, P = laws.NORMAL.z, laws.NORMAL.probabilities
+Z, P = distributions.NORMAL.z, distributions.NORMAL.probabilities
 
 
 def network(layers, seed) -> dl.Sequential:
@@ -201,7 +200,10 @@ def test_inverted_dropout_multiplies_the_second_moment(data, rate, seed):
 
 
 @given(
-    name=st.sampled_from(sorted(FORMULAS.keys() - {"linear"})), slope=laws.slopes, rate=st.floats(0.0, 0.9), seed=seeds
+    name=st.sampled_from(sorted(FORMULAS.keys() - {"linear"})),
+    slope=distributions.slopes,
+    rate=st.floats(0.0, 0.9),
+    seed=seeds,
 )
 def test_dropout_adjusted_takes_out_activation_and_dropout(name, slope, rate, seed):
     """z with E z² = 1 → φ → dropout → weights: the second moment is 1 again."""
@@ -246,32 +248,35 @@ def computed(make, name, parameter=0.0):
     return (
         make,
         f"lecun_normal(gain={round(moment**-0.5, 6)!r})",
-        laws.NORMAL,
+        distributions.NORMAL,
         lambda fan_in, fan_out: 1 / moment / fan_in,
     )
 
 
-# The activation that follows; the initializer in the summary; the law of the weights and their variance.
+# The activation that follows; the initializer in the summary; the distribution of the weights and their variance.
 CHOICES = {
-    "ReLU": (dl.ReLU, "he_normal", laws.NORMAL, lambda fan_in, fan_out: 2 / fan_in),
+    "ReLU": (dl.ReLU, "he_normal", distributions.NORMAL, lambda fan_in, fan_out: 2 / fan_in),
     "LeakyReLU": (
-        dl.LeakyReLU, "he_normal(slope=0.01)", laws.NORMAL, lambda fan_in, fan_out: 2 / (1 + 0.01**2) / fan_in
+        dl.LeakyReLU, "he_normal(slope=0.01)", distributions.NORMAL, lambda fan_in, fan_out: 2 / (1 + 0.01**2) / fan_in
     ),
     "a steep LeakyReLU": (
-        lambda: dl.LeakyReLU(0.7), "he_normal(slope=0.7)", laws.NORMAL,
+        lambda: dl.LeakyReLU(0.7), "he_normal(slope=0.7)", distributions.NORMAL,
         lambda fan_in, fan_out: 2 / (1 + 0.7**2) / fan_in,
     ),
-    "Tanh": (dl.Tanh, "glorot_uniform", laws.UNIFORM, lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
-    "Sigmoid": (dl.Sigmoid, "glorot_uniform(gain=4.0)", laws.UNIFORM, lambda fan_in, fan_out: 32 / (fan_in + fan_out)),
+    "Tanh": (dl.Tanh, "glorot_uniform", distributions.UNIFORM, lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
+    "Sigmoid": (
+        dl.Sigmoid, "glorot_uniform(gain=4.0)", distributions.UNIFORM,
+        lambda fan_in, fan_out: 32 / (fan_in + fan_out),
+    ),
     "Softplus": computed(dl.Softplus, "softplus"),
     "ELU": computed(dl.ELU, "elu", 1.0),
     "an ELU of half the size": computed(lambda: dl.ELU(0.5), "elu", 0.5),
     "GELU": computed(dl.GELU, "gelu"),
     "SiLU": computed(dl.SiLU, "silu"),
-    "SELU": (dl.SELU, "lecun_normal", laws.NORMAL, lambda fan_in, fan_out: 1 / fan_in),
-    "nothing": (lambda: None, "lecun_normal", laws.NORMAL, lambda fan_in, fan_out: 1 / fan_in),
-    "another Dense": (lambda: "dense", "lecun_normal", laws.NORMAL, lambda fan_in, fan_out: 1 / fan_in),
-    "a Residual": (lambda: "residual", "lecun_normal", laws.NORMAL, lambda fan_in, fan_out: 1 / fan_in),
+    "SELU": (dl.SELU, "lecun_normal", distributions.NORMAL, lambda fan_in, fan_out: 1 / fan_in),
+    "nothing": (lambda: None, "lecun_normal", distributions.NORMAL, lambda fan_in, fan_out: 1 / fan_in),
+    "another Dense": (lambda: "dense", "lecun_normal", distributions.NORMAL, lambda fan_in, fan_out: 1 / fan_in),
+    "a Residual": (lambda: "residual", "lecun_normal", distributions.NORMAL, lambda fan_in, fan_out: 1 / fan_in),
 }  # fmt: skip
 
 
@@ -288,7 +293,7 @@ def test_every_activation_has_its_choice():
     nested=st.booleans(),
 )
 def test_auto_is_chosen_by_the_activation_that_follows(following, between, narrow, seed, swapped, nested):
-    make, name, law, variance = CHOICES[following]
+    make, name, distribution, variance = CHOICES[following]
     fan_in, fan_out = (4 * narrow, narrow) if swapped else (narrow, 4 * narrow)
     made = make()
     if made == "dense":
@@ -299,7 +304,7 @@ def test_auto_is_chosen_by_the_activation_that_follows(following, between, narro
     layers = [dense, *TRANSPARENT[between](fan_out), *([made] if made else [])]
     model = network([dl.Sequential(layers[0]), *layers[1:]] if nested else layers, seed)
 
-    laws.assert_follows(dense.weight.value, law, math.sqrt(variance(fan_in, fan_out)), name)
+    distributions.assert_follows(dense.weight.value, distribution, math.sqrt(variance(fan_in, fan_out)), name)
     lines = [line for line in model.summary().splitlines() if f"Dense({fan_in}, {fan_out})" in line]
     assert lines and lines[-1].endswith(f"{name}, std {np.std(dense.weight.value):.4g}"), "\n".join(lines)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl as dl
-from tests.properties.laws import WEIGHTS
+from tests.properties.distributions import WEIGHTS
 from tests.properties.strategies import seeds
 
 # Equal columns of a matrix product may differ in the last bit; what training does to units that differ is of another

@@ -1,6 +1,6 @@
 """Every initializer draws what it says: second moment, mean, support and shape of the weights, or their structure.
 
-`laws.py` states the laws again; nothing is compared with a formula that minidl computed.
+`distributions.py` states the distributions again; nothing is compared with a formula that minidl computed.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from minidl import initializers
-from minidl.statistics import bounds
-from tests.properties import laws
+from tests.properties import bounds, distributions
 from tests.properties.activations import FORMULAS, second_moment, slope_second_moment, text
 from tests.properties.strategies import fans, seeds
 
@@ -23,9 +22,9 @@ gains = st.floats(-10.0, 10.0)
 
 EXACT = {"constant", "zeros", "identity"}
 STRUCTURED = {"orthogonal", "sparse", "dropout_adjusted"}
-RANDOM = sorted(STRUCTURED | laws.WEIGHTS.keys())
+RANDOM = sorted(STRUCTURED | distributions.WEIGHTS.keys())
 
-every_law = pytest.mark.parametrize("name", laws.WEIGHTS)
+every_distribution = pytest.mark.parametrize("name", distributions.WEIGHTS)
 
 
 def draw(name, seed, fan_in, fan_out, **parameters):
@@ -35,33 +34,35 @@ def draw(name, seed, fan_in, fan_out, **parameters):
     return weights
 
 
-def test_every_initializer_has_a_law():
-    untested = initializers.INITIALIZERS.keys() - EXACT - STRUCTURED - laws.WEIGHTS.keys()
-    assert not untested, f"no law is stated for {sorted(untested)}: add it to tests/properties/laws.py"
-    assert len(initializers.INITIALIZERS) == len(EXACT) + len(STRUCTURED) + len(laws.WEIGHTS)
+def test_every_initializer_has_a_distribution():
+    untested = initializers.INITIALIZERS.keys() - EXACT - STRUCTURED - distributions.WEIGHTS.keys()
+    assert not untested, (
+        f"no distribution is stated for {sorted(untested)}: add it to tests/properties/distributions.py"
+    )
+    assert len(initializers.INITIALIZERS) == len(EXACT) + len(STRUCTURED) + len(distributions.WEIGHTS)
 
 
 # Independent weights
 
 
-@every_law
+@every_distribution
 @given(data=st.data(), fans=fans(), seed=seeds)
-def test_weights_follow_their_law(name, data, fans, seed):
-    parameters = data.draw(laws.WEIGHTS[name].drawn(), label="parameters")
-    law, std = laws.WEIGHTS[name].law(*fans, **parameters)
-    event(law.name.split(" cut")[0])
-    laws.assert_follows(draw(name, seed, *fans, **parameters), law, std, name)
+def test_weights_follow_their_distribution(name, data, fans, seed):
+    parameters = data.draw(distributions.WEIGHTS[name].drawn(), label="parameters")
+    distribution, std = distributions.WEIGHTS[name].distribution(*fans, **parameters)
+    event(distribution.name.split(" cut")[0])
+    distributions.assert_follows(draw(name, seed, *fans, **parameters), distribution, std, name)
 
 
-@every_law
+@every_distribution
 @pytest.mark.parametrize("swapped", [False, True])
 def test_a_standard_deviation_that_is_off_by_one_percent_would_show(name, swapped):
     fans = (2**16, 2**4) if swapped else (2**4, 2**16)
-    law, std = laws.WEIGHTS[name].law(*fans)
+    distribution, std = distributions.WEIGHTS[name].distribution(*fans)
     n = fans[0] * fans[1]
-    assert n >= bounds.draws_to_see(0.01, law.kurtosis), "so many draws miss 1 % once in a million times"
-    assert n >= bounds.draws_to_see(-0.01, law.kurtosis)
-    laws.assert_follows(draw(name, 2024, *fans), law, std, name)
+    assert n >= bounds.draws_to_see(0.01, distribution.kurtosis), "so many draws miss 1 % once in a million times"
+    assert n >= bounds.draws_to_see(-0.01, distribution.kurtosis)
+    distributions.assert_follows(draw(name, 2024, *fans), distribution, std, name)
 
 
 @pytest.mark.parametrize("activation", ["linear", "relu"])
@@ -69,8 +70,10 @@ def test_a_standard_deviation_that_is_off_by_one_percent_would_show(name, swappe
 def test_random_walk_in_narrow_layers(activation, fan_in, seed):
     """Its gain differs from that of others in narrow layers only; so many draws show 3 % of the standard deviation."""
     fan_out = bounds.draws_to_see(0.03, kurtosis=3.0) // fan_in + 1
-    law, std = laws.WEIGHTS["random_walk"].law(fan_in, fan_out, activation=activation)
-    laws.assert_follows(draw("random_walk", seed, fan_in, fan_out, activation=activation), law, std, "random_walk")
+    distribution, std = distributions.WEIGHTS["random_walk"].distribution(fan_in, fan_out, activation=activation)
+    distributions.assert_follows(
+        draw("random_walk", seed, fan_in, fan_out, activation=activation), distribution, std, "random_walk"
+    )
 
 
 @pytest.mark.parametrize("name, parameter", [("normal", "std"), ("uniform", "limit"), ("lecun_normal", "gain")])
@@ -78,10 +81,10 @@ def test_a_scale_of_zero_gives_zeros(name, parameter):
     np.testing.assert_array_equal(draw(name, 0, 5, 3, **{parameter: 0.0}), np.zeros((5, 3)))
 
 
-@every_law
+@every_distribution
 @given(fans=fans(), seed=seeds)
 def test_neighbours_have_no_correlation(name, fans, seed):
-    _, std = laws.WEIGHTS[name].law(*fans)
+    _, std = distributions.WEIGHTS[name].distribution(*fans)
     z = draw(name, seed, *fans) / std
     for side, products in (("columns", z[:, :-1:2] * z[:, 1::2]), ("rows", z[:-1:2] * z[1::2])):
         n = products.size
@@ -134,7 +137,9 @@ def test_orthogonal_is_drawn_evenly_from_all_orthogonal_matrices(data, fan_in, f
     rng, longest = np.random.default_rng(seed), max(fan_in, fan_out)
     orthogonal = initializers.INITIALIZERS["orthogonal"]
     entries = np.array([orthogonal(rng, fan_in, fan_out)[row, column] for _ in range(400)])
-    laws.assert_follows(entries, laws.sphere(longest), 1 / math.sqrt(longest), f"entry {row}, {column} of orthogonal")
+    distributions.assert_follows(
+        entries, distributions.sphere(longest), 1 / math.sqrt(longest), f"entry {row}, {column} of orthogonal"
+    )
 
 
 @pytest.mark.parametrize("gain", [1.0, -2.5])
@@ -150,7 +155,7 @@ def sparse_shapes(draw):
     return draw(st.integers(1, 120)), -(-4096 // connections) + draw(st.integers(0, 500)), connections
 
 
-@given(shape=sparse_shapes(), gain=laws.positive, seed=seeds)
+@given(shape=sparse_shapes(), gain=distributions.positive, seed=seeds)
 @example(shape=(50, 400, None), gain=None, seed=1)
 @example(shape=(7, 600, 15), gain=1.0, seed=2)
 def test_sparse_has_its_connections_and_no_more(shape, gain, seed):
@@ -161,7 +166,9 @@ def test_sparse_has_its_connections_and_no_more(shape, gain, seed):
     connected = weights != 0.0
     per_unit = connected.sum(axis=0)
     assert (per_unit == expected).all(), f"a unit has {per_unit.min()} to {per_unit.max()} weights, not {expected}"
-    laws.assert_follows(weights[connected], laws.NORMAL, (gain or 1.0) / math.sqrt(expected), "sparse")
+    distributions.assert_follows(
+        weights[connected], distributions.NORMAL, (gain or 1.0) / math.sqrt(expected), "sparse"
+    )
     # Each unit chooses a given input with probability expected / fan_in, independently of other units.
     allowed = bounds.binomial(fan_out, expected / fan_in, bounds.ALPHA / fan_in)
     per_input = connected.sum(axis=1)
@@ -174,11 +181,11 @@ def test_sparse_has_its_connections_and_no_more(shape, gain, seed):
 def test_one_percent_would_show_in_sparse_weights():
     weights = draw("sparse", 1, 256, 2**13, connections=128)
     assert np.count_nonzero(weights) >= bounds.draws_to_see(0.01, kurtosis=3.0)
-    laws.assert_follows(weights[weights != 0.0], laws.NORMAL, 1 / math.sqrt(128), "sparse")
+    distributions.assert_follows(weights[weights != 0.0], distributions.NORMAL, 1 / math.sqrt(128), "sparse")
 
 
 @given(
-    data=st.data(), activation=st.sampled_from(sorted(FORMULAS)), slope=laws.slopes, rate=st.floats(0.0, 0.99),
+    data=st.data(), activation=st.sampled_from(sorted(FORMULAS)), slope=distributions.slopes, rate=st.floats(0.0, 0.99),
     backward=st.booleans(), fan_in=st.integers(2, 60), seed=seeds,
 )  # fmt: skip
 def test_dropout_adjusted_columns_are_directions_of_the_right_length(
@@ -197,7 +204,7 @@ def test_dropout_adjusted_columns_are_directions_of_the_right_length(
     np.testing.assert_allclose(lengths, 1 / math.sqrt(divisor), rtol=1e-9, err_msg="length of the columns")
     row = data.draw(st.integers(0, fan_in - 1), label="row")
     name = f"row {row} of dropout_adjusted"
-    laws.assert_follows(weights[row], laws.sphere(fan_in), 1 / math.sqrt(divisor * fan_in), name)
+    distributions.assert_follows(weights[row], distributions.sphere(fan_in), 1 / math.sqrt(divisor * fan_in), name)
 
 
 def test_dropout_adjusted_is_for_half_of_a_relu_unless_told_otherwise():
@@ -236,12 +243,12 @@ def test_two_draws_from_one_generator_differ(name, rng):
 
 
 PARAMETERS = {
-    **{name: weights.drawn() for name, weights in laws.WEIGHTS.items()},
+    **{name: weights.drawn() for name, weights in distributions.WEIGHTS.items()},
     "constant": st.fixed_dictionaries({}, optional={"value": st.floats(-10, 10) | st.integers(-3, 3)}),
     "zeros": st.just({}),
     "identity": st.fixed_dictionaries({}, optional={"gain": gains}),
     "orthogonal": st.fixed_dictionaries({}, optional={"gain": gains}),
-    "sparse": st.fixed_dictionaries({}, optional={"connections": st.integers(1, 30), "gain": laws.positive}),
+    "sparse": st.fixed_dictionaries({}, optional={"connections": st.integers(1, 30), "gain": distributions.positive}),
     "dropout_adjusted": st.fixed_dictionaries(
         {},
         optional={

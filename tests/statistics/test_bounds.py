@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, special, stats
 
-from minidl.statistics import bounds, laws
+from minidl.statistics import distributions
+from tests.properties import bounds
 from tests.properties.strategies import seeds
 
 SMALL = 0.02  # instead of ALPHA, where simulations count how often a bound is left
@@ -34,14 +35,14 @@ def on_a_sphere(dimensions):
     return draw
 
 
-# Each law, with a way to draw from it that does not use its quadrature.
+# Each distribution, with a way to draw from it that does not use its quadrature.
 SIMULATED = {
-    laws.NORMAL: lambda rng, shape: rng.standard_normal(shape),
-    laws.UNIFORM: lambda rng, shape: math.sqrt(3) * (2 * rng.random(shape) - 1),
-    **{laws.truncated(cut): cut_at(cut) for cut in (0.01, 0.5, 2.0, 8.0)},
-    **{laws.sphere(dimensions): on_a_sphere(dimensions) for dimensions in (2, 3, 50, 4000)},
+    distributions.NORMAL: lambda rng, shape: rng.standard_normal(shape),
+    distributions.UNIFORM: lambda rng, shape: math.sqrt(3) * (2 * rng.random(shape) - 1),
+    **{distributions.truncated(cut): cut_at(cut) for cut in (0.01, 0.5, 2.0, 8.0)},
+    **{distributions.sphere(dimensions): on_a_sphere(dimensions) for dimensions in (2, 3, 50, 4000)},
 }
-every_law = pytest.mark.parametrize("law", SIMULATED, ids=lambda law: law.name)
+every_distribution = pytest.mark.parametrize("distribution", SIMULATED, ids=lambda distribution: distribution.name)
 
 
 def assert_rarely(outside: np.ndarray, alpha: float = SMALL) -> None:
@@ -69,7 +70,7 @@ def test_the_interval_of_a_normal_mean_is_exact(n, alpha):
 
 @given(n=counts, alpha=alphas)
 def test_chernoff_is_sound_and_not_much_wider_than_the_truth_for_normal_squares(n, alpha):
-    low, high = bounds.chernoff(laws.NORMAL.z**2, laws.NORMAL.probabilities, n, alpha)
+    low, high = bounds.chernoff(distributions.NORMAL.z**2, distributions.NORMAL.probabilities, n, alpha)
     assert stats.chi2.cdf(n * low, n) <= alpha / 2
     assert stats.chi2.sf(n * high, n) <= alpha / 2
     exact = bounds.normal_second_moment(n, alpha)
@@ -89,11 +90,11 @@ def test_chernoff_and_hoeffding_are_sound_for_coins(n, probability, alpha):
     assert coins.cdf(low - 1) <= alpha / 2 and coins.sf(high) <= alpha / 2
 
 
-@every_law
-def test_chernoff_covers_means_and_squares_of_every_law(law, rng):
-    draws = SIMULATED[law](rng, (TRIES, 64))
-    for values, statistic in ((law.z**2, (draws**2).mean(axis=1)), (law.z, draws.mean(axis=1))):
-        low, high = bounds.chernoff(values, law.probabilities, 64, SMALL)
+@every_distribution
+def test_chernoff_covers_means_and_squares_of_every_distribution(distribution, rng):
+    draws = SIMULATED[distribution](rng, (TRIES, 64))
+    for values, statistic in ((distribution.z**2, (draws**2).mean(axis=1)), (distribution.z, draws.mean(axis=1))):
+        low, high = bounds.chernoff(values, distribution.probabilities, 64, SMALL)
         assert_rarely((statistic < low) | (statistic > high))
 
 
@@ -103,15 +104,15 @@ def test_the_mean_of_a_batch_is_no_wider_than_one_row_of_it(rng):
     squares = np.stack([first**2, 4 * first**2, 0.25 * second**2])
     weights = np.array([0.5, 0.2, 0.3])
     statistic = np.einsum("r,rtn->t", weights, squares) / 64
-    values = np.concatenate([laws.NORMAL.z**2 * scale for scale in (1, 4, 0.25)])
-    probabilities = np.concatenate([weight * laws.NORMAL.probabilities for weight in weights])
+    values = np.concatenate([distributions.NORMAL.z**2 * scale for scale in (1, 4, 0.25)])
+    probabilities = np.concatenate([weight * distributions.NORMAL.probabilities for weight in weights])
     low, high = bounds.chernoff(values, probabilities, 64, SMALL)
     assert_rarely((statistic < low) | (statistic > high))
 
 
-@every_law
-def test_the_mean_of_products_is_covered(law, rng):
-    first, second = SIMULATED[law](rng, (2, TRIES, 16))
+@every_distribution
+def test_the_mean_of_products_is_covered(distribution, rng):
+    first, second = SIMULATED[distribution](rng, (2, TRIES, 16))
     assert_rarely(np.abs((first * second).mean(axis=1)) > bounds.mean_of_products(16, SMALL))
 
 
@@ -153,16 +154,16 @@ def test_laurent_massart_covers_any_eigenvalues(values, columns, seed):
     assert_rarely((sums < low) | (sums > high))
 
 
-@every_law
+@every_distribution
 @given(t=st.floats(-30, 30))
-def test_no_law_has_a_larger_moment_generating_function_than_the_normal(law, t):
-    assert law.probabilities @ np.exp(t * law.z - t**2 / 2) <= 1 + 1e-9
+def test_no_distribution_has_a_larger_moment_generating_function_than_the_normal(distribution, t):
+    assert distribution.probabilities @ np.exp(t * distribution.z - t**2 / 2) <= 1 + 1e-9
 
 
-@every_law
-def test_no_law_has_a_larger_fourth_moment_than_the_normal(law):
+@every_distribution
+def test_no_distribution_has_a_larger_fourth_moment_than_the_normal(distribution):
     # For independent weights Var(wᵀAw) = 2 tr A² + (E w⁴ - 3) Σ A_ii², at most 2 tr A² where E w⁴ ≤ 3.
-    assert law.kurtosis <= 3 + 1e-9
+    assert distribution.kurtosis <= 3 + 1e-9
 
 
 @given(dimensions=st.integers(2, 1000), values=eigenvalues)
@@ -183,8 +184,8 @@ def test_the_subgaussian_bound_covers_other_weights(kind, rows, columns, seed):
         w = rng.standard_normal((tries, features, columns))
         w *= math.sqrt(features) / np.linalg.norm(w, axis=1, keepdims=True)
     else:
-        law = laws.UNIFORM if kind == "uniform" else laws.truncated(0.5)
-        w = SIMULATED[law](rng, (tries, features, columns))
+        distribution = distributions.UNIFORM if kind == "uniform" else distributions.truncated(0.5)
+        w = SIMULATED[distribution](rng, (tries, features, columns))
     sums = ((x @ w) ** 2).sum(axis=(1, 2))
     low, high = bounds.subgaussian_sum_of_squares(np.linalg.eigvalsh(x @ x.T), columns, SMALL)
     assert_rarely((sums < low) | (sums > high))
@@ -193,51 +194,55 @@ def test_the_subgaussian_bound_covers_other_weights(kind, rows, columns, seed):
 # Laws
 
 
-@every_law
-def test_a_law_has_mean_0_and_variance_1_and_agrees_with_its_distribution_function(law):
-    assert law.probabilities.sum() == pytest.approx(1)
-    assert law.probabilities @ law.z == pytest.approx(0, abs=1e-12)
-    assert law.probabilities @ law.z**2 == pytest.approx(1, abs=1e-12)
-    end = min(law.end, 40.0)
-    upper = integrate.quad(lambda x: 2 * x * law.cdf(np.array([-x]))[0], 0, end, limit=200)[0]
-    assert 2 * upper == pytest.approx(1, abs=1e-7), "E z² = 4 ∫ x P(z ≤ -x) dx for a symmetric law"
+@every_distribution
+def test_a_distribution_has_mean_0_and_variance_1_and_agrees_with_its_distribution_function(distribution):
+    assert distribution.probabilities.sum() == pytest.approx(1)
+    assert distribution.probabilities @ distribution.z == pytest.approx(0, abs=1e-12)
+    assert distribution.probabilities @ distribution.z**2 == pytest.approx(1, abs=1e-12)
+    end = min(distribution.end, 40.0)
+    upper = integrate.quad(lambda x: 2 * x * distribution.cdf(np.array([-x]))[0], 0, end, limit=200)[0]
+    assert 2 * upper == pytest.approx(1, abs=1e-7), "E z² = 4 ∫ x P(z ≤ -x) dx for a symmetric distribution"
 
 
 @given(cut=st.floats(0.05, 8.0), x=st.floats(-5, 5))
 def test_the_truncated_normal_is_that_of_scipy(cut, x):
-    law, expected = laws.truncated(cut), stats.truncnorm(-cut, cut)
-    assert law.end == pytest.approx(cut / expected.std(), rel=1e-6)
-    assert law.cdf(np.array([x]))[0] == pytest.approx(expected.cdf(x * expected.std()), abs=1e-7)
+    distribution, expected = distributions.truncated(cut), stats.truncnorm(-cut, cut)
+    assert distribution.end == pytest.approx(cut / expected.std(), rel=1e-6)
+    assert distribution.cdf(np.array([x]))[0] == pytest.approx(expected.cdf(x * expected.std()), abs=1e-7)
 
 
 def test_two_standard_deviations_leave_0_8796_of_one():
-    assert laws.truncated(2.0).end == pytest.approx(2 / 0.87962566)
+    assert distributions.truncated(2.0).end == pytest.approx(2 / 0.87962566)
 
 
 @given(dimensions=st.integers(2, 2000), x=st.floats(-4, 4))
 def test_a_coordinate_of_a_sphere_is_a_beta_variable(dimensions, x):
     share = min(x**2 / dimensions, 1.0)
     expected = 0.5 + math.copysign(0.5, x) * stats.beta.cdf(share, 0.5, (dimensions - 1) / 2)
-    assert laws.sphere(dimensions).cdf(np.array([x]))[0] == pytest.approx(expected, abs=1e-9)
+    assert distributions.sphere(dimensions).cdf(np.array([x]))[0] == pytest.approx(expected, abs=1e-9)
 
 
-@every_law
-def test_right_draws_follow_their_law_and_slightly_wrong_ones_do_not(law, rng):
-    draws = 3.0 * SIMULATED[law](rng, 2**17)
-    laws.assert_follows(draws, law, 3.0, "law")
-    with pytest.raises(AssertionError, match=r"variance is 0\.\d+ of the law value; 131,072 draws allow 0\.9\d* to 1"):
-        laws.assert_follows(0.95 * draws, law, 3.0, "law")
+@every_distribution
+def test_right_draws_follow_their_distribution_and_slightly_wrong_ones_do_not(distribution, rng):
+    draws = 3.0 * SIMULATED[distribution](rng, 2**17)
+    distributions.assert_follows(draws, distribution, 3.0, "distribution")
+    with pytest.raises(
+        AssertionError, match=r"variance is 0\.\d+ of the distribution value; 131,072 draws allow 0\.9\d* to 1"
+    ):
+        distributions.assert_follows(0.95 * draws, distribution, 3.0, "distribution")
     with pytest.raises(AssertionError, match="the mean is"):
-        laws.assert_follows(draws + 0.1, law, 3.0, "law")
+        distributions.assert_follows(draws + 0.1, distribution, 3.0, "distribution")
 
 
 def test_a_wrong_shape_or_support_shows_where_the_variance_is_right(rng):
-    draws = SIMULATED[laws.UNIFORM](rng, 2**14)
+    draws = SIMULATED[distributions.UNIFORM](rng, 2**14)
     draws[77] = 1.74
-    with pytest.raises(AssertionError, match="standard deviations from 0; the uniform law ends at 1.73205"):
-        laws.assert_follows(draws, laws.UNIFORM, 1.0, "law")
-    with pytest.raises(AssertionError, match="the shape is not that of the normal law"):
-        laws.assert_follows(SIMULATED[laws.UNIFORM](rng, 2**14), laws.NORMAL, 1.0, "law")
+    with pytest.raises(AssertionError, match="standard deviations from 0; the uniform distribution ends at 1.73205"):
+        distributions.assert_follows(draws, distributions.UNIFORM, 1.0, "distribution")
+    with pytest.raises(AssertionError, match="the shape is not that of the normal distribution"):
+        distributions.assert_follows(
+            SIMULATED[distributions.UNIFORM](rng, 2**14), distributions.NORMAL, 1.0, "distribution"
+        )
 
 
 # Power

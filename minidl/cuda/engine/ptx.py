@@ -16,10 +16,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from minidl.scalar.constants import TF32_BITS, VECTOR_BYTES
+
 INT32, INT64, FLOAT, BYTE = ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.IntType(8)
 SHARED = 3  # LLVM's number for the address space of shared memory
-VECTOR_BYTES = 16  # 128 bits: the widest access of a thread
-TF32_BITS = 0xFFFFE000  # sign, exponent and the 10 leading bits of the mantissa
 
 
 def instruction(define: Callable) -> Any:

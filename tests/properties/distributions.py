@@ -1,7 +1,8 @@
-"""The laws of the initializers, stated a second time: no formula here is read from `minidl.initializers`.
+"""The distributions of the initializers, stated a second time: no formula here is read from `minidl.initializers`.
 
-`WEIGHTS` says which law each initializer with independent weights must follow, and with what standard deviation. The
-laws themselves and `assert_follows`, which checks draws against them, are in `minidl.statistics`.
+`WEIGHTS` says which distribution each initializer with independent weights must follow, and with what standard
+deviation. The distributions themselves and `assert_follows`, which checks draws against them, are in
+`minidl.statistics`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,19 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from minidl.statistics.laws import NORMAL, UNIFORM, Law, assert_follows, sphere, truncated
+from minidl.statistics.distributions import NORMAL, UNIFORM, Distribution, assert_follows, sphere, truncated
 
-__all__ = ["NORMAL", "UNIFORM", "WEIGHTS", "Law", "assert_follows", "positive", "slopes", "sphere", "truncated"]
+__all__ = [
+    "NORMAL",
+    "UNIFORM",
+    "WEIGHTS",
+    "Distribution",
+    "assert_follows",
+    "positive",
+    "slopes",
+    "sphere",
+    "truncated",
+]
 
 # The initializers with independent weights ---------------------------------------------------------------------------
 
@@ -28,11 +39,11 @@ cuts = st.floats(0.01, 8.0) | st.just(2.0)
 class Weights:
     """What the weights of one initializer must follow.
 
-    law         (fan_in, fan_out, **parameters) → the law and the standard deviation
+    distribution         (fan_in, fan_out, **parameters) → the distribution and the standard deviation
     parameters  what its parameters may be; each may be left out
     """
 
-    law: Callable[..., tuple[Law, float]]
+    distribution: Callable[..., tuple[Distribution, float]]
     parameters: dict[str, st.SearchStrategy[Any]] = field(default_factory=dict)
 
     def drawn(self) -> st.SearchStrategy[dict[str, Any]]:
@@ -41,8 +52,8 @@ class Weights:
 
 def _variance_scaling(fan_in, fan_out, scale=1.0, mode="fan_in", distribution="normal", cut=2.0):
     n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[mode]
-    law = {"normal": NORMAL, "uniform": UNIFORM, "truncated_normal": truncated(cut)}[distribution]
-    return law, math.sqrt(scale / n)
+    distribution = {"normal": NORMAL, "uniform": UNIFORM, "truncated_normal": truncated(cut)}[distribution]
+    return distribution, math.sqrt(scale / n)
 
 
 def _random_walk(fan_in, fan_out, activation="relu"):
@@ -65,11 +76,11 @@ def _he(fan_in, fan_out, slope=0.0):
     return math.sqrt(2 / ((1 + slope**2) * fan_in))
 
 
-def _of(law: Law | None, std: Callable[..., float]) -> Callable[..., tuple[Law, float]]:
-    """The law with that standard deviation; None for the truncated normal, whose cut is a parameter."""
+def _of(distribution: Distribution | None, std: Callable[..., float]) -> Callable[..., tuple[Distribution, float]]:
+    """The distribution with that standard deviation; None for the truncated normal, whose cut is a parameter."""
 
     def weights(fan_in, fan_out, cut=2.0, **parameters):
-        return law or truncated(cut), std(fan_in, fan_out, **parameters)
+        return distribution or truncated(cut), std(fan_in, fan_out, **parameters)
 
     return weights
 
