@@ -5,8 +5,10 @@ from __future__ import annotations
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import minidl as dl
+from minidl.diagnostics import data_figures
 from minidl.diagnostics.preflight import CHECKS
 
 
@@ -295,6 +297,36 @@ def test_the_figure(features, targets, rows, rng, tmp_path):
     loss = dl.SoftmaxCrossEntropy() if targets == "labels" else dl.MeanSquaredError()
     dl.preflight(model, with_targets(x, y), loss=loss).plot(tmp_path / "preflight.png")
     assert matplotlib.image.imread(tmp_path / "preflight.png").shape[:2] == (750, 1650)
+
+
+def test_colour_pictures_have_their_channels_at_the_right_pixels(rng):
+    """A row of x is red, then green, then blue, each from left to right and from the top down."""
+    x = rng.uniform(size=(2, 3 * 5 * 5))
+    panels = Figure().subplots(1, 2)
+    data_figures._draw_images(panels, with_targets(x, [3, 8]), (3, 5, 5))
+    for row, axes in zip(x, panels, strict=True):
+        (image,) = axes.images
+        shown = np.asarray(image.get_array())
+        scaled = (row - row.min()) / np.ptp(row)
+        for channel, i, j in np.ndindex(3, 5, 5):
+            assert shown[i, j, channel] == pytest.approx(scaled[channel * 25 + i * 5 + j])
+        assert image.origin == "upper"
+    assert [axes.get_title() for axes in panels] == ["3", "8"]
+
+
+def test_grey_pictures_and_rows_show_the_first_sample_at_the_top(rng):
+    x = rng.normal(size=(3, 25))
+    panels = Figure().subplots(1, 3)
+    data_figures._draw_images(panels, with_targets(x, [0, 1, 2]), (5, 5))
+    for row, axes in zip(x, panels, strict=True):
+        np.testing.assert_allclose(np.asarray(axes.images[0].get_array()), row.reshape(5, 5))
+    axes = Figure().subplots()
+    data_figures._draw_rows(axes, with_targets(x, [2, 0, 1]))
+    (mesh,) = axes.collections
+    np.testing.assert_allclose(np.asarray(mesh.get_array()).reshape(3, 25), x)
+    assert axes.yaxis_inverted()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["2", "0", "1"]
+    np.testing.assert_array_equal(axes.get_yticks(), [0.5, 1.5, 2.5])
 
 
 SMALL = dl.data.spiral(10)

@@ -34,7 +34,7 @@ def all_of_them(x, value, old):
 
 
 #         add sub max min exch inc inc dec dec dec cas cas and or  xor
-BEFORE = [10, 10, 3, 8, 10, 5, 6, 0, 6, 7, 9, 8, 12, 12, 12]
+BEFORE = [10, 10, 3, 8, 10, 5, 6, 0, 6, 9, 9, 8, 12, 12, 12]
 AFTER = [16, 4, 6, 6, 6, 6, 0, 6, 5, 6, 6, 8, 4, 14, 10]
 
 
