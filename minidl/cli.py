@@ -18,7 +18,7 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -319,7 +319,7 @@ def _add(command: argparse.ArgumentParser, option: str, *, help: str, **options:
     command.add_argument(option, help=help + default, **options)
 
 
-def _choose(command: argparse.ArgumentParser, option: str, choices: Sequence[str] | dict, default: str) -> None:
+def _choose(command: argparse.ArgumentParser, option: str, choices: Collection[str], default: str) -> None:
     help = f"one of {', '.join(choices)}"
     _add(command, option, type=_name_from(choices), default=default, metavar="NAME", help=help)
 
@@ -336,7 +336,7 @@ def _argument(check: Callable[[str], object]) -> Callable[[str], object]:
     return convert
 
 
-def _name_from(choices: Sequence[str] | dict) -> Callable[[str], object]:
+def _name_from(choices: Collection[str]) -> Callable[[str], object]:
     return _argument(lambda text: checks.one_of("the option", text, choices))
 
 

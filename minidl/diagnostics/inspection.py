@@ -47,7 +47,7 @@ class Inspection:
     rows: list[LayerStatistics]
     loss: float | None
 
-    def __getitem__(self, column: str) -> list:
+    def __getitem__(self, column: str) -> list[Any]:
         if column not in COLUMNS:
             raise KeyError(f"{column!r} is not a column; there are {', '.join(COLUMNS)}")
         return [getattr(row, column) for row in self.rows]

@@ -58,7 +58,7 @@ def draw_inspection(every: list[LayerStatistics], backward: bool, path: str | os
 
 def draw_recording(
     first: list[LayerStatistics],
-    columns: Mapping[str, dict[str, list]],
+    columns: Mapping[str, dict[str, list[Any]]],
     updates: dict[str, list[float]],
     steps: list[int],
     every: int,

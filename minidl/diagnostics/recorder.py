@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minidl.backend.parameters import Parameter
 from minidl.diagnostics.inspection import Inspection, Probe
 from minidl.diagnostics.layer_figures import draw_recording
-from minidl.layers.base import Parameter
 from minidl.training.run import Callback, Run
 from minidl.utils import checks
 
@@ -78,7 +78,7 @@ class Recorder(Callback):
         names = self.records[0].updates if self.records else ()
         return {name: [record.updates[name] for record in self.records] for name in names}
 
-    def __getitem__(self, column: str) -> dict[str, list]:
+    def __getitem__(self, column: str) -> dict[str, list[Any]]:
         """A column of `inspect` over the records, by the name of the layer, for the layers that have it."""
         columns = [record.inspection[column] for record in self.records]
         layers = self.records[0].inspection["layer"] if self.records else []

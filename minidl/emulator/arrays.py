@@ -152,7 +152,7 @@ def _indices(shape: tuple[int, ...]) -> frozenset[Any]:
     return frozenset(range(*shape) if len(shape) == 1 else itertools.product(*map(range, shape)))
 
 
-class BlockArray(_Array, dict):
+class BlockArray(_Array, dict[Any, Any]):
     """An array in shared memory (one for each block) or in local memory (one for each thread).
 
     `convert` is the type of its elements, and `alignment` what its address is a multiple of.

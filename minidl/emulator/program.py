@@ -61,10 +61,10 @@ class Program:
         self.parameters = list(inspect.signature(python_function(kernel)).parameters)
         self.waits = False
         self._device = device
-        self._rebuilt: dict[Callable, Callable] = {}
+        self._rebuilt: dict[Callable[..., Any], Callable[..., Any]] = {}
         self.function = self._rebuild(python_function(kernel))
 
-    def _rebuild(self, function: Callable) -> Callable:
+    def _rebuild(self, function: Callable[..., Any]) -> Callable[..., Any]:
         if function in self._rebuilt:
             return self._rebuilt[function]
         code = function.__code__
@@ -103,7 +103,7 @@ def _is_cuda_function(value: Any) -> bool:
     return callable(value) and hasattr(value, "py_func")
 
 
-def python_function(kernel: Any) -> Callable:
+def python_function(kernel: Any) -> Callable[..., Any]:
     if not _is_cuda_function(kernel):
         raise TypeError(f"kernel got {kernel!r}; expected a function decorated with @cuda.jit")
     return kernel.py_func

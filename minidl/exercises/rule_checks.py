@@ -62,7 +62,9 @@ def _name_the_variance(
 def adam(student: Student) -> Iterator[str]:
     rate, beta1, beta2, epsilon = 0.1, 0.9, 0.999, 0.02  # an ε that shows
 
-    def step(w, g, m, v, t, decay=0.0, epsilon=epsilon):
+    def step(
+        w: float, g: float, m: float, v: float, t: int, decay: float = 0.0, epsilon: float = epsilon
+    ) -> tuple[float, float, float]:
         corrections = 1 - beta1**t, 1 - beta2**t
         student.calls(f"adam at step {t} with w = {w:g}, g = {g:g}, m = {m:g}, v = {v:g}, λ = {decay:g}")
         numbers = (w, g, m, v, *corrections, rate, beta1, beta2, epsilon, decay)

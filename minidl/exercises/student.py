@@ -149,7 +149,7 @@ ADVICE = {
 
 
 @contextlib.contextmanager
-def in_place_of(owner: Any, **functions: Callable) -> Iterator[None]:
+def in_place_of(owner: Any, **functions: Callable[..., Any]) -> Iterator[None]:
     """Put functions in the place of those of a module, for as long as the block lasts."""
     originals = {name: getattr(owner, name) for name in functions}
     try:

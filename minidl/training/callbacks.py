@@ -104,10 +104,10 @@ class EarlyStopping(Configurable, Callback):
         if self._weights:
             run.model.restore(self._weights)
 
-    def state(self):
+    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
         return {}, self._weights
 
-    def restore(self, run, description, arrays):
+    def restore(self, run: Run, description: dict[str, Any], arrays: dict[str, Any]) -> None:
         if self.restore_best:
             run.model.check_snapshot(arrays)
             self._weights = arrays

@@ -85,7 +85,7 @@ def _epoch(number: int, entry: dict[str, Any]) -> Epoch:
     return epoch
 
 
-def _compare(run: Run, description: dict) -> None:
+def _compare(run: Run, description: dict[str, Any]) -> None:
     """A resumed run must be the same run; a wrong file must not leave a model half restored."""
     was = description["settings"]
     for name, value in {**run.settings, **run.data_digests}.items():

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from minidl.training.curves import draw_curves
 from minidl.utils.files import write_whole
@@ -63,7 +64,7 @@ class History:
     def __iter__(self) -> Iterator[Epoch]:
         return iter(self.epochs)
 
-    def __getitem__(self, column: str) -> list:
+    def __getitem__(self, column: str) -> list[Any]:
         if column not in COLUMNS:
             raise KeyError(f"{column!r} is not a column; there are {', '.join(COLUMNS)}")
         return [getattr(epoch, column) for epoch in self.epochs]
