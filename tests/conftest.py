@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from minidl import backend
@@ -25,6 +25,8 @@ if "MINIDL_NUM_THREADS" not in os.environ:
 # deadline=None everywhere: the first example of a test compiles kernels, which is slow once and says nothing.
 settings.register_profile("dev", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, print_blob=True)
+# For wrong programs, where only the first failure counts: no search for a smaller one.
+settings.register_profile("sabotage", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
 settings.register_profile("thorough", settings.get_profile("dev"), max_examples=2000)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 

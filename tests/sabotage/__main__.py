@@ -51,6 +51,7 @@ def _first_failure(sabotage: Sabotage, tests: tuple[str, ...]) -> tuple[str | No
             environment["NUMBA_CACHE_DIR"] = cache
         paths = [str(Path("tests", test)) for test in tests] or ["tests", "--ignore=tests/sabotage"]
         command = [sys.executable, "-m", "pytest", "-p", "tests.sabotage.plugin", "-x", "-n0", "-p", "no:cacheprovider"]
+        command += ["--hypothesis-profile=sabotage"]
         try:
             result = subprocess.run(
                 [*command, "-rfE", "--tb=line", *paths],

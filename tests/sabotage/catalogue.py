@@ -19,11 +19,11 @@ class Sabotage:
     old: str
     new: str
     lesson: str
-    tests: tuple[str, ...]  # below tests/
+    tests: tuple[str, ...]  # below tests/: files, or file::test
 
     @property
     def module(self) -> str:
-        return "minidl." + self.file.removesuffix(".py").replace("/", ".")
+        return "minidl." + self.file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
     @property
     def compiled(self) -> bool:
@@ -43,7 +43,7 @@ CATALOGUE = [
     Sabotage(
         "he-factor-1", "initializers/__init__.py", "2.0 / (1.0 + slope**2)", "1.0 / (1.0 + slope**2)",
         "A ReLU drops half of the second moment; without the 2 the signal halves in every layer.",
-        (WEIGHTS,),
+        (f"{WEIGHTS}::test_weights_follow_their_distribution[he_normal]",),
     ),
     Sabotage(
         "he-factor-4", "initializers/__init__.py", "2.0 / (1.0 + slope**2)", "4.0 / (1.0 + slope**2)",
@@ -396,7 +396,7 @@ CATALOGUE = [
         "    partial[cuda.threadIdx.y, tx] = value\n    cuda.syncthreads()\n",
         "    partial[cuda.threadIdx.y, tx] = value\n    if cuda.threadIdx.y > 0:\n        cuda.syncthreads()\n",
         "All threads of a block must reach a barrier, or none.",
-        ("operations/test_dense.py",),
+        ("operations/test_dense.py::test_column_sums",),
     ),
     Sabotage(
         "tile-edge-off-by-one", "cuda/engine/edges.py",
