@@ -39,7 +39,7 @@ def network(*extra, seed=0, penalty=None):
 
 def fit(model, data=train, epochs=60, **options):
     options = {"loss": dl.SoftmaxCrossEntropy(), "optimizer": dl.Adam(1e-3), "batch_size": 32} | options
-    return dl.fit(model, data, validation=validation, epochs=epochs, progress=False, **options)
+    return dl.fit(model, data, epochs=epochs, progress=False, **options)
 
 
 def accuracy(model, data=validation):
@@ -47,7 +47,7 @@ def accuracy(model, data=validation):
 
 
 plain = network()
-history = fit(plain)
+history = fit(plain, validation=validation)
 
 # %%
 # The training loss goes to zero. The validation loss falls for a while and then rises again: the two curves move apart,
@@ -80,7 +80,7 @@ claims += [
 
 stopping = dl.EarlyStopping("validation_loss", patience=5)
 stopped = network()
-stopped_history = fit(stopped, callbacks=[stopping])
+stopped_history = fit(stopped, validation=validation, callbacks=[stopping])
 stopped_loss = dl.evaluate(stopped, validation, loss=dl.SoftmaxCrossEntropy()).loss
 print(f"stopped after {len(stopped_history)} of 60 epochs; the weights are those of epoch {stopping.best.epoch}")
 claims += [

@@ -38,13 +38,11 @@ def trial(rate, l2=0.0, dropout=0.0, width=32, epochs=6, seed=0, schedule=None):
     )  # fmt: skip
     optimizer = dl.Momentum(rate if schedule is None else schedule(rate), momentum=0.9)
     try:
-        history = dl.fit(
-            model, train, validation=validation, loss=dl.SoftmaxCrossEntropy(), optimizer=optimizer, epochs=epochs,
-            batch_size=50, progress=False,
-        )  # fmt: skip
+        loss = dl.SoftmaxCrossEntropy()
+        dl.fit(model, train, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=50, progress=False)
     except dl.DivergenceError:
         return model, np.inf
-    return model, history["validation_loss"][-1]
+    return model, dl.evaluate(model, validation, loss=loss).loss
 
 
 # %%
