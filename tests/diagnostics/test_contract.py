@@ -155,6 +155,20 @@ BROKEN = {
 }
 
 
+def test_inference_that_only_changes_state_breaks_the_contract():
+    """Both passes give the same outputs, so nothing but the state tells."""
+
+    class CountsPredictions(dl.Dropout):
+        def forward(self, x, training=False):
+            y = super().forward(x, training)
+            if not training:
+                self.step[...] += 1  # the next training pass drops other units
+            return y
+
+    broken = {name: wrong for name, wrong in dl.check_layer(CountsPredictions(0.4)).clauses.items() if wrong}
+    assert broken == {"inference is repeatable and changes no state": "an inference pass changed parameters or state"}
+
+
 @pytest.mark.parametrize("backend", ["numpy", "cpu", "emulator"])
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_our_own_layers_keep_the_contract(name, backend):

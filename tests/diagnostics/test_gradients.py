@@ -19,8 +19,8 @@ class WrongScale(dl.Dense):
 class WrongEntry(dl.Dense):
     """One entry of the weight gradient is off by a little."""
 
-    def backward_parameters(self, dy):
-        super().backward_parameters(dy)
+    def set_gradients(self, x, dy):
+        super().set_gradients(x, dy)
         self.weight.gradient[2, 1] += 1e-3
 
 
@@ -90,6 +90,23 @@ def test_the_worst_entry_is_reported_with_both_values(rng):
     assert check.error > 1e-6
 
 
+@pytest.mark.parametrize("loss", [dl.SoftmaxCrossEntropy, dl.MeanSquaredError, dl.BinaryCrossEntropy])
+def test_a_loss_leaves_no_room_for_small_mistakes(loss, rng):
+    """What rounding may do is measured by the loss, which is near 1, so an error of 10⁻⁵ shows."""
+
+    class Slightly(dl.Dense):
+        def set_gradients(self, x, dy):
+            super().set_gradients(x, dy)
+            self.weight.gradient[2, 1] += 1e-5
+
+    targets = rng.integers(0, 3, 6) if loss is dl.SoftmaxCrossEntropy else rng.uniform(size=(6, 3))
+    x = rng.normal(size=(6, 4))
+    assert dl.check_gradients(dl.Dense(4, 3), x, loss(), targets).ok
+    assert [check.name for check in dl.check_gradients(Slightly(4, 3), x, loss(), targets).checks if not check.ok] == [
+        "weight"
+    ]
+
+
 def spoiled(kind, where, value):
     """A layer with one entry that is not finite in one array: y, dx, or the gradient of a parameter."""
 
@@ -102,8 +119,8 @@ def spoiled(kind, where, value):
             dx = super().backward(dy)
             return self.spoil(dx) if where == "dx" else dx
 
-        def backward_parameters(self, dy):
-            super().backward_parameters(dy)
+        def set_gradients(self, x, dy):
+            super().set_gradients(x, dy)
             if where not in ("y", "dx"):
                 self.spoil(getattr(self, where).gradient)
 
@@ -181,8 +198,8 @@ def test_raises_raises(rng):
 
 def test_large_arrays_are_sampled_and_checked_as_a_whole(rng):
     class WrongSomewhere(dl.Dense):
-        def backward_parameters(self, dy):
-            super().backward_parameters(dy)
+        def set_gradients(self, x, dy):
+            super().set_gradients(x, dy)
             self.weight.gradient[17, 23] += 1.0  # one of 1,600: sampling alone would often miss it
 
     report = dl.check_gradients(dl.Dense(40, 40), rng.normal(size=(3, 40)))

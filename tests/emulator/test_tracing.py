@@ -17,6 +17,7 @@ from minidl.cuda.engine.ptx import load_four, store_four
 from minidl.cuda.ladder.coalesced import product as naive
 from minidl.cuda.ladder.shared_tile import product
 from minidl.emulator import EmulatorError, launch, trace
+from minidl.emulator.access_figure import STYLES
 from minidl.emulator.program import TYPED_MATH
 
 
@@ -257,6 +258,24 @@ def test_the_picture_says_what_it_shows(tmp_path):
     broadcasted = trace(broadcast, 1, 48, np.zeros(8, np.float32), np.zeros(48, np.float32))
     text = text_of(broadcasted, tmp_path / "broadcast.svg")
     assert "48×" in text and "step 0, global y (part)" in text and "47" not in text
+
+
+@cuda.jit
+def reads_writes_and_both(x):
+    t = cuda.threadIdx.x
+    if t < 3:
+        x[8] = x[t]  # three are read, one is written
+    else:
+        x[t] += 1.0  # two are read and written
+
+
+def test_the_colours_of_a_picture_tell_reads_from_writes(tmp_path):
+    path = tmp_path / "colours.svg"
+    trace(reads_writes_and_both, 1, 5, np.zeros(9)).plot(path)
+    drawing = path.read_text(encoding="utf-8").lower()
+    found = {label: drawing.count(f"fill: {style['facecolor'].lower()}") for label, style in STYLES.items()}
+    # Three cells, the boxes of their numbers, and the legend; what is hatched has the plain colour in the boxes only.
+    assert (found["read"], found["written"], found["read and written"]) == (3 + 3 + 1, 1, 2)
 
 
 @cuda.jit

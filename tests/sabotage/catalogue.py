@@ -1127,6 +1127,23 @@ CATALOGUE = [
         "Above its limit the counter of atomic.dec starts again at the limit.",
         ("emulator/test_atomics.py",),
     ),
+    Sabotage(
+        "loss-excuses-gradients", "diagnostics/gradients.py", "self.scale = abs(value) + 1.0",
+        "self.scale = 1e6 * (abs(value) + 1.0)",
+        "Who allows for a million times the rounding there is accepts wrong gradients.",
+        ("diagnostics/test_gradients.py",),
+    ),
+    Sabotage(
+        "inference-may-change-state", "diagnostics/contract.py", "assert all(map(np.array_equal, before, after))",
+        "assert True",
+        "A prediction that moves a counter gives the next training pass other masks.",
+        ("diagnostics/test_contract.py",),
+    ),
+    Sabotage(
+        "written-cells-look-read", "emulator/access_figure.py", '"read" if kinds == {"read"}', '"read" if "read" in kinds',
+        "A race is seen in a picture only if what is read and written has a colour of its own.",
+        ("emulator/test_tracing.py",),
+    ),
 ]  # fmt: skip
 
 BY_NAME = {sabotage.name: sabotage for sabotage in CATALOGUE}
