@@ -164,6 +164,7 @@ MISTAKES: dict[str, list[tuple[str, str, str]]] = {
         ("return rng.normal", "import numpy\n    return numpy.random.normal", "draw from rng only"),
     ],
     "dropout": [
+        ("drops = self.draw(training)", "drops = training", "a second training pass has the same mask"),
         ("drops = self.draw(training)", "drops = True", "inference drops something; only training does"),
         (
             "drops = self.draw(training)",

@@ -1140,7 +1140,8 @@ CATALOGUE = [
         ("diagnostics/test_contract.py",),
     ),
     Sabotage(
-        "written-cells-look-read", "emulator/access_figure.py", '"read" if kinds == {"read"}', '"read" if "read" in kinds',
+        "written-cells-look-read", "emulator/access_figure.py", '"read" if kinds == {"read"}',
+        '"read" if "read" in kinds',
         "A race is seen in a picture only if what is read and written has a colour of its own.",
         ("emulator/test_tracing.py",),
     ),
