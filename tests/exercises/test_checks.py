@@ -127,6 +127,11 @@ def test_whatever_the_students_code_does_is_explained(old, new, message, check):
     assert "Traceback" not in said
 
 
+def test_a_byte_order_mark_of_an_editor_is_no_mistake(check):
+    right, said = check(ADAM, "\ufeff" + answered(ADAM, SOLUTIONS["adam"]))
+    assert right, said
+
+
 def test_minidl_is_as_before_after_a_check(check):
     from minidl import cpu
 
