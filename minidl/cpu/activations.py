@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minidl.cpu.engine.jit import jit, scalar
 from minidl.cpu.engine.parallel import parallel
-from minidl.cpu.engine.thread_pool import chunk, chunks_of_loop
+from minidl.cpu.engine.thread_pool import chunk
 from minidl.scalar.activations import ACTIVATIONS
 
 
@@ -12,6 +12,7 @@ def _forward_loop(value):
     @parallel
     @jit
     def forward(index, chunks, x, alpha, y):
+        x, y = x.reshape(-1), y.reshape(-1)
         for i in chunk(index, chunks, x.size):
             y[i] = value(x[i], alpha)
 
@@ -22,6 +23,7 @@ def _backward_loop(slope):
     @parallel
     @jit
     def backward(index, chunks, x, y, dy, alpha, dx):
+        x, y, dy, dx = x.reshape(-1), y.reshape(-1), dy.reshape(-1), dx.reshape(-1)
         for i in chunk(index, chunks, x.size):
             dx[i] = dy[i] * slope(x[i], y[i], alpha)
 
@@ -33,10 +35,8 @@ BACKWARD = {name: _backward_loop(scalar(entry.slope)) for name, entry in ACTIVAT
 
 
 def activation_forward(name, x, alpha, y):
-    """y = φ(x), elementwise; `name` is a key of `ACTIVATIONS`, `alpha` its parameter."""
-    FORWARD[name](chunks_of_loop(x.size), x.reshape(-1), alpha, y.reshape(-1))
+    FORWARD[name](x, alpha, y)
 
 
 def activation_backward(name, x, y, dy, alpha, dx):
-    """dx = dy ⊙ φ'(x), with y = φ(x) from the forward pass."""
-    BACKWARD[name](chunks_of_loop(x.size), x.reshape(-1), y.reshape(-1), dy.reshape(-1), alpha, dx.reshape(-1))
+    BACKWARD[name](x, y, dy, alpha, dx)

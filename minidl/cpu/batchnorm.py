@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 
 from minidl.cpu.engine.jit import jit
-from minidl.cpu.engine.parallel import parallel
+from minidl.cpu.engine.parallel import chunked
 from minidl.cpu.engine.thread_pool import chunk, chunks_of_loop
 from minidl.scalar.constants import ONE, ZERO
 
 PASSES = 2  # elementwise loops over x that one call takes as long as, about
 
 
-@parallel
+@chunked
 @jit
 def _training(
     index, chunks, x, gamma, beta, running_mean, running_variance, one_over_rows, unbiased, decay, epsilon, mean,
@@ -46,7 +46,7 @@ def _training(
             y[r, j] = gamma[j] * ((x[r, j] - mean[j]) * inverse_std[j]) + beta[j]
 
 
-@parallel
+@chunked
 @jit
 def _inference(index, chunks, x, gamma, beta, running_mean, running_variance, epsilon, y):
     features = chunk(index, chunks, x.shape[1])
@@ -55,7 +55,7 @@ def _inference(index, chunks, x, gamma, beta, running_mean, running_variance, ep
             y[r, j] = gamma[j] * ((x[r, j] - running_mean[j]) / math.sqrt(running_variance[j] + epsilon)) + beta[j]
 
 
-@parallel
+@chunked
 @jit
 def _backward(index, chunks, x, dy, gamma, mean, inverse_std, one_over_rows, dgamma, dbeta, dx):
     rows, features = len(x), chunk(index, chunks, x.shape[1])
@@ -74,10 +74,6 @@ def _backward(index, chunks, x, dy, gamma, mean, inverse_std, one_over_rows, dga
 
 
 def batchnorm_training(x, gamma, beta, running_mean, running_variance, decay, epsilon, mean, variance, inverse_std, y):
-    """Normalize by the statistics of the batch, kept in mean, variance (biased) and inverse_std (features,).
-
-    The running estimates move by 1 - decay towards the batch mean and the unbiased batch variance.
-    """
     real, rows = x.dtype.type, len(x)
     _training(
         chunks_of_loop(PASSES * x.size), x, gamma, beta, running_mean, running_variance, real(1 / rows),
@@ -86,12 +82,10 @@ def batchnorm_training(x, gamma, beta, running_mean, running_variance, decay, ep
 
 
 def batchnorm_inference(x, gamma, beta, running_mean, running_variance, epsilon, y):
-    """Normalize by the running estimates: a fixed affine map."""
     chunks = chunks_of_loop(x.size)
     _inference(chunks, x, gamma, beta, running_mean, running_variance, x.dtype.type(epsilon), y)
 
 
 def batchnorm_backward(x, dy, gamma, mean, inverse_std, dgamma, dbeta, dx):
-    """dβ = Σ dy, dγ = Σ dy x̂, dx = γ/σ (dy - (dβ + x̂ dγ)/rows)."""
     chunks = chunks_of_loop(PASSES * x.size)
     _backward(chunks, x, dy, gamma, mean, inverse_std, x.dtype.type(1 / len(x)), dgamma, dbeta, dx)

@@ -6,7 +6,6 @@ from numba import uint32, uint64
 
 from minidl.cpu.engine.jit import jit, scalar
 from minidl.cpu.engine.parallel import parallel
-from minidl.cpu.engine.thread_pool import chunks_of_loop
 from minidl.cpu.engine.vector_math import inlined
 from minidl.scalar.constants import ZERO
 from minidl.scalar.philox import philox, pick
@@ -25,7 +24,8 @@ def _drop_group(x, y, at, lanes, number, key_0, key_1, step, threshold, scale):
 
 @parallel
 @jit
-def _dropout(index, chunks, x, key, step, threshold, scale, y):
+def dropout(index, chunks, x, key, step, threshold, scale, y):
+    x, y = x.reshape(-1), y.reshape(-1)
     key_0, key_1, step_0 = key[0], key[1], step[0]
     whole = x.size // 4
     first, last = whole * index // chunks, whole * (index + 1) // chunks
@@ -34,12 +34,3 @@ def _dropout(index, chunks, x, key, step, threshold, scale, y):
         _drop_group(from_x, to_y, 4 * group, 4, first + group, key_0, key_1, step_0, threshold, scale)
     if index == chunks - 1:
         _drop_group(x, y, 4 * whole, x.size - 4 * whole, whole, key_0, key_1, step_0, threshold, scale)
-
-
-def dropout(x, key, step, threshold, scale, y):
-    """y = x ⊙ mask · scale, where element i is dropped iff its random word is below `threshold`.
-
-    The word of element i is word i mod 4 of philox((i // 4, step, 0, 0), key). The backward pass is the same
-    call on dy: same key and step, same mask. key (2,) and step (1,) are uint32, threshold is uint64 in [0, 2³²].
-    """
-    _dropout(chunks_of_loop(x.size), x.reshape(-1), key, step, threshold, scale, y.reshape(-1))

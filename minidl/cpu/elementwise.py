@@ -5,29 +5,21 @@ from __future__ import annotations
 from numba import uint32, uint64
 
 from minidl.cpu.engine.jit import jit
-from minidl.cpu.engine.parallel import parallel, serial
+from minidl.cpu.engine.parallel import chunked, parallel, serial
 from minidl.cpu.engine.thread_pool import chunk, chunks_of_loop
 
 
 @parallel
 @jit
-def _add(index, chunks, a, b, c):
+def add(index, chunks, a, b, c):
+    a, b, c = a.reshape(-1), b.reshape(-1), c.reshape(-1)
     for i in chunk(index, chunks, c.size):
         c[i] = a[i] + b[i]
-
-
-def add(a, b, c):
-    """c = a + b, three arrays of one shape."""
-    _add(chunks_of_loop(c.size), a.reshape(-1), b.reshape(-1), c.reshape(-1))
 
 
 @serial
 @jit
 def copy_columns(source, source_start, scale, target, target_start, count):
-    """target[:, target_start:target_start + count] = scale · source[:, source_start:source_start + count].
-
-    source (rows, n) and target (rows, m); the other columns of target stay as they are.
-    """
     for r in range(source.shape[0]):
         taken = source[r, source_start : source_start + count]
         place = target[r, target_start : target_start + count]
@@ -35,7 +27,7 @@ def copy_columns(source, source_start, scale, target, target_start, count):
             place[j] = scale * taken[j]
 
 
-@parallel
+@chunked
 @jit
 def _gather_rows(index, chunks, source, order, batch, rows):
     start = uint64(batch[0]) * uint64(rows.shape[0])
@@ -47,10 +39,6 @@ def _gather_rows(index, chunks, source, order, batch, rows):
 
 
 def gather_rows(source, order, batch, rows):
-    """rows[i] = source[order[batch · n + i]] for i < n = len(rows): one batch of a data set in some order.
-
-    source (samples, ...) and rows (n, ...) of one dtype, order (samples,) int64, batch (1,) uint32 counts from 0.
-    """
     width = rows[0].size
     _gather_rows(chunks_of_loop(rows.size), source.reshape(-1, width), order, batch, rows.reshape(-1, width))
 
@@ -58,5 +46,4 @@ def gather_rows(source, order, batch, rows):
 @serial
 @jit
 def advance(counter):
-    """counter[0] += 1, uint32: on to the next batch, or the next dropout mask."""
     counter[0] = uint32(counter[0] + uint32(1))

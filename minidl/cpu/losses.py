@@ -77,7 +77,6 @@ def _normalize(y, r):
 @serial
 @jit
 def softmax(x, y):
-    """y[r] = exp(x[r] - max x[r]) / Σ: subtracting the maximum changes nothing and prevents overflow."""
     _exponentials(x, y)
     for r in range(y.shape[0]):
         _normalize(y, r)
@@ -86,10 +85,6 @@ def softmax(x, y):
 @serial
 @jit
 def softmax_cross_entropy_forward(logits, labels, probabilities, row_losses, row_correct):
-    """row_losses[r] = log Σⱼ exp zⱼ - z[label], row_correct[r] = 1 if the first largest logit is the label's.
-
-    logits and probabilities (rows, classes), labels (rows,) int64 in [0, classes).
-    """
     _exponentials(logits, probabilities)
     for r in range(logits.shape[0]):
         largest, log_total = _largest(logits, r), log(_normalize(probabilities, r))
@@ -108,10 +103,6 @@ def _soft_loss(logits, targets, r, largest, log_total):
 @serial
 @jit
 def soft_cross_entropy_forward(logits, targets, probabilities, row_losses, row_correct):
-    """row_losses[r] = Σⱼ tⱼ (log Σₖ exp zₖ - zⱼ), row_correct[r] = 1 if the first largest logit and target coincide.
-
-    logits, probabilities and targets (rows, classes), each row of the targets a distribution over the classes.
-    """
     _exponentials(logits, probabilities)
     for r in range(logits.shape[0]):
         largest, log_total = _largest(logits, r), log(_normalize(probabilities, r))
@@ -130,7 +121,6 @@ def _softmax_cross_entropy_backward(probabilities, labels, one_over_rows, dlogit
 
 
 def softmax_cross_entropy_backward(probabilities, labels, dlogits):
-    """dz = (softmax(z) - onehot(label)) / rows."""
     _softmax_cross_entropy_backward(probabilities, labels, dlogits.dtype.type(1 / len(dlogits)), dlogits)
 
 
@@ -173,32 +163,24 @@ _mean_squared_error_backward = _backward_loop(squared_error_slope)
 
 
 def soft_cross_entropy_backward(probabilities, targets, dlogits):
-    """dz = (softmax(z) - t) / rows."""
     _soft_cross_entropy_backward(probabilities, targets, dlogits.dtype.type(1 / len(dlogits)), dlogits)
 
 
 def binary_cross_entropy_forward(logits, targets, row_losses, row_correct):
-    """row_losses[r] = meanⱼ of the cross-entropy of σ(z) with t, row_correct[r] = share of outputs on t's side of ½.
-
-    logits and targets (rows, columns), targets in [0, 1].
-    """
     one_over_columns = logits.dtype.type(1 / logits.shape[1])
     _binary_cross_entropy_forward(logits, targets, one_over_columns, row_losses, row_correct)
 
 
 def binary_cross_entropy_backward(logits, targets, dlogits):
-    """dz = (σ(z) - t) / (rows · columns)."""
     _binary_cross_entropy_backward(logits, targets, dlogits.dtype.type(1 / dlogits.size), dlogits)
 
 
 def mean_squared_error_forward(predictions, targets, row_losses, row_correct):
-    """row_losses[r] = meanⱼ (y - t)². There is no accuracy: row_correct is set to zero."""
     one_over_columns = predictions.dtype.type(1 / predictions.shape[1])
     _mean_squared_error_forward(predictions, targets, one_over_columns, row_losses, row_correct)
 
 
 def mean_squared_error_backward(predictions, targets, dpredictions):
-    """dy = 2 (y - t) / (rows · columns)."""
     _mean_squared_error_backward(predictions, targets, predictions.dtype.type(1 / predictions.size), dpredictions)
 
 
@@ -215,5 +197,4 @@ def _mean_loss(row_losses, row_correct, one_over_rows, mean, totals):
 
 
 def mean_loss(row_losses, row_correct, mean, totals):
-    """mean[0] = mean of the row losses; totals[0] += their sum, totals[1] += the number of correct rows."""
     _mean_loss(row_losses, row_correct, row_losses.dtype.type(1 / len(row_losses)), mean, totals)

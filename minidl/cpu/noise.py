@@ -26,7 +26,8 @@ def _add_to_group(x, group, lanes, key_0, key_1, step, std, y):
 
 @serial
 @jit
-def _gaussian_noise(x, key, step, std, y):
+def gaussian_noise(x, key, step, std, y):
+    x, y = x.reshape(-1), y.reshape(-1)
     key_0, key_1, step_0 = key[0], key[1], step[0]
     whole = x.size // 4
     for group in range(whole):  # as in dropout.py
@@ -34,23 +35,9 @@ def _gaussian_noise(x, key, step, std, y):
     _add_to_group(x, whole, x.size - 4 * whole, key_0, key_1, step_0, std, y)
 
 
-def gaussian_noise(x, key, step, std, y):
-    """y = x + std · n, where n are standard normal numbers that are a pure function of key and step.
-
-    Element i is number i mod 4 of those that Box-Muller makes of the four words of philox((i // 4, step, 0, 0), key):
-    two of the first two words, two of the others. x and y of one shape, key (2,) and step (1,) uint32.
-    """
-    _gaussian_noise(x.reshape(-1), key, step, std, y.reshape(-1))
-
-
 @serial
 @jit
 def row_dropout(x, key, step, threshold, scale, y):
-    """Dropout of whole rows: row r of x becomes zero iff its random word is below `threshold`, else it is scaled.
-
-    The word of row r is word r mod 4 of philox((r // 4, step, 0, 0), key). The backward pass is the same call on dy.
-    x and y (rows, columns), key (2,) and step (1,) uint32, threshold uint64 in [0, 2³²].
-    """
     for group in range((x.shape[0] + 3) // 4):
         word_0, word_1, word_2, word_3 = _philox(uint32(group), step[0], uint32(0), uint32(0), key[0], key[1])
         for lane in range(4):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from minidl.cpu.engine.jit import jit, scalar
 from minidl.cpu.engine.parallel import parallel, serial
-from minidl.cpu.engine.thread_pool import chunk, chunks_of_loop
+from minidl.cpu.engine.thread_pool import chunk
 from minidl.scalar import optimizers as rules
 from minidl.scalar.constants import ONE
 
@@ -23,53 +23,52 @@ BLOCK = 2048  # numbers
 
 
 def _from_the_end(update):
-    """`update`(index, chunks, *arguments), block by block from the end of the arrays to their beginning.
+    """Turn a compiled update(index, chunks, *arguments) into a loop from the end of the arrays to their beginning.
 
     The gradient of the first layer is computed last and its weights are needed first, and it lies at the beginning: so
     the gradients are still in the cache when the update comes, and the weights when the next step does.
     """
 
-    @parallel
     @jit
     def in_blocks(index, chunks, *arguments):
         blocks = chunks * ((arguments[0].size + chunks * BLOCK - 1) // (chunks * BLOCK))
         for block in range(blocks * (index + 1) // chunks - 1, blocks * index // chunks - 1, -1):
             update(block, blocks, *arguments)
 
-    return in_blocks
+    return parallel(in_blocks, described_by=update)
 
 
 @_from_the_end
 @jit
-def _sgd_update(index, chunks, value, gradient, learning_rate):
+def sgd_update(index, chunks, value, gradient, learning_rate):
     for i in chunk(index, chunks, value.size):
         value[i] = _sgd(value[i], gradient[i], learning_rate[0])
 
 
 @_from_the_end
 @jit
-def _momentum_update(index, chunks, value, gradient, velocity, learning_rate, momentum):
+def momentum_update(index, chunks, value, gradient, velocity, learning_rate, momentum):
     for i in chunk(index, chunks, value.size):
         value[i], velocity[i] = _momentum(value[i], gradient[i], velocity[i], learning_rate[0], momentum)
 
 
 @_from_the_end
 @jit
-def _nesterov_update(index, chunks, value, gradient, velocity, learning_rate, momentum):
+def nesterov_update(index, chunks, value, gradient, velocity, learning_rate, momentum):
     for i in chunk(index, chunks, value.size):
         value[i], velocity[i] = _nesterov(value[i], gradient[i], velocity[i], learning_rate[0], momentum)
 
 
 @_from_the_end
 @jit
-def _rmsprop_update(index, chunks, value, gradient, mean_square, learning_rate, decay, epsilon):
+def rmsprop_update(index, chunks, value, gradient, mean_square, learning_rate, decay, epsilon):
     for i in chunk(index, chunks, value.size):
         value[i], mean_square[i] = _rmsprop(value[i], gradient[i], mean_square[i], learning_rate[0], decay, epsilon)
 
 
 @_from_the_end
 @jit
-def _adam_update(
+def adam_update(
     index, chunks, value, gradient, first, second, correction, learning_rate, beta1, beta2, epsilon, weight_decay
 ):  # fmt: skip
     rate, correction1, correction2 = learning_rate[0], correction[0], correction[1]
@@ -80,41 +79,8 @@ def _adam_update(
         )  # fmt: skip
 
 
-def sgd_update(value, gradient, learning_rate):
-    """w ← w - η g."""
-    _sgd_update(chunks_of_loop(value.size), value, gradient, learning_rate)
-
-
-def momentum_update(value, gradient, velocity, learning_rate, momentum):
-    """v ← μ v + g,   w ← w - η v."""
-    _momentum_update(chunks_of_loop(value.size), value, gradient, velocity, learning_rate, momentum)
-
-
-def nesterov_update(value, gradient, velocity, learning_rate, momentum):
-    """v ← μ v + g,   w ← w - η (g + μ v)."""
-    _nesterov_update(chunks_of_loop(value.size), value, gradient, velocity, learning_rate, momentum)
-
-
-def rmsprop_update(value, gradient, mean_square, learning_rate, decay, epsilon):
-    """s ← ρ s + (1-ρ) g²,   w ← w - η g / (√s + ε)."""
-    _rmsprop_update(chunks_of_loop(value.size), value, gradient, mean_square, learning_rate, decay, epsilon)
-
-
 @serial
 @jit
 def adam_advance(correction, beta1, beta2):
-    """correction ← (1 - β₁ᵗ, 1 - β₂ᵗ) for the next step t.
-
-    1 - βᵗ is the moving average of a constant 1 that started at 0: the same recursion as the moments themselves,
-    which neither cancels nor needs a power.
-    """
     correction[0] = beta1 * correction[0] + (ONE - beta1)
     correction[1] = beta2 * correction[1] + (ONE - beta2)
-
-
-def adam_update(value, gradient, first, second, correction, learning_rate, beta1, beta2, epsilon, weight_decay):
-    """m ← β₁ m + (1-β₁) g,   v ← β₂ v + (1-β₂) g²,   w ← w - η (m̂ / (√v̂ + ε) + λ w)."""
-    _adam_update(
-        chunks_of_loop(value.size), value, gradient, first, second, correction,
-        learning_rate, beta1, beta2, epsilon, weight_decay,
-    )  # fmt: skip

@@ -21,20 +21,12 @@ def _penalty_cost(value, l1, l2, cost):
 
 
 def penalty_cost(value, l1, l2, partials, cost):
-    """cost[0] = Σ (l1 |w| + l2/2 w²), and cost[1] += the same.
-
-    value of any shape, cost (2,). `partials` (128,) is working memory for CUDA; it is not used here.
-    """
     _penalty_cost(value.reshape(-1), l1, l2, cost)
 
 
 @serial
 @jit
-def _penalty_gradient(value, l1, l2, gradient, result):
+def penalty_gradient(value, l1, l2, gradient, result):
+    value, gradient, result = value.reshape(-1), gradient.reshape(-1), result.reshape(-1)
     for i in range(value.size):
         result[i] = gradient[i] + _penalty_slope(value[i], l1, l2)
-
-
-def penalty_gradient(value, l1, l2, gradient, result):
-    """result = gradient + l1 sign(w) + l2 w, with sign(0) = 0. Three arrays of one shape; the last two may be one."""
-    _penalty_gradient(value.reshape(-1), l1, l2, gradient.reshape(-1), result.reshape(-1))

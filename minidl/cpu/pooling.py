@@ -16,11 +16,6 @@ _beats, _cut, _philox = scalar(beats), scalar(cut), scalar(philox)
 @serial
 @jit
 def max_pool_forward(x, height, width, row_start, row_stop, column_start, column_stop, y, winner):
-    """The largest pixel of each region: its value in y, and its index in the row of x in `winner` (int32).
-
-    x has shape (batch, channels · height · width), y and winner (batch, channels · regions down · regions across).
-    Region (i, j) is image[row_start[i]:row_stop[i], column_start[j]:column_stop[j]], for int32 bounds in rising order.
-    """
     channels = x.shape[1] // (height * width)
     for b in range(x.shape[0]):
         cell = 0
@@ -45,10 +40,7 @@ def max_pool_forward(x, height, width, row_start, row_stop, column_start, column
 @serial
 @jit
 def max_pool_backward(dy, winner, height, width, row_start, row_stop, column_start, column_stop, dx):
-    """dx = the sum of dy over the regions that a pixel won.
-
-    Here the winners say where each dy goes; a thread of a GPU needs the regions to find those around its pixel.
-    """
+    """Add each dy where its winner says; a thread of a GPU needs the regions to find those around its pixel."""
     dx[:] = ZERO
     for b in range(dy.shape[0]):
         for cell in range(dy.shape[1]):
@@ -65,10 +57,6 @@ def _cut_side(pixels, word, start, stop):
 @serial
 @jit
 def fractional_regions(key, step, height, width, row_start, row_stop, column_start, column_stop):
-    """Cut both sides of an image at random into neighbouring regions, whose bounds go into the int32 arrays.
-
-    Word 0 of philox((0, step, 0, 0), key) cuts the rows, word 1 the columns. key (2,) and step (1,) are uint32.
-    """
     row_word, column_word, _, _ = _philox(uint32(0), step[0], uint32(0), uint32(0), key[0], key[1])
     _cut_side(height, row_word, row_start, row_stop)
     _cut_side(width, column_word, column_start, column_stop)

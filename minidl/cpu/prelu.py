@@ -13,7 +13,6 @@ _value, _slope, _by_alpha = scalar(leaky_relu), scalar(leaky_relu_slope), scalar
 @serial
 @jit
 def prelu_forward(x, slope, y):
-    """y = x where x > 0, else slope · x; x and y (batch, features), slope (features,)."""
     for r in range(x.shape[0]):
         for j in range(x.shape[1]):
             y[r, j] = _value(x[r, j], slope[j])
@@ -22,7 +21,6 @@ def prelu_forward(x, slope, y):
 @serial
 @jit
 def prelu_backward(x, dy, slope, dx, dslope):
-    """dx = dy where x > 0, else slope · dy;  dslope = Σ dy x over the rows with x ≤ 0."""
     dslope[:] = ZERO
     for r in range(x.shape[0]):
         for j in range(x.shape[1]):

@@ -30,10 +30,6 @@ def _center_and_scale(v, gain, one_over_rows, unit, norm, weight):
 
 
 def centered_weight(v, gain, unit, norm, weight):
-    """unit = (v - mean of each column) / norm, with norm the length of the centred columns; weight = gain · unit.
-
-    v, unit and weight (n_in, n_out); gain and norm (n_out,). A column of equal entries has unit 0.
-    """
     column_sums(v, norm)
     _center_and_scale(v, gain, v.dtype.type(1 / len(v)), unit, norm, weight)
 
@@ -52,9 +48,5 @@ def _backward(dweight, unit, gain, norm, one_over_rows, sums, dv, dgain):
 
 
 def centered_weight_backward(dweight, unit, gain, norm, sums, dv, dgain):
-    """dgain = Σ dW unit over each column;  dv = gain/norm (dW - mean of dW - unit dgain), column by column.
-
-    `sums` (n_out,) is working memory: the column sums of dW.
-    """
     column_sums(dweight, sums)
     _backward(dweight, unit, gain, norm, unit.dtype.type(1 / len(unit)), sums, dv, dgain)

@@ -3,6 +3,8 @@
 `@parallel`, `@serial` and `@plain` turn a function into an operation of the engine: a loop in chunks that threads
 share, a loop for one thread, and a Python function on NumPy arrays. Calls of all three can be captured.
 
+Read the engine in this order: jit, work_queue, thread_pool, parallel; then product, microkernel, vector_math.
+
 Python needs one or two microseconds to call a compiled function, because Numba looks at every argument; a small
 operation takes no longer than that. A training step makes the same calls with the same arrays every time. So a
 `CallList` keeps, for each call, the address of the function and the arguments as they lie in memory, and replays all of
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -30,11 +33,28 @@ class _ThisThread(threading.local):
 _this_thread = _ThisThread()
 
 
-def parallel(function: Any) -> Callable:
+def parallel(function: Any, described_by: Any = None) -> Callable:
     """Turn a compiled function(index, chunks, *arguments), which does one chunk of a loop, into the whole loop.
 
-    The result is called with (chunks, *arguments) and does all chunks, side by side where there are several threads.
-    It raises MemoryError if a chunk found too little memory.
+    The result is called with `arguments`, the first of them an array over which the loop goes once. Its name and
+    signature are those of `described_by`, or else of the function.
+    """
+    run_chunks, described_by = chunked(function), (described_by or function).py_func
+
+    @functools.wraps(described_by)
+    def run(*arguments):
+        run_chunks(thread_pool.chunks_of_loop(arguments[0].size), *arguments)
+
+    signature = inspect.signature(described_by)
+    run.__signature__ = signature.replace(parameters=list(signature.parameters.values())[2:])  # type: ignore[attr-defined]
+    run.compiled = function  # type: ignore[attr-defined]
+    return run
+
+
+def chunked(function: Any) -> Callable:
+    """Do the same for a loop that needs another number of chunks: the result is called with (chunks, *arguments).
+
+    Chunks run side by side where there are several threads. Raises MemoryError if a chunk found too little memory.
     """
     task = functools.cache(functools.partial(_task, function, work_queue.entry_of_chunk))
 

@@ -34,7 +34,7 @@ import numpy as np
 from minidl.cpu.engine import blas
 from minidl.cpu.engine.jit import jit, jit_in_any_order
 from minidl.cpu.engine.microkernel import FUSED, PANEL, VECTOR_BYTES, block_rows, micro_kernel, transposing_kernel
-from minidl.cpu.engine.parallel import parallel, serial
+from minidl.cpu.engine.parallel import chunked, serial
 from minidl.cpu.engine.thread_pool import chunks_for, chunks_of_loop
 
 # Leave all products to the BLAS of NumPy: for comparison, and where there are no fused multiply-adds.
@@ -189,14 +189,14 @@ def _single_row(a, b, start, c):
     _row(a.reshape(-1), NONE, ONE, b, start, c.reshape(-1), NONE, NONE, b.shape[1])
 
 
-@parallel
+@chunked
 @jit
 def _some_of_product(index, chunks, a, a_row, a_k, b, start, c, depth, height, width):
     """A cell of C = start + A B."""
     _product(a, a_row, a_k, b, start, c, depth, *_cell(index, c.shape[0], height, c.shape[1], width))
 
 
-@parallel
+@chunked
 @jit
 def _some_of_narrow_product(index, chunks, a, b, start, c, height, width):
     """Some rows of C = Aᵀ B as the columns of Bᵀ A, where C is narrower than a vector."""
@@ -213,7 +213,7 @@ def _some_of_narrow_product(index, chunks, a, b, start, c, height, width):
             c[i * columns + j] = transposed[j, i]
 
 
-@parallel
+@chunked
 @jit
 def _some_of_product_with_transposed(index, chunks, a, b, start, c, height, width):
     """A cell of C = start + A Bᵀ."""
@@ -273,7 +273,7 @@ def product_of_transposed(a, b, c):
         _some_of_product(chunks, a, 1, rows, b, start, c, depth, height, width)
 
 
-@parallel
+@chunked
 @jit
 def _transpose(index, chunks, a, result):
     """result = Aᵀ."""

@@ -12,7 +12,7 @@ import pytest
 from minidl.cpu.engine import parallel as parallel_module
 from minidl.cpu.engine import thread_pool, work_queue
 from minidl.cpu.engine.jit import jit
-from minidl.cpu.engine.parallel import capture_calls, parallel, plain, serial
+from minidl.cpu.engine.parallel import capture_calls, chunked, plain, serial
 
 
 @pytest.fixture(autouse=True, params=[1, 3])
@@ -20,7 +20,7 @@ def number_of_threads(request, set_thread_count):
     set_thread_count(request.param)
 
 
-@parallel
+@chunked
 @jit
 def add_to(index, chunks, x, factor, y):
     for i in thread_pool.chunk(index, chunks, x.size):

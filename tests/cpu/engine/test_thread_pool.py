@@ -15,7 +15,7 @@ import pytest
 from minidl import cpu
 from minidl.cpu.engine import thread_pool, work_queue
 from minidl.cpu.engine.jit import jit
-from minidl.cpu.engine.parallel import capture_calls, parallel
+from minidl.cpu.engine.parallel import capture_calls, chunked
 from minidl.scalar.activations import ACTIVATIONS
 
 
@@ -25,7 +25,7 @@ def everything_is_shared(monkeypatch, set_thread_count):
     set_thread_count(3)
 
 
-@parallel
+@chunked
 @jit
 def count(index, chunks, counts, spins):
     for _ in range(spins):
@@ -60,7 +60,7 @@ def test_callers_that_come_at_the_same_time_all_get_their_chunks_done():
         np.testing.assert_array_equal(counts[1], 501)
 
 
-@parallel
+@chunked
 @jit
 def meet(index, chunks, arrived, looks):
     """Chunk 0 waits for chunk 1, for a while: they meet only if two threads do them."""
@@ -128,7 +128,7 @@ def test_where_no_chunk_is_left_none_is_taken(state):
     assert queue[work_queue.STATE] == state and queue[work_queue.DONE] == 0
 
 
-@parallel
+@chunked
 @jit
 def too_large(index, chunks, size, counts):
     if index == 1:
@@ -149,7 +149,7 @@ def test_a_chunk_that_has_found_too_little_memory_is_an_error_and_the_workers_go
     np.testing.assert_array_equal(counts, [4, 3, 4, 4])
 
 
-@parallel
+@chunked
 @jit
 def of_any_number(index, chunks, *arrays):
     arrays[0][index] = len(arrays) * arrays[-1][index]
