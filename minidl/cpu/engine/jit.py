@@ -28,10 +28,17 @@ PACKAGE = Path(__file__).parent.parent.parent
 
 @functools.cache
 def source_digest() -> str:
-    """A digest of every source file that compiled CPU code is made from."""
+    """Return a digest of every source file that compiled CPU code is made from.
+
+    Raises:
+        RuntimeError: If there are no such files, because then no edit would ever be noticed.
+    """
     digest = hashlib.sha256()
-    for floor in ("scalar", "cpu"):
-        for path in sorted((PACKAGE / floor).rglob("*.py")):
+    for room in ("scalar", "cpu"):
+        paths = sorted((PACKAGE / room).rglob("*.py"))
+        if not paths:
+            raise RuntimeError(f"no sources of compiled loops were found in {PACKAGE / room}")
+        for path in paths:
             digest.update(f"{path.relative_to(PACKAGE).as_posix()}\0".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -12,10 +12,11 @@ import numba
 import pytest
 
 import minidl
+from minidl.cpu.engine import jit as jit_module
 from minidl.cpu.engine.jit import _CacheFile, _fingerprint, jit
 
 PROGRAM = """
-import gc, numpy as np, minidl
+import gc, numpy as np, minidl.cpu.engine.jit
 from numba.core.dispatcher import Dispatcher
 from minidl.cpu import activations
 from minidl.cpu.engine.parallel import capture_calls
@@ -31,10 +32,14 @@ print(minidl.__file__, y[0, 0], hits, misses)
 
 @pytest.fixture
 def package(tmp_path):
-    """A copy of minidl that may be edited."""
+    """A copy of what the loops are made from, which may be edited; it imports nothing that they do not need."""
     source = Path(minidl.__file__).parent
-    shutil.copytree(source, tmp_path / "minidl", ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path / "minidl"
+    copy = tmp_path / "minidl"
+    for room in ("cpu", "scalar", "utils"):
+        shutil.copytree(source / room, copy / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for face in (copy / "__init__.py", copy / "cpu" / "__init__.py"):
+        face.write_text("")
+    return copy
 
 
 def run(package, cache):
@@ -65,9 +70,27 @@ def test_compiled_code_is_used_again_and_never_after_an_edit_of_what_it_calls(pa
     edit(package / "scalar" / "activations.py", "return z if z > ZERO else alpha * z", "return alpha * z * alpha")
     value, hits, _ = run(package, cache)
     assert (value, hits) == (-0.25, 0)
-    edit(package / "scalar" / "constants.py", "ONE = np.float32(1.0)", "ONE = np.float32(1.0)  # edited")
+    # And so it would miss an edit of the engine, in a folder below.
+    edit(
+        package / "cpu" / "engine" / "thread_pool.py", "return range(uint64(min(first, size))", "return range(uint64(0)"
+    )
     value, hits, _ = run(package, cache)
     assert (value, hits) == (-0.25, 0)
+
+
+def test_the_digest_sees_every_file_that_loops_are_made_from(package, monkeypatch):
+    monkeypatch.setattr(jit_module, "PACKAGE", package)
+    digest = jit_module.source_digest.__wrapped__
+    sources = sorted((package / "scalar").rglob("*.py")) + sorted((package / "cpu").rglob("*.py"))
+    assert {path.parent.name for path in sources} == {"scalar", "cpu", "engine"} and len(sources) > 30
+    digests = {digest()}
+    for path in sources:
+        path.write_text(path.read_text(encoding="utf-8") + "# edited\n", encoding="utf-8")
+        digests.add(digest())
+    assert len(digests) == len(sources) + 1
+    shutil.rmtree(package / "cpu")
+    with pytest.raises(RuntimeError, match=r"^no sources of compiled loops were found in .*cpu"):
+        digest()
 
 
 def test_a_file_with_other_code_under_the_right_name_is_not_used(tmp_path):
