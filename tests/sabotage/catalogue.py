@@ -339,6 +339,30 @@ CATALOGUE = [
         "Two processes that compile at the same time write two functions under one name.",
         ("cpu/engine/test_jit.py",),
     ),
+    # The definition of the operations --------------------------------------------------------------------------------
+    Sabotage(
+        "definition-estimates-a-biased-variance", "operations.py", "(rows / (rows - 1) * variance)", "variance",
+        "The running estimate is of the population, so it takes rows - 1 where the batch takes rows.",
+        ("operations/test_batchnorm.py",),
+    ),
+    Sabotage(
+        "definition-chooses-both-sides", "scalar/arrays.py", "[node.test, node.body, node.orelse]",
+        "[node.test, node.body, node.body]",
+        "A choice for each element needs the side that is not chosen, too.",
+        ("scalar/test_arrays.py",),
+    ),
+    Sabotage(
+        "rows-share-a-counter-with-their-neighbours", "operations.py", "np.arange(-(-count // 4), dtype=np.uint32)",
+        "np.arange(-(-count // 4), dtype=np.uint32) // 2",
+        "Two groups of four elements with one counter are dropped together.",
+        ("operations/test_dropout.py",),
+    ),
+    Sabotage(
+        "numpy-records-nothing-and-says-nothing", "backend/__init__.py",
+        "raise RecordingError(\"the backend 'numpy'", "return lambda *inputs: (\"the backend 'numpy'",
+        "A step that is said to be recorded and does nothing trains nothing.",
+        ("operations/test_definition.py",),
+    ),
     # CUDA kernels in the emulator ------------------------------------------------------------------------------------
     Sabotage(
         "missing-first-barrier", "cuda/dense.py",
