@@ -114,7 +114,10 @@ def test_a_learning_rate_that_is_not_positive(kind, rate):
         (lambda: make_on("cdua"), "^backend got 'cdua'; expected one of .*'cuda'.*; did you mean 'cuda'[?]$"),
         (lambda: dl.Dense(2, 2, init="glorot"), "^init got 'glorot'; .*; did you mean 'glorot_(normal|uniform)'[?]$"),
         (lambda: make(dtype="float_32"), "^dtype got 'float_32'; .*; did you mean 'float32'[?]$"),
-        (lambda: dl.backend.get("emu"), "^backend got 'emu'; expected one of 'auto', 'cpu', 'cuda', 'emulator'"),
+        (
+            lambda: dl.backend.get("emu"),
+            "^backend got 'emu'; expected one of 'auto', 'numpy', 'cpu', 'cuda', 'emulator'",
+        ),
     ],
 )
 def test_an_unknown_name_comes_with_the_nearest_match(call, message):
