@@ -1,4 +1,4 @@
-"""The operations as compiled CPU loops. `minidl.operations` says what each of them computes."""
+"""The operations as compiled CPU loops. `minidl.operations` defines each of them."""
 
 from minidl.cpu.activations import activation_backward, activation_forward
 from minidl.cpu.batchnorm import batchnorm_backward, batchnorm_inference, batchnorm_training

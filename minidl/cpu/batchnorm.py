@@ -1,6 +1,6 @@
-"""Batch normalization on the CPU. The equations stand in `layers/batchnorm.py`.
+"""Batch normalization on the CPU. For the equations see `layers/batchnorm.py`.
 
-Threads share the features. Each sum over the batch has one order, whoever computes it.
+Threads share the features. Each sum over the batch has one order, whichever thread computes it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from minidl.cpu.engine.parallel import chunked
 from minidl.cpu.engine.thread_pool import chunk, chunks_of_loop
 from minidl.scalar.constants import ONE, ZERO
 
-PASSES = 2  # elementwise loops over x that one call takes as long as, about
+PASSES = 2  # cost of one call in elementwise loops over x, about
 
 
 @chunked

@@ -1,4 +1,4 @@
-"""The three matrix products of a dense layer, and column sums, on the CPU. `product.py` says how they are made fast."""
+"""The matrix products of a dense layer, and column sums, on the CPU. `engine/product.py` explains their speed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dropout on the CPU: a mask that is computed again instead of stored."""
+"""Dropout on the CPU: the mask is computed again instead of stored."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def dropout(index, chunks, x, key, step, threshold, scale, y):
     key_0, key_1, step_0 = key[0], key[1], step[0]
     whole = x.size // 4
     first, last = whole * index // chunks, whole * (index + 1) // chunks
-    from_x, to_y = x[4 * first : 4 * last], y[4 * first : 4 * last]  # indices from 0 on make a vector loop
-    for group in range(last - first):  # all alike, so many of them fit side by side into vectors
+    from_x, to_y = x[4 * first : 4 * last], y[4 * first : 4 * last]  # indices that start at 0 allow a vector loop
+    for group in range(last - first):  # all alike, so the compiler packs several of them into vectors
         _drop_group(from_x, to_y, 4 * group, 4, first + group, key_0, key_1, step_0, threshold, scale)
     if index == chunks - 1:
         _drop_group(x, y, 4 * whole, x.size - 4 * whole, whole, key_0, key_1, step_0, threshold, scale)

@@ -22,13 +22,13 @@ _soft_cross_entropy = scalar(soft_cross_entropy)
 
 @inlined
 def _surprise(z, largest, log_total):
-    """-log of the probability of a class with logit z. Inlined, it keeps its brackets also in a sum in any order."""
+    """Return -log of the probability of a class with logit z. Inlined, it is rounded alike in a sum in any order."""
     return log_total - (z - largest)
 
 
 @jit
 def _largest(z, r):
-    """The largest number of row r; a NaN counts as the largest."""
+    """Return the largest number of row r; a NaN counts as the largest."""
     highest = ordered_bits(z[r, 0])
     for j in range(1, z.shape[1]):
         other = ordered_bits(z[r, j])
@@ -38,7 +38,7 @@ def _largest(z, r):
 
 @jit
 def _first(z, r, value):
-    """The first column where row r has this value, or else the last."""
+    """Return the first column where row r has this value, or else the last column."""
     j = 0
     while j < z.shape[1] - 1 and z[r, j] != value:
         j += 1
@@ -47,12 +47,12 @@ def _first(z, r, value):
 
 @jit
 def _exponentials(x, y):
-    """y[r] = exp(x[r] - max x[r])."""
+    """Set y[r] = exp(x[r] - max x[r])."""
     for r in range(x.shape[0]):
         largest = _largest(x, r)
         for j in range(x.shape[1]):
             y[r, j] = x[r, j] - largest
-    y = y.reshape(-1)  # all rows in one loop: a row of ten classes would not fill a vector
+    y = y.reshape(-1)  # all rows in one loop, because a row of ten classes would not fill a vector
     for i in range(y.size):
         y[i] = exp(y[i])
 
@@ -67,7 +67,7 @@ def _row_total(y, r):
 
 @jit
 def _normalize(y, r):
-    """Divide row r by its sum, and return that."""
+    """Divide row r by its sum, and return the sum."""
     total = _row_total(y, r)
     for j in range(y.shape[1]):
         y[r, j] /= total

@@ -1,4 +1,4 @@
-"""Noise on the CPU: numbers that are computed again from key and step instead of stored."""
+"""Noise on the CPU: the numbers are computed again from key and step instead of stored."""
 
 from __future__ import annotations
 

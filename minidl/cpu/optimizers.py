@@ -1,8 +1,8 @@
-"""Optimizer updates on the CPU: one pass over each parameter. The rules stand in `scalar/optimizers.py`.
+"""Optimizer updates on the CPU: one pass over each parameter. For the rules see `scalar/optimizers.py`.
 
-Parameters, gradients and moments are flat arrays of one length. `learning_rate` (1,) and `correction` (2,) are
-arrays, so that they can change between two steps without a new call being prepared; the other hyperparameters
-are scalars of the parameter's dtype.
+Parameters, gradients and moments are flat arrays of one length. `learning_rate` (1,) and `correction` (2,) are arrays,
+so that they can change between two steps of a captured call; the other hyperparameters are scalars of the parameter's
+dtype.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ BLOCK = 2048  # numbers
 def _from_the_end(update):
     """Turn a compiled update(index, chunks, *arguments) into a loop from the end of the arrays to their beginning.
 
-    The gradient of the first layer is computed last and its weights are needed first, and it lies at the beginning: so
-    the gradients are still in the cache when the update comes, and the weights when the next step does.
+    The first layer lies at the beginning of the arrays. Its gradient is computed last and its weights are needed first,
+    so its gradient is still in the cache when the update starts, and its weights when the next step starts.
     """
 
     @jit

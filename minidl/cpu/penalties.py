@@ -1,4 +1,4 @@
-"""Penalties on the size of the weights on the CPU. The formulas stand in `scalar/penalties.py`."""
+"""Penalties on the size of the weights on the CPU. For the formulas see `scalar/penalties.py`."""
 
 from __future__ import annotations
 

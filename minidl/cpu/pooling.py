@@ -1,4 +1,4 @@
-"""Max pooling on the CPU. `layers/pooling.py` says what a region is."""
+"""Max pooling on the CPU. `layers/pooling.py` defines the regions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def max_pool_forward(x, height, width, row_start, row_stop, column_start, column
                             pixel = image + row * width + column
                             value = x[b, pixel]
                             better = _beats(value, best)
-                            # Choices instead of a branch: which pixel wins is hard for a processor to guess.
+                            # Selects instead of a branch, because a processor cannot predict which pixel wins.
                             best, won = value if better else best, pixel if better else won
                     y[b, cell] = best
                     winner[b, cell] = won
@@ -40,7 +40,7 @@ def max_pool_forward(x, height, width, row_start, row_stop, column_start, column
 @serial
 @jit
 def max_pool_backward(dy, winner, height, width, row_start, row_stop, column_start, column_stop, dx):
-    """Add each dy where its winner says; a thread of a GPU needs the regions to find those around its pixel."""
+    """Add each dy at its winner. Only a thread of a GPU needs the regions, to find those that contain its pixel."""
     dx[:] = ZERO
     for b in range(dy.shape[0]):
         for cell in range(dy.shape[1]):

@@ -1,4 +1,4 @@
-"""Affine warps of images, for augmentation. Not one of the operations: it prepares a batch, wherever the model runs."""
+"""Affine warps of images, for augmentation. Not an operation: it prepares batches for models on any backend."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from minidl.cpu.engine.jit import jit
 
 @jit
 def warp(images, sources, y):
-    """y[n, c, i, j] = image n, channel c, at the point that sources[n] (3, 3) maps (i, j, 1) to.
+    """Set y[n, c, i, j] to the value of image n, channel c, at the point that sources[n] maps (i, j, 1) to.
 
-    Between pixels the value is interpolated bilinearly; outside the image it is 0. A point that is a pixel gives the
-    value of that pixel exactly. images and y: (rows, channels, height, width).
+    Values between pixels are interpolated bilinearly; values outside the image are 0. A point on a pixel has exactly
+    the value of that pixel.
+
+    Args:
+        images: Shape (rows, channels, height, width).
+        sources: One matrix for each image, shape (rows, 3, 3).
+        y: Result, of the shape of `images`.
     """
     rows, channels, height, width = images.shape
     for n in range(rows):

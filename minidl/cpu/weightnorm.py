@@ -1,4 +1,4 @@
-"""Centered weight normalization on the CPU. The equations stand in `layers/centered_dense.py`."""
+"""Centered weight normalization on the CPU. For the equations see `layers/centered_dense.py`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minidl.scalar.constants import ONE, ZERO
 @serial
 @jit
 def _center_and_scale(v, gain, one_over_rows, unit, norm, weight):
-    # norm holds the column sums of v at first.
+    # At first, norm holds the column sums of v.
     for i in range(v.shape[0]):
         for j in range(v.shape[1]):
             unit[i, j] = v[i, j] - norm[j] * one_over_rows

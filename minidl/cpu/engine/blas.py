@@ -1,6 +1,6 @@
-"""Matrix products through NumPy's BLAS, on one thread: to compare with, and for processors without fused multiply-adds.
+"""Matrix products through NumPy's BLAS, on one thread: for comparison, and for processors without fused multiply-add.
 
-With more threads a BLAS cuts a product differently, adds in another order and gives other bits. One thread keeps the
+With more threads a BLAS splits a product differently, adds in another order and gives other bits. One thread keeps the
 promise that a seed gives the same bits on every machine with the same processor.
 """
 
@@ -17,13 +17,13 @@ from minidl.cpu.engine.parallel import plain
 
 _LIBRARIES = [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
 _lock = threading.Lock()
-_users = 0  # products that are computed now
-_counts: list[int] = []  # of threads, before the first of them
+_users = 0  # products being computed
+_counts: list[int] = []  # of threads in each library, before the first of these products
 
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let the BLAS, which the whole process shares, use one thread until the last product that runs now is done."""
+    """Limit the BLAS, which the whole process shares, to one thread until the last running product is done."""
     global _users, _counts
     with _lock:
         if _users == 0:
@@ -43,9 +43,9 @@ def _one_thread() -> Iterator[None]:
 
 @plain
 def product(a, b, c, row=None):
-    """C = A B, plus `row` in each row.
+    """Set C = A B, plus `row` in each row.
 
-    An overflow shows as an infinity in C, on every backend alike, and NumPy need not warn of it as well.
+    On every backend an overflow becomes an infinity in C, so NumPy's warning is turned off.
     """
     with _one_thread(), np.errstate(all="ignore"):
         np.matmul(a, b, out=c)

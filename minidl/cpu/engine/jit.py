@@ -1,8 +1,8 @@
-"""How the CPU loops are compiled, and the cache that keeps the compiled code between runs.
+"""Compilation of the CPU loops, and a cache that keeps the compiled code between runs.
 
-Numba's own `cache=True` looks at the file of a function only: edit a helper in another file and the old helper
-stays in use. Here the stamp of every cached function is a digest of all the sources that can flow into it, so an
-edit anywhere below compiles everything again. Where nothing can be written, the loops are compiled every time.
+Numba's own `cache=True` watches only the file of a function: after an edit of a helper in another file, the old helper
+stays in use. Here the stamp of every cached function is a digest of all the sources that can flow into it: an edit of
+any of them compiles everything again. Where nothing can be written, the loops are compiled in every run.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def source_digest() -> str:
     """Return a digest of every source file that compiled CPU code is made from.
 
     Raises:
-        RuntimeError: If there are no such files, because then no edit would ever be noticed.
+        RuntimeError: If there are no such files, because no edit would ever be noticed.
     """
     digest = hashlib.sha256()
-    for room in ("scalar", "cpu"):
-        paths = sorted((PACKAGE / room).rglob("*.py"))
+    for folder in ("scalar", "cpu"):
+        paths = sorted((PACKAGE / folder).rglob("*.py"))
         if not paths:
-            raise RuntimeError(f"no sources of compiled loops were found in {PACKAGE / room}")
+            raise RuntimeError(f"no sources of compiled loops were found in {PACKAGE / folder}")
         for path in paths:
             digest.update(f"{path.relative_to(PACKAGE).as_posix()}\0".encode())
             digest.update(path.read_bytes())
@@ -51,7 +51,7 @@ def _cache_path() -> Path:
 
 
 def cache_path() -> Path | None:
-    """The folder of the compiled code, or None where it cannot be written."""
+    """Return the folder of the compiled code, or None if it cannot be written."""
     path = _cache_path()
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def cache_path() -> Path | None:
 
 
 class _SourceLocator(_CacheLocator):
-    """Tells Numba where compiled code is kept and which sources it was made from."""
+    """Numba's source of two answers: where compiled code is stored, and which sources it was made from."""
 
     def __init__(self, function: Callable, path: str):
         self._name = f"{function.__module__}.{function.__qualname__}:{function.__code__.co_firstlineno}"
@@ -77,7 +77,7 @@ class _SourceLocator(_CacheLocator):
 
     @classmethod
     def from_function(cls, function: Callable, path: str) -> _SourceLocator | None:
-        if not Path(path).is_relative_to(PACKAGE):  # the digest would not see an edit there
+        if not Path(path).is_relative_to(PACKAGE):  # the digest would not notice an edit there
             return None
         locator = cls(function, path)
         try:
@@ -92,7 +92,7 @@ class _SourceCacheImpl(CompileResultCacheImpl):
 
 
 class _CacheFile(IndexDataCacheFile):
-    """Compiled code that says what it was compiled from: processes side by side may give two files the same name."""
+    """Compiled code together with what it was compiled from, since two processes may give two files the same name."""
 
     def save(self, key, data):
         super().save(key, (self._source_stamp, key, data))
@@ -111,12 +111,12 @@ class _SourceCache(FunctionCache):
         self._cache_file = _CacheFile(locator.get_cache_path(), self._impl.filename_base, locator.get_source_stamp())
 
     def _index_key(self, sig, codegen):
-        # Numba's own key has the closure as bytes; but a compiled function in it has other bytes in every process.
+        # Numba's own key contains the closure as bytes, but a compiled function in it has other bytes in every process.
         return sig, codegen.magic_tuple(), _fingerprint(self._py_func)
 
 
 def _fingerprint(function: Any) -> str:
-    """Which of the functions that a factory makes this is: a digest of its code and of what is in its closure."""
+    """Return a digest of a function's code and closure, which tells apart the functions that one factory makes."""
     digest = hashlib.sha256(f"{function.__module__}.{function.__qualname__}".encode() + function.__code__.co_code)
     for cell in function.__closure__ or ():
         content = cell.cell_contents
@@ -128,28 +128,33 @@ def _fingerprint(function: Any) -> str:
 def jit(function: Callable, liberties: frozenset[str] = frozenset({"contract"})) -> Any:
     """Compile `function` on its first call for each combination of argument types, through the cache above.
 
-    `contract` lets the compiler use fused multiply-add, which rounds once instead of twice. The other liberties
-    of fast-math stay off: they would reorder sums and assume that no NaN exists.
+    Args:
+        function: The loop, or a helper of loops.
+        liberties: Flags of fast-math. `contract` lets the compiler use fused multiply-add, which rounds once instead of
+            twice. The others stay off: they would reorder sums and assume that no NaN exists.
+
+    Returns:
+        The compiled function.
     """
     if function.__closure__:
-        # In machine code a function goes by its name and by how many this process had compiled before. From the cache
-        # come those of other processes, so two functions from one factory must not have one name.
+        # Symbols are the function's name plus a per-process counter. The cache mixes code of several processes, so two
+        # functions from one factory must not share a name.
         function.__qualname__ += f".{_fingerprint(function)[:16]}"
     compiled: Any = numba.njit(nogil=True, error_model="numpy", fastmath=set(liberties))(function)
-    with contextlib.suppress(RuntimeError):  # Numba raises it where it finds no place to write
+    with contextlib.suppress(RuntimeError):  # Numba raises it if it finds no folder to write to
         compiled._cache = _SourceCache(function)
     return compiled
 
 
 def jit_in_any_order(function: Callable) -> Any:
-    """The same, where the compiler may add the terms of a sum in any order, many side by side."""
+    """Compile as `jit` does, but let the compiler add the terms of a sum in any order, many side by side."""
     return jit(function, frozenset({"contract", "reassoc"}))
 
 
 def scalar(function: Callable) -> Callable:
-    """Let compiled loops call `function`, a function of the scalar floor, with `vector_math` in place of `math`.
+    """Let compiled loops call `function`, from `minidl.scalar`, with `vector_math` in place of `math`.
 
-    As in the emulator, the same code object finds another module under that name.
+    The code object stays the same; only the name `math` refers to another module, as in the emulator.
     """
     namespace = {**function.__globals__, "math": vector_math}
     closure, defaults = function.__closure__, function.__defaults__

@@ -2,7 +2,7 @@
 
 A processor adds and multiplies whole vectors: with AVX-512, 16 float32 numbers at once, twice in a cycle. The numbers
 must be in registers for that, and there are only 32 (16 before AVX-512). So a block of C, a few rows by a few vectors,
-stays in registers while k runs over the whole depth of the product:
+stays in registers while k runs over the full depth of the product:
 
     for k:                          for AVX-512 and float32, with 6 rows and 4 vectors:
         load 4 vectors of row k of B                       4 loads
@@ -10,8 +10,8 @@ stays in registers while k runs over the whole depth of the product:
             copy A[i, k] into all lanes of a vector        6 loads
             C[i] += A[i, k] · B[k]                        24 multiply-adds
 
-24 multiply-adds take 12 cycles, longer than the 10 loads and than the 4 cycles after which a result can be added to
-again. Python and Numba have no such vectors, but Numba lets a function emit LLVM's instructions: that is all below.
+24 multiply-adds take 12 cycles: longer than the 10 loads, and longer than the 4 cycles before a result can be added to
+again. Python and Numba have no such vectors, but Numba lets a function emit LLVM's instructions, and this file does.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ INT = ir.IntType(64)
 
 
 def _features() -> set[str]:
-    """The vector instructions that Numba compiles for: those of this machine, or of NUMBA_CPU_FEATURES."""
+    """Return the vector instructions that Numba compiles for: those of this machine, or of NUMBA_CPU_FEATURES."""
     chosen = getattr(config, "CPU_FEATURES", None)
     if chosen is not None:
         return {name[1:] for name in chosen.split(",") if name.startswith("+")}
@@ -37,7 +37,7 @@ def _features() -> set[str]:
 
 
 FEATURES = _features()
-# Bytes of a vector, and how many vectors of C and B fit into the registers beside one for A.
+# Bytes of a vector, and the number of vector registers.
 if "avx512f" in FEATURES:
     VECTOR_BYTES, REGISTERS = 64, 32
 elif "avx2" in FEATURES and "fma" in FEATURES:
@@ -46,23 +46,28 @@ elif "neon" in FEATURES:
     VECTOR_BYTES, REGISTERS = 16, 32
 else:
     VECTOR_BYTES, REGISTERS = 16, 16
-FUSED = bool(FEATURES & {"fma", "neon", "avx512f"})  # without it, a fused multiply-add is a slow function call
-PANEL = 4 if REGISTERS == 32 else 2  # vectors of C side by side: with more there are too few rows for the loads of B
+FUSED = bool(FEATURES & {"fma", "neon", "avx512f"})  # otherwise a fused multiply-add is a slow function call
+PANEL = 4 if REGISTERS == 32 else 2  # vectors of C side by side: with more, too few rows share the loads of B
 
 
 def block_rows(vectors: int) -> int:
-    """The rows of C that fit into the registers together with `vectors` vectors of B and one of A."""
+    """Return the number of rows of C that fit into the registers together with `vectors` vectors of B and one of A."""
     return min((REGISTERS - vectors - 1) // vectors, 14)
 
 
 def micro_kernel(rows: int, vectors: int, partial: bool) -> Callable:
-    """An intrinsic that computes a block of C with `rows` rows and `vectors` vectors of columns.
+    """Return an intrinsic that computes a block of C.
 
         C[i, j] = start[i, j] + Σₖ A[i, k] B[k, j]
 
     Its arguments are four flat arrays, each with the index of its first element and its strides, then the depth of the
-    sum and `columns`: how many lanes of the last vector are in the matrix, if `partial` says that not all may be.
-    Every element is one chain of additions in the order of k, so it does not depend on the block that it is in.
+    sum and `columns`, the number of lanes of the last vector that are in the matrix. Every element is one chain of
+    additions in the order of k, so it does not depend on the block that contains it.
+
+    Args:
+        rows: Rows of the block.
+        vectors: Vectors in each row.
+        partial: Whether the last vector may extend past the edge of the matrix; if not, `columns` is ignored.
     """
 
     @intrinsic
@@ -114,14 +119,17 @@ def micro_kernel(rows: int, vectors: int, partial: bool) -> Callable:
 
 
 def transposing_kernel(partial: bool) -> Callable:
-    """An intrinsic that writes target[j, i] = source[i, j] for a square block, as wide as a vector has lanes.
+    """Return an intrinsic that sets target[j, i] = source[i, j] for a square block, as wide as a vector has lanes.
 
-    The block is read into as many vectors as it has rows. Then neighbours exchange every second number, vectors two
-    apart every second pair, and so on: log₂ steps of shuffles inside registers, where a plain loop would write one
-    number at a time, each into another cache line.
+    The block is read into one vector per row. Then neighbours exchange every second number, vectors two apart every
+    second pair, and so on: log₂(lanes) steps of shuffles inside registers, where a plain loop would write one number at
+    a time, each into another cache line.
 
-    Its arguments are two flat arrays, each with the index of the first element and the distance of the rows, then how
-    many numbers of each row are read and written, if `partial` says that not all may be.
+    Its arguments are two flat arrays, each with the index of the first element and the distance between rows, then the
+    count of numbers to read and to write in each row.
+
+    Args:
+        partial: Whether a row may be shorter than a vector; if not, both counts are ignored.
     """
 
     @intrinsic
@@ -152,7 +160,7 @@ def transposing_kernel(partial: bool) -> Callable:
 
 
 class _Emitter:
-    """Loads, stores and arithmetic of one vector type, written into the function that Numba is compiling."""
+    """Loads, stores and arithmetic of one vector type, emitted into the function that Numba is compiling."""
 
     def __init__(self, context: Any, builder: Any, array: Any, partial: bool):
         self.context, self.builder, self.array, self.partial = context, builder, array, partial
@@ -201,7 +209,7 @@ class _Emitter:
         return self.builder.shuffle_vector(one_lane, nothing, zeros)
 
     def exchange(self, a: Any, b: Any, distance: int) -> tuple[Any, Any]:
-        """Swap the lanes of `a` whose number has the bit `distance` with those of `b` that do not have it."""
+        """Swap the lanes of `a` whose number has the bit `distance` with the lanes of `b` whose number lacks it."""
         numbers = range(self.lanes)
         low = [lane if not lane & distance else self.lanes + lane - distance for lane in numbers]
         high = [lane + distance if not lane & distance else self.lanes + lane for lane in numbers]
@@ -209,7 +217,7 @@ class _Emitter:
         return self.builder.shuffle_vector(a, b, picks(low)), self.builder.shuffle_vector(a, b, picks(high))
 
     def _mask(self) -> Any:
-        """Which lanes are in the matrix: those whose number is less than `columns`."""
+        """Return a mask of the lanes in the matrix: those whose number is less than `columns`."""
         integers = ir.VectorType(INT, self.lanes)
         numbers = integers([INT(lane) for lane in range(self.lanes)])
         return self.builder.icmp_signed("<", numbers, self._spread(self.columns, integers))

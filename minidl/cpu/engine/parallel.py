@@ -52,9 +52,10 @@ def parallel(function: Any, described_by: Any = None) -> Callable:
 
 
 def chunked(function: Any) -> Callable:
-    """Do the same for a loop that needs another number of chunks: the result is called with (chunks, *arguments).
+    """Turn a compiled function(index, chunks, *arguments) into a loop whose caller chooses the number of chunks.
 
-    Chunks run side by side where there are several threads. Raises MemoryError if a chunk found too little memory.
+    The result is called with (chunks, *arguments). Several threads run the chunks side by side. It raises MemoryError
+    if a chunk cannot allocate its memory.
     """
     task = functools.cache(functools.partial(_task, function, work_queue.entry_of_chunk))
 
@@ -126,7 +127,7 @@ def _task(function: Any, entry_of: Any) -> Any:
 
 def _check(failed: int) -> None:
     if failed:
-        raise MemoryError(f"{failed} parts of a loop have found too little memory")
+        raise MemoryError(f"{failed} chunks of a loop could not allocate their memory")
 
 
 class CallList:

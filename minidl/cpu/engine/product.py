@@ -1,27 +1,28 @@
-"""Matrix products on the CPU, from three loops to nearly every multiply-add that the processor has.
+"""Matrix products on the CPU, from three loops to nearly the peak rate of the processor.
 
-C = A B is C[i, j] = Σₖ A[i, k] B[k, j]: three loops, for i, for j, for k. Their order decides everything:
+C = A B is C[i, j] = Σₖ A[i, k] B[k, j]: three loops, over i, j and k. Their order decides everything:
 
-1. i, j, k, as the formula reads: each step of the inner loop needs a number of B from another row, which is another
-   cache line and often another page of memory.
-2. i, k, j, the loop over j inside: rows of B and C are read in order, and the compiler multiplies whole vectors. But C
-   is loaded and stored again for every multiply-add.
-3. A block of C stays in registers while k runs (`microkernel.py`). With 6 rows by 4 vectors of C each vector of B that
-   is loaded serves 6 rows, and each number of A serves 4 vectors: 10 loads for 24 multiply-adds.
+1. i, j, k, as the formula reads: each step of the inner loop needs a number from another row of B, which is in another
+   cache line and often in another page of memory.
+2. i, k, j, with j in the inner loop: rows of B and C are read in order, and the compiler multiplies whole vectors. But
+   C is loaded and stored again for every multiply-add.
+3. A block of C stays in registers while k runs (`microkernel.py`). With 6 rows by 4 vectors of C, each loaded
+   vector of B serves 6 rows and each number of A serves 4 vectors: 10 loads for 24 multiply-adds.
 
-benchmarks/cpu_product.py has the first two in full and measures all of them, blocks of other sizes too; its results
-are in benchmarks/results/cpu_product.md. What is left to this file is to cover C with such blocks, whatever its size,
-and to let them read memory in a good order:
+benchmarks/cpu_product.py has the first two in full and measures all three, with blocks of other sizes too; its results
+are in benchmarks/results/cpu_product.md. This file covers C of any size with such blocks and lets them read memory in a
+good order:
 
-- C is done in panels of 4 vectors of columns, from top to bottom: the panel of B stays in the cache meanwhile.
-- What is left of the columns is done vector by vector, in blocks of more rows; the last one masks the lanes beyond the
-  edge. What is left of the rows is done by fours, twos and ones.
-- Aᵀ B needs no copy: an element of A is read alone and may come from anywhere, so A only gets other strides. Where its
-  rows are a power of two apart and many, they push each other out of the cache, and A is transposed first.
-- A Bᵀ does: B is read in vectors along j, so each panel of it is first transposed, in registers, to memory of its own.
-- A panel is copied, too, where the rows of B are so far apart that each is on another page of memory.
+- C is computed in panels of 4 vectors of columns, from top to bottom, while the panel of B stays in the cache.
+- The remaining columns are computed vector by vector, in taller blocks; the last one masks the lanes past the edge. The
+  remaining rows are computed in fours, twos and ones.
+- Aᵀ B needs no copy: elements of A are read one at a time and may come from anywhere, so A only gets other strides. But
+  many rows that are a power of two apart push each other out of the cache; then A is transposed first.
+- A Bᵀ needs one: B is read in vectors along j, so each of its panels is first transposed, in registers, into memory of
+  its own.
+- A panel is copied, too, if the rows of B are so far apart that each is on another page of memory.
 - Every element is one chain of multiply-adds in the order of k, wherever its block begins. So the bits do not depend on
-  how many threads share the columns or rows.
+  the number of threads that share the columns or rows.
 """
 
 from __future__ import annotations
@@ -37,24 +38,24 @@ from minidl.cpu.engine.microkernel import FUSED, PANEL, VECTOR_BYTES, block_rows
 from minidl.cpu.engine.parallel import chunked, serial
 from minidl.cpu.engine.thread_pool import chunks_for, chunks_of_loop
 
-# Leave all products to the BLAS of NumPy: for comparison, and where there are no fused multiply-adds.
+# Leave all products to NumPy's BLAS: for comparison, and on processors without fused multiply-add.
 BLAS = os.environ.get("MINIDL_BLAS", "0" if FUSED else "1") == "1"
-SPEED = 5e5  # what a core does in a microsecond, about: multiply-adds, times the bytes of a number
+SPEED = 5e5  # of one core, about: multiply-adds in a microsecond, times the bytes of a number
 PAGE = 4096  # bytes
-# Rows of A so many bytes apart, or a multiple of it, share a few places in the first cache. A column of A that is this
-# deep does not stay there until the next block of rows wants its neighbour.
+# Rows of A whose distance is a multiple of CONFLICTING bytes share a few sets of the first-level cache. A column of A
+# with DEEP rows is evicted before the next block of rows reads its neighbour.
 CONFLICTING, DEEP = 2048, 768
 WORTH_A_COPY = 64  # rows of C that a copied panel of B must serve
-# As arguments between compiled functions: Numba would compile anew for each number that is written out.
+# Arguments between compiled functions: Numba would compile a version for each literal number.
 NONE, ONE = np.int64(0), np.int64(1)
-FEW_ROWS = 4  # up to so many rows of A, A Bᵀ takes scalar products of rows and transposes nothing
+FEW_ROWS = 4  # up to this many rows of A, A Bᵀ takes scalar products of rows and transposes nothing
 
 
 def _strip(vectors, partial):
-    """A loop over rows of C for `vectors` vectors of its columns, in blocks as tall as the registers allow."""
+    """Return a loop over rows of C for `vectors` vectors of its columns, in blocks as tall as the registers allow."""
     tall_rows = block_rows(vectors)
-    # A block of two rows has too little to do for all the vectors of B that it loads. Batches of 8, 32, 128 or 512 rows
-    # would end with one: there two blocks of four take the place of the last tall one and the two rows.
+    # A block of two rows does too little work for the vectors of B that it loads. Batches of 8, 32, 128 or 512 rows
+    # would end with one: there, two blocks of four replace the last tall block and the two rows.
     better_as_fours = tall_rows + 2 if vectors > 1 and tall_rows == 6 else -1
     tall, four, two, one = (micro_kernel(rows, vectors, partial) for rows in (tall_rows, 4, 2, 1))
 
@@ -82,12 +83,12 @@ def _strip(vectors, partial):
 
 _panel_strip = _strip(PANEL, False)
 _vector_strip = _strip(1, True)
-_wide_row = micro_kernel(1, 4 * PANEL, False)  # one row of C leaves room in the registers for many of its columns
+_wide_row = micro_kernel(1, 4 * PANEL, False)  # a single row of C leaves registers free for many columns
 
 
 @jit
 def _row(a, a_at, a_k, b, start, c, c_at, left, right):
-    """The columns left:right of a single row of C: each number of B serves once, read in long pieces of rows."""
+    """Compute the columns left:right of a single row of C. Each number of B is used once, so rows are read in order."""
     depth, columns, flat_b = b.shape[0], b.shape[1], b.reshape(-1)
     lanes = VECTOR_BYTES // c.itemsize
     while left + 4 * PANEL * lanes <= right:
@@ -112,11 +113,11 @@ def _row(a, a_at, a_k, b, start, c, c_at, left, right):
 
 @jit
 def _panel(a, a_row, a_k, b, b_at, b_k, start, start_row, c, c_row, column, columns, first, last, depth):
-    """Up to PANEL vectors of columns of C, with B from `b_at` on."""
+    """Compute up to PANEL vectors of columns of C, with B from index `b_at` on."""
     lanes = VECTOR_BYTES // c.itemsize
     if columns == PANEL * lanes:
         _panel_strip(a, a_row, a_k, b, b_at, b_k, start, start_row, c, c_row, column, first, last, depth, lanes)
-    else:  # vector by vector, in blocks that are all the taller
+    else:  # vector by vector, in taller blocks
         for j in range(0, columns, lanes):
             at, to, rest = b_at + j, column + j, min(lanes, columns - j)
             _vector_strip(a, a_row, a_k, b, at, b_k, start, start_row, c, c_row, to, first, last, depth, rest)
@@ -124,10 +125,10 @@ def _panel(a, a_row, a_k, b, b_at, b_k, start, start_row, c, c_row, column, colu
 
 @jit
 def _copy_panel(b, row_length, depth, column, columns, panel, width):
-    """panel[k, j] = B[k, column + j]."""
+    """Set panel[k, j] = B[k, column + j]."""
     for k in range(depth):
         source, target = b[k * row_length + column :], panel[k * width :]
-        for j in range(columns):  # of two slices, whose indices are positive: a vector loop
+        for j in range(columns):  # indices into slices are positive, so this becomes a vector loop
             target[j] = source[j]
 
 
@@ -136,9 +137,9 @@ _transpose_whole, _transpose_some = transposing_kernel(False), transposing_kerne
 
 @jit
 def _transpose_panel(b, row, depth, columns, panel, width):
-    """panel[k, j] = B[row + j, k]: rows of B, each of them `depth` long, become columns.
+    """Set panel[k, j] = B[row + j, k]: rows of B, of length `depth`, become columns.
 
-    The panel has room for whole vectors of k; what lies there beyond the depth, nobody reads.
+    The panel holds whole vectors of k; its entries with k of `depth` or more are never read.
     """
     lanes = VECTOR_BYTES // b.itemsize
     whole_rows, whole_depth = columns // lanes * lanes, depth // lanes * lanes
@@ -156,7 +157,7 @@ def _transpose_panel(b, row, depth, columns, panel, width):
 
 @jit
 def _cell(index, rows, height, columns, width):
-    """The rows top:bottom and the columns left:right of cell number `index`, for C cut into cells of one size."""
+    """Return (top, bottom, left, right) of cell number `index`, for C divided into cells of one size."""
     across = -(-columns // width)
     top, left = index // across * height, index % across * width
     return top, min(top + height, rows), left, min(left + width, columns)
@@ -164,7 +165,7 @@ def _cell(index, rows, height, columns, width):
 
 @jit
 def _product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right):
-    """The rows top:bottom and the columns left:right of C = start + A B, where `start` is one row for all."""
+    """Compute the rows top:bottom and the columns left:right of C = start + A B, where `start` is one row for all."""
     c_row = c.shape[1]
     if bottom - top == 1:
         _row(a.reshape(-1), top * a_row, a_k, b, start, c.reshape(-1), top * c_row, left, right)
@@ -185,24 +186,24 @@ def _product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right):
 @serial
 @jit
 def _single_row(a, b, start, c):
-    """C = start + A B where A has a single row: too little work for threads, and for as many arguments as below."""
+    """Compute C = start + A B for a single row of A: too little work for threads and for as many arguments as below."""
     _row(a.reshape(-1), NONE, ONE, b, start, c.reshape(-1), NONE, NONE, b.shape[1])
 
 
 @chunked
 @jit
 def _some_of_product(index, chunks, a, a_row, a_k, b, start, c, depth, height, width):
-    """A cell of C = start + A B."""
+    """Compute a cell of C = start + A B."""
     _product(a, a_row, a_k, b, start, c, depth, *_cell(index, c.shape[0], height, c.shape[1], width))
 
 
 @chunked
 @jit
 def _some_of_narrow_product(index, chunks, a, b, start, c, height, width):
-    """Some rows of C = Aᵀ B as the columns of Bᵀ A, where C is narrower than a vector."""
+    """Compute some rows of C = Aᵀ B, narrower than a vector, as columns of Bᵀ A."""
     top, bottom, _, _ = _cell(index, c.shape[0], height, c.shape[1], width)
     rows, columns, lanes = c.shape[0], c.shape[1], VECTOR_BYTES // c.itemsize
-    transposed = np.empty((lanes, rows), c.dtype)  # more than C has columns: whole vectors
+    transposed = np.empty((lanes, rows), c.dtype)  # more rows than C has columns: whole vectors
     _product(b, ONE, columns, a, start, transposed, a.shape[0], NONE, columns, top, bottom)
     whole = top + (bottom - top) // lanes * lanes
     flat, c = transposed.reshape(-1), c.reshape(-1)
@@ -216,7 +217,7 @@ def _some_of_narrow_product(index, chunks, a, b, start, c, height, width):
 @chunked
 @jit
 def _some_of_product_with_transposed(index, chunks, a, b, start, c, height, width):
-    """A cell of C = start + A Bᵀ."""
+    """Compute a cell of C = start + A Bᵀ."""
     top, bottom, left, right = _cell(index, c.shape[0], height, c.shape[1], width)
     depth = a.shape[1]
     a, b, c_row, c = a.reshape(-1), b.reshape(-1), c.shape[1], c.reshape(-1)
@@ -231,7 +232,7 @@ def _some_of_product_with_transposed(index, chunks, a, b, start, c, height, widt
 @serial
 @jit_in_any_order
 def _dots(a, b, c):
-    """C = A Bᵀ by scalar products of rows: for few rows of A, faster than to transpose B first."""
+    """Compute C = A Bᵀ by scalar products of rows: for few rows of A, faster than transposing B first."""
     for i in range(c.shape[0]):
         for j in range(c.shape[1]):
             total = c.dtype.type(0)
@@ -241,7 +242,14 @@ def _dots(a, b, c):
 
 
 def product(a, b, c, row=None):
-    """C = A B, plus `row` in each row.   a (m, k), b (k, n), c (m, n), row (n,) or None."""
+    """Set C = A B, plus `row` in each row.
+
+    Args:
+        a: Shape (m, k).
+        b: Shape (k, n).
+        c: Result, shape (m, n).
+        row: Shape (n,), or None.
+    """
     if BLAS:
         blas.product(a, b, c, row)
         return
@@ -256,7 +264,13 @@ def product(a, b, c, row=None):
 
 
 def product_of_transposed(a, b, c):
-    """C = Aᵀ B.   a (k, m), b (k, n), c (m, n)."""
+    """Set C = Aᵀ B.
+
+    Args:
+        a: Shape (k, m).
+        b: Shape (k, n).
+        c: Result, shape (m, n).
+    """
     if BLAS:
         blas.product(a.T, b, c)
         return
@@ -276,7 +290,7 @@ def product_of_transposed(a, b, c):
 @chunked
 @jit
 def _transpose(index, chunks, a, result):
-    """result = Aᵀ."""
+    """Set result = Aᵀ."""
     rows, columns = result.shape
     top, bottom, left, right = _cell(index, rows, -(-rows // chunks), columns, columns)
     lanes = VECTOR_BYTES // a.itemsize
@@ -292,7 +306,13 @@ def _transpose(index, chunks, a, result):
 
 
 def product_with_transposed(a, b, c):
-    """C = A Bᵀ.   a (m, k), b (n, k), c (m, n)."""
+    """Set C = A Bᵀ.
+
+    Args:
+        a: Shape (m, k).
+        b: Shape (n, k).
+        c: Result, shape (m, n).
+    """
     if BLAS:
         blas.product(a, b.T, c)
     elif len(c) <= FEW_ROWS:
@@ -303,7 +323,7 @@ def product_with_transposed(a, b, c):
 
 
 def _cells(rows, columns, depth, itemsize):
-    """How many cells C is cut into for the threads, and their height and width: panels of columns, if they suffice."""
+    """Return number, height and width of the cells of C that threads share: panels of columns, if there are enough."""
     wanted = chunks_for(rows * columns * depth * itemsize / SPEED)
     if wanted == 1:
         return 1, rows, columns
@@ -315,9 +335,9 @@ def _cells(rows, columns, depth, itemsize):
 
 
 def _share_of(size, unit, count):
-    """The length of ranges that together have this size, `count` of them or a few more: a multiple of `unit`.
+    """Return the length, a multiple of `unit`, of about `count` ranges that together cover `size`.
 
-    Rather more than fewer: 13 panels as 4, 4, 4 and 1 would take two threads as long as 16 do.
+    More ranges are better than fewer: 13 panels as 4, 4, 4 and 1 would take two threads as long as 16 do.
     """
     return max(1, math.ceil(size / unit) // count) * unit
 
@@ -326,9 +346,9 @@ _zero_rows: dict[int, np.ndarray] = {}
 
 
 def _zeros(count, itemsize):
-    """At least so many zeros, of float32 or float64, from the beginning of a cache line on."""
+    """Return at least `count` zeros, of float32 or float64, from the beginning of a cache line on."""
     zeros = _zero_rows.get(itemsize)
     if zeros is None or zeros.size < count:
-        room = np.zeros(2 * count + VECTOR_BYTES, np.float32 if itemsize == 4 else np.float64)
-        zeros = _zero_rows[itemsize] = room[-room.ctypes.data % VECTOR_BYTES // itemsize :]
+        memory = np.zeros(2 * count + VECTOR_BYTES, np.float32 if itemsize == 4 else np.float64)
+        zeros = _zero_rows[itemsize] = memory[-memory.ctypes.data % VECTOR_BYTES // itemsize :]
     return zeros

@@ -24,13 +24,13 @@ CACHE_LINE = 16  # numbers: chunks begin at a cache line, or two threads would t
 
 
 def chunks_for(microseconds: float) -> int:
-    """Number of chunks for a loop that takes one core this many microseconds."""
+    """Return the number of chunks for a loop that takes one core this many microseconds."""
     shared = _thread_count > 1 and microseconds >= MIN_PARALLEL
     return min(CHUNKS * _thread_count, work_queue.MAX_CHUNKS) if shared else 1
 
 
 def chunks_of_loop(numbers: int) -> int:
-    """Number of chunks for an elementwise loop over this many numbers."""
+    """Return the number of chunks for an elementwise loop over this many numbers."""
     return chunks_for(numbers * ELEMENTWISE)
 
 
@@ -42,8 +42,8 @@ def chunk(index, chunks, size):
     becomes a vector loop.
     """
     lines = (size + CACHE_LINE - 1) // CACHE_LINE
-    first, beyond = lines * index // chunks * CACHE_LINE, lines * (index + 1) // chunks * CACHE_LINE
-    return range(uint64(min(first, size)), uint64(min(beyond, size)))
+    start, stop = lines * index // chunks * CACHE_LINE, lines * (index + 1) // chunks * CACHE_LINE
+    return range(uint64(min(start, size)), uint64(min(stop, size)))
 
 
 def _count() -> int:

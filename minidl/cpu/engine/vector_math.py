@@ -1,24 +1,24 @@
-"""exp, log and tanh as a compiler can turn them into vector instructions.
+"""exp, log and tanh, written so that a compiler can turn them into vector instructions.
 
-`math.exp` in a compiled loop is a call of the C library for each number. A processor with AVX-512 adds and multiplies
-16 float32 numbers at once, but only in a loop without calls and tables, and without branches other than a choice
-between two numbers. So here is such a formula for each function, the same for float32 and float64:
+`math.exp` in a compiled loop calls the C library for each number. A processor with AVX-512 adds and multiplies 16
+float32 numbers at once, but only in a loop without calls, tables and branches, except a choice between two numbers. So
+here is such a formula for each function, the same for float32 and float64:
 
-    eˣ           x = n ln 2 + r with a whole n and |r| ≤ ln 2 / 2, so eˣ = 2ⁿ eʳ, and eʳ = 1 + r + r²/2! + r³/3! + ...
+    eˣ           x = n ln 2 + r, n an integer and |r| ≤ ln 2 / 2, so eˣ = 2ⁿ eʳ, and eʳ = 1 + r + r²/2! + r³/3! + ...
     eˣ - 1       2ⁿ (eʳ - 1) + (2ⁿ - 1), with eʳ - 1 from the series without its 1: for small x nothing cancels
     tanh |x|     w / (1 - w) for 2w = 1 - e⁻²ˣ, written as w + w · w / (1 - w), where the second w has less weight
     log x        x = 2ᵏ m with √½ ≤ m < √2, so log x = k ln 2 + log m. For m = 1 + f and s = f / (2 + f),
                  log m = log(1 + s) - log(1 - s) = 2 (s + s³/3 + s⁵/5 + ...), and |s| < 0.172
     log(1 + x)   the same for 1 + x = 2ᵏ m, with f = x where k = 0; elsewhere f gets back what 1 + x lost in rounding
 
-The series are Taylor's. Coefficients fitted to the interval would save a term or two, but everybody can check these.
-A float lies in memory as sign, exponent and mantissa, so 2ᵏ is a matter of adding k to the bits of the exponent.
+The series are Taylor's. Coefficients fitted to the interval would save a term or two, but anyone can check these. A
+float is stored as sign, exponent and mantissa, so multiplying by 2ᵏ means adding k to the bits of the exponent.
 
-`jit.scalar` gives this module to the functions of the scalar floor in place of `math`. What is not here, such as sqrt,
-is that of `math`.
+`jit.scalar` gives this module to the functions of `minidl.scalar` in place of `math`. Names that are not defined here,
+such as sqrt, come from `math`.
 
-Largest errors seen, in units in the last place, among 2²⁸ float32 and 2·10⁷ float64 numbers of all sizes, with fused
-multiply-adds and without (tests/cpu/engine/test_vector_math.py holds all of them to 2):
+Largest errors found, in units in the last place, among 2²⁸ float32 and 2·10⁷ float64 numbers of all sizes, with fused
+multiply-adds and without (tests/cpu/engine/test_vector_math.py limits all of them to 2):
 
                 exp     expm1   tanh    log     log1p
     float32     1.06    1.75    1.75    0.83    1.39
@@ -38,8 +38,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload, register_jitable
 
-# Inlined, or the loop around them could not become a vector loop. Sums keep their order even in a loop that takes any:
-# (x - n · high) - n · low would become x - n ln 2.
+# Inlined, since a loop around a call cannot become a vector loop. Sums keep their order even in a loop that allows any:
+# otherwise (x - n · high) - n · low would become x - n ln 2.
 OPTIONS: Any = {"forceinline": True, "fastmath": {"contract"}, "error_model": "numpy"}
 inlined = register_jitable(**OPTIONS)
 
@@ -54,17 +54,17 @@ class Format:
         self.real, self.bits, self.mantissa_bits = real, info.bits, info.nmant
         self.zero, self.half, self.one, self.two = (real(value) for value in (0, 0.5, 1, 2))
         self.infinity, self.nan, self.smallest_normal = real(math.inf), real(math.nan), info.smallest_normal
-        # Beside this number the last bit of the mantissa is worth 1, so adding it rounds to a whole number.
+        # The last bit of the mantissa of this number is worth 1, so adding it rounds to an integer.
         self.shift = real(1.5 * 2.0**info.nmant)
         self.log2_e = real(1 / LN_2)
-        # ln 2 in two parts, the first of so few bits that whole multiples of it are exact.
+        # ln 2 as a sum of two numbers, the first with so few bits that integer multiples of it are exact.
         unit = 2 ** (info.nmant - info.iexp)
         high = Fraction(math.floor(LN_2 * unit), unit)
         self.ln_2_high, self.ln_2_low = real(high), real(LN_2 - high)
-        # Beyond these, eˣ has long been 0 or ∞, but n is still a number that can be halved and be an exponent.
+        # Outside these limits eˣ is 0 or ∞; inside, n can be halved and used as an exponent.
         self.least = real((info.minexp - info.nmant - 2) * LN_2)
         self.greatest = real((info.maxexp + 1) * LN_2)
-        # Highest powers first, as Horner's rule takes them: 1/k! down to r², and 2/(2k+1) down to s³.
+        # Highest powers first, for Horner's rule: 1/k! down to r², and 2/(2k+1) down to s³.
         self.exp_series = tuple(real(1 / math.factorial(k)) for k in range(exp_terms, 1, -1))
         self.log_series = tuple(real(2 / (2 * k + 1)) for k in range(log_terms, 0, -1))
 
@@ -73,7 +73,7 @@ FORMATS = {types.float32: Format(np.float32, 7, 4), types.float64: Format(np.flo
 
 
 def _for_each_format(formula: Callable) -> Callable:
-    """A function for compiled loops that is `formula(format)` for the format of its argument."""
+    """Return a function for compiled loops that is `formula(format)` for the format of its argument."""
     made = {number: formula(form) for number, form in FORMATS.items()}
 
     def function(x):
@@ -88,12 +88,12 @@ def _for_each_format(formula: Callable) -> Callable:
 
 @intrinsic
 def _scale(typing, x, n):
-    """x · 2ⁿ for a whole number n (of the type of x), where x and the result are normal numbers."""
+    """Return x · 2ⁿ for an integer n in the type of x, if x and the result are normal numbers."""
     form = FORMATS[x]
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         real, integer = arguments[0].type, ir.IntType(form.bits)
-        # n + shift has n in its last bits, and moving them up to the exponent pushes all others out.
+        # n + shift has n in its last bits; shifting them up to the exponent pushes all others out.
         shifted = builder.bitcast(builder.fadd(arguments[1], real(float(form.shift))), integer)
         exponent = builder.shl(shifted, integer(form.mantissa_bits))
         return builder.bitcast(builder.add(builder.bitcast(arguments[0], integer), exponent), real)
@@ -103,7 +103,7 @@ def _scale(typing, x, n):
 
 @intrinsic
 def _exponent(typing, x):
-    """The whole number k with √½ ≤ x / 2ᵏ < √2, in the type of x, for a normal number x > 0."""
+    """Return the integer k with √½ ≤ x / 2ᵏ < √2, in the type of x, for a normal number x > 0."""
     form = FORMATS[x]
     sqrt_half, shift = (int.from_bytes(form.real(value).tobytes(), "little") for value in (math.sqrt(0.5), form.shift))
 
@@ -118,7 +118,7 @@ def _exponent(typing, x):
 
 @intrinsic
 def copysign(typing, x, sign):
-    """x with the sign of `sign`, in the wider of the two types."""
+    """Return x with the sign of `sign`, in the wider of the two types."""
     number = max(x, sign, key=lambda argument: argument.bitwidth)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -130,7 +130,7 @@ def copysign(typing, x, sign):
 
 
 def _signed_magnitude(builder: Any, bits: Any, form: Format) -> Any:
-    """The magnitude bits of negative numbers turned around, which also turns them back."""
+    """Invert the magnitude bits of negative numbers; doing it twice restores them."""
     integer = bits.type
     mask = builder.lshr(builder.ashr(bits, integer(form.bits - 1)), integer(1))
     return builder.xor(bits, mask)
@@ -138,9 +138,9 @@ def _signed_magnitude(builder: Any, bits: Any, form: Format) -> Any:
 
 @intrinsic
 def ordered_bits(typing, x):
-    """Map a number to an integer so that integers have the order of the numbers, with NaN above them all.
+    """Return an integer for x such that integers have the order of the numbers, with NaN above them all.
 
-    Integers have a plain maximum, so a loop over them becomes a vector loop; with floats NaN is in the way.
+    Their maximum is a plain comparison, so a loop over them becomes a vector loop; NaN prevents that in floats.
     """
     form = FORMATS[x]
 
@@ -166,9 +166,9 @@ def from_ordered_bits(typing, integer):
 
 
 def _reduction(form: Format) -> Callable:
-    """x ↦ eʳ - 1 and two whole numbers whose sum is n, for x = n ln 2 + r.
+    """Return x ↦ (eʳ - 1, n₁, n₂) with integers n₁ + n₂ = n, for x = n ln 2 + r.
 
-    Two, because 2ⁿ itself may be too large or too small for a normal number where 2ⁿ eʳ is none.
+    Two integers, because 2ⁿ alone may overflow or underflow where 2ⁿ eʳ does not.
     """
     half, shift, log2_e, high, low = form.half, form.shift, form.log2_e, form.ln_2_high, form.ln_2_low
     least, greatest, first, others = form.least, form.greatest, form.exp_series[0], form.exp_series[1:]
@@ -199,7 +199,7 @@ def exp(form):
 
 
 def _expm1_in_two_parts(form):
-    """x ↦ eˣ - 1, but for the sign of a zero, and what its last addition lost in rounding."""
+    """Return x ↦ eˣ - 1, except for the sign of a zero, and the rounding error of its last addition."""
     reduced, one = _reduction(form), form.one
 
     @inlined
@@ -232,7 +232,7 @@ def tanh(form):
         w, lost = expm1_in_two_parts(-two * abs(x))
         w *= -half
         ratio = w / (one - w)
-        # The slope of w / (1 - w) is (1 + ratio)², as much as 4.
+        # The slope of w / (1 - w) is (1 + ratio)², at most 4.
         correction = -half * lost * ((one + ratio) * (one + ratio))
         return copysign(w + (w * ratio + correction), x)
 
@@ -243,7 +243,7 @@ def tanh(form):
 
 
 def _log_of_parts(form: Format) -> Callable:
-    """(k, f) ↦ log(2ᵏ (1 + f))."""
+    """Return (k, f) ↦ log(2ᵏ (1 + f))."""
     half, two, high, low = form.half, form.two, form.ln_2_high, form.ln_2_low
     first, others = form.log_series[0], form.log_series[1:]
 
@@ -284,7 +284,7 @@ def log1p(form):
     def log1p(x):
         u = one + x
         k = _exponent(u)
-        lost = x - (u - one)  # nothing that matters where k is large, and 2⁻ᵏ may be none of the normal numbers
+        lost = x - (u - one)  # negligible for large k, where 2⁻ᵏ may not be a normal number
         f = x if k == zero else (_scale(u, -k) - one) + lost * _scale(one, -(k if k < digits else digits))
         value = log_of_parts(k, f)
         return copysign(value if zero < u < infinity else x if x > zero else -infinity if u == zero else nan, x)

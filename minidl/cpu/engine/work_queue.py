@@ -78,12 +78,12 @@ def _run_chunks(queue, from_below):
     helped = False
     while True:
         state = _load(queue, STATE)
-        first, beyond = (state >> 16) & MAX_CHUNKS, state & MAX_CHUNKS
-        if first == beyond:
+        first, stop = (state >> 16) & MAX_CHUNKS, state & MAX_CHUNKS
+        if first == stop:
             return helped
         function, arguments = _load(queue, FUNCTION), _load(queue, ARGUMENTS)
         if _exchange(queue, STATE, state, state + ONE_FROM_BELOW if from_below else state - 1):
-            if _call(function, first if from_below else beyond - 1, arguments):
+            if _call(function, first if from_below else stop - 1, arguments):
                 _add(queue, FAILED, 1)
             _add(queue, DONE, 1)
             helped = True
