@@ -18,7 +18,7 @@ from benchmarks.peers.with_minidl import network, optimizer
 from benchmarks.turns import Disagreement, trained_alike
 
 PROBLEM = Problem((784, 512, 256, 10), 128, optimizer="adam")
-WARM_UP = 5  # a recorded step is compiled in its first, recorded in its second and rehearsed in its third
+WARM_UP = 5  # a recorded step is compiled in its first, recorded in its second and verified in its third
 COMPARED = 10
 OURS, BY_HAND = "minidl", "minidl by hand"
 

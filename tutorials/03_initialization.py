@@ -176,22 +176,22 @@ claims += [("0.001·U(0,1)", f"range of layer {i}", None, ranges[i - 1]) for i i
 # Three activations, three initializers
 # -------------------------------------
 # Outputs of the third of three layers with 256 units each. The naive normal N(0, 1) saturates sigmoid and tanh. With
-# Glorot's variance :math:`2 / (n_\mathrm{in} + n_\mathrm{out})`, from a normal or a uniform law, both have a bell. That
-# of the sigmoid has humps: a unit hardly moves about a mean of its own, and there are 256 means. Outputs of the ReLU
-# pile up at 0 and are never negative, whatever the weights.
+# Glorot's variance :math:`2 / (n_\mathrm{in} + n_\mathrm{out})`, normal or uniform, both have a bell. That of the
+# sigmoid has humps: a unit hardly moves about a mean of its own, and there are 256 means. Outputs of the ReLU pile up
+# at 0 and are never negative, whatever the weights.
 
-LAWS = {"normal(std=1.0)": "N(0, 1)", "glorot_uniform": "Glorot uniform", "glorot_normal": "Glorot normal"}
+DISTRIBUTIONS = {"normal(std=1.0)": "N(0, 1)", "glorot_uniform": "Glorot uniform", "glorot_normal": "Glorot normal"}
 third = {}
 figure, axes = plt.subplots(3, 3, figsize=(8, 5.2), layout="constrained")
 for line, kind in zip(axes, (dl.Sigmoid, dl.Tanh, dl.ReLU), strict=True):
-    for axis, (init, law) in zip(line, LAWS.items(), strict=True):
+    for axis, (init, label) in zip(line, DISTRIBUTIONS.items(), strict=True):
         model, rows = stack(init, kind, layers=3, units=256)
         third[kind.__name__, init] = model.forward(rows).ravel().copy()
         axis.hist(third[kind.__name__, init], bins=60, color=BLUE)
-        axis.set_title(f"{kind.__name__}, {law}", fontsize="small")
+        axis.set_title(f"{kind.__name__}, {label}", fontsize="small")
         axis.set_yticks([])
 figure.suptitle("Naive weights saturate, Glorot's give a bell, a ReLU is one-sided", fontsize="medium")
-figure.savefig(figures / "03_initialization_laws.png")
+figure.savefig(figures / "03_initialization_distributions.png")
 
 
 def near_the_ends(kind, init):
@@ -202,8 +202,8 @@ def near_the_ends(kind, init):
 
 
 for kind in ("Sigmoid", "Tanh"):
-    for init, law in LAWS.items():
-        claims.append(("histograms", f"share of saturated outputs, {kind}, {law}", None, near_the_ends(kind, init)))
+    for init, label in DISTRIBUTIONS.items():
+        claims.append(("histograms", f"share of saturated outputs, {kind}, {label}", None, near_the_ends(kind, init)))
 relu_zeros = np.mean(third["ReLU", "glorot_normal"] == 0)
 claims.append(("histograms", "share of zeros, ReLU, Glorot normal", None, relu_zeros))
 
@@ -392,7 +392,8 @@ for row, what, number, ours in claims:
 # --------
 # 1. In ``minidl/initializers/__init__.py``, let ``_variance_scaling`` use ``fan_out`` for "fan_in". Square layers do
 #    not notice; here only the 200 by 100 layer of ``auto`` does, whose standard deviation becomes 0.141 instead of 0.1.
-#    ``tests/properties/test_weights.py::test_weights_follow_their_law`` draws matrices that are not square and fails.
+#    ``tests/properties/test_weights.py::test_weights_follow_their_distribution`` draws matrices that are not square and
+#    fails.
 # 2. Change ``np.sqrt(2)`` of the orthogonal weights to 1: forward and backward fall to 0.7, like Glorot, and
 #    ``tests/tutorials/test_03_initialization.py::test_the_cited_ones_keep_both_directions`` fails.
 # 3. Give one weight of ``symmetric["constant(value=0.01)"]`` another value before training: call

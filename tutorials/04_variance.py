@@ -36,8 +36,8 @@ VARIANCE = "Var(y) = fan_in·Var(x)·Var(w)"
 #
 #    \mathrm{Var}(y) = n \, \mathrm{Var}(x) \, \mathrm{Var}(w) .
 #
-# For the variance to stay what it was, :math:`\mathrm{Var}(w) = 1/n`. The law of the weights does not matter, only its
-# variance: we measure with normal and with uniform weights, from 10 to 1000 inputs, in networks of one layer.
+# For the variance to stay what it was, :math:`\mathrm{Var}(w) = 1/n`. Only the variance of the weights matters, not
+# their distribution: we measure with normal and with uniform weights, from 10 to 1000 inputs, in networks of one layer.
 
 
 def one_layer(fan_in, fan_out, init, seed=0):
@@ -232,8 +232,8 @@ for row, what, lecture, ours in claims:
 # 1. In ``minidl/initializers/__init__.py``, let ``_variance_scaling`` take ``fan_out`` where it says "fan_in". Above,
 #    "lecun_normal" gets the two numbers of "fan_out"; ``tests/properties/test_forward_backward.py::test_forward``
 #    fails.
-# 2. In ``_draw``, forget the :math:`\sqrt 3` of the uniform law. ``uniform(limit=0.1)`` above does not use it and stays
-#    right; ``tests/properties/test_weights.py::test_weights_follow_their_law`` fails.
+# 2. In ``_draw``, forget the :math:`\sqrt 3` of the uniform distribution. ``uniform(limit=0.1)`` above does not use it
+#    and stays right; ``tests/properties/test_weights.py::test_weights_follow_their_distribution`` fails.
 # 3. Give the weights a mean: add 0.01 to ``model.layers[0].weight.value`` in the part on inputs with a mean. The second
 #    moment jumps from 1/3 to about 2.5 (why?), the variance over samples to about 0.086.
 # 4. Put ``init="glorot_normal"`` into ``through_relus``: E[z²] is halved by every layer, and

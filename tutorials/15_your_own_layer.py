@@ -263,7 +263,7 @@ axes.set_axis_off()
 #
 # A training step is the same operations on the same memory every time. ``TrainingStep(graph=True)`` records them and
 # does the list again: on a GPU as a CUDA graph, elsewhere without the Python between them. What is no operation is not
-# on the list. It would silently not happen, so the recording has a rehearsal first: one step is made both ways and
+# on the list. It would silently not happen, so the recording is verified first: one step is made both ways and
 # compared bit by bit. The layer of low rank passes; the softsign, which computes with NumPy, does not.
 
 
@@ -383,7 +383,7 @@ for row, what, known, ours in claims:
 # 2. In ``softsign_slope`` of ``ENTRY``, leave out one of the two factors. The second Python reports broken gradients,
 #    and ``tests/tutorials/test_15_your_own_layer.py::test_the_entry_of_the_table_keeps_all_clauses`` fails.
 # 3. In ``TrainingStep._verify`` of ``minidl/training/step.py``, write ``return`` as the first line: recordings are
-#    trusted without a rehearsal. The softsign is no longer refused, and
+#    trusted without verification. The softsign is no longer refused, and
 #    ``tests/training/test_step.py::test_what_is_more_than_operations_is_found`` fails.
 # 4. In ``tanh_slope`` of ``minidl/scalar/activations.py``, write ``ONE - y``. Tanh still trains, but to 77 % instead of
 #    89 %, and ``tests/operations/test_activations.py::test_slope_is_the_derivative_of_value`` fails.

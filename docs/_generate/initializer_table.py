@@ -20,14 +20,15 @@ This page is written by `docs/_generate/initializer_table.py` from the tables in
 
 Each initializer is a function of `(rng, fan_in, fan_out)` that returns an array of shape (fan_in, fan_out). With
 parameters it becomes another one: `he_normal(slope=0.1)`. Its text names it: `dl.Dense(784, 256, init="he_normal")`,
-`init="he_normal(slope=0.1)"`. `tests/properties` proves that the weights follow the law in the last column.
+`init="he_normal(slope=0.1)"`. `tests/properties` proves that the weights follow the distribution in
+the last column.
 
 `init="auto"`, the default, chooses by the activation that follows, also behind a batch norm, dropout or pool: He with
 the slope of a ReLU, leaky or parametric ReLU, Glorot for tanh, 4 times Glorot for the logistic sigmoid, LeCun for the
 SELU, LeCun with the computed gain for other activations, LeCun where none follows. `model.summary()` shows the choice
 and the standard deviation.
 
-| name | parameters | law |
+| name | parameters | distribution |
 |---|---|---|
 """
 GAINS = """
@@ -42,13 +43,13 @@ bring it back. `minidl.gains.gain` computes it by quadrature; beside it what the
 
 
 def page() -> str:
-    """The text of the page."""
+    """Return the text of the page."""
     rows = []
     for name, initializer in INITIALIZERS.items():
         defaults = inspect.signature(initializer.function).parameters
         parameters = ", ".join(f"{p}={defaults[p].default!r}" for p in initializer.parameter_names)
-        law = inspect.getdoc(initializer).split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
-        rows.append(f"| `{name}` | {parameters and f'`{parameters}`'} | {law} |")
+        distribution = inspect.getdoc(initializer).split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
+        rows.append(f"| `{name}` | {parameters and f'`{parameters}`'} | {distribution} |")
     gains = []
     for name in ["linear", *ACTIVATIONS]:
         computed = f"{second_moment(name):.4f} | {slope_second_moment(name):.4f} | {gain(name):.4f}"

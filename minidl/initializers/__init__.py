@@ -9,7 +9,7 @@ of fan_in products; each input gradient a sum of fan_out products. With independ
 and most of the initializers below choose Var(w) so that one of them stays what it was, or both nearly. What an
 activation between two layers does to E[y²] is its gain (`minidl.initializers.gains`).
 
-`tests/properties` proves for each of them that its weights follow the stated law.
+`tests/properties` proves for each of them that its weights follow the stated distribution.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from minidl.initializers.table import get as get
 from minidl.initializers.table import initializer as initializer
 from minidl.utils import checks
 
-# One law for all layers ----------------------------------------------------------------------------------------------
+# One distribution for all layers -------------------------------------------------------------------------------------
 
 
 @initializer

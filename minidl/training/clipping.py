@@ -33,17 +33,17 @@ class ClipNorm(ClipValue):
 
     def __init__(self, limit: float):
         super().__init__(limit)
-        self._room: Any = None
+        self._scratch: Any = None
 
     def __call__(self, parameters: Sequence[Parameter]) -> None:
         if not parameters:
             return
         first = parameters[0]
         backend, dtype = first.backend, first.value.dtype
-        if self._room is None or self._room[0] is not backend or self._room[1].shape[0] != len(parameters):
-            room = backend.zeros((len(parameters),), dtype), backend.zeros((backend.partial_sums,), dtype)
-            self._room = backend, *room
-        _, squares, partials = self._room
+        if self._scratch is None or self._scratch[0] is not backend or self._scratch[1].shape[0] != len(parameters):
+            scratch = backend.zeros((len(parameters),), dtype), backend.zeros((backend.partial_sums,), dtype)
+            self._scratch = backend, *scratch
+        _, squares, partials = self._scratch
         gradients = [parameter.gradient.reshape(-1) for parameter in parameters]
         for i, gradient in enumerate(gradients):
             backend.operations.squared_norm(gradient, partials, squares[i : i + 1])

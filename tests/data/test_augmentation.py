@@ -46,7 +46,7 @@ def one(step, image, rng):
     return x.reshape(image.shape)
 
 
-# Laws of all steps
+# Properties of all steps
 
 
 @pytest.mark.parametrize("step", STEPS, ids=repr)
@@ -322,7 +322,7 @@ def test_the_box_of_cutmix_has_the_share_that_was_drawn():
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
-def test_the_share_has_the_law_beta(alpha):
+def test_the_share_has_the_beta_distribution(alpha):
     x, targets = numbered_images(3000, 1)
     _, mixed = Augmentation(Mixup(alpha), shape=(1, 1))(x, targets, np.random.default_rng(0))
     share = np.diag(mixed)
@@ -377,7 +377,7 @@ def test_every_row_of_a_larger_batch_is_mixed_with_every_other(step):
 
 
 @pytest.mark.parametrize("alpha", [0.3, 1.0, 4.0])
-def test_each_row_has_a_share_of_its_own_from_the_law_beta(alpha):
+def test_each_row_has_a_share_of_its_own_from_the_beta_distribution(alpha):
     partners, own = parents(Mixup(alpha), 4, (1, 1), 4000)
     cdf = stats.beta(alpha, alpha).cdf
     mixed = (partners != np.arange(4)).all(axis=1)  # a row that is mixed with itself hides its share

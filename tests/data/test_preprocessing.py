@@ -152,7 +152,7 @@ def test_a_chain_is_its_steps_one_after_another():
     assert repr(inner) == "Chain(Center(), PCA(), Standardize())"
 
 
-# Laws of all of them
+# Properties of all steps
 
 
 @pytest.mark.parametrize("make", STEPS, ids=ids)

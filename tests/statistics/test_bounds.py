@@ -191,7 +191,7 @@ def test_the_subgaussian_bound_covers_other_weights(kind, rows, columns, seed):
     assert_rarely((sums < low) | (sums > high))
 
 
-# Laws
+# Properties
 
 
 @every_distribution

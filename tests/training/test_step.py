@@ -14,7 +14,7 @@ from minidl.cpu.engine.parallel import CallList
 from tests.conftest import backend_or_skip
 from tests.layers.conftest import EXAMPLES, FEATURES
 
-STEPS = 6  # the first warms up, the second is recorded, the third is the rehearsal
+STEPS = 6  # the first warms up, the second is recorded, the third is verified
 
 
 def batches(features, classes, rows=7, seed=3):

@@ -9,7 +9,7 @@ import pytest
 
 
 def test_figures_are_written(figures):
-    assert figures == ["cited", "gains", "histograms", "laws", "tanh"]
+    assert figures == ["cited", "distributions", "gains", "histograms", "tanh"]
 
 
 def test_equal_units_stay_equal(names):

@@ -122,8 +122,8 @@ def test_what_is_not_finite_stays_in_its_row_and_column(form, rng):
 
 def test_nothing_is_read_beyond_the_matrices(rng):
     """A NaN behind the end would show, if it were added to something that counts."""
-    room = np.full(3000, np.nan, np.float32)
-    a, b = room[1000 : 1000 + 7 * 10].reshape(7, 10), room[2000 : 2000 + 10 * 21].reshape(10, 21)
+    memory = np.full(3000, np.nan, np.float32)
+    a, b = memory[1000 : 1000 + 7 * 10].reshape(7, 10), memory[2000 : 2000 + 10 * 21].reshape(10, 21)
     a[:], b[:] = rng.normal(size=a.shape), rng.normal(size=b.shape)
     for form in FORMS[:1]:
         assert_product(form, a, b, None, multiply(form, a, b, None))

@@ -30,9 +30,9 @@ def tolerance(name, dtype, a, b):
 
 def matrix(rng, rows, columns, dtype, shift=0):
     """Normal numbers, `shift` elements behind an address that is a multiple of 16."""
-    room = np.empty(rows * columns + shift + 16 // np.dtype(dtype).itemsize, dtype)
-    start = -room.ctypes.data % 16 // room.itemsize + shift
-    view = room[start : start + rows * columns].reshape(rows, columns)
+    memory = np.empty(rows * columns + shift + 16 // np.dtype(dtype).itemsize, dtype)
+    start = -memory.ctypes.data % 16 // memory.itemsize + shift
+    view = memory[start : start + rows * columns].reshape(rows, columns)
     view[...] = rng.normal(size=(rows, columns))
     return view
 
