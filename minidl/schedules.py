@@ -112,8 +112,7 @@ class WarmUp:
 
     def __post_init__(self) -> None:
         checks.integer("steps", self.steps)
-        if not callable(self.then):
-            raise TypeError(f"then got {checks.describe(self.then)}; expected a schedule, such as Constant(0.1)")
+        checks.function("then", self.then, expected="a schedule, such as Constant(0.1)")
 
     def __call__(self, step: int) -> float:
         if step < self.steps:

@@ -5,12 +5,14 @@ Source: the section "File formats" of http://yann.lecun.com/exdb/mnist/
 
 from __future__ import annotations
 
+import contextlib
 import gzip
-import io
 import math
 import os
 import struct
 import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 
@@ -25,26 +27,41 @@ CHUNK = 1 << 20  # bytes
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     """Read an IDX file, plain or compressed with gzip (told apart by its first bytes, not by its name).
 
-    Returns a writable C-contiguous array in native byte order, of dtype uint8, int8, int16, int32, float32 or
-    float64 and of the shape in the header. The header is not trusted: memory grows with the data that is there.
+    The header is not trusted: memory grows with the data that is there.
 
-    Raises OSError if the file cannot be read and ValueError, naming the path, if it is not exactly one whole
-    IDX array: a wrong magic number, an empty dimension, missing or surplus bytes, a damaged gzip stream.
+    Args:
+        path: The file.
+
+    Returns:
+        A writable C-contiguous array in native byte order, of dtype uint8, int8, int16, int32, float32 or float64 and
+        of the shape in the header.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is not exactly one whole IDX array: a wrong magic number, an empty dimension, missing or
+            surplus bytes, a damaged gzip stream. The message names the path.
     """
     path = checks.path("path", path)
-    with open(path, "rb") as file:
-        compressed = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        if not compressed:
-            return _read_array(file, path)
-        try:
-            with gzip.open(file) as stream:
-                return _read_array(stream, path)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise ValueError(f"{path} is a damaged gzip file: {error}") from error
+    with open(path, "rb") as file, decompressed(file, path) as stream:
+        return _read_array(stream, path)
 
 
-def _read_array(stream: io.BufferedIOBase, path: str | os.PathLike[str]) -> np.ndarray:
+@contextlib.contextmanager
+def decompressed(file: BinaryIO, name: object) -> Iterator[BinaryIO]:
+    """Read `file` through gzip if it is compressed, else as it is; a damaged gzip stream is a ValueError."""
+    compressed = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    if not compressed:
+        yield file
+        return
+    try:
+        with gzip.open(file) as stream:
+            yield stream  # type: ignore[misc]
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{name} is a damaged gzip file: {error}") from error
+
+
+def _read_array(stream: BinaryIO, path: str | os.PathLike[str]) -> np.ndarray:
     zeros, code, dimensions = struct.unpack(">HBB", _read(stream, 4, path))
     if zeros != 0 or code not in DTYPES or not 1 <= dimensions <= MAX_DIMENSIONS:
         magic = f"{zeros:04x}{code:02x}{dimensions:02x}"
@@ -60,8 +77,8 @@ def _read_array(stream: io.BufferedIOBase, path: str | os.PathLike[str]) -> np.n
     return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
-def _read(stream: io.BufferedIOBase, size: int, path: str | os.PathLike[str]) -> bytearray:
-    """Exactly `size` bytes, in chunks, so that a header with an absurd size cannot claim the memory for it."""
+def _read(stream: BinaryIO, size: int, path: str | os.PathLike[str]) -> bytearray:
+    """Read exactly `size` bytes, in chunks, so that a header with an absurd size cannot claim the memory for it."""
     data = bytearray()
     while len(data) < size:
         chunk = stream.read(min(CHUNK, size - len(data)))

@@ -6,14 +6,12 @@ Proc. IEEE 86 (1998); H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST", https://a
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import http.client
 import io
 import os
 import sys
 import urllib.request
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -22,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from minidl.data.dataset import Dataset
-from minidl.data.idx import read_idx
+from minidl.data.idx import decompressed, read_idx
 from minidl.utils import checks, files
 
 TRAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
@@ -72,13 +70,14 @@ FASHION_MNIST = Source(
 
 
 def digits() -> tuple[Dataset, Dataset]:
-    """Handwritten digits that ship with the package: (train, test), a sample of MNIST, no download.
+    """Load handwritten digits that ship with the package: a sample of MNIST, no download.
 
-    train: x (10000, 784) float32 in [0, 1], y (10000,) int64 in 0..9, 1,000 images of each digit.
-    test: x (2000, 784), y (2000,), 200 images of each digit. Each x row is a 28 x 28 image, row by row.
-    Both are shuffled, so that the first rows are a fair sample: `train[:1000]`; `test.held_out` is true.
+    Each row of x is a 28 x 28 image, row by row, from 0 for background to 1 for ink. Both sets are shuffled, so that
+    the first rows are a fair sample: `train[:1000]`. Source: the file NOTICE beside digits.npz.
 
-    Source: the file NOTICE beside digits.npz.
+    Returns:
+        (train, test). train: x (10000, 784) float32 in [0, 1], y (10000,) int64 in 0..9, 1,000 images of each digit.
+        test: x (2000, 784), y (2000,), 200 images of each digit; `test.held_out` is true.
     """
     with (
         resources.files("minidl.data").joinpath("digits.npz").open("rb") as stream,
@@ -91,10 +90,9 @@ def digits() -> tuple[Dataset, Dataset]:
 
 
 def mnist(folder: str | os.PathLike[str] | None = None) -> tuple[Dataset, Dataset]:
-    """MNIST, all of it: (train, test).
+    """Load all of MNIST.
 
-    train: x (60000, 784) float32 in [0, 1], y (60000,) int64 in 0..9. test: the same with 10,000 rows, held out.
-    Each x row is a 28 x 28 image, row by row, 0 for background and 1 for ink.
+    Each row of x is a 28 x 28 image, row by row, from 0 for background to 1 for ink.
 
     The four files (train-images-idx3-ubyte.gz and so on, or the same unzipped, without .gz) are read from
     `folder`, and only from there, if it is given. Otherwise from the first of these places that has all four:
@@ -103,14 +101,22 @@ def mnist(folder: str | os.PathLike[str] | None = None) -> tuple[Dataset, Datase
     If there is none, they are downloaded into the cache (11 MB), each checked against its SHA-256 and written
     whole or not at all.
 
-    Raises FileNotFoundError if a file is missing and cannot be downloaded; the message says where to put it.
-    Raises ValueError, naming the path, if a file is damaged or does not hold what it should.
+    Args:
+        folder: The folder with the four files; None for the places above.
+
+    Returns:
+        (train, test). train: x (60000, 784) float32 in [0, 1], y (60000,) int64 in 0..9. test: the same with 10,000
+        rows, held out.
+
+    Raises:
+        FileNotFoundError: If a file is missing and cannot be downloaded; the message says where to put it.
+        ValueError: If a file is damaged or does not hold what it should; the message names the path.
     """
     return _load(MNIST, folder)
 
 
 def fashion_mnist(folder: str | os.PathLike[str] | None = None) -> tuple[Dataset, Dataset]:
-    """Fashion-MNIST: (train, test), images of clothes in the format of MNIST.
+    """Load Fashion-MNIST, images of clothes in the format of MNIST.
 
     Shapes, units, places (subfolder "fashion_mnist"; the download is 31 MB) and errors are those of `mnist`. Classes:
     0 T-shirt/top, 1 trouser, 2 pullover, 3 dress, 4 coat, 5 sandal, 6 shirt, 7 sneaker, 8 bag, 9 ankle boot.
@@ -140,7 +146,7 @@ def _load(source: Source, folder: str | os.PathLike[str] | None) -> tuple[Datase
 
 
 def _places(source: Source) -> Iterator[Path]:
-    """The folders to look in, in order. A generator: the cache needs a home folder, which not every process has."""
+    """Yield the folders to look in, in order; lazily, because not every process has a home folder for the cache."""
     if chosen := os.environ.get("MINIDL_DATA"):
         yield Path(chosen, source.name)
         yield Path(chosen)
@@ -167,9 +173,9 @@ def _missing(folder: Path) -> list[str]:
 
 
 def _belongs(source: Source, folder: Path) -> bool:
-    """Whether `folder` does not hold the other data set: their files have the same names, only the contents differ.
+    """False if `folder` holds the other data set: their files have the same names, only the contents differ.
 
-    The training labels tell them apart. Changed or damaged files count as belonging; reading them tells more.
+    The training labels tell them apart. Changed or damaged files pass: reading them gives the better message.
     """
     labels = _path(folder, TRAIN[1])
     others = [other.sha256[TRAIN[1]] for other in (MNIST, FASHION_MNIST) if other is not source]
@@ -239,14 +245,6 @@ def _fetch(url: str, sha256: str) -> bytes:
 
 
 def _sha256(data: bytes) -> str:
-    """The SHA-256 of `data`, decompressed first if it is gzip; ValueError if it is gzip and damaged.
-
-    Of the contents, because the same files can be compressed in many ways.
-    """
-    if data[:2] == b"\x1f\x8b":
-        try:
-            with gzip.open(io.BytesIO(data)) as stream:
-                data = stream.read(MAX_BYTES)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise ValueError(f"damaged gzip file: {error}") from error
-    return hashlib.sha256(data).hexdigest()
+    """Return the SHA-256 of `data`, decompressed if it is gzip: the same contents can be compressed in many ways."""
+    with decompressed(io.BytesIO(data), "the file") as stream:
+        return hashlib.sha256(stream.read(MAX_BYTES)).hexdigest()

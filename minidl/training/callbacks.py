@@ -1,4 +1,4 @@
-"""Callbacks: what happens around the steps of `minidl.fit`.
+"""Callbacks: code that `minidl.fit` calls between its steps and epochs.
 
 A callback overrides the events that it needs. Each gets the `Run`, with the arguments of `fit` under their names and
 with `history`, `epoch`, `step` and `stop(reason)`:
@@ -36,7 +36,7 @@ from minidl.utils.reprs import Configurable, without_address
 
 
 class Best:
-    """The best value of a column of the history so far, and its epoch: the smallest, for accuracies the largest."""
+    """The best value of a column of the history so far, and its epoch: the smallest, or the largest accuracy."""
 
     def __init__(self, argument: str, monitor: str):
         self.argument, self.monitor = argument, checks.one_of(argument, monitor, COLUMNS)
@@ -45,7 +45,7 @@ class Best:
         self.epoch = 0
 
     def start(self, run: Run, smallest_change: float = 0.0) -> None:
-        """Forget earlier runs, and look at the epochs that a resumed run has made."""
+        """Forget earlier runs, and take in the epochs of a run that is resumed."""
         self.value, self.epoch = None, 0
         if "validation" in self.monitor and run.validation is None:
             raise ValueError(f"{self.argument} got {self.monitor!r}; but the run has no validation set")
@@ -55,7 +55,7 @@ class Best:
             self.update(epoch, smallest_change)
 
     def update(self, epoch: Epoch, smallest_change: float = 0.0) -> bool:
-        """Look at an epoch; returns whether it is better than all before, by more than `smallest_change`."""
+        """Take in an epoch; return whether it beats all before it by more than `smallest_change`."""
         value = getattr(epoch, self.monitor)
         better = self.value is None or self.sign * (self.value - value) > smallest_change
         if better:
@@ -64,14 +64,16 @@ class Best:
 
 
 class EarlyStopping(Configurable, Callback):
-    """Stop when a figure has not become better for some epochs, and go back to the weights of the best one.
+    """Stop when a figure has not improved for some epochs, and go back to the weights of the best one.
 
-    monitor           a column of the history: "validation_loss", "validation_accuracy", "loss", "cost", ...
-    patience          epochs without improvement after which the run stops
-    smallest_change   an improvement by less than this does not count
-    restore_best      whether the model gets the weights of the best epoch at the end, also if the run was not stopped
+    Args:
+        monitor: A column of the history: "validation_loss", "validation_accuracy", "loss", "cost", ...
+        patience: Epochs without improvement after which the run stops.
+        smallest_change: An improvement counts only if it is larger than this.
+        restore_best: Whether the model gets the weights of the best epoch at the end, also if the run was not stopped.
 
-    After the run, `best.epoch` and `best.value` say which epoch that was.
+    Attributes:
+        best: After the run, `best.epoch` and `best.value` say which epoch was best.
     """
 
     def __init__(
@@ -114,11 +116,12 @@ class EarlyStopping(Configurable, Callback):
 
 
 class Schedule(Callback):
-    """Set an attribute of any object before each step, to a function of the step: the rate of a dropout layer, say.
+    """Set an attribute of any object before each step, such as the rate of a dropout layer.
 
-    target      the object
-    attribute   the name of the attribute
-    schedule    schedule(step) → value, such as one of `minidl.schedules`
+    Args:
+        target: The object.
+        attribute: The name of the attribute.
+        schedule: schedule(step) → value, such as one of `minidl.schedules`.
     """
 
     follows_steps = True
@@ -126,15 +129,14 @@ class Schedule(Callback):
     def __init__(self, target: Any, attribute: str, schedule: Callable[[int], float]):
         if not isinstance(attribute, str) or not hasattr(target, attribute):
             raise ValueError(f"attribute got {attribute!r}; expected the name of an attribute of {target!r}")
-        if not callable(schedule):
-            raise TypeError(f"schedule got {checks.describe(schedule)}; expected a function of the step")
-        self.target, self.attribute, self.schedule = target, attribute, schedule
+        self.target, self.attribute = target, attribute
+        self.schedule = checks.function("schedule", schedule, expected="a function of the step")
 
     def __repr__(self) -> str:
         return f"Schedule({self.target!r}, {self.attribute!r}, {without_address(self.schedule)})"
 
     def on_start(self, run: Run) -> None:
-        if run.step:  # resumed: what the last step before had
+        if run.step:  # resumed: the value of the step before
             setattr(self.target, self.attribute, self.schedule(run.step - 1))
 
     def on_step_start(self, run: Run) -> None:
@@ -144,9 +146,10 @@ class Schedule(Callback):
 class Checkpoint(Callback):
     """Write everything that `fit(..., resume=path)` needs, whole or not at all.
 
-    path    the file, overwritten each time; "{epoch}" in it becomes the number of the epoch
-    every   epochs between two checkpoints
-    best    a column of the history: write only when it is better than ever before
+    Args:
+        path: The file, overwritten each time; "{epoch}" in it becomes the number of the epoch.
+        every: Epochs between two checkpoints.
+        best: A column of the history: write only when it is better than ever before.
     """
 
     writes = True
@@ -173,9 +176,12 @@ class Checkpoint(Callback):
 
 
 class Log(Callback):
-    """Write a line for each epoch as soon as it is over: CSV or JSON lines, by the suffix of the file.
+    """Write a line for each epoch as soon as it is over.
 
-    A file that is there is replaced; that of a resumed run starts with the epochs before.
+    An existing file is replaced; the log of a resumed run starts with the epochs before.
+
+    Args:
+        path: The file; its suffix, .csv or .jsonl, chooses between CSV and JSON lines.
     """
 
     writes = True
@@ -205,7 +211,7 @@ class Log(Callback):
 
 
 def _writable(argument: str, path: str | os.PathLike[str]) -> Path:
-    """`path`, in a folder that exists: better to know that before the first epoch than after it."""
+    """Check before the first epoch, rather than after it, that the folder of `path` exists."""
     path = checks.path(argument, path)
     if path.is_dir() or not path.parent.is_dir():
         problem = "is a folder" if path.is_dir() else f"is in {path.parent}, which is not a folder"

@@ -17,7 +17,7 @@ from minidl.utils import checks, storage
 
 
 def write(run: Run, path: str | os.PathLike[str]) -> None:
-    """Write a checkpoint, whole or not at all."""
+    """Write a checkpoint of `run` to `path`, whole or not at all."""
     optimizer, moments = run.optimizer.snapshot()
     groups = {"model": run.model.snapshot(), "optimizer": moments}
     states: list[dict[str, Any]] = []
@@ -40,7 +40,9 @@ def write(run: Run, path: str | os.PathLike[str]) -> None:
 def restore(run: Run, path: str | os.PathLike[str]) -> None:
     """Bring `run` to where the checkpoint was written.
 
-    Raises FileNotFoundError, or ValueError for a file that is damaged or of another run.
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged, or is of another run; nothing is changed then.
     """
     _, description, arrays = storage.read(path, storage.CHECKPOINT)
     try:
@@ -86,7 +88,7 @@ def _epoch(number: int, entry: dict[str, Any]) -> Epoch:
 
 
 def _compare(run: Run, description: dict[str, Any]) -> None:
-    """A resumed run must be the same run; a wrong file must not leave a model half restored."""
+    """Raise ValueError if the checkpoint is of another run, before anything is restored."""
     was = description["settings"]
     for name, value in {**run.settings, **run.data_digests}.items():
         value = json.loads(json.dumps(value))  # as a file has it: a tuple becomes a list there

@@ -14,6 +14,9 @@ class ClipValue(Configurable):
     """Clip every entry of every gradient to [-limit, limit]. This changes the direction of the step.
 
     By hand:   model.backward(...);   clip(model.parameters());   optimizer.step(model.parameters())
+
+    Args:
+        limit: The largest magnitude that an entry keeps, greater than 0.
     """
 
     def __init__(self, limit: float):
@@ -29,6 +32,9 @@ class ClipNorm(ClipValue):
     """Scale all gradients by one factor so that their common norm is at most `limit` (Pascanu et al. 2013).
 
     The norm is that of all parameters together: √(Σ g²). The direction of the step stays.
+
+    Args:
+        limit: The largest norm, greater than 0.
     """
 
     def __init__(self, limit: float):

@@ -1,4 +1,4 @@
-"""What a training run did, epoch by epoch."""
+"""The record of a training run, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -14,9 +14,18 @@ from minidl.utils.files import write_whole
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch. Training figures are averages over the epoch, while the weights moved; seconds are wall time.
+    """One epoch.
 
-    `penalty` is what the penalties of the model added to the cost, and `cost` is loss + penalty.
+    Attributes:
+        epoch: Its number, from 1.
+        loss: Mean training loss over the epoch, while the weights moved, without penalties.
+        accuracy: The same for the accuracy; None for a loss that has none.
+        validation_loss: Loss on the validation data after the epoch; None without them.
+        validation_accuracy: The same for the accuracy.
+        learning_rate: That of the last step.
+        seconds: Wall time, with validation.
+        penalty: Mean over the steps of what the penalties of the model added to the cost.
+        cost: loss + penalty.
     """
 
     epoch: int
@@ -51,7 +60,9 @@ COLUMNS = (*(field.name for field in fields(Epoch)), "cost")
 class History:
     """The epochs of a run, in order. `print(history)` shows them; `history["loss"]` is one column as a list.
 
-    interrupted   whether Ctrl-C ended the run
+    Attributes:
+        epochs: One `Epoch` for each pass over the data.
+        interrupted: Whether Ctrl-C ended the run.
     """
 
     def __init__(self) -> None:
@@ -84,7 +95,8 @@ class History:
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draw loss and accuracy, training and validation, into a picture file; the suffix chooses the format.
 
-        Raises ValueError if no epoch was finished or the suffix is not a format that matplotlib writes.
+        Raises:
+            ValueError: If no epoch was finished, or matplotlib does not write that format.
         """
         if not self.epochs:
             raise ValueError("the history is empty: no epoch was finished, so there is nothing to draw")

@@ -18,16 +18,17 @@ from minidl.training.run import Run
 from minidl.utils import checks
 
 MEMORY = 0.9  # of the running mean of the loss
-HOPELESS = 4.0  # times the best smoothed loss: from there on it only explodes
+EXPLODED = 4.0  # times the best smoothed loss: from there on it only grows
 
 
 @dataclass(frozen=True)
 class RangeTest:
-    """What `find_learning_rate` saw.
+    """The result of `find_learning_rate`.
 
-    rates        the learning rate of each step
-    losses       the loss of each step, smoothed over about ten steps
-    suggestion   a tenth of the rate at which the smoothed loss was smallest: there it still falls, far from exploding
+    Attributes:
+        rates: The learning rate of each step, shape (steps,).
+        losses: The loss of each step, smoothed over about ten steps, shape (steps,).
+        suggestion: A tenth of the rate with the smallest smoothed loss: there the loss still falls, far from exploding.
     """
 
     rates: np.ndarray
@@ -60,9 +61,24 @@ def find_learning_rate(
     """Train for `steps` steps with a learning rate that grows from `lowest` to `highest`, and suggest one.
 
     The test stops early where the loss explodes. Afterwards the model is as it was before, bit for bit, and `optimizer`
-    was never used: its hyperparameters, except for the learning rate, are those of the test.
+    has made no step.
 
-    Raises TypeError or ValueError for arguments that do not fit together, and ValueError if even `lowest` explodes.
+    Args:
+        model: A `Sequential`.
+        train: Inputs and targets; the rows come in random order, again and again if they are too few.
+        loss: What is made small.
+        optimizer: Its kind and its hyperparameters, except for the learning rate, are those of the test.
+        lowest: Learning rate of the first step.
+        highest: Learning rate of the last step.
+        steps: Number of steps, at least 10.
+        batch_size: Rows for each step.
+
+    Returns:
+        A `RangeTest`.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If arguments do not fit together, or the loss explodes even at `lowest`.
     """
     checks.real("lowest", lowest, above=0.0)
     checks.real("highest", highest, above=lowest)
@@ -81,7 +97,7 @@ def find_learning_rate(
 
 
 def _climb(run: Run, optimizer: Optimizer, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rates and smoothed losses, up to where the loss explodes."""
+    """Return rates and smoothed losses, up to where the loss explodes."""
     model, loss = run.model, run.loss
     loss.use(model.backend)
     rng = model.streams.generator(f"{model.name}.range test")
@@ -93,7 +109,7 @@ def _climb(run: Run, optimizer: Optimizer, steps: int) -> tuple[np.ndarray, np.n
             loss.compute(model.forward(x, training=True), targets)
             mean = MEMORY * mean + (1 - MEMORY) * loss.value
             smooth = mean / (1 - MEMORY ** (len(rates) + 1))  # as in Adam: the mean started at 0
-            if not math.isfinite(smooth) or (losses and smooth > HOPELESS * min(losses)):
+            if not math.isfinite(smooth) or (losses and smooth > EXPLODED * min(losses)):
                 return np.array(rates), np.array(losses)
             model.backward_parameters(loss.backward())
             optimizer.step(run.parameters)

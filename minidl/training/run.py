@@ -104,7 +104,8 @@ class Run:
         graph: bool | str = "auto",
         progress: bool = True,
     ):
-        checks.function("augmentation", augmentation)
+        if augmentation is not None:
+            checks.function("augmentation", augmentation)
         if not isinstance(callbacks, (list, tuple)):
             raise TypeError(f"callbacks got {checks.describe(callbacks)}; expected a list of minidl.Callback")
         for callback in callbacks:

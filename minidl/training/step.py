@@ -62,7 +62,8 @@ class TrainingStep:
         checks.instance("model", model, Sequential)
         checks.instance("loss", loss, Loss)
         checks.instance("optimizer", optimizer, Optimizer)
-        checks.function("clip", clip)
+        if clip is not None:
+            checks.function("clip", clip)
         automatic = isinstance(graph, str) and graph == "auto"
         if not automatic and not isinstance(graph, (bool, np.bool_)):
             raise TypeError(f"graph got {checks.describe(graph)}; expected True, False or 'auto'")

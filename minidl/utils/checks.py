@@ -105,10 +105,10 @@ def boolean(argument: str, value: Any) -> bool:
     return bool(value)
 
 
-def function(argument: str, value: Any) -> Any:
-    """Return `value` if it can be called, or is None; otherwise raise TypeError."""
-    if value is not None and not callable(value):
-        raise TypeError(f"{argument} got {describe(value)}; expected something that can be called")
+def function(argument: str, value: Any, expected: str = "something that can be called") -> Any:
+    """Return `value` if it can be called; otherwise raise TypeError."""
+    if not callable(value):
+        raise TypeError(f"{argument} got {describe(value)}; expected {expected}")
     return value
 
 

@@ -105,6 +105,23 @@ def test_hyperparameters_other_than_the_rate_are_those_of_the_optimizer(digits):
     assert heavy.suggestion < plain.suggestion, "what momentum adds up needs a smaller rate"
 
 
+def test_the_rows_come_in_a_random_order_that_follows_the_seed(monkeypatch):
+    x = np.stack([np.arange(50) / 64, np.zeros(50)], axis=1).astype(np.float32)
+    train = dl.data.Dataset(x, np.arange(50) % 2)
+
+    def rows_seen(seed):
+        model, seen = dl.Sequential(dl.Dense(2, 2), backend="cpu", seed=seed), []
+        forward = model.forward
+        monkeypatch.setattr(model, "forward", lambda x, training: (seen.extend(x[:, 0]), forward(x, training))[1])
+        find(model, train, lowest=1e-9, highest=2e-9, steps=10, batch_size=10)  # two passes
+        return [int(64 * row) for row in seen]
+
+    rows = rows_seen(0)
+    assert sorted(rows[:50]) == sorted(rows[50:]) == list(range(50))
+    assert rows[:50] != rows[50:] != list(range(50)) != rows[:50]
+    assert rows == rows_seen(0) != rows_seen(1)
+
+
 def test_it_prints_what_it_suggests(digits):
     assert re.fullmatch(
         r"suggested learning rate [\d.e-]+; smallest loss \d\.\d{4} at rate [\d.e-]+, \d+ steps from 1e-06 to [\d.e-]+",
