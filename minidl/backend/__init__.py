@@ -1,8 +1,8 @@
-"""The places where operations run.
+"""Backends: where operations run.
 
 A `Backend` is a set of operations and the memory that they work on:
 
-    numpy      the definition of the operations, on NumPy arrays: slow, to read and to step through with a debugger
+    numpy      the definition of the operations, on NumPy arrays: slow, for reading and for stepping with a debugger
     cpu        compiled loops on NumPy arrays
     cuda       CUDA kernels on a GPU
     emulator   the same CUDA kernels on NumPy arrays, one thread at a time
@@ -32,15 +32,16 @@ CACHE_LINE = 64  # bytes
 
 
 class Backend:
-    """One place to run.
+    """A set of operations and the memory that they work on.
 
     Attributes:
-        operations: What it computes with; `minidl.operations` defines each of them.
+        name: "numpy", "cpu", "cuda" or "emulator".
+        operations: The operations, as defined in `minidl.operations`.
         readback_interval: Training steps between two looks at the loss: 1 where memory is shared with the host, many
             where a look means waiting for a GPU.
-        on_host: Whether its arrays are NumPy's.
+        on_host: Whether arrays of this backend are NumPy arrays.
         records: Whether `record` can be used.
-        partial_sums: Numbers of scratch memory that `squared_norm` and `penalty_cost` need to sum over an array.
+        partial_sums: Length of the scratch array that `squared_norm` and `penalty_cost` need to sum over an array.
     """
 
     name: str
@@ -77,7 +78,7 @@ class Backend:
         return self.array(np.zeros(shape, dtype), dtype)
 
     def wrap(self, array: np.ndarray) -> Any:
-        """Return `array` as the operations of this backend take it: itself where that is possible, else a copy."""
+        """Return `array` in the form that operations of this backend take: itself if possible, else a copy."""
         refuse_while_capturing(self, "copies an array")
         return array if array.flags.carray else np.require(array, requirements=["C", "A", "W"])
 
@@ -102,10 +103,17 @@ class Backend:
     def record(self, function: Callable[..., None], *inputs: Any) -> Callable[..., None]:
         """Run `function(*inputs)` and return a callable that replays its operations on other inputs of the same shapes.
 
-        On a GPU the inputs of a replay are the same arrays, with other contents: a graph looks nowhere else.
+        On a GPU a replay takes the same arrays, with other contents: a CUDA graph holds their addresses.
+
+        Args:
+            function: Calls operations on `inputs` and on other arrays.
+            *inputs: Arrays of this backend.
+
+        Returns:
+            The callable, which takes arrays in place of `inputs`.
 
         Raises:
-            RecordingError: If the function does more than operations: allocates memory, copies, or reads numbers.
+            RecordingError: If `function` does more than call operations: allocates memory, copies, or reads numbers.
         """
         with capturing(self), capture_calls(inputs) as calls:
             function(*inputs)
@@ -119,7 +127,7 @@ class NumPy(Backend):
     def __init__(self) -> None:
         self.operations = Operations()
 
-    def record(self, function, *inputs):
+    def record(self, function: Callable[..., None], *inputs: Any) -> Callable[..., None]:
         raise RecordingError("the backend 'numpy' runs every step as it is written; 'cpu' and 'cuda' can record one")
 
 
@@ -147,34 +155,34 @@ class CUDA(Backend):
     def __init__(self) -> None:
         self.operations = _operations_of(minidl.cuda, device.launch)
 
-    def empty(self, shape, dtype):
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         refuse_while_capturing(self, "allocates memory")
         return device.empty(shape, dtype)
 
-    def array(self, values, dtype):
+    def array(self, values: Any, dtype: Any) -> Any:
         refuse_while_capturing(self, "allocates memory")
         return device.upload(np.array(values, dtype, order="C"))
 
-    def wrap(self, array):
+    def wrap(self, array: np.ndarray) -> Any:
         refuse_while_capturing(self, "copies an array")
         return device.upload(np.ascontiguousarray(array))
 
-    def copy_into(self, target, values):
+    def copy_into(self, target: Any, values: np.ndarray) -> None:
         refuse_while_capturing(self, "copies an array")
         device.copy_into(target, np.ascontiguousarray(values, target.dtype).reshape(target.shape))
 
-    def to_numpy(self, array):
+    def to_numpy(self, array: Any) -> np.ndarray:
         refuse_while_capturing(self, "reads from the device")
         return device.download(array)
 
-    def owns(self, array):
+    def owns(self, array: Any) -> bool:
         return device.is_device_array(array)
 
-    def record(self, function, *inputs):
+    def record(self, function: Callable[..., None], *inputs: Any) -> Callable[..., None]:
         with capturing(self):
             graph = device.capture(lambda: function(*inputs))
 
-        def replay(*others):
+        def replay(*others: Any) -> None:
             if any(other is not given for other, given in zip(others, inputs, strict=True)):
                 raise ValueError("inputs got other arrays than those of the recording")
             graph()
@@ -182,12 +190,12 @@ class CUDA(Backend):
         replay(*inputs)
         return replay
 
-    def can_hold(self, size):
+    def can_hold(self, size: int) -> bool:
         return 4 * size < device.free_memory()
 
 
 def _operations_of(package: ModuleType, *launch: Any) -> Operations:
-    """Return the operations as `package` has them, with their launcher filled in where they take one."""
+    """Return the operations of `package`, with their launcher filled in if they take one."""
     operations = Operations()
     for name in NAMES:
         function = getattr(package, name)
@@ -200,7 +208,7 @@ _made: dict[str, Backend] = {}
 
 
 def available() -> dict[str, str | None]:
-    """Return every backend by name: None if it can be used here, else why it cannot and how to get it."""
+    """Return a dict from the name of each backend to None if it can be used here, else to the reason and the remedy."""
     return {"numpy": None, "cpu": None, "emulator": None, "cuda": device.why_not()}
 
 
@@ -208,7 +216,7 @@ def get(name: str = "auto") -> Backend:
     """Return a backend, always the same object for the same name.
 
     Args:
-        name: "numpy", "cpu", "cuda", "emulator", or "auto": cuda where there is a GPU, else cpu.
+        name: "numpy", "cpu", "cuda", "emulator", or "auto": cuda if there is a GPU, else cpu.
 
     Raises:
         ValueError: If there is no backend of that name.
@@ -221,5 +229,5 @@ def get(name: str = "auto") -> Backend:
     if reason is not None:
         raise RuntimeError(f"backend got {name!r}, which cannot be used here: {reason}")
     if name not in _made:
-        _made.setdefault(name, _KINDS[name]())  # two threads that come first at the same time get the same one
+        _made.setdefault(name, _KINDS[name]())  # two threads that ask at the same time get the same one
     return _made[name]

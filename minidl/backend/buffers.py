@@ -1,4 +1,4 @@
-"""Arrays that are allocated once and used again: after its first pass, a training step allocates nothing."""
+"""Arrays that are allocated once and reused: after its first pass, a training step allocates nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Buffers:
         self._views: dict[tuple[str, int], Any] = {}
 
     def get(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
-        """Return the array called `name`, of that shape; its contents are undefined."""
+        """Return the array called `name`, with undefined contents, and allocate it unless it exists with this shape."""
         view = self._views.get((name, shape[0]))
         if view is not None and view.shape == shape and view.dtype == dtype:
             return view

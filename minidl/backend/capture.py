@@ -1,12 +1,12 @@
-"""What a backend refuses while a thread records it.
+"""What a backend refuses while a thread records its operations.
 
-A training step is the same operations on the same memory every time. Replaying them saves everything between them: on
-a GPU the launches, because there a recording is a CUDA graph; on the host the Python of the layers, because there it is
-a list of calls (`cpu/engine/parallel.py`).
+A training step performs the same operations on the same memory every time. A replay saves everything between them: on a
+GPU the launches, because a recording is a CUDA graph; on the host the Python of the layers, because it is a list of
+calls (`cpu/engine/parallel.py`).
 
 Only operations are recorded. So during a recording the backend refuses to allocate, to copy and to let the host read:
-none of these would happen in a replay, and a CUDA graph cannot hold them. Other threads go on as before, and so do
-other backends.
+none of these would happen in a replay, and a CUDA graph cannot contain them. Other threads and other backends are not
+affected.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any
 
 
 class RecordingError(RuntimeError):
-    """The function does something that a recording cannot hold."""
+    """Raised when a function does something that a recording cannot contain."""
 
 
 class _ThisThread(threading.local):
-    captured: Any = None  # the backend that this thread records now
+    captured: Any = None  # the backend that this thread is recording
 
 
 _this_thread = _ThisThread()

@@ -1,4 +1,4 @@
-"""What a model learns. All parameters of a model share two arrays, so an optimizer walks over them in one call."""
+"""Parameters: what a model learns. All of them share two arrays, so an optimizer updates them in one call."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Parameter:
     """An array that is learned, and its gradient.
 
     Attributes:
-        value: The array. It exists once the whole model is built: a layer stores the parameter, not the array.
+        value: The array. It exists when the whole model is built, so a layer stores the parameter, not the array.
         gradient: dL/dvalue of the last backward pass, of the same shape.
         start: The initial value, until there is a `value`.
         decays: Whether weight decay applies: to weights only.
-        max_norm: What no column of the value may exceed in length after a step, or None.
+        max_norm: Largest Euclidean length of a column of the value after a step, or None.
         slice: Where value and gradient lie in the arrays of all parameters.
     """
 
@@ -56,7 +56,7 @@ class Parameter:
 
 
 class Slice(NamedTuple):
-    """Elements `start` to `stop` of the arrays of all values and of all gradients, the gap behind a parameter too."""
+    """Elements `start` to `stop` of the arrays of all values and of all gradients, with the gap after a parameter."""
 
     values: Any
     gradients: Any
@@ -64,6 +64,7 @@ class Slice(NamedTuple):
     stop: int
 
     def continues(self, before: Slice) -> bool:
+        """Return whether this slice begins where `before` ends."""
         return self.values is before.values and self.start == before.stop
 
 
@@ -71,7 +72,7 @@ def allocate_storage(parameters: Sequence[Parameter]) -> None:
     """Allocate two arrays, for all values and for all gradients, and move the parameters there.
 
     Weights come first, then parameters without decay (biases, γ and β), each at the beginning of a cache line. The gaps
-    are zero and stay so under every update rule.
+    are zero, and every update rule keeps them so.
     """
     if not parameters:
         return
@@ -87,7 +88,7 @@ def allocate_storage(parameters: Sequence[Parameter]) -> None:
 
 
 def contiguous_groups(parameters: Sequence[Parameter]) -> list[tuple[bool, Any, Any]]:
-    """Return (decays, values, gradients) as flat arrays, one entry for all parameters that lie side by side."""
+    """Return (decays, values, gradients), with flat arrays, for each group of parameters that lie side by side."""
     groups: list[tuple[bool, Slice]] = []
     for parameter in sorted(parameters, key=lambda parameter: (id(parameter.slice.values), parameter.slice.start)):
         decays, piece = parameter.decays, parameter.slice

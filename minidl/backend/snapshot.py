@@ -11,9 +11,13 @@ from minidl.backend import Backend
 
 
 class Snapshot:
-    """The values of some arrays of a backend as they are now.
+    """A copy of the present values of some arrays of a backend.
 
     `restore()` puts them back, as often as it is called; so does leaving the `with` block.
+
+    Args:
+        backend: The backend of the arrays.
+        arrays: Arrays whose values are copied.
     """
 
     def __init__(self, backend: Backend, arrays: Iterable[Any]):
@@ -21,6 +25,7 @@ class Snapshot:
         self.values: list[tuple[Any, np.ndarray]] = [(array, backend.to_numpy(array)) for array in arrays]
 
     def restore(self) -> None:
+        """Copy the values back into the arrays."""
         for array, values in self.values:
             self.backend.copy_into(array, values)
 

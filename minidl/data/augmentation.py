@@ -25,13 +25,17 @@ Images = np.ndarray  # (rows, channels, height, width)
 
 
 class Augmentation(Configurable):
-    """Steps one after another, for a batch of training images: `x, targets = augmentation(x, targets, rng)`.
+    """Apply steps one after another to a batch of training images: `x, targets = augmentation(x, targets, rng)`.
 
-    steps   such as Shift(2), Rotation(10), Mixup(0.2)
-    shape   of the image in a row of x: (height, width) or (channels, height, width)
+    Args:
+        *steps: Such as Shift(2), Rotation(10), Mixup(0.2).
+        shape: Of the image in a row of x: (height, width) or (channels, height, width).
 
-    `mixes_targets` says whether a step mixes targets, which then must be probabilities.
-    Raises TypeError or ValueError for bad arguments.
+    Attributes:
+        mixes_targets: Whether a step mixes targets, which then must be probabilities.
+
+    Raises:
+        TypeError, ValueError: For bad arguments.
     """
 
     def __init__(self, *steps: AugmentationStep, shape: tuple[int, ...] = (28, 28)):
@@ -55,14 +59,19 @@ class Augmentation(Configurable):
                 self._stages.extend(neighbours)
 
     def __call__(self, x: np.ndarray, targets: Any, rng: np.random.Generator) -> tuple[np.ndarray, Any]:
-        """Changed images and their targets; what comes in stays as it is.
+        """Return changed images and their targets; the arguments stay as they are.
 
-        x         (rows, features) float32 or float64, an image of `shape` in each row; the result has its dtype
-        targets   (rows,) class labels, or (rows, classes) probabilities, or a dict of these for several heads. They
-                  come back as they are unless a step mixes them.
-        rng       all that is random is drawn from it
+        Args:
+            x: Images of `shape`, one in each row, float32 or float64, shape (rows, features).
+            targets: Class labels, shape (rows,), or probabilities, shape (rows, classes), or a dict of these, one for
+                each head.
+            rng: Generator of all random numbers.
 
-        Raises TypeError or ValueError for x of another shape and for targets that a step cannot mix.
+        Returns:
+            The images, of the shape and dtype of `x`, and the targets, unchanged unless a step mixes them.
+
+        Raises:
+            TypeError, ValueError: For x of another shape, and for targets that a step cannot mix.
         """
         x = checks.matrix("x", x)
         if x.shape[1] != math.prod(self.shape):
@@ -94,7 +103,7 @@ class AugmentationStep(Configurable):
     mixes_targets = False
 
     def apply(self, images: Images, targets: Any, rng: np.random.Generator) -> tuple[Images, Any]:
-        """New images of the same shape and dtype, and their targets. What it is given stays as it is."""
+        """Return new images of the same shape and dtype, and their targets. The arguments stay as they are."""
         raise NotImplementedError
 
 
@@ -104,38 +113,49 @@ class AugmentationStep(Configurable):
 class Geometric(AugmentationStep):
     """An affine map of the image about its centre, ((height - 1) / 2, (width - 1) / 2) in pixels.
 
-    Geometric steps that follow each other are one map and one bilinear interpolation, so nothing is blurred twice and
-    what one step moves out of the image another can bring back. What comes from outside the image is 0.
+    Consecutive geometric steps form one map with one bilinear interpolation, so nothing is blurred twice, and a step
+    can bring back pixels that another moved out of the image. Values from outside the image are 0.
     """
 
     def sources(self, rows: int, rng: np.random.Generator) -> np.ndarray:
-        """(rows, 3, 3) matrices: where each point (i, j, 1) of the result comes from. i points down, j to the right,
-        both from the centre of the image."""
+        """Draw matrices that map each point (i, j, 1) of the result to the point of the image that it shows.
+
+        i points down and j to the right, both from the centre of the image.
+
+        Returns:
+            One matrix for each row, shape (rows, 3, 3).
+        """
         raise NotImplementedError
 
 
 class Shift(Geometric):
-    """Move each image by whole pixels, uniformly from -pixels to pixels, down and to the right. Exact: no blur."""
+    """Move each image by whole pixels, down and to the right, without blur.
+
+    Args:
+        pixels: Both shifts are uniform over the integers from -pixels to pixels.
+    """
 
     def __init__(self, pixels: int):
         self.pixels = checks.integer("pixels", pixels, minimum=0)
 
-    def sources(self, rows, rng):
+    def sources(self, rows: int, rng: np.random.Generator) -> np.ndarray:
         matrices = _identities(rows)
         matrices[:, :2, 2] = -rng.integers(-self.pixels, self.pixels, (rows, 2), endpoint=True)
         return matrices
 
 
 class Rotation(Geometric):
-    """Turn each image by an angle uniform in [-degrees, degrees].
+    """Turn each image by a random angle.
 
-    A positive angle is counter-clockwise as the image is displayed, with row 0 at the top.
+    Args:
+        degrees: The angle is uniform in [-degrees, degrees]; a positive one is counter-clockwise as the image is
+            displayed, with row 0 at the top.
     """
 
     def __init__(self, degrees: float):
         self.degrees = checks.real("degrees", degrees, 0.0)
 
-    def sources(self, rows, rng):
+    def sources(self, rows: int, rng: np.random.Generator) -> np.ndarray:
         angle = np.deg2rad(rng.uniform(-self.degrees, self.degrees, rows))
         matrices = _identities(rows)
         matrices[:, 0, 0] = matrices[:, 1, 1] = np.cos(angle)
@@ -145,12 +165,16 @@ class Rotation(Geometric):
 
 
 class Scaling(Geometric):
-    """Enlarge each image by a factor uniform in [1 - amount, 1 + amount], the same in both directions."""
+    """Enlarge each image by a random factor, the same in both directions.
+
+    Args:
+        amount: The factor is uniform in [1 - amount, 1 + amount].
+    """
 
     def __init__(self, amount: float):
         self.amount = checks.real("amount", amount, 0.0, below=1.0)
 
-    def sources(self, rows, rng):
+    def sources(self, rows: int, rng: np.random.Generator) -> np.ndarray:
         matrices = _identities(rows)
         matrices[:, 0, 0] = matrices[:, 1, 1] = 1.0 / rng.uniform(1.0 - self.amount, 1.0 + self.amount, rows)
         return matrices
@@ -161,13 +185,13 @@ def _identities(rows: int) -> np.ndarray:
 
 
 class _Warp(AugmentationStep):
-    """Geometric steps that follow each other, with one interpolation."""
+    """Apply consecutive geometric steps with one interpolation."""
 
     def __init__(self, *steps: Any):
         self.steps = steps
 
-    def apply(self, images, targets, rng):
-        # The last step asks the one before where its points come from, and so on back to the image.
+    def apply(self, images: Images, targets: Any, rng: np.random.Generator) -> tuple[Images, Any]:
+        # The points that the last step reads are those that the step before it computes, and so on back to the image.
         sources = functools.reduce(np.matmul, [step.sources(len(images), rng) for step in self.steps])
         # `sources` counts from the centre, the loop from the first pixel.
         from_centre, to_centre = np.eye(3), np.eye(3)
@@ -182,32 +206,39 @@ class _Warp(AugmentationStep):
 
 
 class Noise(AugmentationStep):
-    """Add independent normal noise of standard deviation `std`, in units of x. The sum is not clipped."""
+    """Add independent normal noise; the sum is not clipped.
+
+    Args:
+        std: Standard deviation, in units of x.
+    """
 
     def __init__(self, std: float):
         self.std = checks.real("std", std, 0.0)
 
-    def apply(self, images, targets, rng):
+    def apply(self, images: Images, targets: Any, rng: np.random.Generator) -> tuple[Images, Any]:
         return images + images.dtype.type(self.std) * rng.standard_normal(images.shape, images.dtype), targets
 
 
 class Cutout(AugmentationStep):
-    """Set a square of size x size pixels to 0, in all channels (DeVries & Taylor 2017).
+    """Set a square of pixels to 0, in all channels (DeVries & Taylor 2017).
 
-    Its centre is uniform over the pixels; what lies outside the image is cut off. With an even size the centre is the
-    pixel below and to the right of the middle.
+    Its centre is uniform over the pixels; the part outside the image is cut off.
+
+    Args:
+        size: Side of the square in pixels. With an even size the centre is the pixel below and to the right of the
+            middle.
     """
 
     def __init__(self, size: int):
         self.size = checks.integer("size", size)
 
-    def apply(self, images, targets, rng):
+    def apply(self, images: Images, targets: Any, rng: np.random.Generator) -> tuple[Images, Any]:
         size = np.full(len(images), self.size)
         return np.where(_boxes(images, size, size, rng), images.dtype.type(0), images), targets
 
 
 def _boxes(images: Images, heights: np.ndarray, widths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One box in each image as a mask (rows, 1, height, width); the centres are uniform over the pixels."""
+    """Draw one box in each image, with a centre uniform over the pixels: a mask (rows, 1, height, width)."""
     rows, _, height, width = images.shape
     top = rng.integers(height, size=rows) - heights // 2
     left = rng.integers(width, size=rows) - widths // 2
@@ -221,9 +252,12 @@ def _boxes(images: Images, heights: np.ndarray, widths: np.ndarray, rng: np.rand
 
 
 class Mixing(AugmentationStep):
-    """Mixes each image with that of another row of the batch, and their targets alike.
+    """Mix each image with that of another row of the batch, and their targets alike.
 
-    The targets must be probabilities (rows, classes), as `one_hot` gives them, because the result has two classes.
+    The targets must be probabilities (rows, classes), as `one_hot` returns them, because the result has two classes.
+
+    Args:
+        alpha: The share of the image itself is drawn from Beta(alpha, alpha).
     """
 
     mixes_targets = True
@@ -231,12 +265,12 @@ class Mixing(AugmentationStep):
     def __init__(self, alpha: float = 1.0):
         self.alpha = checks.real("alpha", alpha, above=0.0)
 
-    def apply(self, images, targets, rng):
+    def apply(self, images: Images, targets: Any, rng: np.random.Generator) -> tuple[Images, Any]:
         share = rng.beta(self.alpha, self.alpha, len(images))
         other = rng.permutation(len(images))
         images, share = self.mix(images, images[other], share, rng)
 
-        def mixed(targets):
+        def mixed(targets: np.ndarray) -> np.ndarray:
             own = share.astype(targets.dtype)[:, None]
             return own * targets + (1 - own) * targets[other]
 
@@ -245,30 +279,39 @@ class Mixing(AugmentationStep):
     def mix(
         self, images: Images, others: Images, share: np.ndarray, rng: np.random.Generator
     ) -> tuple[Images, np.ndarray]:
-        """The mixed images, and the share (rows,) of the image itself in each."""
+        """Return the mixed images, and the share (rows,) of the image itself in each."""
         raise NotImplementedError
 
 
 class Mixup(Mixing):
-    """x = λ x₁ + (1 - λ) x₂ and t = λ t₁ + (1 - λ) t₂, with λ from Beta(alpha, alpha) (Zhang et al. 2018).
+    """Mix two images and their targets: x = λ x₁ + (1 - λ) x₂, t = λ t₁ + (1 - λ) t₂ (Zhang et al. 2018).
 
     The second image is that of another row of the batch, by a random permutation. λ is drawn for each row.
+
+    Args:
+        alpha: λ is drawn from Beta(alpha, alpha).
     """
 
-    def mix(self, images, others, share, rng):
+    def mix(
+        self, images: Images, others: Images, share: np.ndarray, rng: np.random.Generator
+    ) -> tuple[Images, np.ndarray]:
         own = share.astype(images.dtype)[:, None, None, None]
         return own * images + (1 - own) * others, share
 
 
 class CutMix(Mixing):
-    """A box of another image pasted into each image; targets are mixed by the area of the box (Yun et al. 2019).
+    """Paste a box of another image into each image, and mix targets by the area of the box (Yun et al. 2019).
 
-    With λ from Beta(alpha, alpha) the box has √(1 - λ) of the height and of the width, in whole pixels, and a centre
-    uniform over the pixels; what lies outside the image is cut off. The weight of the other target is the share of
-    pixels that were then pasted.
+    The box has √(1 - λ) of the height and of the width, in whole pixels, and a centre uniform over the pixels; the part
+    outside the image is cut off. The weight of the other target is the share of pixels that were pasted.
+
+    Args:
+        alpha: λ is drawn from Beta(alpha, alpha).
     """
 
-    def mix(self, images, others, share, rng):
+    def mix(
+        self, images: Images, others: Images, share: np.ndarray, rng: np.random.Generator
+    ) -> tuple[Images, np.ndarray]:
         heights, widths = (np.floor(np.sqrt(1 - share) * size).astype(int) for size in images.shape[2:])
         inside = _boxes(images, heights, widths, rng)
         return np.where(inside, others, images), 1 - inside.mean(axis=(1, 2, 3))

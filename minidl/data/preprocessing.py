@@ -27,21 +27,34 @@ Step = TypeVar("Step", bound="Preprocessing")
 
 
 class Preprocessing(Configurable):
-    """A map of the inputs with statistics that `fit` takes from training data and keeps.
+    """A map of the inputs with statistics that `fit` computes from training data and keeps.
 
-    A step of its own writes `_fit`, `_transform` and perhaps `_inverse`, on (rows, features) float64 arrays, and names
-    the arrays that `_fit` sets in `statistics`.
+    A subclass defines `_fit`, `_transform` and perhaps `_inverse`, on float64 arrays of shape (rows, features), and
+    lists the arrays that `_fit` sets in `statistics`.
+
+    Attributes:
+        statistics: Names of the arrays that `fit` computes.
+        rows: Rows of the data that it was fitted on; None before.
+        features: Features of these data.
     """
 
     statistics: tuple[str, ...] = ()
-    rows: int | None = None  # of the data it was fitted on; None before
+    rows: int | None = None
     features: int
 
     def fit(self: Step, data: Dataset | np.ndarray, allow_held_out: bool = False) -> Step:
-        """Take the statistics from `data`, a Dataset or a (rows, features) array of floats. Returns the step itself.
+        """Compute the statistics from `data`.
 
-        Raises RuntimeError if it is fitted already, ValueError for a Dataset that is held out (unless
-        `allow_held_out`), and TypeError or ValueError for data of a wrong form.
+        Args:
+            data: A Dataset, or an array of floats, shape (rows, features).
+            allow_held_out: Whether a Dataset that is held out may be used.
+
+        Returns:
+            The step itself.
+
+        Raises:
+            RuntimeError: If the step is already fitted.
+            TypeError, ValueError: For data of a wrong form, or a Dataset that is held out.
         """
         self._refuse_second_fit()
         checks.boolean("allow_held_out", allow_held_out)
@@ -56,19 +69,34 @@ class Preprocessing(Configurable):
         return self
 
     def transform(self, data: Data) -> Data:
-        """The data after this step: a Dataset with everything but x kept, or an array, in the dtype of the data.
+        """Return the data after this step.
 
-        Feature names are dropped where the columns are no longer those features.
-        Raises RuntimeError before `fit`, and ValueError if the number of features is another than there.
+        Args:
+            data: A Dataset, or an array of floats, shape (rows, features).
+
+        Returns:
+            A Dataset with a new x, or an array, in the dtype of the data. Feature names are dropped if the columns are
+            no longer those features.
+
+        Raises:
+            RuntimeError: Before `fit`.
+            ValueError: If `fit` saw another number of features.
         """
         return self._apply(self._transform, data, self._expected_features())
 
     def fit_transform(self, data: Data, allow_held_out: bool = False) -> Data:
-        """`fit`, then `transform`, on the same data."""
+        """Fit the step to `data`, and return the data after it: `fit`, then `transform`."""
         return self.fit(data, allow_held_out).transform(data)
 
     def inverse_transform(self, data: Data) -> Data:
-        """The data before this step. Where components were left out, the nearest data that have none of them."""
+        """Return the data before this step.
+
+        Args:
+            data: The result of `transform`. Components that the step left out are taken as 0.
+
+        Returns:
+            A Dataset or an array, as for `transform`.
+        """
         return self._apply(self._inverse, data, self._features_after())
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -103,7 +131,7 @@ class Preprocessing(Configurable):
             raise RuntimeError(f"{self!r} is already fitted on {self.rows} rows; make a new one")
 
     def _keeps_features(self) -> bool:
-        """Whether column i still is feature i."""
+        """Return whether column i is still feature i."""
         return True
 
     def _steps(self) -> tuple[Preprocessing, ...]:
@@ -120,31 +148,35 @@ class Preprocessing(Configurable):
 
 
 class Center(Preprocessing):
-    """y = x - mean.
+    """Subtract the mean: y = x - mean.
 
-    per        "feature": each column has its own mean; for images this is the mean image (AlexNet, Krizhevsky et al.
-               2012). "channel": all pixels of a channel share one mean (VGG, Simonyan & Zisserman 2015).
-    channels   for "channel": a row of x holds that many images of one size, one behind the other. With one channel the
-               whole image has one mean.
+    Args:
+        per: "feature": each column has its own mean; for images this is the mean image (AlexNet, Krizhevsky et al.
+            2012). "channel": all pixels of a channel share one mean (VGG, Simonyan & Zisserman 2015).
+        channels: For "channel": images of one size in a row of x, one after another. With one channel the whole image
+            has one mean.
+
+    Attributes:
+        mean: Means of the training rows, shape (features,).
     """
 
-    statistics: tuple[str, ...] = ("mean",)  # (features,)
+    statistics: tuple[str, ...] = ("mean",)
 
     def __init__(self, per: str = "feature", channels: int = 1):
         self.per = checks.one_of("per", per, ("feature", "channel"))
         self.channels = checks.integer("channels", channels)
 
-    def _fit(self, x):
+    def _fit(self, x: np.ndarray) -> None:
         self.mean, _ = self._mean_and_deviation(x)
 
-    def _transform(self, x):
+    def _transform(self, x: np.ndarray) -> np.ndarray:
         return x - self.mean
 
-    def _inverse(self, y):
+    def _inverse(self, y: np.ndarray) -> np.ndarray:
         return y + self.mean
 
     def _mean_and_deviation(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation (with 1/n) of each column or channel, both of shape (features,)."""
+        """Return mean and standard deviation (with 1/n) of each column or channel, both of shape (features,)."""
         features = x.shape[1]
         if self.per == "channel" and features % self.channels:
             raise ValueError(f"data got {features} features; expected a multiple of channels, which is {self.channels}")
@@ -157,38 +189,49 @@ class Center(Preprocessing):
 
 
 class Standardize(Center):
-    """y = (x - mean) / σ, with σ the standard deviation (1/n) of the training rows: mean 0 and variance 1 there.
+    """Give the training rows mean 0 and variance 1: y = (x - mean) / σ, σ their standard deviation (1/n).
 
-    per, channels   as for `Center`
-    epsilon         a feature with σ of at most epsilon counts as constant and is only centred: it stays 0 where the
-                    training rows were constant, and never becomes infinite
+    Args:
+        per: As for `Center`.
+        channels: As for `Center`.
+        epsilon: A feature with σ of at most epsilon counts as constant and is only centred, so that it never
+            becomes infinite.
+
+    Attributes:
+        mean: Means of the training rows, shape (features,).
+        scale: The σ, or 1 for a constant feature, shape (features,).
     """
 
-    statistics = ("mean", "scale")  # both (features,)
+    statistics = ("mean", "scale")
 
     def __init__(self, per: str = "feature", channels: int = 1, epsilon: float = 1e-8):
         super().__init__(per, channels)
         self.epsilon = checks.real("epsilon", epsilon, 0.0)
 
-    def _fit(self, x):
+    def _fit(self, x: np.ndarray) -> None:
         self.mean, deviation = self._mean_and_deviation(x)
         self.scale = np.where(deviation > self.epsilon, deviation, 1.0)
 
-    def _transform(self, x):
+    def _transform(self, x: np.ndarray) -> np.ndarray:
         return (x - self.mean) / self.scale
 
-    def _inverse(self, y):
+    def _inverse(self, y: np.ndarray) -> np.ndarray:
         return y * self.scale + self.mean
 
 
 class PCA(Preprocessing):
-    """y = (x - mean) U: the data in their principal axes, the one of the largest variance first (Hotelling 1933).
+    """Rotate the data to their principal axes, the largest variance first: y = (x - mean) U (Hotelling 1933).
 
-    components   how many axes to keep; None for all, a rotation that loses nothing
+    The columns of U are orthonormal eigenvectors of the covariance (with 1/n) of the training rows. The sign of an
+    eigenvector is arbitrary: here its entry of largest magnitude is positive.
 
-    The columns of U are orthonormal eigenvectors of the covariance (with 1/n) of the training rows. An eigenvector has
-    no sign of its own: here its entry of largest magnitude is positive. After `fit`: `mean` (features,), `axes` U
-    (features, components) and `variances` (components,), those of the training rows along the axes.
+    Args:
+        components: Number of axes to keep; None for all, a rotation that loses nothing.
+
+    Attributes:
+        mean: Means of the training rows, shape (features,).
+        axes: U, shape (features, components).
+        variances: Variances of the training rows along the axes, shape (components,).
     """
 
     statistics = ("mean", "axes", "variances")
@@ -196,13 +239,13 @@ class PCA(Preprocessing):
     def __init__(self, components: int | None = None):
         self.components = components if components is None else checks.integer("components", components)
 
-    def _fit(self, x):
+    def _fit(self, x: np.ndarray) -> None:
         rows, features = x.shape
         if self.components is not None and self.components > features:
             raise ValueError(f"data got {features} features; expected at least components, which is {self.components}")
         self.mean = x.mean(axis=0)
         centred = x - self.mean
-        # On one thread: the same bits everywhere, and no two threads that wait for each other on a busy machine.
+        # One thread gives the same bits everywhere, and does not wait for another on a busy machine.
         with threadpool_limits(1, user_api="blas"):
             variances, axes = linalg.eigh(centred.T @ centred / rows)  # in rising order
         axes = axes[:, ::-1][:, : self.components]
@@ -211,26 +254,27 @@ class PCA(Preprocessing):
         # A variance of 0 can come out as -1e-17.
         self.variances = np.maximum(variances[::-1][: self.components], 0.0)
 
-    def _transform(self, x):
+    def _transform(self, x: np.ndarray) -> np.ndarray:
         return (x - self.mean) @ self.axes
 
-    def _inverse(self, y):
+    def _inverse(self, y: np.ndarray) -> np.ndarray:
         return y @ self.axes.T + self.mean
 
-    def _keeps_features(self):
+    def _keeps_features(self) -> bool:
         return False
 
 
 class Whiten(PCA):
-    """Uncorrelated features of variance 1: y = (x - mean) U Λ^(-1/2) for "pca", and that times Uᵀ for "zca".
-
-    method       "pca" leaves the data in their principal axes; "zca" rotates them back, which changes them least, so
-                 that images still look like images (Bell & Sejnowski 1997; Kessy, Lewin & Strimmer 2018)
-    epsilon      added to each variance in Λ before the root: directions that hardly vary, mostly noise, are not blown
-                 up. In units of x squared, greater than 0
-    components   how many axes to keep; None for all
+    """Make features uncorrelated with variance 1: y = (x - mean) U Λ^(-1/2) for "pca", and that times Uᵀ for "zca".
 
     U and Λ are the axes and variances of `PCA`. The training rows then have covariance Λ / (Λ + ε) along the axes.
+
+    Args:
+        method: "pca" leaves the data in their principal axes; "zca" rotates them back, which changes them least, so
+            that images still look like images (Bell & Sejnowski 1997; Kessy, Lewin & Strimmer 2018).
+        epsilon: Added to each variance in Λ before the root, so that directions that hardly vary, mostly noise, are not
+            amplified. In units of x squared, greater than 0.
+        components: Number of axes to keep; None for all.
     """
 
     def __init__(self, method: str = "pca", epsilon: float = 1e-5, components: int | None = None):
@@ -238,22 +282,23 @@ class Whiten(PCA):
         self.method = checks.one_of("method", method, ("pca", "zca"))
         self.epsilon = checks.real("epsilon", epsilon, above=0.0)
 
-    def _transform(self, x):
+    def _transform(self, x: np.ndarray) -> np.ndarray:
         y = super()._transform(x) / np.sqrt(self.variances + self.epsilon)
         return y @ self.axes.T if self.method == "zca" else y
 
-    def _inverse(self, y):
+    def _inverse(self, y: np.ndarray) -> np.ndarray:
         y = y @ self.axes if self.method == "zca" else y
         return super()._inverse(y * np.sqrt(self.variances + self.epsilon))
 
-    def _keeps_features(self):
+    def _keeps_features(self) -> bool:
         return self.method == "zca"
 
 
 class Chain(Preprocessing):
-    """Steps one after another; each is fitted on what the steps before it make of the training data.
+    """Apply steps one after another; each is fitted to the output of the steps before it.
 
-    A chain among the steps counts as the steps it has.
+    Args:
+        *steps: The steps. A chain among them is replaced by its steps.
     """
 
     def __init__(self, *steps: Preprocessing):
@@ -267,28 +312,28 @@ class Chain(Preprocessing):
             raise ValueError("steps got one of them twice; make a new step for each position")
         self._refuse_second_fit()
 
-    def _refuse_second_fit(self):
+    def _refuse_second_fit(self) -> None:
         for step in self.steps:
             step._refuse_second_fit()
 
-    def _steps(self):
+    def _steps(self) -> tuple[Preprocessing, ...]:
         return self.steps
 
-    def _fit(self, x):
+    def _fit(self, x: np.ndarray) -> None:
         for step in self.steps:
             x = step.fit(x)._transform(x)
 
-    def _transform(self, x):
+    def _transform(self, x: np.ndarray) -> np.ndarray:
         for step in self.steps:
             x = step._transform(x)
         return x
 
-    def _inverse(self, y):
+    def _inverse(self, y: np.ndarray) -> np.ndarray:
         for step in reversed(self.steps):
             y = step._inverse(y)
         return y
 
-    def _keeps_features(self):
+    def _keeps_features(self) -> bool:
         return all(step._keeps_features() for step in self.steps)
 
 
@@ -296,9 +341,11 @@ STEPS: dict[str, type[Preprocessing]] = {step.__name__: step for step in (Center
 
 
 def load_preprocessing(path: str | os.PathLike[str]) -> Preprocessing:
-    """Read a fitted step that `save` wrote: the same results, bit for bit.
+    """Return the fitted step that `save` wrote to `path`. It gives the same results, bit for bit.
 
-    Raises FileNotFoundError where there is no file, ValueError where the file is truncated, corrupt or another kind.
+    Raises:
+        FileNotFoundError: If there is no file.
+        ValueError: If the file is truncated, corrupt or of another kind.
     """
     _, description, arrays = storage.read(path, storage.PREPROCESSING)
     try:
@@ -310,8 +357,8 @@ def load_preprocessing(path: str | os.PathLike[str]) -> Preprocessing:
             step.rows = checks.integer("rows", described["rows"])
             step.features = checks.integer("features", described["features"])
         made.rows, made.features = steps[0].rows, steps[0].features
-        made._features_after()  # fails where the arrays do not fit together
-    except Exception as error:  # what a wrong description makes of constructors and shapes is not foreseeable
+        made._features_after()  # fails if the arrays do not fit together
+    except Exception as error:  # a wrong description can make constructors and shapes fail in any way
         raise ValueError(f"{path} does not describe preprocessing that minidl can build ({error})") from error
     return made
 
