@@ -40,12 +40,26 @@ class ZeroGradient(dl.BatchNorm):
         return super().backward(dy) * 0.0
 
 
+class InputForCotangent(dl.Dense):
+    """The gradient of the bias sums x where it should sum dy."""
+
+    def set_gradients(self, x, dy):
+        super().set_gradients(x, dy)
+        self.bias.gradient[...] = x.sum(axis=0)
+
+
 def model(**options):
     return dl.Sequential(
         dl.Dense(5, 8), dl.BatchNorm(8), dl.ReLU(), dl.Dropout(0.3),
         dl.Residual(dl.Dense(8, 8), dl.LeakyReLU(0.1), dl.CenteredDense(8, 8)), dl.Dense(8, 3),
         **{"backend": "cpu", "dtype": "float64", **options},
     )  # fmt: skip
+
+
+def test_the_cotangent_is_not_an_input_that_somebody_drew_from_the_same_seed():
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    assert not dl.check_gradients(InputForCotangent(3, 3), x).ok
+    assert not dl.check_layer(InputForCotangent(3, 3)).ok
 
 
 def test_a_right_model_passes_with_and_without_a_loss(rng):
