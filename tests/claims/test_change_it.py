@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import minidl
@@ -57,7 +58,12 @@ def follow(folder: Path, mistakes: dict[str, tuple[str, str, str]]) -> dict[str,
             else:
                 text = target.read_text(encoding="utf-8")
                 at = text.index(f"\n{before}") + 1 if before else len(text)
-                target.write_text(text[:at] + "\n\n" * (not before) + code + text[at:], encoding="utf-8")
+                code = (
+                    textwrap.indent(code, " " * (len(before) - len(before.lstrip()))) + "\n"
+                    if before
+                    else "\n\n" + code
+                )
+                target.write_text(text[:at] + code + text[at:], encoding="utf-8")
             if path.startswith("tests/"):
                 judges[path] = title
     environment = {**os.environ, "PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(folder / "compiled")}
