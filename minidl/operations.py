@@ -1,4 +1,4 @@
-"""The operations of minidl in NumPy: what each of them computes. Start reading here.
+"""The operations of minidl in NumPy: the definition of each. Start reading here.
 
 Layers, losses and optimizers compute with the operations of their backend and with nothing else. This file defines
 them: it is the backend "numpy", slow and plain, which a debugger steps through. `minidl.cpu` has the same operations as
@@ -24,55 +24,55 @@ from minidl.scalar.pooling import cut
 class Operations:
     """Every operation of a backend, in the order in which a lecture meets them.
 
-    Shapes: `rows` is the batch, n_in and n_out are the features before and behind a layer.
+    Shapes: `rows` is the batch; n_in and n_out are the features before and after a layer.
     """
 
     # Dense layers -----------------------------------------------------------------------------------------------------
 
-    def dense_forward(self, x, weight, bias, y):
+    def dense_forward(self, x, weight, bias, y) -> None:
         """y = x W + b.
 
         x (rows, n_in), weight (n_in, n_out), bias (n_out,) or None, y (rows, n_out).
         """
         y[...] = x @ weight if bias is None else x @ weight + bias
 
-    def dense_backward_input(self, dy, weight, dx):
+    def dense_backward_input(self, dy, weight, dx) -> None:
         """dx = dy Wᵀ."""
         dx[...] = dy @ weight.T
 
-    def dense_backward_weight(self, x, dy, dweight):
+    def dense_backward_weight(self, x, dy, dweight) -> None:
         """dW = xᵀ dy."""
         dweight[...] = x.T @ dy
 
-    def column_sums(self, x, sums):
+    def column_sums(self, x, sums) -> None:
         """sums[j] = Σᵣ x[r, j]: the gradient of a bias, if x is dy."""
         sums[...] = x.sum(axis=0)
 
     # Activations ------------------------------------------------------------------------------------------------------
 
-    def activation_forward(self, name, x, alpha, y):
+    def activation_forward(self, name, x, alpha, y) -> None:
         """y = φ(x), element by element; `name` is a key of `ACTIVATIONS`, `alpha` its parameter."""
         y[...] = vectorized(ACTIVATIONS[name].value)(x, alpha)
 
-    def activation_backward(self, name, x, y, dy, alpha, dx):
+    def activation_backward(self, name, x, y, dy, alpha, dx) -> None:
         """dx = dy ⊙ φ'(x), with y = φ(x) from the forward pass."""
         dx[...] = dy * vectorized(ACTIVATIONS[name].slope)(x, y, alpha)
 
-    def prelu_forward(self, x, slope, y):
+    def prelu_forward(self, x, slope, y) -> None:
         """y = x where x > 0, else slope · x.
 
         x and y (rows, features), slope (features,).
         """
         y[...] = vectorized(leaky_relu)(x, slope)
 
-    def prelu_backward(self, x, dy, slope, dx, dslope):
+    def prelu_backward(self, x, dy, slope, dx, dslope) -> None:
         """dx = dy where x > 0, else slope · dy;   dslope = Σ dy x over the rows with x ≤ 0."""
         dx[...] = dy * vectorized(leaky_relu_slope)(x, x, slope)
         dslope[...] = (dy * vectorized(leaky_relu_by_alpha)(x)).sum(axis=0)
 
     # Dropout and noise: random numbers are a pure function of key and step --------------------------------------------
 
-    def dropout(self, x, key, step, threshold, scale, y):
+    def dropout(self, x, key, step, threshold, scale, y) -> None:
         """y = scale · x, but 0 for each element whose random word is below `threshold`.
 
         The word of element i is word i mod 4 of philox((i // 4, step, 0, 0), key). The backward pass is the same call
@@ -81,7 +81,7 @@ class Operations:
         kept = random_words(x.size, key, step) >= threshold
         y[...] = np.where(kept.reshape(x.shape), x * scale, 0)
 
-    def row_dropout(self, x, key, step, threshold, scale, y):
+    def row_dropout(self, x, key, step, threshold, scale, y) -> None:
         """y[r] = scale · x[r], but 0 for each row whose random word is below `threshold`.
 
         The word of row r is word r mod 4 of philox((r // 4, step, 0, 0), key). The backward pass is the same call on
@@ -90,7 +90,7 @@ class Operations:
         kept = random_words(len(x), key, step) >= threshold
         y[...] = np.where(kept[:, None], x * scale, 0)
 
-    def gaussian_noise(self, x, key, step, std, y):
+    def gaussian_noise(self, x, key, step, std, y) -> None:
         """y = x + std · n, where the n are independent standard normal numbers.
 
         Box and Muller (1958) make two of them, √(-2 log u) · (cos 2πv, sin 2πv), of two random words: u is the first
@@ -101,7 +101,7 @@ class Operations:
         normal = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)
         y[...] = x + std * normal[: x.size].reshape(x.shape).astype(x.dtype)
 
-    def advance(self, counter):
+    def advance(self, counter) -> None:
         """counter[0] += 1, uint32: on to the next mask, or to the next batch."""
         counter += np.uint32(1)
 
@@ -109,7 +109,7 @@ class Operations:
 
     def batchnorm_training(
         self, x, gamma, beta, running_mean, running_variance, decay, epsilon, mean, variance, inverse_std, y
-    ):
+    ) -> None:
         """y = γ (x - mean) / √(variance + ε) + β, feature by feature, with the statistics of the batch.
 
         x and y (rows, features), all others (features,). Sets mean, variance (biased) and inverse_std; moves the
@@ -123,11 +123,11 @@ class Operations:
         running_variance[...] = decay * running_variance + (1 - decay) * (rows / (rows - 1) * variance)
         y[...] = gamma * ((x - mean) * inverse_std) + beta
 
-    def batchnorm_inference(self, x, gamma, beta, running_mean, running_variance, epsilon, y):
+    def batchnorm_inference(self, x, gamma, beta, running_mean, running_variance, epsilon, y) -> None:
         """The same with the running estimates: a fixed affine map."""
         y[...] = gamma * ((x - running_mean) / np.sqrt(running_variance + epsilon)) + beta
 
-    def batchnorm_backward(self, x, dy, gamma, mean, inverse_std, dgamma, dbeta, dx):
+    def batchnorm_backward(self, x, dy, gamma, mean, inverse_std, dgamma, dbeta, dx) -> None:
         """dβ = Σ dy,   dγ = Σ dy x̂,   dx = γ/σ (dy - (dβ + x̂ dγ) / rows), with x̂ = (x - mean) / σ."""
         normalized = (x - mean) * inverse_std
         dbeta[...] = dy.sum(axis=0)
@@ -136,12 +136,12 @@ class Operations:
 
     # Losses: one number for each row, then the mean over the batch ----------------------------------------------------
 
-    def softmax(self, x, y):
+    def softmax(self, x, y) -> None:
         """y[r] = exp(x[r] - max x[r]) / Σ: subtracting the maximum changes nothing and prevents overflow."""
         exponentials = np.exp(x - x.max(axis=1, keepdims=True))
         y[...] = exponentials / exponentials.sum(axis=1, keepdims=True)
 
-    def softmax_cross_entropy_forward(self, logits, labels, probabilities, row_losses, row_correct):
+    def softmax_cross_entropy_forward(self, logits, labels, probabilities, row_losses, row_correct) -> None:
         """row_losses[r] = log Σⱼ exp zⱼ - z[label],   row_correct[r] = 1 if the first largest logit is the label's.
 
         logits and probabilities (rows, classes), labels (rows,) int64 in [0, classes).
@@ -150,13 +150,13 @@ class Operations:
         row_losses[...] = surprise(logits)[np.arange(len(labels)), labels]
         row_correct[...] = logits.argmax(axis=1) == labels
 
-    def softmax_cross_entropy_backward(self, probabilities, labels, dlogits):
+    def softmax_cross_entropy_backward(self, probabilities, labels, dlogits) -> None:
         """dz = (softmax(z) - onehot(label)) / rows."""
         dlogits[...] = probabilities
         dlogits[np.arange(len(labels)), labels] -= 1
         dlogits /= len(labels)
 
-    def soft_cross_entropy_forward(self, logits, targets, probabilities, row_losses, row_correct):
+    def soft_cross_entropy_forward(self, logits, targets, probabilities, row_losses, row_correct) -> None:
         """row_losses[r] = Σⱼ tⱼ (log Σₖ exp zₖ - zⱼ),   row_correct[r] = 1 if first largest logit and target coincide.
 
         logits, probabilities and targets (rows, classes), each row of the targets a distribution over the classes.
@@ -165,11 +165,11 @@ class Operations:
         row_losses[...] = vectorized(losses.soft_cross_entropy)(targets, surprise(logits)).sum(axis=1)
         row_correct[...] = logits.argmax(axis=1) == targets.argmax(axis=1)
 
-    def soft_cross_entropy_backward(self, probabilities, targets, dlogits):
+    def soft_cross_entropy_backward(self, probabilities, targets, dlogits) -> None:
         """dz = (softmax(z) - t) / rows."""
         dlogits[...] = (probabilities - targets) / len(targets)
 
-    def binary_cross_entropy_forward(self, logits, targets, row_losses, row_correct):
+    def binary_cross_entropy_forward(self, logits, targets, row_losses, row_correct) -> None:
         """row_losses[r] = meanⱼ of -t log σ(z) - (1-t) log(1-σ(z)),   row_correct[r] = share of z on t's side of ½.
 
         logits and targets (rows, columns), targets in [0, 1].
@@ -177,20 +177,20 @@ class Operations:
         row_losses[...] = vectorized(losses.binary_cross_entropy)(logits, targets).mean(axis=1)
         row_correct[...] = vectorized(losses.same_side)(logits, targets).mean(axis=1, dtype=logits.dtype)
 
-    def binary_cross_entropy_backward(self, logits, targets, dlogits):
+    def binary_cross_entropy_backward(self, logits, targets, dlogits) -> None:
         """dz = (σ(z) - t) / (rows · columns)."""
         dlogits[...] = vectorized(losses.binary_cross_entropy_slope)(logits, targets) / logits.size
 
-    def mean_squared_error_forward(self, predictions, targets, row_losses, row_correct):
+    def mean_squared_error_forward(self, predictions, targets, row_losses, row_correct) -> None:
         """row_losses[r] = meanⱼ (y - t)². There is no accuracy: row_correct is set to 0."""
         row_losses[...] = ((predictions - targets) ** 2).mean(axis=1)
         row_correct[...] = 0
 
-    def mean_squared_error_backward(self, predictions, targets, dpredictions):
+    def mean_squared_error_backward(self, predictions, targets, dpredictions) -> None:
         """dy = 2 (y - t) / (rows · columns)."""
         dpredictions[...] = 2 * (predictions - targets) / predictions.size
 
-    def mean_loss(self, row_losses, row_correct, mean, totals):
+    def mean_loss(self, row_losses, row_correct, mean, totals) -> None:
         """mean[0] = mean of the row losses;   totals[0] += their sum, totals[1] += the number of correct rows."""
         mean[0] = row_losses.mean()
         totals[0] += row_losses.sum()
@@ -198,24 +198,24 @@ class Operations:
 
     # Optimizers: arrays are flat and of one length, learning_rate is (1,) ---------------------------------------------
 
-    def sgd_update(self, value, gradient, learning_rate):
+    def sgd_update(self, value, gradient, learning_rate) -> None:
         """w ← w - η g."""
         value[...] = optimizers.sgd(value, gradient, learning_rate[0])
 
-    def momentum_update(self, value, gradient, velocity, learning_rate, momentum):
+    def momentum_update(self, value, gradient, velocity, learning_rate, momentum) -> None:
         """v ← μ v + g,   w ← w - η v."""
         value[...], velocity[...] = optimizers.momentum(value, gradient, velocity, learning_rate[0], momentum)
 
-    def nesterov_update(self, value, gradient, velocity, learning_rate, momentum):
+    def nesterov_update(self, value, gradient, velocity, learning_rate, momentum) -> None:
         """v ← μ v + g,   w ← w - η (g + μ v)."""
         value[...], velocity[...] = optimizers.nesterov(value, gradient, velocity, learning_rate[0], momentum)
 
-    def rmsprop_update(self, value, gradient, mean_square, learning_rate, decay, epsilon):
+    def rmsprop_update(self, value, gradient, mean_square, learning_rate, decay, epsilon) -> None:
         """s ← ρ s + (1-ρ) g²,   w ← w - η g / (√s + ε)."""
         rule = vectorized(optimizers.rmsprop)
         value[...], mean_square[...] = rule(value, gradient, mean_square, learning_rate[0], decay, epsilon)
 
-    def adam_advance(self, correction, beta1, beta2):
+    def adam_advance(self, correction, beta1, beta2) -> None:
         """correction ← (1 - β₁ᵗ, 1 - β₂ᵗ) for the next step t.
 
         1 - βᵗ is the moving average of a constant 1 that started at 0: the same recursion as the moments themselves,
@@ -226,7 +226,7 @@ class Operations:
 
     def adam_update(
         self, value, gradient, first, second, correction, learning_rate, beta1, beta2, epsilon, weight_decay
-    ):
+    ) -> None:
         """m ← β₁ m + (1-β₁) g,   v ← β₂ v + (1-β₂) g²,   w ← w - η (m̂ / (√v̂ + ε) + λ w).
 
         m̂ = m / correction[0] and v̂ = v / correction[1].
@@ -237,7 +237,7 @@ class Operations:
 
     # Penalties and limits on gradients and weights --------------------------------------------------------------------
 
-    def penalty_cost(self, value, l1, l2, partials, cost):
+    def penalty_cost(self, value, l1, l2, partials, cost) -> None:
         """cost[0] = Σ (l1 |w| + l2/2 w²),   cost[1] += the same.
 
         value of any shape, cost (2,); `partials` is scratch for the partial sums of a GPU (`Backend.partial_sums`).
@@ -245,22 +245,22 @@ class Operations:
         cost[0] = vectorized(penalties.penalty)(value, l1, l2).sum(dtype=np.float64)
         cost[1] += cost[0]
 
-    def penalty_gradient(self, value, l1, l2, gradient, result):
+    def penalty_gradient(self, value, l1, l2, gradient, result) -> None:
         """result = gradient + l1 sign(w) + l2 w, with sign(0) = 0.
 
         Three arrays of one shape; `gradient` and `result` may be the same.
         """
         result[...] = gradient + vectorized(penalties.penalty_slope)(value, l1, l2)
 
-    def clip_values(self, values, limit):
+    def clip_values(self, values, limit) -> None:
         """Each of the values (n,) becomes the nearest number in [-limit, limit]; NaN stays NaN."""
         values[...] = vectorized(clip)(values, limit)
 
-    def squared_norm(self, values, partials, total):
+    def squared_norm(self, values, partials, total) -> None:
         """total[0] = Σ v².   values (n,), total (1,), `partials` as for `penalty_cost`."""
         total[0] = (values.astype(np.float64) ** 2).sum()
 
-    def scale_to_norm(self, values, totals, limit):
+    def scale_to_norm(self, values, totals, limit) -> None:
         """values *= limit / n if n > limit, where n = √(Σ totals) is the norm of several arrays together.
 
         values (n,) is one of them, totals (k,) has the squared norm of each (Pascanu et al. 2013, algorithm 1). Values
@@ -271,7 +271,7 @@ class Operations:
         if norm > limit:
             values *= limit / norm
 
-    def max_norm(self, weight, limit):
+    def max_norm(self, weight, limit) -> None:
         """Scale each column of weight (n_in, n_out) whose Euclidean norm exceeds the limit to the limit.
 
         A column holds the weights of one unit (Srebro and Shraibman 2005; Srivastava et al. 2014, section 5.1).
@@ -279,7 +279,7 @@ class Operations:
         norms = np.sqrt((weight.astype(np.float64) ** 2).sum(axis=0))
         weight[:, norms > limit] *= limit / norms[norms > limit]
 
-    def centered_weight(self, v, gain, unit, norm, weight):
+    def centered_weight(self, v, gain, unit, norm, weight) -> None:
         """unit = (v - mean of each column) / norm, with norm the length of the centred columns; weight = gain · unit.
 
         v, unit and weight (n_in, n_out); gain and norm (n_out,). A column of equal entries has unit 0.
@@ -289,7 +289,7 @@ class Operations:
         unit[...] = np.where(norm > 0, centred / np.where(norm > 0, norm, 1), 0)
         weight[...] = gain * unit
 
-    def centered_weight_backward(self, dweight, unit, gain, norm, sums, dv, dgain):
+    def centered_weight_backward(self, dweight, unit, gain, norm, sums, dv, dgain) -> None:
         """dgain = Σ dW unit over each column;   dv = gain/norm (dW - mean of dW - unit dgain), column by column.
 
         `sums` (n_out,) is scratch: the column sums of dW.
@@ -301,7 +301,7 @@ class Operations:
 
     # Pooling ----------------------------------------------------------------------------------------------------------
 
-    def max_pool_forward(self, x, height, width, row_start, row_stop, column_start, column_stop, y, winner):
+    def max_pool_forward(self, x, height, width, row_start, row_stop, column_start, column_stop, y, winner) -> None:
         """The largest pixel of each region: its value in y, and its index in the row of x in `winner` (int32).
 
         x (rows, channels · height · width), y and winner (rows, channels · regions down · regions across).
@@ -317,12 +317,12 @@ class Operations:
                     cell += 1
         y[...] = np.take_along_axis(x, winner.astype(np.int64), axis=1)
 
-    def max_pool_backward(self, dy, winner, height, width, row_start, row_stop, column_start, column_stop, dx):
+    def max_pool_backward(self, dy, winner, height, width, row_start, row_stop, column_start, column_stop, dx) -> None:
         """dx = the sum of dy over the regions that a pixel won."""
         dx[...] = 0
         np.add.at(dx, (np.arange(len(dy))[:, None], winner), dy)
 
-    def fractional_regions(self, key, step, height, width, row_start, row_stop, column_start, column_stop):
+    def fractional_regions(self, key, step, height, width, row_start, row_stop, column_start, column_stop) -> None:
         """Cut both sides of an image at random into neighbouring regions, whose bounds go into the int32 arrays.
 
         Word 0 of philox((0, step, 0, 0), key) cuts the rows, word 1 the columns. key (2,) and step (1,) are uint32.
@@ -337,18 +337,18 @@ class Operations:
 
     # Sums and copies --------------------------------------------------------------------------------------------------
 
-    def add(self, a, b, c):
+    def add(self, a, b, c) -> None:
         """c = a + b, three arrays of one shape."""
         c[...] = a + b
 
-    def copy_columns(self, source, source_start, scale, target, target_start, count):
+    def copy_columns(self, source, source_start, scale, target, target_start, count) -> None:
         """target[:, target_start:target_start + count] = scale · source[:, source_start:source_start + count].
 
         source (rows, n) and target (rows, m); the other columns of target stay as they are.
         """
         target[:, target_start : target_start + count] = scale * source[:, source_start : source_start + count]
 
-    def gather_rows(self, source, order, batch, rows):
+    def gather_rows(self, source, order, batch, rows) -> None:
         """rows[i] = source[order[batch · n + i]] for i < n = len(rows): one batch of a data set in some order.
 
         source (samples, ...) and rows (n, ...) of one dtype, order (samples,) int64, batch (1,) uint32 counts from 0.
@@ -360,13 +360,13 @@ class Operations:
 NAMES = sorted(name for name in vars(Operations) if not name.startswith("_"))
 
 
-def surprise(logits):
+def surprise(logits: np.ndarray) -> np.ndarray:
     """-log softmax(z) = log Σⱼ exp(zⱼ - max z) - (z - max z), for each row of logits (rows, classes)."""
     below = logits - logits.max(axis=1, keepdims=True)
     return np.log(np.exp(below).sum(axis=1, keepdims=True)) - below
 
 
-def random_words(count, key, step):
+def random_words(count: int, key: np.ndarray, step: np.ndarray) -> np.ndarray:
     """`count` random uint32 words: word i is number i mod 4 of philox((i // 4, step, 0, 0), key)."""
     counters, zero = np.arange(-(-count // 4), dtype=np.uint32), np.zeros(1, np.uint32)
     return np.stack(philox(counters, step, zero, zero, key[:1], key[1:]), axis=1).reshape(-1)[:count]

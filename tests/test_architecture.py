@@ -12,7 +12,7 @@ import minidl
 
 PACKAGE = Path(minidl.__file__).parent
 
-# Each room imports only from the floors below it. README and docs/architecture.md show this list.
+# Each component imports only from the floors below it. README and docs/architecture.md show this list.
 FLOORS = [
     ["utils", "scalar", "statistics"],
     ["operations", "cpu", "cuda", "emulator", "penalties", "schedules"],
@@ -24,7 +24,7 @@ FLOORS = [
     ["cli"],
     ["__main__"],
 ]
-FLOOR = {room: number for number, rooms in enumerate(FLOORS, start=1) for room in rooms}
+FLOOR = {component: number for number, floor in enumerate(FLOORS, start=1) for component in floor}
 
 
 def module_of(path: Path) -> str:
@@ -36,8 +36,8 @@ FILES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 TREES = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in FILES.items()}
 
 
-def room_of(module: str) -> str:
-    """The room of a module: a folder or a file directly in the package."""
+def component_of(module: str) -> str:
+    """The component of a module: a folder or a file directly in the package."""
     return [*module.split("."), "__init__"][1]
 
 
@@ -60,26 +60,28 @@ ARROWS = {
 
 
 def test_every_file_has_a_floor():
-    assert {room_of(module) for module in FILES} == set(FLOOR)
+    assert {component_of(module) for module in FILES} == set(FLOOR)
 
 
 @pytest.mark.parametrize("module", FILES)
 def test_imports_go_down(module):
-    here = room_of(module)
+    here = component_of(module)
     for target in ARROWS[module]:
-        there = room_of(target)
+        there = component_of(target)
         assert there == here or FLOOR[there] < FLOOR[here], (
             f"{module} on floor {FLOOR[here]} imports {target} on floor {FLOOR[there]}"
         )
 
 
-@pytest.mark.parametrize("room", ["cpu", "cuda"])
-def test_an_engine_knows_nothing_of_what_runs_on_it(room):
+@pytest.mark.parametrize("component", ["cpu", "cuda"])
+def test_an_engine_knows_nothing_of_what_runs_on_it(component):
     """The loops and kernels that a learner reads stand on `engine`, which he may skip."""
     for module, targets in ARROWS.items():
-        if module.startswith(f"minidl.{room}.engine"):
+        if module.startswith(f"minidl.{component}.engine"):
             for target in targets:
-                assert room_of(target) != room or target.startswith(f"minidl.{room}.engine"), f"{module}: {target}"
+                assert component_of(target) != component or target.startswith(f"minidl.{component}.engine"), (
+                    f"{module}: {target}"
+                )
 
 
 def circle(arrows: dict[str, set[str]]) -> list[str]:

@@ -35,8 +35,8 @@ def package(tmp_path):
     """A copy of what the loops are made from, which may be edited; it imports nothing that they do not need."""
     source = Path(minidl.__file__).parent
     copy = tmp_path / "minidl"
-    for room in ("cpu", "scalar", "utils"):
-        shutil.copytree(source / room, copy / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("cpu", "scalar", "utils"):
+        shutil.copytree(source / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for face in (copy / "__init__.py", copy / "cpu" / "__init__.py"):
         face.write_text("")
     return copy
@@ -63,7 +63,7 @@ def edit(path, old, new):
 def test_compiled_code_is_used_again_and_never_after_an_edit_of_what_it_calls(package, tmp_path):
     cache = tmp_path / "cache"
     value, hits, misses = run(package, cache)
-    assert (value, hits) == (-0.5, 0) and misses >= 2  # the loop, and the job for the calls
+    assert (value, hits) == (-0.5, 0) and misses >= 2  # the loop, and the task of its calls
     value, hits, misses = run(package, cache)
     assert (value, misses) == (-0.5, 0) and hits >= 2
     # Numba looks at the file of the loop only, which is cpu/activations.py.
