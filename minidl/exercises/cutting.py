@@ -29,7 +29,8 @@ def student_file(exercise: Exercise) -> str:
 
 def solution_file(exercise: Exercise) -> str:
     """The same file with minidl's own bodies, and what those need."""
-    return _file(exercise, _Module(exercise.module), f"Solution: {exercise.title}.")
+    module = _Module(exercise.module).without_decorator("initializer")  # which would change the table of minidl
+    return _file(exercise, module, f"Solution: {exercise.title}.")
 
 
 def _file(exercise: Exercise, module: _Module, heading: str) -> str:
@@ -66,7 +67,8 @@ class _Module:
     def without_bodies(self, names: tuple[str, ...]) -> _Module:
         """The module with a line that says so in place of each of these bodies.
 
-        They lose their decorators too, except those of kernels: the student's functions are called as they are.
+        They lose their decorators too, except those of kernels: the student's functions are called as they are. What
+        `parallel` would give a loop, its chunk, goes with it.
         """
         lines = list(self.lines)
         for function in sorted(map(self.function, names), key=lambda found: -found.lineno):
@@ -77,10 +79,16 @@ class _Module:
                 f"{indent}# Your code comes here, in place of the next line.",
                 f'{indent}raise NotImplementedError("{function.name} is not written yet")',
             ]
+            if "parallel" in map(ast.unparse, function.decorator_list):
+                lines[function.lineno - 1] = lines[function.lineno - 1].replace("(index, chunks, ", "(")
             for decorator in reversed(function.decorator_list):
                 if not ast.unparse(decorator).startswith("cuda."):
                     del lines[decorator.lineno - 1]
         return _Module(self.name, "\n".join(lines))
+
+    def without_decorator(self, name: str) -> _Module:
+        """The module without the lines of a decorator."""
+        return _Module(self.name, "\n".join(line for line in self.lines if line != f"@{name}"))
 
     def function(self, dotted: str) -> ast.FunctionDef:
         """The function "f", the method "C.f" or the inner function "f.g"."""

@@ -99,7 +99,7 @@ def test_after_recordings_in_threads_nothing_grows():
         list(pool.map(fit, range(4)))
     del pool
     gc.collect()
-    lists = [thing for thing in gc.get_objects() if isinstance(thing, CallList)]
+    lists = [thing for thing in gc.get_objects() if type(thing) is CallList]
     lengths = [len(calls) for calls in lists]
     workers = [threading.Thread(target=model.predict, args=(x,)) for _ in range(50)]
     for worker in workers:
@@ -107,7 +107,7 @@ def test_after_recordings_in_threads_nothing_grows():
         worker.join()
     assert [len(calls) for calls in lists] == lengths
     gc.collect()
-    assert sum(isinstance(thing, CallList) for thing in gc.get_objects()) == len(lists)
+    assert sum(type(thing) is CallList for thing in gc.get_objects()) == len(lists)
 
 
 @pytest.mark.parametrize("name", ["cpu", "emulator"])

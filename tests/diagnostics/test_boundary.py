@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
-from minidl.diagnostics import data_figures
+from minidl.diagnostics import boundary
 
 
 def linear(weights, bias):
@@ -22,7 +22,7 @@ def linear(weights, bias):
 def drawn(monkeypatch):
     """What would be drawn, in the place of drawing it."""
     calls = []
-    monkeypatch.setattr(data_figures, "draw_decision_boundary", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(boundary, "draw_decision_boundary", lambda *arguments: calls.append(arguments))
     return calls
 
 

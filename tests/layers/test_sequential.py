@@ -141,7 +141,11 @@ def test_what_is_not_a_list_of_layers_is_refused(make, error, message):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"backend": "gpu"}, ValueError, "^backend got 'gpu'; expected one of 'auto', 'cpu', 'cuda', 'emulator'"),
+        (
+            {"backend": "gpu"},
+            ValueError,
+            "^backend got 'gpu'; expected one of 'auto', 'numpy', 'cpu', 'cuda', 'emulator'",
+        ),
         ({"backend": "emulater"}, ValueError, "did you mean 'emulator'[?]$"),
         ({"backend": ""}, ValueError, "^backend got ''"),
         ({"dtype": "float16"}, ValueError, "^dtype got 'float16'; expected one of 'float32', 'float64'; did you mean"),
