@@ -125,7 +125,7 @@ def softmax_cross_entropy_backward(probabilities, labels, dlogits):
 
 
 def _forward_loop(row_loss, row_score):
-    """A loop for losses that are a mean over outputs; `row_score` says when an output counts as correct."""
+    """Return a loop for a loss that is a mean over outputs; `row_score` is 1 for an output that counts as correct."""
     row_loss, row_score = scalar(row_loss), scalar(row_score)
 
     @serial

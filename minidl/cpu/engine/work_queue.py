@@ -45,7 +45,7 @@ HINT = {"x86_64": _PAUSE, "amd64": _PAUSE, "aarch64": _YIELD, "arm64": _YIELD}.g
 
 
 def new_queue() -> np.ndarray:
-    """Memory for a queue. The functions below take its address: an array would have to be unpacked in each call."""
+    """Return memory for a queue. Functions take its address, because each call would have to unpack an array."""
     return np.zeros(16, np.int64)
 
 
@@ -103,7 +103,7 @@ def _run_anywhere(queue, function, arguments, chunks):
 
 @jit
 def describe(*arrays):
-    """(n, 3) int64: for each array the address of its data, its size in bytes, and a number for its type."""
+    """Return (n, 3) int64: for each array the address of its data, its size in bytes, and a number for its type."""
     described = np.empty((len(arrays), 3), np.int64)
     _describe(arrays, described)
     return described

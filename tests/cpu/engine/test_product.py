@@ -120,7 +120,7 @@ def test_what_is_not_finite_stays_in_its_row_and_column(form, rng):
         assert np.isfinite(np.delete(np.delete(c, 1, axis=0), 7, axis=1)).all()
 
 
-def test_nothing_is_read_beyond_the_matrices(rng):
+def test_nothing_is_read_outside_the_matrices(rng):
     """A NaN behind the end would show, if it were added to something that counts."""
     memory = np.full(3000, np.nan, np.float32)
     a, b = memory[1000 : 1000 + 7 * 10].reshape(7, 10), memory[2000 : 2000 + 10 * 21].reshape(10, 21)
