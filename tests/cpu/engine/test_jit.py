@@ -72,7 +72,7 @@ def test_compiled_code_is_used_again_and_never_after_an_edit_of_what_it_calls(pa
     assert (value, hits) == (-0.25, 0)
     # And so it would miss an edit of the engine, in a folder below.
     edit(
-        package / "cpu" / "engine" / "thread_pool.py", "return range(uint64(min(first, size))", "return range(uint64(0)"
+        package / "cpu" / "engine" / "thread_pool.py", "return range(uint64(min(start, size))", "return range(uint64(0)"
     )
     value, hits, _ = run(package, cache)
     assert (value, hits) == (-0.25, 0)
