@@ -74,17 +74,14 @@ class Dense(Penalized):
         return y
 
     def backward(self, dy: Any) -> Any:
+        self.backward_parameters(dy)
         x, dy = self.begin_backward(dy)
-        self.set_gradients(x, dy)
         dx = self.buffer("dx", *x.shape)
         self.ops.dense_backward_input(dy, self.weight.value, dx)
         return dx
 
     def backward_parameters(self, dy: Any) -> None:
-        self.set_gradients(*self.begin_backward(dy))
-
-    def set_gradients(self, x: Any, dy: Any) -> None:
-        """Set the gradients of weight and bias."""
+        x, dy = self.begin_backward(dy)
         self.ops.dense_backward_weight(x, dy, self.weight.gradient)
         if self.bias:
             self.ops.column_sums(dy, self.bias.gradient)

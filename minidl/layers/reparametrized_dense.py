@@ -40,13 +40,14 @@ class ReparametrizedDense(Dense):
         return y
 
     def backward(self, dy: Any) -> Any:
+        self.backward_parameters(dy)
         x, dy = self.begin_backward(dy)
-        self.set_gradients(x, dy)
         dx = self.buffer("dx", *x.shape)
         self.ops.dense_backward_input(dy, self.effective.value, dx)
         return dx
 
-    def set_gradients(self, x: Any, dy: Any) -> None:
+    def backward_parameters(self, dy: Any) -> None:
+        x, dy = self.begin_backward(dy)
         self.ops.dense_backward_weight(x, dy, self.effective.gradient)
         if self.bias:
             self.ops.column_sums(dy, self.bias.gradient)

@@ -19,8 +19,8 @@ class WrongScale(dl.Dense):
 class WrongEntry(dl.Dense):
     """One entry of the weight gradient is off by a little."""
 
-    def set_gradients(self, x, dy):
-        super().set_gradients(x, dy)
+    def backward_parameters(self, dy):
+        super().backward_parameters(dy)
         self.weight.gradient[2, 1] += 1e-3
 
 
@@ -43,9 +43,9 @@ class ZeroGradient(dl.BatchNorm):
 class InputForCotangent(dl.Dense):
     """The gradient of the bias sums x where it should sum dy."""
 
-    def set_gradients(self, x, dy):
-        super().set_gradients(x, dy)
-        self.bias.gradient[...] = x.sum(axis=0)
+    def backward_parameters(self, dy):
+        super().backward_parameters(dy)
+        self.bias.gradient[...] = self.x.sum(axis=0)
 
 
 def model(**options):
@@ -109,8 +109,8 @@ def test_a_loss_leaves_no_room_for_small_mistakes(loss, rng):
     """What rounding may do is measured by the loss, which is near 1, so an error of 10⁻⁵ shows."""
 
     class Slightly(dl.Dense):
-        def set_gradients(self, x, dy):
-            super().set_gradients(x, dy)
+        def backward_parameters(self, dy):
+            super().backward_parameters(dy)
             self.weight.gradient[2, 1] += 1e-5
 
     targets = rng.integers(0, 3, 6) if loss is dl.SoftmaxCrossEntropy else rng.uniform(size=(6, 3))
@@ -133,8 +133,8 @@ def spoiled(kind, where, value):
             dx = super().backward(dy)
             return self.spoil(dx) if where == "dx" else dx
 
-        def set_gradients(self, x, dy):
-            super().set_gradients(x, dy)
+        def backward_parameters(self, dy):
+            super().backward_parameters(dy)
             if where not in ("y", "dx"):
                 self.spoil(getattr(self, where).gradient)
 
@@ -212,8 +212,8 @@ def test_raises_raises(rng):
 
 def test_large_arrays_are_sampled_and_checked_as_a_whole(rng):
     class WrongSomewhere(dl.Dense):
-        def set_gradients(self, x, dy):
-            super().set_gradients(x, dy)
+        def backward_parameters(self, dy):
+            super().backward_parameters(dy)
             self.weight.gradient[17, 23] += 1.0  # one of 1,600: sampling alone would often miss it
 
     report = dl.check_gradients(dl.Dense(40, 40), rng.normal(size=(3, 40)))

@@ -105,3 +105,19 @@ def test_an_initializer_of_ones_own_is_entered_in_the_table_first(monkeypatch):
     layer = dl.Dense(3, 2, init=entered(value=2.0)).build("cpu")
     np.testing.assert_array_equal(layer.weight.value, np.full((3, 2), 2.0))
     assert repr(layer) == "Dense(3, 2, init='ones(value=2.0)')"
+
+
+def test_a_subclass_may_replace_the_gradients_alone(rng):
+    """`backward` makes its gradients by `backward_parameters`, so that overriding one counts in both."""
+
+    class Doubled(dl.Dense):
+        def backward_parameters(self, dy):
+            super().backward_parameters(dy)
+            self.weight.gradient[...] *= 2
+
+    x, dy = rng.normal(size=(4, 3)), rng.normal(size=(4, 2))
+    for kind, factor in ((dl.Dense, 1), (Doubled, 2)):
+        layer = kind(3, 2).build("cpu", dtype="float64")
+        layer.forward(x, training=True)
+        layer.backward(dy)
+        np.testing.assert_allclose(layer.weight.gradient, factor * x.T @ dy)
