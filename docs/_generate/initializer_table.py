@@ -35,7 +35,8 @@ GAINS = """
 ## Gains
 
 For z ~ N(0, 1) an activation turns the second moment 1 into E[φ(z)²]; weights with standard deviation gain/√fan_in
-bring it back. `minidl.gains.gain` computes it by quadrature; beside it what the lectures and PyTorch use by convention.
+bring it back. `minidl.initializers.gains.gain` computes it by quadrature; beside it is what the lectures and PyTorch
+use by convention.
 
 | activation | E[φ²] | E[φ'²] | gain = 1/√E[φ²] | lectures | PyTorch |
 |---|---|---|---|---|---|

@@ -153,7 +153,10 @@ def test_no_file_of_somebody_else_lies_in_the_pages():
     [
         ("[a](../tutorials/07_regularization.py)", "[a](tutorials/07_regularization.rst)"),
         ("see [minidl/cuda](../minidl/cuda).", "see minidl/cuda."),
-        ("[jit](../minidl/cpu/jit.py), [b](lectures.md)", "[jit](../minidl/cpu/jit.py), [b](lectures.md)"),
+        (
+            "[jit](../minidl/cpu/engine/jit.py), [b](lectures.md)",
+            "[jit](../minidl/cpu/engine/jit.py), [b](lectures.md)",
+        ),
     ],
 )
 def test_links_of_the_repository_work_on_the_site(conf, in_the_repository, on_the_site):
@@ -167,3 +170,11 @@ def test_the_gallery_runs_every_tutorial(conf):
     scripts = sorted((ROOT / "tutorials").glob("*.py"))
     assert len(scripts) >= 12
     assert all(re.search(pattern, str(script)) for script in scripts)
+
+
+def test_changelog_citation_and_package_agree_on_the_version():
+    changelog, citation = ((ROOT / name).read_text(encoding="utf-8") for name in ("CHANGELOG.md", "CITATION.cff"))
+    version, date = re.search(r"^## (\S+) \((.+)\)$", changelog, re.MULTILINE).groups()
+    assert version == dl.__version__ == re.search(r"^version: (\S+)$", citation, re.MULTILINE).group(1)
+    released = re.search(r'^date-released: "(.+)"$', citation, re.MULTILINE)
+    assert (released.group(1) if released else "unreleased") == date
