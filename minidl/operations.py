@@ -6,7 +6,7 @@ compiled loops and `minidl.cuda` as kernels for a GPU; the tests compare all of 
 
 An operation writes into arrays that it is given, returns nothing and keeps no other memory. Arrays are float32 or
 float64, all those of a call alike; numbers such as `alpha`, `momentum` and `limit` are scalars of the same type.
-Formulas for one number, such as an activation or an update rule, stand in `minidl.scalar`.
+Formulas for one number, such as an activation or an update rule, stand in `scalar/`.
 """
 
 from __future__ import annotations

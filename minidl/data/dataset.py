@@ -79,7 +79,7 @@ class Dataset:
 
     @property
     def classes(self) -> int | None:
-        """The number of classes: of class names, else largest label + 1; None for float targets and several heads."""
+        """The number of class names, else the largest label + 1; None for float targets and several heads."""
         if not self.has_labels:
             return None
         return len(self.class_names) if self.class_names is not None else int(self.y.max()) + 1

@@ -76,8 +76,8 @@ def digits() -> tuple[Dataset, Dataset]:
     the first rows are a fair sample: `train[:1000]`. Source: the file NOTICE beside digits.npz.
 
     Returns:
-        (train, test). train: x (10000, 784) float32 in [0, 1], y (10000,) int64 in 0..9, 1,000 images of each digit.
-        test: x (2000, 784), y (2000,), 200 images of each digit; `test.held_out` is true.
+        (train, test). In train x is (10000, 784) float32 in [0, 1] and y (10000,) int64 in 0..9, 1,000 images of each
+        digit. In test x is (2000, 784) and y (2000,), 200 images of each digit; `test.held_out` is true.
     """
     with (
         resources.files("minidl.data").joinpath("digits.npz").open("rb") as stream,
@@ -105,8 +105,8 @@ def mnist(folder: str | os.PathLike[str] | None = None) -> tuple[Dataset, Datase
         folder: The folder with the four files; None for the places above.
 
     Returns:
-        (train, test). train: x (60000, 784) float32 in [0, 1], y (60000,) int64 in 0..9. test: the same with 10,000
-        rows, held out.
+        (train, test). In train x is (60000, 784) float32 in [0, 1] and y (60000,) int64 in 0..9; test is the same
+        with 10,000 rows, held out.
 
     Raises:
         FileNotFoundError: If a file is missing and cannot be downloaded; the message says where to put it.

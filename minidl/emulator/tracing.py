@@ -94,7 +94,7 @@ class Trace:
 
     @property
     def intensity(self) -> float:
-        """Arithmetic intensity: floating-point operations for each byte that `bytes_moved` counts; NaN for none."""
+        """Arithmetic intensity, in floating-point operations for each byte of `bytes_moved`; NaN for none."""
         return self.flops / self.bytes_moved if self.bytes_moved else math.nan
 
     @property

@@ -33,7 +33,7 @@ class Exercise:
 
     @property
     def file(self) -> str:
-        """The name of the student's file: that of the module."""
+        """The name of the student's file, which is that of the module."""
         return f"{self.module.rpartition('.')[2]}.py"
 
 

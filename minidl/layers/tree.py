@@ -43,7 +43,7 @@ class TreeNode(Configurable, Generic[Node]):
 
     @property
     def label(self) -> str:
-        """The layer in messages: its position in the model, and the call that makes it."""
+        """The name of the layer in messages, which is its position in the model and the call that makes it."""
         return f"{self.name.rpartition('.')[0]} {self!r}".strip()
 
     def layer_requiring(self, attribute: str) -> Node:

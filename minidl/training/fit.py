@@ -68,7 +68,7 @@ def fit(
         shuffle: Whether each epoch takes the rows in a new random order, drawn from the model's seed.
         augmentation: A `minidl.data.Augmentation`, or any f(x, targets, rng) → (x, targets), for each training batch.
         clip: A `minidl.ClipNorm` or `minidl.ClipValue`, or any f(parameters), between backward pass and step.
-        callbacks: Early stopping, schedules, checkpoints, your own: see `minidl.callbacks`.
+        callbacks: Early stopping, schedules, checkpoints, your own: see `minidl.training.callbacks`.
         checkpoint: A file to write after each epoch, whole or not at all.
         resume: Such a file: go on as if the run had never stopped, with the same arguments and data.
         log: A .csv or .jsonl file that gets a line after each epoch.

@@ -35,7 +35,7 @@ class DivergenceError(ArithmeticError):
 
 
 class Callback:
-    """Base class of callbacks: does nothing at any event. `minidl.callbacks` says when each comes.
+    """Base class of callbacks: does nothing at any event. `minidl.training.callbacks` says when each comes.
 
     Attributes:
         follows_steps: Whether it needs `on_step_start` and `on_step_end`; steps are then never replayed from a graph.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib.util
 import inspect
@@ -114,6 +115,18 @@ def test_docstrings_keep_their_meaning_on_the_site(conf):
     ]
     directive = lines.index(".. code-block:: text")
     assert lines[directive - 1] == lines[directive + 1] == ""
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "minidl").rglob("*.py")), ids=lambda path: path.name)
+def test_no_sentence_is_taken_for_a_type(path):
+    """Napoleon reads "Something: more", at the beginning of what is returned or of a property, as a type."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef) and (text := ast.get_docstring(node)):
+            first = re.findall(r"^(?:Returns|Yields):\n(.*)$", text, re.MULTILINE)
+            if any(ast.unparse(decorator) == "property" for decorator in node.decorator_list):
+                first.append(text.split("\n")[0])
+            for line in first:
+                assert not re.search(r":\s", re.sub("`[^`]*`", "", line)), f"line {node.lineno}: {line.strip()}"
 
 
 def test_every_page_is_in_a_table_of_contents():
