@@ -42,7 +42,8 @@ def predict_mc(
     """
     checks.instance("model", model, Sequential)
     checks.integer("samples", samples, minimum=2)
-    checks.function("transform", transform)
+    if transform is not None:
+        checks.function("transform", transform)
     model.parameters()
     layers = [layer for layer in model.walk() if isinstance(layer, Stochastic)]
     if not layers:
