@@ -6,6 +6,8 @@ Here it arrives at the wait and not before, so that a wait that is missing shows
 
 from __future__ import annotations
 
+import math
+import struct
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +18,7 @@ from minidl.emulator.errors import EmulatorError, source_line
 from minidl.scalar.constants import ALL_LANES, TF32_BITS, VECTOR_BYTES, WARP
 
 HALF_OF_THE_LAST_BIT = 0x1000
+FLOAT32, UINT32 = struct.Struct("=f"), struct.Struct("=I")  # for single numbers many times as fast as a view of NumPy
 
 
 class Instructions:
@@ -84,10 +87,10 @@ class Instructions:
     def to_tf32(self, x: Any) -> Any:
         if x.dtype != np.float32:
             raise EmulatorError(f"{self.where()}, {source_line()}: to_tf32 of a {x.dtype}; it takes a float32")
-        bits = int(np.float32(x).view(np.uint32))
-        # Infinities and NaNs stay; their exponent is all ones, and rounding up would carry into the sign.
-        rounded = bits + HALF_OF_THE_LAST_BIT if np.isfinite(float(x)) else bits
-        return type(x)(np.uint32(rounded & TF32_BITS).view(np.float32))
+        if not math.isfinite(x):  # its exponent is all ones, and rounding up would carry into the sign
+            return type(x)((np.float32(x).view(np.uint32) & np.uint32(TF32_BITS)).view(np.float32))
+        (bits,) = UINT32.unpack(FLOAT32.pack(x))
+        return type(x)(FLOAT32.unpack(UINT32.pack((bits + HALF_OF_THE_LAST_BIT) & TF32_BITS))[0])
 
     def multiply_add_tf32(self, a: tuple[Any, ...], b: tuple[Any, ...], c: tuple[Any, ...]) -> tuple[Any, ...]:
         lanes = self._exchange("multiply_add_tf32", ALL_LANES, (a, b, c))
