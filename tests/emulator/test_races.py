@@ -36,7 +36,11 @@ OPERATIONS = sorted({example.operation for example in examples("float32")})
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("shape", [(2, 1), (5, 37), (33, 19), (67, 3)], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [((2, 1), "float32"), ((5, 37), "float32"), ((5, 37), "float64"), ((33, 19), "float32"), ((67, 3), "float32")],
+    ids=str,
+)
 def test_no_kernel_of_minidl_races(operation, shape, dtype):
     for example in examples(dtype, *shape):
         if example.operation == operation:
@@ -553,9 +557,9 @@ def test_constants_and_local_memory_are_not_watched():
 
 def test_results_are_those_of_a_plain_launch():
     rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(2, 64, 64)).astype(np.float32)
-    plain, watched = np.zeros((2, 64, 64), np.float32)
-    launch(product, (2, 2), (32, 32), a, b, plain)
+    a, b = (rng.normal(size=shape).astype(np.float32) for shape in ((32, 64), (64, 32)))
+    plain, watched = np.zeros((2, 32, 32), np.float32)
+    launch(product, (1, 1), (32, 32), a, b, plain)
     with race_detector():
-        launch(product, (2, 2), (32, 32), a, b, watched)
+        launch(product, (1, 1), (32, 32), a, b, watched)
     np.testing.assert_array_equal(plain, watched)

@@ -35,38 +35,39 @@ def naive_product(a, b, c):
 
 
 def test_a_naive_product_reads_two_elements_for_each_product():
-    a, b, c = matrices(3, 32)
+    c, inner = np.zeros((32, 32), np.float32), 8
+    a, b = np.arange(32.0 * inner, dtype=np.float32).reshape(32, inner), np.ones((inner, 32), np.float32)
     found = trace(naive_product, (1, 2), (32, 16), a, b, c)
     np.testing.assert_allclose(c, a @ b, rtol=1e-5)
-    assert found.count("global", "read") == 2 * 32**3 == len(found.accesses) - 32**2
+    assert found.count("global", "read") == 2 * inner * 32**2 == len(found.accesses) - 32**2
     assert found.count("global", "write") == 32**2
     assert found.count("shared", "read") == found.count("global", "atomic") == 0
-    assert set(found.per_thread("global", "read").values()) == {64}
+    assert set(found.per_thread("global", "read").values()) == {2 * inner}
     assert len(found.per_thread("global", "read")) == 32**2
     # A warp is a row of c: all lanes read one element of a and 32 neighbours in b.
     warps = 32
     by_array = {line.array: line for line in found.lines()}
     assert {name: line.warp_accesses for name, line in by_array.items()} == {
-        "a": 32 * warps,
-        "b": 32 * warps,
+        "a": inner * warps,
+        "b": inner * warps,
         "c": warps,
     }
     assert {name: line.sectors for name, line in by_array.items()} == {
-        "a": 32 * warps,
-        "b": 128 * warps,
+        "a": inner * warps,
+        "b": 4 * inner * warps,
         "c": 4 * warps,
     }
-    assert found.sectors == found.ideal_sectors == (32 + 128 + 4) * warps
+    assert found.sectors == found.ideal_sectors == (inner + 4 * inner + 4) * warps
     assert found.bytes_moved == 32 * found.sectors
     assert found.conflict == 0
 
 
 def test_a_tiled_product_reads_32_times_less():
-    a, b, c = matrices(3, 64)
-    found = trace(product, (2, 2), (32, 32), a, b, c)
-    assert found.count("global", "read") == 2 * 64**3 / 32
+    a, b, c = (np.ones(shape, np.float32) for shape in ((32, 64), (64, 32), (32, 32)))
+    found = trace(product, (1, 1), (32, 32), a, b, c)
+    assert found.count("global", "read") == 2 * 32 * 64 * 32 / 32
     assert found.count("shared", "write") == found.count("global", "read")
-    assert found.count("shared", "read") == 2 * 64**3
+    assert found.count("shared", "read") == 2 * 32 * 64 * 32
     assert max(access.step for access in found.accesses) == 4
 
 

@@ -29,16 +29,20 @@ def check(tmp_path, capsys):
     return run
 
 
-def answered(exercise, bodies):
-    """The student's file with these bodies in their places.
+def with_small_tiles(exercise, text, side):
+    """The tiles of the product made smaller: the same barriers, edges and mistakes with fewer threads.
 
-    The tiles of the product are small, 8 × 8: the same barriers, edges and mistakes with a sixteenth of the threads. In
-    their full size minidl's own code is checked.
+    tests/cuda/ladder runs minidl's own code in its full size.
     """
-    text = student_file(exercise)
-    if exercise.name == "tiled-product":
-        assert text.count("SIDE = 32\n") == 1
-        text = text.replace("SIDE = 32\n", "SIDE = 8\n")
+    if exercise.name != "tiled-product":
+        return text
+    assert text.count("SIDE = 32\n") == 1
+    return text.replace("SIDE = 32\n", f"SIDE = {side}\n")
+
+
+def answered(exercise, bodies):
+    """The student's file with these bodies in their places."""
+    text = with_small_tiles(exercise, student_file(exercise), 8)
     for function, body in bodies.items():
         place = re.compile(rf'( *)# Your code comes here.*\n *raise NotImplementedError\("{function} is not .*\n')
         text, count = place.subn(
@@ -56,7 +60,7 @@ def test_every_exercise_has_a_check_a_solution_and_mistakes():
 @every_exercise
 def test_the_code_of_minidl_is_a_solution_and_changes_nothing(exercise, check):
     before = dict(vars(cpu)), {name: found.function for name, found in INITIALIZERS.items()}
-    right, said = check(exercise, solution_file(exercise))
+    right, said = check(exercise, with_small_tiles(exercise, solution_file(exercise), 16))
     assert (dict(vars(cpu)), {name: found.function for name, found in INITIALIZERS.items()}) == before
     assert right, said
     assert said.endswith(f"Solved. minidl's own solution is in {exercise.module}.\n")
