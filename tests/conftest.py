@@ -9,6 +9,9 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
+# There is a test process for each core already; NumPy reads this only when it is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, settings

@@ -38,7 +38,7 @@ def digit_net(init):
 def accuracy_after_training(model):
     history = dl.fit(
         model, train, validation=test, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.Momentum(0.05), epochs=6,
-        progress=False,
+        graph=True, progress=False,
     )  # fmt: skip
     return history["validation_accuracy"][-1]
 
@@ -307,7 +307,7 @@ def factors(model):
 
 
 def loss_after_training(model):
-    options = {"optimizer": dl.SGD(0.01), "epochs": 3, "batch_size": 50, "progress": False}
+    options = {"optimizer": dl.SGD(0.01), "epochs": 3, "batch_size": 50, "graph": True, "progress": False}
     try:
         return dl.fit(model, digits, loss=dl.SoftmaxCrossEntropy(), **options)["loss"][-1]
     except dl.DivergenceError:

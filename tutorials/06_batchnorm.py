@@ -158,7 +158,12 @@ def network(placement=None, init="he_normal", hidden=3, seed=0):
 
 def train_loss(model, rate, epochs=2, data=digits, batch_size=64):
     """The training loss of each epoch; log 10, as of a network that knows nothing, where it diverges."""
-    options = {"epochs": epochs, "batch_size": batch_size, "progress": False}
+    options = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "graph": True,
+        "progress": False,
+    }  # replayed steps are faster
     try:
         return dl.fit(model, data, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(rate), **options)["loss"]
     except dl.DivergenceError:

@@ -38,7 +38,7 @@ def network(*extra, seed=0, penalty=None):
 
 
 def fit(model, data=train, epochs=60, **options):
-    options = {"loss": dl.SoftmaxCrossEntropy(), "optimizer": dl.Adam(1e-3), "batch_size": 32} | options
+    options = {"loss": dl.SoftmaxCrossEntropy(), "optimizer": dl.Adam(1e-3), "batch_size": 32, "graph": True} | options
     return dl.fit(model, data, epochs=epochs, progress=False, **options)
 
 
@@ -242,7 +242,16 @@ def two_tasks(digit, loop, seed):
     model = dl.Sequential(dl.Dense(784, 128), dl.ReLU(), heads, backend="cpu", seed=seed)
     losses = {"digit": dl.SoftmaxCrossEntropy(), "loop": dl.SoftmaxCrossEntropy()}
     loss = dl.MultiTask(heads, weights={"digit": digit, "loop": loop}, **losses)
-    dl.fit(model, with_loops(train), loss=loss, optimizer=dl.Adam(1e-3), batch_size=32, epochs=30, progress=False)
+    dl.fit(
+        model,
+        with_loops(train),
+        loss=loss,
+        optimizer=dl.Adam(1e-3),
+        batch_size=32,
+        epochs=30,
+        progress=False,
+        graph=True,
+    )
     dl.evaluate(model, with_loops(validation), loss=loss)
     return [accuracy for _, accuracy in loss.by_head().values()]
 

@@ -172,7 +172,7 @@ def trained(model, rate, epochs=5):
     try:
         return dl.fit(
             model, train, validation=validation, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.Momentum(rate),
-            epochs=epochs, batch_size=50, progress=False,
+            epochs=epochs, batch_size=50, graph=True, progress=False,
         )  # fmt: skip
     except dl.DivergenceError:
         return None

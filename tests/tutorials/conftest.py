@@ -20,6 +20,7 @@ def run(name: str, folder: Path) -> dict[str, Any]:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
+    plt.rcParams["savefig.dpi"] = 60  # pixels that nobody looks at
     before = Path.cwd()
     os.chdir(folder)
     try:
