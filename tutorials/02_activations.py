@@ -196,7 +196,8 @@ def after_a_large_update(activation, seed, large=20.0):
     silent = (hidden.forward(problem.x) <= 0).all(axis=0)
     before = hidden.weight.value.copy()
     history = dl.fit(
-        model, problem, loss=loss, optimizer=dl.Momentum(0.05), epochs=100, batch_size=20, progress=False
+        model, problem, loss=loss, optimizer=dl.Momentum(0.05), epochs=100, batch_size=20, graph=True,
+        progress=False,
     )  # fmt: skip
     frozen = (hidden.weight.value == before).all(axis=0)
     silent_at_the_end = (hidden.forward(problem.x) <= 0).all(axis=0)

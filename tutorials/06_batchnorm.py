@@ -158,12 +158,7 @@ def network(placement=None, init="he_normal", hidden=3, seed=0):
 
 def train_loss(model, rate, epochs=2, data=digits, batch_size=64):
     """The training loss of each epoch; log 10, as of a network that knows nothing, where it diverges."""
-    options = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "graph": True,
-        "progress": False,
-    }  # replayed steps are faster
+    options = {"epochs": epochs, "batch_size": batch_size, "graph": True, "progress": False}
     try:
         return dl.fit(model, data, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(rate), **options)["loss"]
     except dl.DivergenceError:

@@ -242,16 +242,7 @@ def two_tasks(digit, loop, seed):
     model = dl.Sequential(dl.Dense(784, 128), dl.ReLU(), heads, backend="cpu", seed=seed)
     losses = {"digit": dl.SoftmaxCrossEntropy(), "loop": dl.SoftmaxCrossEntropy()}
     loss = dl.MultiTask(heads, weights={"digit": digit, "loop": loop}, **losses)
-    dl.fit(
-        model,
-        with_loops(train),
-        loss=loss,
-        optimizer=dl.Adam(1e-3),
-        batch_size=32,
-        epochs=30,
-        progress=False,
-        graph=True,
-    )
+    fit(model, with_loops(train), loss=loss, epochs=30)
     dl.evaluate(model, with_loops(validation), loss=loss)
     return [accuracy for _, accuracy in loss.by_head().values()]
 

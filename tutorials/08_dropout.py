@@ -165,7 +165,7 @@ for rate in (0.0, 0.5):
     model = digits_network(rate)
     history = dl.fit(
         model, train, validation=validation, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.Adam(1e-3), batch_size=64,
-        epochs=30, progress=False,
+        epochs=30, graph=True, progress=False,
     )  # fmt: skip
     losses[rate] = history["validation_loss"][-1]
     claims.append(("dropout", f"validation loss after 30 epochs, rate {rate:g}", None, losses[rate]))

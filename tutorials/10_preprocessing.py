@@ -156,7 +156,7 @@ def losses_after_training(way):
         try:
             history = dl.fit(
                 model, seen, validation=new, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(rate), epochs=3,
-                batch_size=20, progress=False,
+                batch_size=20, graph=True, progress=False,
             )  # fmt: skip
             losses.append(history["validation_loss"][-1])
         except dl.DivergenceError:

@@ -39,7 +39,8 @@ def trial(rate, l2=0.0, dropout=0.0, width=32, epochs=6, seed=0, schedule=None):
     optimizer = dl.Momentum(rate if schedule is None else schedule(rate), momentum=0.9)
     try:
         loss = dl.SoftmaxCrossEntropy()
-        dl.fit(model, train, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=50, progress=False)
+        options = {"epochs": epochs, "batch_size": 50, "graph": True, "progress": False}
+        dl.fit(model, train, loss=loss, optimizer=optimizer, **options)
     except dl.DivergenceError:
         return model, np.inf
     return model, dl.evaluate(model, validation, loss=loss).loss
