@@ -78,13 +78,27 @@ def backend_or_skip(name: str) -> backend.Backend:
     return backend.get(name)
 
 
-@pytest.fixture(params=["numpy", "cpu", "emulator", "cuda"])
+EACH_BACKEND = {"any_backend": ["numpy", "cpu", "emulator", "cuda"], "compiled_backend": ["cpu", "emulator", "cuda"]}
+_said: set[str] = set()  # the files that have a test which is skipped with the reason why there is no GPU
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test on each backend; without a GPU, only the first test of a file is skipped for it, and says why."""
+    for fixture, names in EACH_BACKEND.items():
+        if fixture in metafunc.fixturenames:
+            if backend.available()["cuda"] and metafunc.module.__name__ in _said:
+                names = [name for name in names if name != "cuda"]
+            _said.add(metafunc.module.__name__)
+            metafunc.parametrize(fixture, names, indirect=True)
+
+
+@pytest.fixture
 def any_backend(request: pytest.FixtureRequest) -> backend.Backend:
     """Each backend in turn."""
     return backend_or_skip(request.param)
 
 
-@pytest.fixture(params=["cpu", "emulator", "cuda"])
+@pytest.fixture
 def compiled_backend(request: pytest.FixtureRequest) -> backend.Backend:
     """Each backend that runs functions of one number as they stand in `minidl.scalar`."""
     return backend_or_skip(request.param)

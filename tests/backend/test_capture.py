@@ -18,15 +18,16 @@ from minidl.cpu.engine import parallel
 from minidl.cpu.engine.parallel import CallList
 
 
-def fit(seed, backend="cpu", graph=None):
+def fit(seed, backend="cpu", graph=None, batch_size=8):
     """The losses and weights of a short run that is all its own."""
     rng = np.random.default_rng(seed)
-    train = dl.data.Dataset(rng.normal(size=(50, 5)).astype(np.float32), rng.integers(0, 3, 50))
+    rows = 6 * batch_size + 2
+    train = dl.data.Dataset(rng.normal(size=(rows, 5)).astype(np.float32), rng.integers(0, 3, rows))
     model = dl.Sequential(dl.Dense(5, 4), dl.ReLU(), dl.Dense(4, 3), seed=seed, backend=backend)
     options = {} if graph is None else {"graph": graph}
     history = dl.fit(
-        model, train, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.Adam(0.01), batch_size=8, epochs=2, progress=False,
-        **options,
+        model, train, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.Adam(0.01), batch_size=batch_size, epochs=2,
+        progress=False, **options,
     )  # fmt: skip
     return [*history["loss"], *(parameter.value.tobytes() for parameter in model.parameters())]
 
@@ -50,9 +51,9 @@ def test_fits_in_several_threads_give_the_numbers_of_one_after_another(threads, 
 @pytest.mark.parametrize("graph", [None, True])
 def test_fits_on_different_backends_run_side_by_side(graph):
     kinds = ["cpu", "emulator", "cpu", "emulator"]
-    expected = [fit(seed, backend, graph) for seed, backend in enumerate(kinds)]
+    expected = [fit(seed, backend, graph, batch_size=2) for seed, backend in enumerate(kinds)]
     with ThreadPoolExecutor(3) as pool:
-        assert list(pool.map(lambda given: fit(*given, graph), enumerate(kinds))) == expected
+        assert list(pool.map(lambda given: fit(*given, graph, batch_size=2), enumerate(kinds))) == expected
 
 
 IN_A_FRESH_PROCESS = """

@@ -292,6 +292,11 @@ VALUES = [
 ]  # fmt: skip
 
 
+def may_be_a_size(value):
+    """Whether a reader that believes it could ask for much memory; to watch the memory makes reading 5 times slower."""
+    return isinstance(value, (int, float)) and value >= 1000
+
+
 def places(value, path=()):
     """The path of every value in nested dicts and lists."""
     yield path
@@ -324,7 +329,8 @@ def test_descriptions_with_one_wrong_value_are_refused(tmp_path, good, kind):
             if changed(description, place, new) == description:
                 continue  # True, where it was True
             path.write_bytes(rewritten(content, json.dumps(changed(description, place, new))))
-            tracemalloc.start()
+            if may_be_a_size(new):
+                tracemalloc.start()
             try:
                 read(path)
                 accepted.add(place)
@@ -332,7 +338,7 @@ def test_descriptions_with_one_wrong_value_are_refused(tmp_path, good, kind):
                 assert str(path) in str(error), place
                 refused += 1
             finally:
-                assert tracemalloc.get_traced_memory()[1] < MOST_MEMORY, (place, new)
+                assert tracemalloc.get_traced_memory()[1] < MOST_MEMORY, (place, new)  # 0 where it is not traced
                 tracemalloc.stop()
     assert refused > 50
     assert not {("format",), ("version",), ("checksum",)} & accepted

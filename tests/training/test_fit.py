@@ -376,7 +376,7 @@ def test_the_same_seed_gives_the_same_bits(dtype):
     assert histories[0]["loss"] == histories[1]["loss"] != histories[2]["loss"]
 
 
-TWENTY_STEPS = """
+FIVE_STEPS = """
 import hashlib, json
 import numpy as np
 import minidl as dl
@@ -390,7 +390,7 @@ for dtype in ("float32", "float64"):
             dl.Dense(784, 256), *normalize, dl.ReLU(), dl.Dropout(0.2), dl.Dense(256, 10),
             backend="cpu", seed=3, dtype=dtype,
         )
-        rows = train[np.arange(20 * batch_size) % len(train)]
+        rows = train[np.arange(5 * batch_size) % len(train)]
         dl.fit(model, rows, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.Adam(), epochs=1, batch_size=batch_size,
                progress=False)
         digest = hashlib.sha256()
@@ -401,17 +401,17 @@ print(json.dumps(digests))
 """
 
 
-def start_twenty_steps(threads):
+def start_five_steps(threads):
     libraries = ("MINIDL", "OPENBLAS", "MKL", "OMP")
     names = (*(f"{library}_NUM_THREADS" for library in libraries), "VECLIB_MAXIMUM_THREADS")
     environment = {**os.environ, **{name: str(threads) for name in names}}
-    return subprocess.Popen([sys.executable, "-c", TWENTY_STEPS], env=environment, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, "-c", FIVE_STEPS], env=environment, stdout=subprocess.PIPE, text=True)
 
 
 def test_fresh_processes_give_the_same_bits_with_one_thread_and_with_two(set_thread_count, capsys):
-    processes = [start_twenty_steps(threads) for threads in (1, 2)]
+    processes = [start_five_steps(threads) for threads in (1, 2)]
     set_thread_count(2)
-    exec(TWENTY_STEPS, {})  # a third time, in this process, which has done much before
+    exec(FIVE_STEPS, {})  # a third time, in this process, which has done much before
     digests = [json.loads(capsys.readouterr().out)]
     for process in processes:
         with process:
