@@ -16,21 +16,23 @@ from minidl.utils import checks
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class Dataset:
-    """Inputs `x` and targets `y`, checked once so that nothing behind them has to check again.
+    """Inputs `x` and targets `y`, checked once so that code that uses them need not check again.
 
-    x: (rows, features) float32 or float64, C-contiguous, finite.
-    y: (rows,) int64 class labels of at least 0, or (rows, outputs) float32 or float64, finite; for several tasks
-       on the same inputs a dict {head: targets} of such arrays.
-    held_out: whether the rows are for validation or testing, so that nothing may be fitted to them.
-    feature_names: one name for each column of x, or None.
-    class_names: one name for each class, or None; only with class labels.
-
-    Arrays that already have this form are kept, not copied. `len(dataset)` counts rows, `x, y = dataset`
+    Arrays that already have the right form are kept, not copied. `len(dataset)` counts rows, `x, y = dataset`
     unpacks, and `dataset[:1000]`, `dataset[order]` or `dataset[y == 3]` select rows as a new Dataset that keeps
     everything else.
 
-    Raises TypeError for a wrong dtype and ValueError for a wrong shape, a negative label, an entry that is
-    not finite, or names that do not fit.
+    Attributes:
+        x: Inputs, shape (rows, features), float32 or float64, C-contiguous, finite.
+        y: Class labels of at least 0, shape (rows,), int64; or numbers, shape (rows, outputs), float32 or float64,
+            finite; for several tasks on the same inputs a dict {head: targets} of such arrays.
+        held_out: Whether the rows are for validation or testing, so that nothing may be fitted to them.
+        feature_names: One name for each column of x, or None.
+        class_names: One name for each class, or None; only with class labels.
+
+    Raises:
+        TypeError: For a wrong dtype.
+        ValueError: For a wrong shape, a negative label, an entry that is not finite, or names that do not fit.
     """
 
     x: np.ndarray
@@ -144,7 +146,7 @@ def _names(argument: str, names: Any) -> tuple[str, ...] | None:
 
 
 def _rows(index: Any, rows: int) -> np.ndarray:
-    """`index` as an array of row numbers in [-rows, rows), or as a mask with one entry per row."""
+    """Return `index` as an array of row numbers in [-rows, rows), or as a mask with one entry per row."""
     array = np.asarray(index) if isinstance(index, (list, np.ndarray)) else None
     if array is None or array.ndim != 1 or array.dtype.kind not in "iub":
         hint = "; use dataset[i:i + 1] for a single row" if isinstance(index, (int, np.integer)) else ""

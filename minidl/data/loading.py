@@ -1,4 +1,4 @@
-"""Data sets from files: CSV tables, npz and npy arrays. What is missing or malformed is named, never guessed."""
+"""Data sets from files: CSV tables, npz and npy arrays. Missing or malformed entries are reported, never guessed."""
 
 from __future__ import annotations
 
@@ -32,18 +32,24 @@ def read_csv(
 ) -> Dataset:
     """Read a table with a header of column names: UTF-8 text, fields quoted with " where needed.
 
-    target      the name of the column to predict
-    features    the names of the columns to predict it from, all numeric; None for all but the target
-    delimiter   one character between fields
-    task        "classification" or "regression"; None decides by the target: whole numbers and text are classes,
-                other numbers are to be regressed
+    Args:
+        path: The file.
+        target: Name of the column to predict.
+        features: Names of the columns to predict it from, all numeric; None for all but the target.
+        delimiter: One character between fields.
+        task: "classification" or "regression"; None decides by the target: whole numbers and text are classes,
+            other numbers are regression targets.
 
-    x is (rows, features) float64. For regression y is (rows, 1) float64. Whole numbers from 0 up are class labels as
-    they stand; other classes are numbered in the sorted order of their texts, which become `class_names`.
+    Returns:
+        A `Dataset` with x (rows, features) float64. For regression y is (rows, 1) float64. Whole numbers from 0 up
+        are class labels as they stand; other classes are numbered in sorted order, and their texts become
+        `class_names`.
 
-    Raises FileNotFoundError where there is no file; ValueError, naming the path, for fields that are empty, "NA",
-    "nan" or "?", features that are not numbers (each with line and column), rows of another length than the header,
-    repeated or unknown column names, and for files without rows or that are no text of this kind.
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: For fields that are empty, "NA", "nan" or "?", features that are not numbers (each with line and
+            column), rows that are not as long as the header, repeated or unknown column names, and files that have
+            no rows or are not such a table. The message names the path.
     """
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
         raise ValueError(f"delimiter got {checks.describe(delimiter)}; expected one character, such as ',' or ';'")
@@ -78,12 +84,19 @@ def read_csv(
 def read_npz(path: str | os.PathLike[str], x: str = "x", y: str = "y") -> Dataset:
     """Read inputs and targets from an npz file, as `np.savez(path, x=..., y=...)` writes it.
 
-    x, y   the names of the two arrays, which have the form that `Dataset` takes
+    Arrays "feature_names" and "class_names" are used if they are there. No code in the file is run: arrays of Python
+    objects are refused.
 
-    Arrays "feature_names" and "class_names" are used if they are there.
-    Raises FileNotFoundError where there is no file; ValueError or TypeError, naming the path, for a file that is
-    truncated, corrupt or another kind, arrays that are not there, missing values (NaN, with row and column), and
-    arrays that a Dataset cannot hold. Nothing in the file is run: arrays of Python objects are refused.
+    Args:
+        path: The file.
+        x: Name of the array of inputs, in the form that `Dataset` takes.
+        y: Name of the array of targets, likewise.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        TypeError, ValueError: For a file that is truncated, corrupt or of another kind, arrays that are not there,
+            missing values (NaN, with row and column), and arrays that a `Dataset` cannot hold. The message names the
+            path.
     """
     path = checks.path("path", path)
     with open(path, "rb") as file, _readable(path, "npz"), np.load(file, allow_pickle=False) as archive:
@@ -95,7 +108,15 @@ def read_npz(path: str | os.PathLike[str], x: str = "x", y: str = "y") -> Datase
 
 
 def read_npy(x_path: str | os.PathLike[str], y_path: str | os.PathLike[str]) -> Dataset:
-    """Read inputs and targets from two npy files, as `np.save` writes them. Errors as for `read_npz`."""
+    """Read inputs and targets from two npy files, as `np.save` writes them.
+
+    Args:
+        x_path: The file of inputs, in the form that `Dataset` takes.
+        y_path: The file of targets, likewise.
+
+    Raises:
+        FileNotFoundError, TypeError, ValueError: As `read_npz` does.
+    """
     arrays = []
     for path in (checks.path("x_path", x_path), checks.path("y_path", y_path)):
         with open(path, "rb") as file, _readable(path, "npy"):
@@ -107,7 +128,7 @@ def read_npy(x_path: str | os.PathLike[str], y_path: str | os.PathLike[str]) -> 
 
 
 def _table(path: str | os.PathLike[str], delimiter: str) -> tuple[list[str], list[list[str]], list[int]]:
-    """The header, the rows, and the line each row ends in; blank lines are skipped."""
+    """Read the header, the rows, and the line each row ends in; blank lines are skipped."""
     rows, lines = [], []
     # utf-8-sig drops the byte order mark that spreadsheets put in front.
     with open(path, newline="", encoding="utf-8-sig") as file:
@@ -137,7 +158,7 @@ def _table(path: str | os.PathLike[str], delimiter: str) -> tuple[list[str], lis
 def _targets(
     path: str | os.PathLike[str], name: str, fields: list[str], lines: list[int], task: str | None
 ) -> tuple[np.ndarray, list[str] | None]:
-    """The targets in one column, and the names of its classes where they are text."""
+    """Return the targets in one column, and the names of the classes if they are text."""
     whole = all(WHOLE.fullmatch(field) for field in fields)
     if task is None:
         numeric = all(math.isfinite(_number(field)) for field in fields)
@@ -151,7 +172,7 @@ def _targets(
 
 
 def _numbers(path: str | os.PathLike[str], columns: dict[str, list[str]], lines: list[int]) -> np.ndarray:
-    """The columns as (rows, columns) float64."""
+    """Convert columns of text to float64, shape (rows, columns)."""
     values = np.array([[_number(field) for field in fields] for fields in columns.values()]).T
     names = list(columns)
     wrong = np.argwhere(~np.isfinite(values))
@@ -161,7 +182,7 @@ def _numbers(path: str | os.PathLike[str], columns: dict[str, list[str]], lines:
 
 
 def _number(field: str) -> float:
-    """The number that a field says, or NaN. Python's 1_000 is not one."""
+    """Parse a field as a number; return NaN if it is none. Unlike Python, refuse 1_000."""
     try:
         return float(field) if "_" not in field else math.nan
     except ValueError:
@@ -201,7 +222,7 @@ def _place(index: np.ndarray, columns: np.ndarray | None) -> str:
 
 
 def _refuse(path: str | os.PathLike[str], what: str, places: list[str], count: int, advice: str) -> None:
-    """Raise ValueError if there are bad entries: where the first few are, and how many there are in all."""
+    """Raise ValueError if there are bad entries; say where the first few are, and how many there are in all."""
     if count:
         shown = "; ".join(places[:SHOWN]) + ("; ..." if count > SHOWN else "")
         raise ValueError(f"{path} has {count} {'entry' if count == 1 else 'entries'} {what}: {shown}; {advice}")

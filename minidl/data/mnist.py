@@ -120,6 +120,9 @@ def fashion_mnist(folder: str | os.PathLike[str] | None = None) -> tuple[Dataset
 
     Shapes, units, places (subfolder "fashion_mnist"; the download is 31 MB) and errors are those of `mnist`. Classes:
     0 T-shirt/top, 1 trouser, 2 pullover, 3 dress, 4 coat, 5 sandal, 6 shirt, 7 sneaker, 8 bag, 9 ankle boot.
+
+    Args:
+        folder: The folder with the four files; None for the places that `mnist` lists.
     """
     return _load(FASHION_MNIST, folder)
 
@@ -163,7 +166,7 @@ def _cache(source: Source) -> Path:
 
 
 def _path(folder: Path, file: str) -> Path:
-    """The compressed file in `folder`, or else where the unzipped one would be."""
+    """Return the path of the compressed file in `folder` if it exists, else that of the unzipped one."""
     compressed = folder / f"{file}.gz"
     return compressed if os.path.isfile(compressed) else folder / file
 
@@ -173,7 +176,7 @@ def _missing(folder: Path) -> list[str]:
 
 
 def _belongs(source: Source, folder: Path) -> bool:
-    """False if `folder` holds the other data set: their files have the same names, only the contents differ.
+    """Return False if `folder` holds the other data set, whose files have the same names.
 
     The training labels tell them apart. Changed or damaged files pass: reading them gives the better message.
     """
@@ -206,7 +209,7 @@ def _read_split(folder: Path, image_file: str, label_file: str, held_out: bool =
 
 
 def _inputs(images: np.ndarray) -> np.ndarray:
-    """Images (n, 28, 28) of uint8 as rows (n, 784) of float32 in [0, 1]."""
+    """Convert images (n, 28, 28) of uint8 to rows (n, 784) of float32 in [0, 1]."""
     x = images.reshape(len(images), -1).astype(np.float32)
     x /= 255
     return x
@@ -216,7 +219,7 @@ def _inputs(images: np.ndarray) -> np.ndarray:
 
 
 def _download(source: Source, file: str, cache: Path) -> None:
-    """Fetch one file into `cache` from the first mirror that has the right bytes."""
+    """Download one file into `cache` from the first mirror that has the right bytes."""
     reasons = []
     for mirror in source.mirrors:
         try:

@@ -13,21 +13,28 @@ from minidl.utils import checks
 
 
 class Classifier(Protocol):
-    """A model as this module needs it."""
+    """The one method that this module needs of a model."""
 
     def predict(self, x: Any) -> np.ndarray: ...
 
 
 def pseudo_label(model: Classifier, x: ArrayLike, threshold: float = 0.95) -> Dataset:
-    """The rows of `x` that a trained classifier is sure about, with its answers as labels (Lee 2013).
+    """Label the rows of `x` that a trained classifier is sure about with its own answers (Lee 2013).
 
-    model       a model whose outputs are logits, (rows, classes)
-    x           (rows, features) floats
-    threshold   a row is kept if its largest softmax probability is at least this, in [0, 1]
+    Train the next model on `concatenate(train, pseudo_label(model, x))`. It learns confident mistakes as well, so
+    choose the threshold by validation.
 
-    `concatenate(train, pseudo_label(model, x))` trains the next model. A confident mistake is learned as well, so the
-    threshold is a choice to be validated.
-    Raises TypeError or ValueError for bad arguments, and ValueError if no row reaches the threshold.
+    Args:
+        model: A model whose outputs are logits, shape (rows, classes).
+        x: Inputs, shape (rows, features), floats.
+        threshold: Least softmax probability of the answer for a row to be kept, in [0, 1].
+
+    Returns:
+        The rows that are kept, with their labels.
+
+    Raises:
+        TypeError: For a model or an `x` of the wrong type.
+        ValueError: For an argument outside its range, or if no row reaches the threshold.
     """
     if isinstance(model, type) or not hasattr(model, "predict"):
         raise TypeError(f"model got {checks.describe(model)}; expected a minidl.Sequential")

@@ -16,16 +16,22 @@ from minidl.utils import checks
 def split(data: Dataset, *parts: float, stratified: bool | None = None, seed: int = 0) -> tuple[Dataset, ...]:
     """Split the rows at random: `train, validation, test = split(data, 0.8, 0.1, 0.1)`.
 
-    data         a Dataset
-    parts        two or more fractions that add up to 1, or numbers of rows that add up to len(data)
-    stratified   whether each part has the class shares of the whole: of each class, its share of the rows to within
-                 one. None: where there are class labels
-    seed         decides the rows of each part and their order
+    Every row is in exactly one part. Fractions are rounded by the largest remainder. The first part is for training,
+    the others are held out; if `data` is held out, so are all parts.
 
-    Every row is in exactly one part. Fractions are rounded by the largest remainder. The first part is for training;
-    the others are held out, as are all of them if `data` is.
-    Raises TypeError or ValueError for bad arguments, for a part without rows, and for `stratified=True` where y is not
-    one array of class labels.
+    Args:
+        data: The data set to split.
+        parts: Two or more fractions that add up to 1, or numbers of rows that add up to len(data).
+        stratified: Whether each part keeps the class shares of the whole, to within one row for each class;
+            None means yes if there are class labels.
+        seed: Determines the rows of each part and their order.
+
+    Returns:
+        One `Dataset` for each part.
+
+    Raises:
+        TypeError, ValueError: For bad arguments, a part without rows, or `stratified=True` where y is not one array
+            of class labels.
     """
     if not isinstance(data, Dataset):
         raise TypeError(f"data got {checks.describe(data)}; expected a minidl.data.Dataset(x, y)")
@@ -39,7 +45,7 @@ def split(data: Dataset, *parts: float, stratified: bool | None = None, seed: in
     rng = np.random.default_rng(checks.integer("seed", seed, minimum=0))
     order = rng.permutation(len(data))
     if stratified:
-        # Row by row the part it goes to: class by class, and within each class in random order.
+        # The part that each row goes to: class by class, and within each class in random order.
         by_class = order[np.argsort(data.y[order], kind="stable")]
         counts = _stratified_counts(np.unique(data.y, return_counts=True)[1], sizes)
         part_of = np.concatenate([np.repeat(np.arange(len(sizes)), of_class) for of_class in counts])
@@ -50,11 +56,19 @@ def split(data: Dataset, *parts: float, stratified: bool | None = None, seed: in
 
 
 def concatenate(*datasets: Dataset) -> Dataset:
-    """The rows of all data sets, one after another.
+    """Join data sets: the rows of the first, then those of the second, and so on.
 
-    They need the same features and the same kind of targets. Names come from the data sets that have them, which must
-    agree; the result is held out if any of the data sets is, because it then has rows that nothing may be fitted to.
-    Raises TypeError or ValueError otherwise.
+    The result is held out if any of the data sets is, because it then contains rows that nothing may be fitted to.
+
+    Args:
+        datasets: Data sets with the same features and the same kind of targets. Those with feature or class names
+            must agree on them.
+
+    Returns:
+        The joined `Dataset`.
+
+    Raises:
+        TypeError, ValueError: For no data sets, or data sets that do not fit together.
     """
     if not datasets:
         raise ValueError("datasets got nothing; expected at least one")
@@ -75,7 +89,7 @@ def concatenate(*datasets: Dataset) -> Dataset:
 
 
 def _sizes(parts: tuple[Any, ...], rows: int) -> list[int]:
-    """The number of rows of each part."""
+    """Return the number of rows of each part."""
     if len(parts) < 2:
         raise ValueError(f"parts got {parts}; expected at least two fractions or numbers of rows")
     if all(isinstance(part, (int, np.integer)) for part in parts):
@@ -95,11 +109,11 @@ def _sizes(parts: tuple[Any, ...], rows: int) -> list[int]:
 
 
 def _stratified_counts(of_class: np.ndarray, sizes: list[int]) -> np.ndarray:
-    """Whole numbers (classes, parts) that add up to `of_class` and to `sizes`, each its exact share rounded down or
-    that plus one.
+    """Return the rows of each class in each part, (classes, parts): the exact share, rounded down or up.
 
-    What rounding down leaves open goes, class by class, to the parts that still need most rows, by the larger
-    remainder among equals. This always comes out even (Ryser's construction of 0-1 matrices with given sums, 1957).
+    Rows add up to `of_class` and columns to `sizes`. The rows that rounding down leaves over go, class by class, to
+    the parts that still need most rows; of equal parts, to those with the larger remainder. This always comes out
+    even (Ryser's construction of 0-1 matrices with given sums, 1957).
     """
     products = np.outer(of_class, sizes)
     counts, remainders = np.divmod(products, of_class.sum())
@@ -112,7 +126,7 @@ def _stratified_counts(of_class: np.ndarray, sizes: list[int]) -> np.ndarray:
 
 
 def _form(data: Dataset) -> Any:
-    """What data sets must have in common to be joined."""
+    """Return the shapes that must agree for data sets to be joined."""
     return data.x.shape[1], map_targets(lambda targets: targets.shape[1:], data.y)
 
 

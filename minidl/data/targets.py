@@ -1,4 +1,4 @@
-"""Targets of one task, or of several: arrays, or a dict of arrays by the name of the head."""
+"""Targets: an array for one task, a dict {head: array} for several."""
 
 from __future__ import annotations
 
@@ -12,17 +12,25 @@ from minidl.utils import checks
 
 
 def map_targets(function: Callable[..., Any], *targets: Any) -> Any:
-    """`function` of the targets, or for several heads a dict of `function` of the targets of each head."""
+    """Return `function(*targets)`; where targets are dicts of heads, a dict with the result for each head."""
     if isinstance(targets[0], dict):
         return {head: function(*(each[head] for each in targets)) for head in targets[0]}
     return function(*targets)
 
 
 def one_hot(labels: ArrayLike, classes: int, dtype: Any = np.float32) -> np.ndarray:
-    """Labels as rows of probabilities: 1 in the column of the label, 0 elsewhere.
+    """Convert labels to rows of probabilities: 1 in the column of the label, 0 elsewhere.
 
-    labels: (rows,) integers from 0 to classes - 1. Returns (rows, classes) of `dtype`.
-    Raises TypeError or ValueError for anything else.
+    Args:
+        labels: Integers from 0 to classes - 1, shape (rows,).
+        classes: Number of classes.
+        dtype: Of the result.
+
+    Returns:
+        Probabilities of `dtype`, shape (rows, classes).
+
+    Raises:
+        TypeError, ValueError: For labels of another type or shape, or outside the range.
     """
     classes = checks.integer("classes", classes)
     array = checks.as_array("labels", labels, "integer class labels")

@@ -15,35 +15,57 @@ LARGEST = 1e30  # float32 ends at 3.4e38
 
 
 def gaussians(n: int = 400, *, classes: int = 2, noise: float = 0.3, seed: int = 0) -> Dataset:
-    """One round blob per class, centred at equal distances on the unit circle, starting from (1, 0).
+    """Draw one round blob per class, centred at equal distances on the unit circle, starting from (1, 0).
 
-    n: rows, at least one per class. noise: standard deviation of each coordinate.
-    Returns x (n, 2) float32 and y (n,) int64, shuffled; class sizes differ by at most one row.
-    Raises TypeError or ValueError for an argument of the wrong type or outside its range.
+    Args:
+        n: Number of rows, at least one per class.
+        classes: Number of classes, at least 2.
+        noise: Standard deviation of each coordinate.
+        seed: Seed of the random numbers; the same seed gives the same rows.
+
+    Returns:
+        x (n, 2) float32 and y (n,) int64, shuffled; class sizes differ by at most one row.
+
+    Raises:
+        TypeError, ValueError: For an argument of the wrong type or outside its range.
     """
     rng, y = _labels(n, classes, seed)
     return _dataset(rng, _polar(np.ones(len(y)), y / classes), y, noise)
 
 
 def circles(n: int = 400, *, noise: float = 0.1, seed: int = 0) -> Dataset:
-    """Two circles around the origin: class 0 has radius 0.5, class 1 has radius 1.
+    """Draw two circles around the origin: class 0 has radius 0.5, class 1 has radius 1.
 
-    n: rows, at least 2. noise: standard deviation of the normal noise on each coordinate.
-    Returns x (n, 2) float32 and y (n,) int64, shuffled; class sizes differ by at most one row.
-    Raises TypeError or ValueError for an argument of the wrong type or outside its range.
+    Args:
+        n: Number of rows, at least 2.
+        noise: Standard deviation of the normal noise on each coordinate.
+        seed: Seed of the random numbers; the same seed gives the same rows.
+
+    Returns:
+        x (n, 2) float32 and y (n,) int64, shuffled; class sizes differ by at most one row.
+
+    Raises:
+        TypeError, ValueError: For an argument of the wrong type or outside its range.
     """
     rng, y = _labels(n, 2, seed)
     return _dataset(rng, _polar(np.where(y == 0, 0.5, 1.0), rng.random(len(y))), y, noise)
 
 
 def xor(n: int = 400, *, noise: float = 0.05, seed: int = 0) -> Dataset:
-    """Four squares, one per quadrant: class 0 where both coordinates have the same sign, class 1 elsewhere.
+    """Draw four squares, one per quadrant: class 0 where both coordinates have the same sign, class 1 elsewhere.
 
     Before the noise each coordinate is uniform on [-1, -0.1] and [0.1, 1], which leaves a gap along the axes.
 
-    n: rows, at least 2. noise: standard deviation of the normal noise on each coordinate.
-    Returns x (n, 2) float32 and y (n,) int64, shuffled; class sizes differ by at most one row.
-    Raises TypeError or ValueError for an argument of the wrong type or outside its range.
+    Args:
+        n: Number of rows, at least 2.
+        noise: Standard deviation of the normal noise on each coordinate.
+        seed: Seed of the random numbers; the same seed gives the same rows.
+
+    Returns:
+        x (n, 2) float32 and y (n,) int64, shuffled; class sizes differ by at most one row.
+
+    Raises:
+        TypeError, ValueError: For an argument of the wrong type or outside its range.
     """
     rng, y = _labels(n, 2, seed)
     sign = rng.choice([-1.0, 1.0], len(y))
@@ -52,12 +74,20 @@ def xor(n: int = 400, *, noise: float = 0.05, seed: int = 0) -> Dataset:
 
 
 def spiral(n: int = 400, *, classes: int = 2, turns: float = 1.0, noise: float = 0.02, seed: int = 0) -> Dataset:
-    """One spiral arm per class, from radius 0.1 to 1; each arm is the one before, turned by 1/classes of a circle.
+    """Draw one spiral arm per class, from radius 0.1 to 1, each 1/classes of a turn ahead of the one before.
 
-    n: rows, at least one per class. turns: full turns that an arm would make on its way from radius 0 to 1.
-    noise: standard deviation of the normal noise on each coordinate.
-    Returns x (n, 2) float32 and y (n,) int64, shuffled; class sizes differ by at most one row.
-    Raises TypeError or ValueError for an argument of the wrong type or outside its range.
+    Args:
+        n: Number of rows, at least one per class.
+        classes: Number of classes, at least 2.
+        turns: Full turns that an arm would make from radius 0 to 1.
+        noise: Standard deviation of the normal noise on each coordinate.
+        seed: Seed of the random numbers; the same seed gives the same rows.
+
+    Returns:
+        x (n, 2) float32 and y (n,) int64, shuffled; class sizes differ by at most one row.
+
+    Raises:
+        TypeError, ValueError: For an argument of the wrong type or outside its range.
     """
     rng, y = _labels(n, classes, seed)
     turns = checks.real("turns", turns, maximum=LARGEST, above=0)
@@ -66,7 +96,7 @@ def spiral(n: int = 400, *, classes: int = 2, turns: float = 1.0, noise: float =
 
 
 def _labels(n: int, classes: int, seed: int) -> tuple[np.random.Generator, np.ndarray]:
-    """The generator for `seed` and its first draw, n shuffled labels; the points are then drawn row by row."""
+    """Return the generator for `seed` and its first draw, n shuffled labels; the points come after, row by row."""
     classes = checks.integer("classes", classes, minimum=2)
     n = checks.integer("n", n, minimum=classes)
     rng = np.random.default_rng(checks.integer("seed", seed, minimum=0))
@@ -74,7 +104,7 @@ def _labels(n: int, classes: int, seed: int) -> tuple[np.random.Generator, np.nd
 
 
 def _polar(radius: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    """Points (n, 2) at `radius` and at the angle `turn`, in full turns counterclockwise from the first axis."""
+    """Return points (n, 2) at `radius` and the angle `turn`, in full turns counterclockwise from the first axis."""
     angle = 2 * np.pi * turn
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 
