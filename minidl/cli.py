@@ -1,10 +1,10 @@
 """The command line.
 
     minidl train       train a network and write curves.png, history.jsonl and model.npz
-    minidl inspect     what one training pass does in each layer, as a table and inspection.png
-    minidl preflight   checks before training, as a list and preflight.png
+    minidl inspect     show one training pass layer by layer, as a table and inspection.png
+    minidl preflight   check data and network before training; writes preflight.png
     minidl exercise    list, start and check the exercises of a course
-    minidl doctor      what this machine offers, and how to get the rest
+    minidl doctor      show which backends work on this machine, and how to get the others
 
 Exit codes: 0 done, 1 the loss diverged, a check failed or an exercise is not solved, 2 wrong arguments or missing
 files, 130 interrupted by Ctrl-C.
@@ -55,7 +55,11 @@ WRONG, INTERRUPTED = 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line and return the exit code.
+
+    Args:
+        arguments: Command-line arguments; None for those of the process.
+    """
     options = _parser().parse_args(arguments)
     try:
         return options.command(options)
@@ -71,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def train(options: argparse.Namespace) -> int:
-    """Train a network as the options say, show the result and write it to a folder."""
+    """Train the network that the options describe, print the result and write it to a folder."""
     folder = _output_folder(options, OUTPUTS)
     train_data, test_data = DATA[options.data](options.seed)
     model = build_model(options, train_data)
@@ -104,7 +108,7 @@ def train(options: argparse.Namespace) -> int:
 
 
 def inspect(options: argparse.Namespace) -> int:
-    """Show what one training pass does in each layer of a network."""
+    """Show one training pass of a network, layer by layer."""
     folder = _output_folder(options, (INSPECTION,))
     train_data, _ = DATA[options.data](options.seed)
     batch = train_data[: options.rows]
@@ -127,7 +131,7 @@ def preflight(options: argparse.Namespace) -> int:
 
 
 def _model(options: argparse.Namespace, data: Dataset) -> dl.Sequential:
-    """The network in the file of --model, or the one that the other options describe."""
+    """Load the network in the file of --model, or build the one that the other options describe."""
     return dl.load(options.model, options.backend) if options.model else build_model(options, data)
 
 
@@ -138,7 +142,7 @@ def _write_picture(drawable: Any, folder: Path, name: str) -> None:
 
 
 def build_model(options: argparse.Namespace, data: Dataset) -> dl.Sequential:
-    """The network that the options describe: dense, batch norm, activation, dropout for each hidden layer."""
+    """Build the network that the options describe: dense, batch norm, activation, dropout for each hidden layer."""
     activation = dl.ACTIVATION_LAYERS[ACTIVATIONS[options.activation].layer]
     layers: list[dl.Layer] = []
     features = data.x.shape[1]
@@ -159,7 +163,7 @@ def build_model(options: argparse.Namespace, data: Dataset) -> dl.Sequential:
 
 
 def _output_folder(options: argparse.Namespace, outputs: Sequence[str]) -> Path:
-    """The folder to write to. Results of an earlier run are never overwritten unless the user says so."""
+    """Return the folder to write to. Earlier results are overwritten only with --overwrite."""
     if options.out is None:
         number = 1
         while Path("runs", f"{options.data}-{number}").exists():
@@ -175,7 +179,7 @@ def _output_folder(options: argparse.Namespace, outputs: Sequence[str]) -> Path:
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Say what this machine offers, and how to get the rest."""
+    """Show which backends work on this machine, and how to get the others."""
     print(f"minidl {dl.__version__} on Python {platform.python_version()}, {platform.platform()}")
     print(f"  CPU cores   {os.cpu_count()}, threads for long loops {thread_count()} (MINIDL_NUM_THREADS)")
     print(f"  packages    {', '.join(map(_version, ('numpy', 'numba', 'scipy', 'matplotlib', 'numba-cuda')))}")
@@ -195,7 +199,7 @@ def _version(package: str) -> str:
 
 
 def list_exercises(options: argparse.Namespace) -> int:
-    """Say what exercises there are."""
+    """List the exercises."""
     for exercise in exercises.EXERCISES.values():
         print(f"{exercise.name:<22}  {exercise.title}")
     return 0
@@ -208,7 +212,7 @@ def start_exercise(options: argparse.Namespace) -> int:
 
 
 def check_exercise(options: argparse.Namespace) -> int:
-    """Check what a student wrote there."""
+    """Check the solution in the folder of an exercise."""
     return 0 if exercises.check(options.name, options.folder, options.timeout) else UNSOLVED
 
 
@@ -226,12 +230,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     _add_train(commands.add_parser("train", help="train a network and write curves.png, history.jsonl and model.npz"))
-    command = commands.add_parser("inspect", help="what one training pass does in each layer: a table, inspection.png")
+    command = commands.add_parser("inspect", help="show one training pass layer by layer, write inspection.png")
     _add_inspect(command)
-    command = commands.add_parser("preflight", help="checks before training: a list with advice, preflight.png")
+    command = commands.add_parser("preflight", help="check data and network before training, write preflight.png")
     _add_preflight(command)
     _add_exercise(commands.add_parser("exercise", help="list, start and check the exercises of a course"))
-    command = commands.add_parser("doctor", help="what this machine offers, and how to get the rest")
+    command = commands.add_parser("doctor", help="show which backends work here, and how to get the others")
     command.set_defaults(command=doctor)
     return parser
 
@@ -243,29 +247,29 @@ def _add_train(command: argparse.ArgumentParser) -> None:
     _add(command, "--learning-rate", type=_number(0.0, None), default=1e-3, metavar="RATE", help="greater than 0")
     _add(command, "--epochs", type=_integer(1), default=12, metavar="N", help="passes over the training data")
     _add(command, "--batch-size", type=_integer(1), default=128, metavar="ROWS", help="samples for each step")
-    _add(command, "--checkpoint", metavar="FILE", help="write everything that --resume needs after each epoch")
-    _add(command, "--resume", metavar="FILE", help="go on from a checkpoint, with the same options, to --epochs in all")
+    _add(command, "--checkpoint", metavar="FILE", help="after each epoch, write a checkpoint for --resume")
+    _add(command, "--resume", metavar="FILE", help="continue from a checkpoint, with the same options, up to --epochs")
     _add_output(command)
 
 
 def _add_inspect(command: argparse.ArgumentParser) -> None:
     command.set_defaults(command=inspect)
     _add_network(command)
-    _add(command, "--model", metavar="FILE", help="a saved model or checkpoint, in the place of a new network")
-    _add(command, "--rows", type=_integer(1), default=500, metavar="N", help="training samples to look at")
+    _add(command, "--model", metavar="FILE", help="a saved model or checkpoint, instead of a new network")
+    _add(command, "--rows", type=_integer(1), default=500, metavar="N", help="number of training samples in the pass")
     _add_output(command)
 
 
 def _add_preflight(command: argparse.ArgumentParser) -> None:
     command.set_defaults(command=preflight)
     _add_network(command)
-    _add(command, "--model", metavar="FILE", help="a saved model or checkpoint, in the place of a new network")
+    _add(command, "--model", metavar="FILE", help="a saved model or checkpoint, instead of a new network")
     _add_output(command)
 
 
 def _add_exercise(exercise: argparse.ArgumentParser) -> None:
     actions = exercise.add_subparsers(required=True, metavar="ACTION")
-    actions.add_parser("list", help="what there is to solve").set_defaults(command=list_exercises)
+    actions.add_parser("list", help="list the exercises").set_defaults(command=list_exercises)
     for action, function, does in (
         ("start", start_exercise, "write a folder with a function to complete"),
         ("check", check_exercise, "check the function in that folder"),
@@ -274,13 +278,13 @@ def _add_exercise(exercise: argparse.ArgumentParser) -> None:
         command.set_defaults(command=function)
         name = _name_from(exercises.EXERCISES)
         command.add_argument("name", type=name, metavar="NAME", help=f"one of {', '.join(exercises.EXERCISES)}")
-        _add(command, "--folder", default=".", metavar="FOLDER", help="where the folder of the exercise is")
+        _add(command, "--folder", default=".", metavar="FOLDER", help="parent of the folder of the exercise")
     timeout = {"type": _number(0.0, None), "default": 60.0, "metavar": "SECONDS"}
-    _add(command, "--timeout", help="when to stop the check", **timeout)
+    _add(command, "--timeout", help="time limit of the check", **timeout)
 
 
 def _add_network(command: argparse.ArgumentParser) -> None:
-    """The options of the data and of a new network."""
+    """Add the options for the data and a new network."""
     _choose(command, "--data", DATA, "digits")
     _add(
         command, "--layers", type=_integer(1), nargs="*", default=[512], metavar="WIDTH",
@@ -289,23 +293,23 @@ def _add_network(command: argparse.ArgumentParser) -> None:
     _choose(command, "--activation", ACTIVATIONS, "relu")
     _add(
         command, "--init", type=_initializer, default="auto", metavar="NAME",
-        help=f"auto, which chooses by the activation, or one of {', '.join(INITIALIZERS)}; with parameters if it has "
-        f"any: 'he_normal(slope=0.1)'",
+        help=f"auto, to match the activation, or one of {', '.join(INITIALIZERS)}, with or without parameters: "
+        f"'he_normal(slope=0.1)'",
     )  # fmt: skip
     yes_or_no = argparse.BooleanOptionalAction
     _add(command, "--batch-norm", action=yes_or_no, default=True, help="normalize before each activation")
     _add(command, "--dropout", type=_number(0.0, 1.0), default=0.5, metavar="RATE", help="probability to drop, 0 to 1")
-    _add(command, "--l1", type=_number(0.0, math.inf), default=0.0, metavar="STRENGTH", help="of the penalty on |w|")
-    _add(command, "--l2", type=_number(0.0, math.inf), default=0.0, metavar="STRENGTH", help="of the penalty on w²/2")
+    _add(command, "--l1", type=_number(0.0, math.inf), default=0.0, metavar="STRENGTH", help="L1 penalty on |w|")
+    _add(command, "--l2", type=_number(0.0, math.inf), default=0.0, metavar="STRENGTH", help="L2 penalty on w²/2")
     _add(
         command, "--label-smoothing", type=_number(0.0, 1.0), default=0.0, metavar="SHARE",
-        help="of the target given to all",
+        help="share of the target that is spread over all classes",
     )  # fmt: skip
     _choose(command, "--backend", ["auto", "numpy", "cpu", "cuda", "emulator"], "auto")
     _choose(command, "--dtype", ["float32", "float64"], "float32")
     _add(
         command, "--seed", type=_integer(0), default=0, metavar="N",
-        help="of weights, dropout and the order of the samples",
+        help="seed of the weights, dropout and the order of the samples",
     )  # fmt: skip
 
 

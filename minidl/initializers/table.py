@@ -1,4 +1,4 @@
-"""The class `Initializer`, and the table in which names find one."""
+"""The class `Initializer`, and the table of initializers by name."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LARGEST = 1e30  # of a parameter: float32 ends at 3.4e38
 class Initializer:
     """A function of (rng, fan_in, fan_out), perhaps with parameters, that draws a weight matrix.
 
-    Its text, "he_normal" or "he_normal(slope=0.1)", names it wherever an initializer is expected. A call is short for
-    both methods:  `he_normal(rng, 784, 256)`,  `he_normal(slope=0.1)`,  `he_normal(slope=0.1)(rng, 784, 256)`.
+    Its text, "he_normal" or "he_normal(slope=0.1)", may stand for it wherever an initializer is expected. A call
+    does either or both:  `he_normal(rng, 784, 256)`,  `he_normal(slope=0.1)`,  `he_normal(slope=0.1)(rng, 784, 256)`.
 
     Args:
         function: Draws the matrix: a float64 array of shape (fan_in, fan_out).
-        parameters: Of the function, by name; others have their defaults.
+        parameters: Parameters of the function, by name; others have their defaults.
     """
 
     def __init__(self, function: Callable[..., Array], **parameters: Any):
@@ -32,14 +32,23 @@ class Initializer:
         self.__doc__ = function.__doc__
 
     def draw(self, rng: Generator, fan_in: int, fan_out: int) -> Array:
-        """Draw weights, float64, shape (fan_in, fan_out)."""
+        """Draw a weight matrix.
+
+        Args:
+            rng: Source of the random numbers.
+            fan_in: Number of inputs of a unit.
+            fan_out: Number of units.
+
+        Returns:
+            The weights, shape (fan_in, fan_out), float64.
+        """
         if not isinstance(rng, Generator):
             raise TypeError(f"rng got {checks.describe(rng)}; expected a numpy.random.Generator")
         fan_in, fan_out = checks.integer("fan_in", fan_in), checks.integer("fan_out", fan_out)
         return self.function(rng, fan_in, fan_out, **self.parameters)
 
     def with_parameters(self, **parameters: Any) -> Initializer:
-        """Return the initializer with these parameters."""
+        """Return the initializer with these parameters set, and the others as they are."""
         for name in parameters:
             if name not in self.parameter_names:
                 expected = ", ".join(self.parameter_names) or "no parameters"
@@ -56,12 +65,12 @@ class Initializer:
 
     @property
     def name(self) -> str:
-        """The name in the table."""
+        """Name in the table."""
         return self.function.__name__
 
     @property
     def parameter_names(self) -> list[str]:
-        """The parameters that may be set."""
+        """Names of the parameters that may be set."""
         return list(inspect.signature(self.function).parameters)[3:]
 
     def __repr__(self) -> str:

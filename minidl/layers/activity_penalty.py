@@ -10,13 +10,13 @@ from minidl.penalties import Penalty
 
 
 class ActivityPenalty(Penalized):
-    """Pass x on, and add a penalty on it to the cost: with L1, few units of the layer before stay active per sample.
+    """Pass x on and add a penalty on it to the cost; L1 leaves few units of the layer before active for each sample.
 
     Forward:    y = x;   cost += 1/batch · Σ (l1 |x| + l2/2 x²)
     Backward:   dx = dy + (l1 sign(x) + l2 x) / batch
 
     Args:
-        penalty: An `L1`, `L2` or `ElasticNet`, or the text of one.
+        penalty: An `L1`, `L2` or `ElasticNet`, or its text.
     """
 
     def __init__(self, penalty: str | Penalty):

@@ -14,15 +14,15 @@ TAKEN = ("layer", "layers", "heads", "weights")  # by model files, and by the ar
 
 
 class Heads(Layer):
-    """Layers side by side on one input: y has the outputs of all heads next to each other, y = [f₁(x), f₂(x), ...].
+    """Layers side by side on one input; y holds the outputs of all of them: y = [f₁(x), f₂(x), ...].
 
-    Backward:  dx = Σ fᵢ.backward(dyᵢ), with dyᵢ the columns of head i: the shared layers learn for all tasks.
+    Backward:  dx = Σ fᵢ.backward(dyᵢ), where dyᵢ are the columns of head i: shared layers learn from all tasks.
 
     Args:
         heads: A layer or a `Sequential` for each task, by name; `minidl.MultiTask` gives each its own loss.
 
     Attributes:
-        columns: The columns of y that belong to each head, as slices by name.
+        columns: The columns of y of each head, as a dict {name: slice}.
     """
 
     def __init__(self, **heads: Layer):
@@ -90,7 +90,11 @@ class Heads(Layer):
         self._one = self.dtype.type(1)
 
     def split(self, y: Any) -> dict[str, Any]:
-        """Return the columns of each head, by name: of outputs y (rows, n_out), or of what `predict` returns."""
+        """Return the outputs of each head, by name.
+
+        Args:
+            y: Outputs of this layer or of `predict`, shape (rows, n_out).
+        """
         return {name: y[:, columns] for name, columns in self.columns.items()}
 
     def layer_requiring(self, attribute: str) -> Layer:

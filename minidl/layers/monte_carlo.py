@@ -1,4 +1,4 @@
-"""Monte Carlo predictions: many passes with noise instead of one without (Gal & Ghahramani 2016)."""
+"""Monte Carlo predictions: many passes with noise in place of one without (Gal & Ghahramani 2016)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class MonteCarlo(NamedTuple):
 def predict_mc(
     model: Sequential, x: Any, samples: int = 100, *, transform: Callable[[np.ndarray], np.ndarray] | None = None
 ) -> MonteCarlo:
-    """Predict with the stochastic layers drawing as in training; everything else, such as batch norm, as at inference.
+    """Predict many times with noise, and return the mean and the standard deviation of the outputs.
 
-    The spread says how unsure the network is. Two calls give the same numbers, and training goes on as if there had
-    been no call.
+    Stochastic layers draw as in training; all others, such as batch norm, work as at inference. The spread tells how
+    uncertain the network is. Two calls give the same numbers, and a call does not change how training continues.
 
     Args:
         model: A model with at least one `Dropout` or another stochastic layer.

@@ -1,4 +1,4 @@
-"""Gaussian noise on activations (or, in front of the first layer, on the inputs)."""
+"""Gaussian noise on activations or, before the first layer, on the inputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from minidl.utils import checks
 class GaussianNoise(Stochastic):
     """Add independent normal noise in training.
 
-    Training:   y = x + std · n,  n standard normal, new for each training pass
+    Training:   y = x + std · n,  n standard normal, drawn anew in each pass
     Inference:  y = x
     Backward:   dx = dy
 

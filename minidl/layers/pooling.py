@@ -11,11 +11,11 @@ from minidl.layers.base import Layer
 from minidl.layers.stochastic import Stochastic
 from minidl.utils import checks
 
-Bounds = list[Any]  # int32 arrays: where the rows and the columns of each region start and stop
+Bounds = list[Any]  # int32 arrays: starts and stops of the rows, then of the columns, of each region
 
 
 class _Pooling(Layer):
-    """The base class of pooling layers: each output is the largest input of a region, which gets its dy.
+    """Base class of pooling layers: each output is the largest input of a region; its dy goes to that input.
 
     A row of x is a flattened image. The regions are a grid: region (i, j) has the rows row_start[i]:row_stop[i] and
     the columns column_start[j]:column_stop[j], the same in each channel and for each row of the batch.
@@ -25,7 +25,7 @@ class _Pooling(Layer):
     output_shape: tuple[int, ...]
 
     def set_shape(self, shape: Any, grid: tuple[int, int]) -> None:
-        """Set the shape of the image that comes in, and the numbers of regions down and across."""
+        """Set the shape of the input image and the numbers of regions down and across."""
         self.shape, self.output_shape = shape, (*shape[:-2], *grid)
         self.n_in, self.n_out = math.prod(self.shape), math.prod(self.output_shape)
 
@@ -59,20 +59,20 @@ class _Pooling(Layer):
 
 
 class MaxPool(_Pooling):
-    """The largest input of each window; the windows move over the image in steps of `stride`.
+    """Keep the largest input of each window; the windows move over the image in steps of `stride`.
 
-    Backward:  dx = the sum of dy over the windows that an input won. The first of equals wins; a NaN wins always.
+    Backward:  dx = the sum of dy over the windows that an input won. Of equal inputs the first wins; a NaN always wins.
 
-    There are as many windows as fit: a side of n gives ⌊(n - size) / stride⌋ + 1. Pixels left over at the end are
-    ignored.
+    There are as many windows as fit: a side of n pixels gives ⌊(n - size) / stride⌋ + 1. Pixels left over at the end
+    are ignored.
 
     Args:
-        shape: Of the image in each row of x: (height, width) or (channels, height, width).
-        size: Of a window: (height, width), or one number for both.
-        stride: Steps from window to window, likewise; None is `size`, windows side by side.
+        shape: Shape of the image in each row of x: (height, width) or (channels, height, width).
+        size: Size of a window: (height, width), or one number for both.
+        stride: Step from window to window, likewise; None means `size`, windows side by side.
 
     Attributes:
-        output_shape: The shape of the image that comes out.
+        output_shape: Shape of the output image.
     """
 
     def __init__(
@@ -100,21 +100,21 @@ class MaxPool(_Pooling):
 
 
 class FractionalMaxPool(Stochastic, _Pooling):
-    """Max pooling that makes an image smaller by a factor below 2, with random regions (Graham 2014).
+    """Max pooling over random regions that shrinks an image by a factor below 2 (Graham 2014).
 
-    Training:   a side of n pixels is cut into m = ⌊n / ratio⌋ neighbouring regions at ⌊n/m i + c⌋, i = 0 ... m; the
-                offset c of rows and columns is drawn anew from [0, 1) in each pass
+    Training:   a side of n pixels is cut into m = ⌊n / ratio⌋ adjacent regions at ⌊n/m i + c⌋, i = 0 ... m; the
+                offsets c of rows and columns are drawn from [0, 1) in each pass
     Inference:  c = 1/2
-    Backward:   dx = dy at the input that won its region, else 0. The first of equals wins; a NaN wins always
+    Backward:   dx = dy at the input that won its region, else 0. Of equal inputs the first wins; a NaN always wins
 
-    Of the paper's variants these are the pseudorandom and disjoint regions.
+    The regions are the pseudorandom, disjoint ones of the paper.
 
     Args:
-        shape: Of the image in each row of x: (height, width) or (channels, height, width).
-        ratio: The factor by which an image shrinks, greater than 1 and at most 2; a side of one pixel stays as it is.
+        shape: Shape of the image in each row of x: (height, width) or (channels, height, width).
+        ratio: Factor by which an image shrinks, greater than 1 and at most 2; a side of one pixel stays as it is.
 
     Attributes:
-        output_shape: The shape of the image that comes out.
+        output_shape: Shape of the output image.
     """
 
     def __init__(self, shape: tuple[int, ...], ratio: float = 1.41):
@@ -149,7 +149,7 @@ def _image_shape(shape: Any) -> tuple[int, ...]:
 
 
 def _pair(argument: str, value: Any) -> tuple[int, int]:
-    """One number for both directions, or (down, across)."""
+    """Return `value` as (down, across); one number counts for both."""
     if not isinstance(value, (tuple, list)):
         value = (value, value)
     if len(value) != 2:

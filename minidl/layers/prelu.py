@@ -16,11 +16,11 @@ class PReLU(Layer):
 
     Backward:  dx = dy where x > 0, else s dy,   ds = Σ dy x over the rows with x ≤ 0 (eq. 8 to 10).
 
+    Weight decay does not apply to s: it would pull s to 0 and make the layer a ReLU (§2.1).
+
     Args:
         features: Number of units.
-        slope: Where each s starts.
-
-    Weight decay leaves s alone: it would pull it to 0, which is a ReLU (§2.1).
+        slope: Initial value of each s.
     """
 
     slope: Parameter

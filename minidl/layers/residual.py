@@ -20,15 +20,15 @@ from minidl.utils import checks
 
 
 class Residual(Sequential):
-    """y = x + F(x), where F is a chain of layers; y = x P + F(x), with learned weights P, where F changes the size.
+    """y = x + F(x), where F is a chain of layers; y = x P + F(x) with learned weights P if F changes the size.
 
-    Backward:  dx = dy + F.backward(dy), with dy Pᵀ in the place of dy for the way past F.
+    Backward:  dx = dy + F.backward(dy), or dy Pᵀ + F.backward(dy).
 
     Args:
-        layers: F; end it with a `StochasticDepth` layer to skip it now and then.
-        zero_init: Whether F starts as zero, by its last weight matrix or by the γ of a batch norm behind it. Then the
-            block starts as the identity and Var(y) = Var(x), instead of a variance that grows with each block.
-            An activation behind that layer must keep 0 at 0 and let a gradient through there, unlike the ReLU.
+        layers: The layers of F; end it with a `StochasticDepth` layer to skip F at random.
+        zero_init: Whether F starts as zero: its last weight matrix is 0, or the γ of a batch norm after it. Then the
+            block starts as the identity and Var(y) = Var(x); otherwise the variance grows with each block.
+            An activation after that layer must map 0 to 0 and have a slope other than 0 there, unlike the ReLU.
     """
 
     def __init__(self, *layers: Layer, zero_init: bool = False):
@@ -87,7 +87,7 @@ class Residual(Sequential):
         super().backward_parameters(dy)
 
     def first_activation(self, following: str | None) -> str | None:
-        return None  # what goes into a block also goes past it, unchanged
+        return None  # the input of a block also goes past it, unchanged
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "zero_init": self.zero_init}
@@ -96,7 +96,7 @@ class Residual(Sequential):
         return {"zero_init": True} if self.zero_init else {}
 
     def _last_scale(self) -> Layer | None:
-        """Return the last layer of F that multiplies: at 0 it makes F zero, if the layers behind it map 0 to 0."""
+        """Return the last layer of F with a scale: if that is 0 and the layers after it map 0 to 0, F is zero."""
         return next((layer for layer in _backwards(self) if isinstance(layer, (Dense, BatchNorm))), None)
 
     def _behind_last_scale(self) -> Iterator[Layer]:
@@ -105,7 +105,7 @@ class Residual(Sequential):
 
 
 def _backwards(chain: Sequential) -> Iterator[Layer]:
-    """Yield the layers of a chain from last to first, with those of chains inside it, but not of blocks inside it."""
+    """Yield the layers of a chain from last to first, including those of nested chains, but not of nested blocks."""
     for layer in reversed(chain.layers):
         if isinstance(layer, Sequential) and not isinstance(layer, Residual):
             yield from _backwards(layer)
