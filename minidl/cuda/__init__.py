@@ -1,7 +1,7 @@
 """The operations as CUDA kernels, written in Python and compiled by Numba.
 
-`minidl.operations` says what each operation computes. Here it is a kernel, and a function that chooses the grid and
-launches it. The function takes the launcher as its first argument: `device.launch` runs the kernel on a GPU,
+`minidl.operations` says what each operation computes. Here each is a kernel and a function that chooses the grid and
+launches it. The first argument of the function is the launcher: `device.launch` runs the kernel on a GPU,
 `emulator.launch` runs the same kernel on the CPU, one thread at a time. Gradients use no atomics: every sum has a fixed
 order, so the same seed gives the same bits.
 """

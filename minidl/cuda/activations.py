@@ -1,4 +1,4 @@
-"""Activation functions as CUDA kernels: one thread for one element, compiled for each entry of the table."""
+"""Activation functions as CUDA kernels: one thread for one element, one kernel for each entry of the table."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ BACKWARD = {name: _backward_kernel(entry.slope) for name, entry in ACTIVATIONS.i
 
 
 def one_thread_each(count):
-    """Return the grid of 256-thread blocks that has a thread for each of `count` elements."""
+    """Return the grid of 256-thread blocks with one thread for each of `count` elements."""
     return (-(-count // THREADS),)
 
 

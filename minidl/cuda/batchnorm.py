@@ -1,4 +1,4 @@
-"""Batch normalization as CUDA kernels. The equations stand in `layers/batchnorm.py`.
+"""Batch normalization as CUDA kernels. The equations are in `layers/batchnorm.py`.
 
 A block owns 32 features: threadIdx.x runs along them, so reads are coalesced, and 8 rows of threads share the batch.
 """
@@ -17,7 +17,7 @@ from minidl.scalar.constants import ONE, ZERO
 def statistics(
     x, one_over_rows, unbiased, decay, epsilon, running_mean, running_variance, mean, variance, inverse_std
 ):  # fmt: skip
-    """Mean, then variance in a second pass (E[x²] - E[x]² cancels), then the running estimates."""
+    """Compute the mean, then the variance in a second pass (E[x²] - E[x]² cancels); update the running estimates."""
     partial = cuda.shared.array((ROWS, COLUMNS), x.dtype)
     j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
     inside = j < x.shape[1]

@@ -63,7 +63,10 @@ def scale_kernel(values, totals, limit):
 
 @cuda.jit
 def max_norm_kernel(weight, limit):
-    """A block owns 32 columns: threadIdx.x runs along them, 8 rows of threads share the rows."""
+    """Scale each column whose norm exceeds `limit` down to it.
+
+    A block owns 32 columns: threadIdx.x runs along them, 8 rows of threads share the rows.
+    """
     partial = cuda.shared.array((ROWS, COLUMNS), weight.dtype)
     j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
     inside = j < weight.shape[1]
@@ -83,7 +86,7 @@ def clip_values(launch, values, limit):
 
 
 def squared_norm(launch, values, partials, total):
-    """`partials` (128,) takes the partial sums, one for each of up to 128 blocks."""
+    """Sum the squares of `values` into `total`; `partials` (128,) receives one partial sum per block, at most 128."""
     partials = partials[: blocks_for_a_sum(values.size, THREADS)]
     launch(partial_squares, partials.shape, (THREADS,), values, partials)
     launch(total_squares, (1,), (THREADS,), partials, total)

@@ -1,22 +1,23 @@
 """The three matrix products of a dense layer, and column sums, as CUDA kernels.
 
-The products are the rung "128-bit loads" of `minidl/cuda/ladder` with what a layer needs beside: any factor may be
-transposed, a bias is added on the way out, and the tiles come in three sizes. 256 threads compute a square tile of C:
+The products are the rung "128-bit loads" of `minidl/cuda/ladder` plus what a layer needs: either factor may be
+transposed, a bias may be added at the end, and the tiles come in three sizes. 256 threads compute a square tile of C:
 
-    fetch     each thread reads four elements of either factor into registers, one step ahead of their use
-    store     it writes them to shared memory, with k from top to bottom whichever factor is transposed
-    multiply  each thread multiplies a column of four or eight elements by a row of as many, for each k
-    write     the sums go through shared memory, where the slices are added, to C
+    fetch     each thread reads four elements of each factor into registers, one step before they are used
+    store     it writes them to shared memory, with k from top to bottom for both factors, transposed or not
+    multiply  each thread multiplies a column of four or eight elements by a row of the same length, for each k
+    write     the sums pass through shared memory, where the slices are added, to C
 
-A little product takes one thread for each element and no tiles. A batch of 128 rows has too few large tiles for a GPU
-with more than a hundred multiprocessors. So there are small tiles, in which the threads form slices that share the
+A very small product uses one thread for each element and no tiles. A batch of 128 rows makes too few large tiles for a
+GPU with more than a hundred multiprocessors. So there are small tiles, in which the threads form slices that share the
 inner dimension: slice s takes the s-th part of every step, and the partial sums are added in the order of s. That order
 is fixed, so the same input gives the same bits.
 
-Large float32 products can go to the tensor cores (compute capability 8.0), which is never done unasked.
-MINIDL_TF32=tf32 rounds the factors to 10 bits of mantissa, a relative error up to 1e-3 in each product;
-MINIDL_TF32=3xtf32 takes three products for one and is about as accurate as float32, but a factor that is infinite
-gives NaN. `tensor_cores.py` of the ladder says why."""
+Large float32 products run on tensor cores (compute capability 8.0) only on request.
+MINIDL_TF32=tf32 rounds the factors to 10 bits of mantissa, a relative error of up to 1e-3 in each product;
+MINIDL_TF32=3xtf32 computes three products for one and is about as accurate as float32, but an infinite factor
+gives NaN. `tensor_cores.py` of the ladder explains both.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +35,8 @@ from minidl.scalar.constants import ZERO
 from minidl.utils import checks
 
 TF32 = checks.one_of("MINIDL_TF32", os.environ.get("MINIDL_TF32", "off"), ["off", "tf32", "3xtf32"])
-LITTLE = 16384  # multiply-adds up to which a product is over before tiles would pay
-ENOUGH_BLOCKS = 64  # half of the multiprocessors of an H200: with smaller tiles more is loaded than the others gain
+LITTLE = 16384  # multiply-adds; tiles do not pay for smaller products
+ENOUGH_BLOCKS = 64  # half of the multiprocessors of an H200; smaller tiles would load more than the idle half gains
 PADDING = 4  # columns added to a tile that is written transposed, so that the lanes of a warp use different banks
 
 
@@ -53,7 +54,7 @@ class Tiling(NamedTuple):
 
     side: int  # rows and columns of C that a thread computes, in groups of four
     slices: int  # groups of threads that share the inner dimension
-    depth: int  # of the inner dimension, what is in shared memory at a time: four elements for each thread
+    depth: int  # of the part of the inner dimension in shared memory at a time: four elements for each thread
 
 
 VARIANTS = {
@@ -69,7 +70,7 @@ MULTIPLY_ADD = {"tf32": tensor_cores.multiply_add_once, "3xtf32": tensor_cores.m
 
 
 def _straight(extent):
-    """Fetch and store for a factor whose rows lie along k: B in A B, A in Aᵀ B."""
+    """Return `fetch` and `store` for a factor with k from row to row: B in A B, A in Aᵀ B."""
     quads = extent // 4
 
     @cuda.jit(device=True)
@@ -86,9 +87,9 @@ def _straight(extent):
 
 
 def _transposed(extent):
-    """The same where k lies along the columns: A in A B, B in A Bᵀ.
+    """Return `fetch` and `store` for a factor with k along each row: A in A B, B in A Bᵀ.
 
-    Two neighbouring threads read 32 bytes of a row, a sector; the 16 pairs of a warp take 16 rows.
+    Two neighbouring threads read 32 bytes of a row, one sector; the 16 pairs of a warp read 16 rows.
     """
 
     @cuda.jit(device=True)
@@ -123,7 +124,7 @@ def _tiled(variant, load_a, load_b, finish):
     stride = extent // groups
     across = stride // 4  # threads side by side
     patches = across * across
-    part = depth // slices  # of the inner dimension, what one slice has in a step
+    part = depth // slices  # depth of one slice in a step
 
     @cuda.jit(device=True)
     def fragment(tile, k, first, numbers):
@@ -194,7 +195,7 @@ def _at_transposed(matrix, i, k):
 
 
 def _plain(element_a, element_b, finish):
-    """One thread for each element of C, and nothing shared."""
+    """Return a kernel with one thread for each element of C and no shared memory."""
     extent = VARIANTS["plain"].extent
 
     @cuda.jit
@@ -221,7 +222,7 @@ def _on_tensor_cores(variant, factor_a, factor_b, finish):
 
 
 def _variants(along_a, along_b, finish=_no_bias):
-    """Return a kernel for each variant. `along_a` and `along_b` say whether k runs along the rows of a factor."""
+    """Return a kernel for each variant; `along_a` and `along_b` say whether k runs along each row of the factor."""
     loads = [_transposed if along else _straight for along in (along_a, along_b)]
     factors = [tensor_cores.along() if along else tensor_cores.across() for along in (along_a, along_b)]
     elements = [_at if along else _at_transposed for along in (along_a, along_b)]
@@ -255,9 +256,9 @@ def _grid(variant, c):
 
 
 def choose_variant(c, inner):
-    """Return the variant with the largest tiles of which there are enough to occupy a GPU.
+    """Return the variant with the largest tiles that still make enough blocks to occupy a GPU.
 
-    A little product takes "plain", which has no tiles.
+    A very small product uses "plain", which has no tiles.
     """
     if c.size * inner <= LITTLE:
         return "plain"

@@ -38,7 +38,7 @@ _soft_cross_entropy = cuda.jit(device=True)(soft_cross_entropy)
 
 @cuda.jit(device=True)
 def _largest(x, row):
-    """Find the largest element of a row, by a whole warp; every lane gets it, as from the next two functions."""
+    """Find the largest element of a row with one warp; every lane gets it, as in the next two functions."""
     largest = x[row, 0]
     for j in range(cuda.threadIdx.x, x.shape[1], WARP):
         largest = max(largest, x[row, j])
@@ -160,7 +160,7 @@ mean_squared_error_backward_kernel = _backward_kernel(squared_error_slope)
 
 @cuda.jit
 def mean_loss_kernel(row_losses, row_correct, one_over_rows, mean, totals):
-    """One block takes all rows."""
+    """Average over the batch: one block takes all rows."""
     partial = cuda.shared.array(THREADS, row_losses.dtype)
     loss = array_total(partial, row_losses)
     correct = array_total(partial, row_correct)

@@ -1,4 +1,4 @@
-"""Noise as CUDA kernels: numbers that are computed again from key and step instead of stored."""
+"""Noise as CUDA kernels: numbers are computed again from key and step instead of stored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _philox, _pick, _box_muller = (cuda.jit(device=True)(function) for function in (
 
 @cuda.jit
 def gaussian_noise_kernel(x, key, step, std, y):
-    """One thread for one Philox block, which is four elements."""
+    """Add noise: one thread for one Philox block, which is four elements."""
     group = cuda.grid(1)
     if 4 * group < x.size:
         word_0, word_1, word_2, word_3 = _philox(uint32(group), step[0], uint32(0), uint32(0), key[0], key[1])
@@ -29,7 +29,7 @@ def gaussian_noise_kernel(x, key, step, std, y):
 
 @cuda.jit
 def row_dropout_kernel(x, key, step, threshold, scale, y):
-    """One warp for one row: its 32 lanes compute the same word at the same time."""
+    """Drop whole rows: one warp for one row; its 32 lanes compute the same word at the same time."""
     r = cuda.blockIdx.x * WARPS + cuda.threadIdx.y
     if r < x.shape[0]:
         word_0, word_1, word_2, word_3 = _philox(uint32(r // 4), step[0], uint32(0), uint32(0), key[0], key[1])

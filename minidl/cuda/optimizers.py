@@ -1,7 +1,7 @@
-"""Optimizer updates as CUDA kernels: one thread for one weight. The rules stand in `scalar/optimizers.py`.
+"""Optimizer updates as CUDA kernels: one thread for one weight. The rules are in `scalar/optimizers.py`.
 
-`learning_rate` (1,) and `correction` (2,) live on the device, so that they can change between two steps without a new
-launch being prepared; the other hyperparameters are scalars of the parameter's dtype.
+`learning_rate` (1,) and `correction` (2,) are on the device, so that they can change between two steps without
+preparing a new launch; the other hyperparameters are scalars of the parameter's dtype.
 """
 
 from __future__ import annotations

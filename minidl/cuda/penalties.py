@@ -1,4 +1,4 @@
-"""Penalties on the size of the weights as CUDA kernels. The formulas stand in `scalar/penalties.py`."""
+"""Penalties on the size of the weights as CUDA kernels. The formulas are in `scalar/penalties.py`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def penalty_gradient_kernel(value, l1, l2, gradient, result):
 
 
 def penalty_cost(launch, value, l1, l2, partials, cost):
-    """`partials` (128,) takes the partial sums, one for each of up to 128 blocks."""
+    """Add up the penalty on `value`; `partials` (128,) receives one partial sum per block, at most 128."""
     partials = partials[: blocks_for_a_sum(value.size, THREADS)]
     launch(partial_penalties, partials.shape, (THREADS,), value.reshape(-1), l1, l2, partials)
     launch(total_penalty, (1,), (THREADS,), partials, cost)

@@ -1,6 +1,6 @@
 """Max pooling as CUDA kernels: one thread for one output forward, one for one pixel backward, so nothing is atomic.
 
-`layers/pooling.py` says what a region is.
+`layers/pooling.py` defines the regions.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def forward(x, height, width, row_start, row_stop, column_start, column_stop, y,
 
 @cuda.jit
 def backward(dy, winner, height, width, row_start, row_stop, column_start, column_stop, dx):
-    """A pixel asks all regions that contain it whether it won, in a fixed order."""
+    """Sum dy, for each pixel, over the regions that it won, in a fixed order."""
     index = cuda.grid(1)
     if index < dx.size:
         b, pixel = index // dx.shape[1], index % dx.shape[1]

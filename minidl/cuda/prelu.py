@@ -1,4 +1,4 @@
-"""The leaky ReLU with a learned slope for each unit, as CUDA kernels: a block owns 32 features, as in batch norm."""
+"""The leaky ReLU with a learned slope for each unit as CUDA kernels; a block owns 32 features, as in batch norm."""
 
 from __future__ import annotations
 

@@ -8,13 +8,13 @@ from minidl.scalar.constants import ALL_LANES, WARP, ZERO
 
 COLUMNS, ROWS = 32, 8  # a block of column sums: x along the features (coalesced reads), y along the rows
 BLOCK = (COLUMNS, ROWS)
-WARPS = 4  # rows for each block where a warp has a row
+WARPS = 4  # rows for each block if one warp has one row
 ROW_BLOCK = (WARP, WARPS)
 PARTIALS = 128  # the most blocks that share the sum over a whole array, and so the most partial sums
 
 
 def one_block_for_32_columns(matrix):
-    """Return the grid in which each block owns 32 columns of `matrix`, all rows of them."""
+    """Return the grid in which each block owns 32 whole columns of `matrix`."""
     return (-(-matrix.shape[1] // COLUMNS),)
 
 
@@ -35,12 +35,12 @@ def block_column_total(partial, value):
 
 
 def blocks_for_a_sum(count, threads):
-    """Return the number of blocks that share the sum over `count` elements, one partial sum each, at most PARTIALS."""
+    """Return the number of blocks that share a sum over `count` elements, at most PARTIALS; each has a partial sum."""
     return min(PARTIALS, -(-count // threads))
 
 
 def one_warp_for_a_row(matrix):
-    """Return the grid of (WARP, WARPS) blocks that has a warp for each row of `matrix`."""
+    """Return the grid of (WARP, WARPS) blocks with one warp for each row of `matrix`."""
     return (-(-matrix.shape[0] // WARPS),)
 
 
@@ -65,7 +65,7 @@ def block_total(partial, value):
 
 @cuda.jit(device=True)
 def array_total(partial, values):
-    """Add up an array by one block: each of n threads sums every n-th element, `block_total` adds the n sums."""
+    """Add up an array with one block: each of n threads sums every n-th element, `block_total` adds the n sums."""
     total = ZERO
     for i in range(cuda.threadIdx.x, values.size, partial.size):
         total += values[i]

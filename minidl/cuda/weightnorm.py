@@ -1,4 +1,4 @@
-"""Centered weight normalization as CUDA kernels. The equations stand in `layers/centered_dense.py`.
+"""Centered weight normalization as CUDA kernels. The equations are in `layers/centered_dense.py`.
 
 A block owns 32 columns of the weight matrix: threadIdx.x runs along them, 8 rows of threads share the rows.
 """
