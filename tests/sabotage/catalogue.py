@@ -1169,6 +1169,23 @@ CATALOGUE = [
         "A race is seen in a picture only if what is read and written has a colour of its own.",
         ("emulator/test_tracing.py",),
     ),
+    Sabotage(
+        "cotangent-that-equals-x", "diagnostics/gradients.py", 'RandomStreams(seed).generator("check_gradients")',
+        "np.random.default_rng(seed)",
+        "Drawn from the seed of the caller's x, dy equals x: a gradient that sums x for dy looks right.",
+        ("diagnostics/test_gradients.py::"
+         "test_the_cotangent_is_not_an_input_that_somebody_drew_from_the_same_seed",),
+    ),
+    Sabotage(
+        "solution-enters-the-table", "exercises/cutting.py", '.without_decorator("initializer")', "",
+        "A solution that is run registers itself, and minidl then trains with it.",
+        ("exercises/test_cutting.py", "exercises/test_checks.py"),
+    ),
+    Sabotage(
+        "a-tuple-is-another-model", "training/checkpoints.py", "value = json.loads(json.dumps(value))", "pass",
+        "JSON has no tuples, so a pooling layer's shape comes back as a list and no run with one can be resumed.",
+        ("training/test_checkpoints.py",),
+    ),
 ]  # fmt: skip
 
 BY_NAME = {sabotage.name: sabotage for sabotage in CATALOGUE}
