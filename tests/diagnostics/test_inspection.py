@@ -308,8 +308,7 @@ def test_a_column_that_is_not_there(by_hand):
         by_hand[0]["size"]
 
 
-@pytest.mark.parametrize("labels", [True, False])
-@pytest.mark.parametrize("depth", [1, 20])
+@pytest.mark.parametrize(("depth", "labels"), [(1, True), (1, False), (20, True)])
 def test_the_figure(labels, depth, batch, tmp_path):
     x, y = batch
     layers = [part for i in range(depth) for part in (dl.Dense(6 if i == 0 else 5, 5), dl.Tanh())]

@@ -33,21 +33,21 @@ EXAMPLES: dict[str, Callable[[], dl.Layer]] = {
     "Residual": lambda: dl.Residual(dl.Dense(FEATURES, 6), dl.Tanh(), dl.Dense(6, FEATURES)),
     "Residual with projection": lambda: dl.Residual(dl.Dense(FEATURES, 6), dl.Tanh(), dl.Dense(6, 3)),
     "Residual with stochastic depth": lambda: dl.Residual(
-        dl.Dense(FEATURES, 5), dl.Tanh(), dl.Dense(5, FEATURES), dl.StochasticDepth(0.4)
+        dl.Dense(FEATURES, 2), dl.Tanh(), dl.Dense(2, FEATURES), dl.StochasticDepth(0.4)
     ),
     "Residual that starts as zero": lambda: dl.Residual(
         dl.Dense(FEATURES, 5), dl.Tanh(), dl.Dense(5, FEATURES), zero_init=True
     ),
     "Heads": lambda: dl.Heads(
         one=dl.Dense(FEATURES, 3, penalty=dl.L2(0.3)),
-        other=dl.Sequential(dl.Dense(FEATURES, 5), dl.Tanh(), dl.Dense(5, 2)),
+        other=dl.Sequential(dl.Dense(FEATURES, 2), dl.Tanh(), dl.Dense(2, 1)),
     ),
     **dl.layers.ACTIVATION_LAYERS,
     "Sequential": lambda: dl.Sequential(
-        dl.Dense(FEATURES, 5), dl.BatchNorm(5), dl.Sequential(dl.Tanh(), dl.Dropout(0.3)), dl.Dense(5, 3)
+        dl.Dense(FEATURES, 2), dl.BatchNorm(2), dl.Sequential(dl.Tanh(), dl.Dropout(0.3)), dl.Dense(2, 3)
     ),
     "Sequential with penalty": lambda: dl.Sequential(
-        dl.Dense(FEATURES, 5), dl.Tanh(), dl.Dense(5, 3, penalty=dl.L1(0.2)), penalty=dl.L2(0.3)
+        dl.Dense(FEATURES, 2), dl.Tanh(), dl.Dense(2, 3, penalty=dl.L1(0.2)), penalty=dl.L2(0.3)
     ),
 }
 

@@ -49,6 +49,8 @@ def assert_same_bits(found, expected):
 # Gradients
 
 
+# In the emulator this is a clause of tests/diagnostics/test_contract.py, for the same layers.
+@pytest.mark.parametrize("any_backend", ["numpy", "cpu", "cuda"], indirect=True)
 def test_gradients_match_central_differences(new_layer, any_backend, rng):
     layer = new_layer().build(any_backend.name, 0, "float64")
     dl.check_gradients(layer, rng.normal(size=(5, FEATURES)), raises=True)
@@ -62,10 +64,6 @@ def test_gradients_are_overwritten_not_added_up(new_layer, any_backend, rng):
         any_backend.copy_into(parameter.gradient, np.full(parameter.shape, np.nan))
     dx = any_backend.to_numpy(layer.backward(dy))
     assert_same_bits([dx, *(any_backend.to_numpy(p.gradient) for p in layer.parameters())], first)
-
-
-def test_the_contract_that_users_check_holds(new_layer):
-    dl.check_layer(new_layer(), raises=True)
 
 
 def test_backward_parameters_sets_the_same_gradients_as_backward(new_layer, any_backend, rng):
