@@ -1,8 +1,8 @@
 """The ladder of the matrix product: C = A B on a GPU, from three lines to tensor cores, one short file for each rung.
 
-All matrices are row-major and may have any size. A rung computes the same as the one before it, faster; the head of its
-file says what it changes and why that helps. docs/ladder.md has for each what the compiler makes of it and what it does
-with memory. The last two are not float32 arithmetic all through, and tell what they give up.
+All matrices are row-major and may have any size. Each rung computes the same as the one before it, faster; the top of
+its file says what changes and why that helps. docs/ladder.md shows what the compiler makes of each rung and how it uses
+memory. The last two do not compute in float32 throughout, and say what they give up.
 
     ladder.product(minidl.emulator.launch, "shared tile", a, b, c)
 
@@ -28,7 +28,7 @@ __all__ = ["RUNGS", "Rung", "product"]
 
 
 class Rung(NamedTuple):
-    """A kernel (a, b, c) that computes C = A B, and how it is launched."""
+    """A kernel (a, b, c) that computes C = A B, and how to launch it."""
 
     kernel: Any
     block: tuple[int, ...]
@@ -37,7 +37,7 @@ class Rung(NamedTuple):
     capability: tuple[int, int] = (7, 5)  # the lowest compute capability
 
     def grid(self, c: Any) -> tuple[int, int]:
-        """The grid that covers `c` with one block for each tile."""
+        """Return the grid that covers `c` with one block for each tile."""
         rows, columns = c.shape
         return (-(-columns // self.tile[1]), -(-rows // self.tile[0]))
 
@@ -63,7 +63,15 @@ RUNGS = {
 
 
 def product(launch: Any, rung: str, a: Any, b: Any, c: Any) -> None:
-    """C = A B by one rung.   a (m, k), b (k, n), c (m, n), of one of the rung's dtypes."""
+    """Compute C = A B with one rung.
+
+    Args:
+        launch: Launches the kernel: `device.launch` or `emulator.launch`.
+        rung: A name in `RUNGS`.
+        a: A, shape (m, k), of one of the dtypes of the rung.
+        b: B, shape (k, n), likewise.
+        c: Receives C, shape (m, n), likewise.
+    """
     checks.one_of("rung", rung, RUNGS)
     step = RUNGS[rung]
     launch(step.kernel, step.grid(c), step.block, a, b, c)

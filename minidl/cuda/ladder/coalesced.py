@@ -1,8 +1,9 @@
-"""Rung 2: the same, but neighbouring threads have neighbouring columns.
+"""Rung 2: neighbouring threads have neighbouring columns.
 
-Two words are exchanged: threadIdx.x counts columns. The lanes of a warp now read one element of A, which is loaded
-once for all of them, and 32 elements of B side by side, which are four sectors. Nothing is computed differently, and a
-thread still loads two numbers for each multiply-add; the memory moves a seventh of the sectors."""
+Only two words change places: threadIdx.x now counts columns. The lanes of a warp read one element of A, loaded once for
+all of them, and 32 adjacent elements of B, which are four sectors. The computation is the same, and a thread still
+loads two numbers for each multiply-add; the memory moves a seventh of the sectors.
+"""
 
 from __future__ import annotations
 

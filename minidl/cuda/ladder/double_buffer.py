@@ -1,15 +1,15 @@
-"""Rung 6: load the next tiles while this one is multiplied.
+"""Rung 6: load the next tiles while multiplying the present ones.
 
-A load from global memory takes some 500 cycles, and so far every step began with waiting for one. Here there are two
-buffers: while a step multiplies what is in the one, copies into the other are on their way. The instruction cp.async
-(compute capability 8.0) copies from global to shared memory, past the registers, and nobody waits for it before
-`wait_for_copies`: wait_for_copies(1) is back when all but the newest group of copies have arrived.
+A load from global memory takes some 500 cycles, and so far every step began by waiting for one. Here there are two
+buffers: while a step multiplies the tiles in one, copies into the other are under way. The instruction cp.async
+(compute capability 8.0) copies from global to shared memory, past the registers, and no thread waits for it before
+`wait_for_copies`: wait_for_copies(1) returns when all but the newest group of copies have arrived.
 
-A copy cannot transpose on its way, so tile_a lies as A does. A thread reads single numbers of it, each for all lanes of
-its row of threads, and those of B by four: 10 loads for 64 multiply-adds.
+The copy cannot transpose, so tile_a has the layout of A. A thread reads single numbers of it, each shared by all lanes
+of its row of threads, and four numbers of B at a time: 10 loads for 64 multiply-adds.
 
-Two barriers in each step again: the first, after the wait, because a thread waits for its own copies only; the second
-because the next copies overwrite what has just been multiplied.
+Each step again has two barriers: the first, after the wait, because a thread waits only for its own copies; the second
+because the next copies overwrite the tiles just multiplied.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""Rung 1: a thread for each element of C, as the formula reads.
+"""Rung 1: one thread for each element of C, straight from the formula.
 
 C[i, j] = Σₖ A[i, k] B[k, j]. A thread takes row i of A and column j of B. For each multiply-add it loads two numbers
-from global memory, so memory, which delivers a twentieth of what the arithmetic could use, decides how long it takes.
+from global memory. Memory delivers a twentieth of what the arithmetic could use, so memory determines the time.
 
-Here neighbouring threads have neighbouring rows, as one writes it without a thought for the hardware: threadIdx.x runs
-fastest, and it counts rows. The 32 lanes of a warp then read 32 rows of A at once, each from a sector of its own: 32
-bytes are moved for the 4 that are asked for."""
+Neighbouring threads have neighbouring rows, as is natural without regard to the hardware: threadIdx.x runs fastest, and
+it counts rows. The 32 lanes of a warp then read 32 rows of A at once, each from a sector of its own: 32 bytes move for
+the 4 that are needed.
+"""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
 """Rung 4: a thread computes 8 × 8 elements of C.
 
-Shared memory is fast, but one load for each number that is multiplied is too many. With a column of 8 numbers of A and
-a row of 8 of B in registers, a thread makes 64 multiply-adds of 16 loads: 1/4 of a load for each. The 64 sums stay in
-registers as well, to the end. 64 threads compute a tile of 64 × 64, so from global memory there are 1/32 loads.
+Shared memory is fast, but one load for each factor is too many. With a column of 8 numbers of A and a row of 8 of B in
+registers, a thread does 64 multiply-adds with 16 loads: 1/4 of a load for each. The 64 sums stay in registers as well,
+to the end. 64 threads compute a tile of 64 × 64, so there is 1/32 of a load from global memory for each multiply-add.
 
 The arrays `column_of_a`, `row_of_b` and `sums` are registers because every index is a constant once the loops over 8
-are unrolled. An index that is known only at run time would put the array into local memory, which is slow global
-memory.
+are unrolled. An index known only at run time would put the array into local memory, which is slow global memory.
 
-Banks: a thread's rows are 8 apart, and so are its columns. So the lanes of a warp read 8 elements of tile_b side by
-side, and of tile_a 4 rows of 8 numbers, which lie in banks 0, 8, 16 and 24 (plus k)."""
+Banks: a thread's rows are 8 apart, and so are its columns. So the lanes of a warp read 8 adjacent elements of tile_b,
+and 4 rows of 8 numbers of tile_a, which are in banks 0, 8, 16 and 24 (plus k).
+"""
 
 from __future__ import annotations
 

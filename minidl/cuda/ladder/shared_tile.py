@@ -1,14 +1,14 @@
-"""Rung 3: a block shares what it loads.
+"""Rung 3: the threads of a block share what they load.
 
-The 1024 threads of a block compute a tile of 32 × 32 elements, and walk along k in steps of 32. In each step every
-thread copies one element of A and one of B to shared memory; then each multiplies a row of one tile by a column of the
-other. An element that was loaded from global memory serves 32 threads: 1/16 of a load for each multiply-add. From
-shared memory there are still two, and now these decide.
+The 1024 threads of a block compute a tile of 32 × 32 elements, and move along k in steps of 32. In each step every
+thread copies one element of A and one of B to shared memory, then multiplies a row of one tile by a column of the
+other. Each element loaded from global memory serves 32 threads: 1/16 of a load for each multiply-add. There are still
+two loads from shared memory, and these now determine the time.
 
-Two barriers in each step: nobody multiplies before all have loaded, and nobody loads before all have multiplied.
+Each step has two barriers: no thread multiplies before all have loaded, and no thread loads before all have multiplied.
 
-Banks: the lanes of a warp read one element of tile_a, the same for all, and 32 side by side of tile_b. No padding is
-needed; a tile of 33 columns would be padded for a walk down a column that nobody takes.
+Banks: the lanes of a warp read one element of tile_a, the same for all, and 32 adjacent elements of tile_b. Padding to
+33 columns would help only threads that read down a column, and none does.
 """
 
 from __future__ import annotations

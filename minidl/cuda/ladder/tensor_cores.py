@@ -1,23 +1,24 @@
-"""Rung 7: tensor cores.
+"""Rung 7: multiply on tensor cores.
 
 A tensor core multiplies a 16 × 8 matrix by an 8 × 8 one with one instruction of a warp: 1024 multiply-adds where an
-FMA of a warp does 32. A lane has four numbers of A, two of B and four of C (`ptx.multiply_add_tf32` says which). A
+FMA of a warp does 32. A lane holds four numbers of A, two of B and four of C (`ptx.multiply_add_tf32` says which). A
 block of four warps computes 64 × 64, each warp 32 × 32 in 2 × 4 such products, with the copies of rung 6.
 
-The price: of each factor the tensor core takes 10 bits of mantissa instead of 23, tf32. The sums are float32.
+The price: the tensor core uses 10 bits of mantissa of each factor instead of 23 (tf32). The sums are float32.
 
     tf32     both factors are rounded: the relative error of a product is up to 2⁻¹¹ + 2⁻¹¹, about 1e-3
     3xTF32   each factor is split into its leading 11 bits and the next 11: a = a₁ + a₂ + rest, and a b is a₁ b₁ +
-             a₁ b₂ + a₂ b₁ up to about 2⁻²² of it. Tensor cores cut off what does not fit when they add, so after every
-             16 of k their sum is added to one in ordinary float32 and begins again at zero. For a few products that is
-             half as accurate as float32 arithmetic, for hundreds more accurate. Numbers beyond 3.4e38, and infinities,
-             give NaN: their second part is ∞ - ∞.
+             a₁ b₂ + a₂ b₁ up to a relative 2⁻²². Tensor cores truncate when they add, so after every 16 of
+             k their sum is added to one in ordinary float32 and restarts at zero. For a few products that is half as
+             accurate as float32 arithmetic, for hundreds more accurate. Numbers beyond 3.4e38, and infinities, give
+             NaN: their second part is ∞ - ∞.
 
 Ootomo & Yokota 2022, Recovering single precision accuracy from tensor cores.
 
-Banks: the lanes read 8 rows by 4 numbers of k. Rows of 16 + 4 numbers begin in banks 0, 20, 8, 28, ..., and rows of 64
-+ 8 in 0, 8, 16, 24, so that the 32 numbers lie in 32 banks. A transposed factor changes how a tile lies, and nothing
-else."""
+Banks: the lanes read 8 rows by 4 numbers of k. Rows of 16 + 4 numbers begin in banks 0, 20, 8, 28, ..., and rows of
+64 + 8 in 0, 8, 16, 24, so that the 32 numbers are in 32 banks. A transposed factor changes the layout of a tile, and
+nothing else.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ TILE = (EXTENT, EXTENT)
 
 
 def along():
-    """A factor whose rows hold k side by side: A in A B, B in A Bᵀ. The shape of its tile, its copies, an element."""
+    """Return the tile shape, `begin_copies` and `element` for a factor with k along each row: A in A B, B in A Bᵀ."""
 
     @cuda.jit(device=True)
     def begin_copies(matrix, start, k, tile, buffer, wide):
@@ -53,7 +54,7 @@ def along():
 
 
 def across():
-    """The same for a factor whose columns hold k: B in A B, A in Aᵀ B."""
+    """Return the same as `along` for a factor with k from row to row: B in A B, A in Aᵀ B."""
 
     @cuda.jit(device=True)
     def begin_copies(matrix, start, k, tile, buffer, wide):
@@ -92,7 +93,7 @@ def plain(total, bias, column):
 
 
 def block_of_products(multiply_add, factor_a, factor_b, finish):
-    """A device function that computes a block of C; `finish(sum, bias, column)` is what it writes."""
+    """Return a device function that computes a block of C and writes `finish(sum, bias, column)` for each sum."""
     shape_a, begin_copies_of_a, element_of_a = factor_a
     shape_b, begin_copies_of_b, element_of_b = factor_b
 

@@ -1,13 +1,14 @@
-"""Rung 5: four numbers with one instruction.
+"""Rung 5: load and store four numbers with one instruction.
 
-A thread can read or write 128 bits at once. The same numbers move, with a quarter of the instructions: 4 loads from
+A thread can read or write 128 bits at once. The same numbers move with a quarter of the instructions: 4 loads from
 shared memory for 64 multiply-adds instead of 16. That leaves more of the instructions to the arithmetic.
 
-Four numbers must lie side by side and begin at a multiple of 16 bytes. In global memory that depends on the matrix;
-where its rows are not aligned, and at its edges, single elements are read. In shared memory a thread wants four rows
-of A, so tile_a is stored transposed: k from top to bottom. Storing it that way is a walk down columns; its padding of
-4 puts what two neighbouring lanes write, 4 rows apart, 16 banks apart. The product kernels of `minidl/cuda/dense.py`
-are this rung."""
+The four numbers must be adjacent and begin at a multiple of 16 bytes. In global memory that depends on the matrix; if
+its rows are not aligned, and at its edges, threads read single elements. From shared memory a thread needs four rows of
+A, so tile_a is stored transposed, with k from top to bottom. The threads then write down its columns; the padding of 4
+puts the writes of two neighbouring lanes, 4 rows apart, 16 banks apart. The product kernels of `minidl/cuda/dense.py`
+are this rung.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ TILE = (EXTENT, EXTENT)
 
 @cuda.jit(device=True)
 def load_eight(tile, k, first, numbers):
-    """Two groups of four from row k of a tile."""
+    """Load two groups of four from row k of a tile."""
     numbers[0], numbers[1], numbers[2], numbers[3] = load_four(tile, (k, first))
     numbers[4], numbers[5], numbers[6], numbers[7] = load_four(tile, (k, HALF + first))
 
