@@ -18,17 +18,16 @@ from minidl.emulator import EmulatorError, RaceError, UninitializedReadError, la
 SIZES = [(1, 1, 1), (2, 67, 3), (13, 17, 33), (65, 5, 7), (20, 36, 12)]
 EVERY_RUNG = [(name, dtype) for name, rung in RUNGS.items() for dtype in rung.dtypes]
 EVERY_VARIANT = [(name, dtype) for name, variant in dense.VARIANTS.items() for dtype in variant.dtypes]
-# What differs from another one only in the numbers, float64 from float32 and 3xTF32 from TF32, has two of the sizes:
-# several blocks and steps with loads of one element each, and wide loads.
-TWO_SIZES = SIZES[2], SIZES[4]
+# What goes through memory as float32 or TF32 does has two of the sizes. In float64 a row of two is aligned, and
+# a wide load of four would go over its edge.
+FEWER_SIZES = {"float64": (SIZES[1], SIZES[4]), "3xtf32": (SIZES[2], SIZES[4])}
 
 
 def each_in_sizes(every):
-    """All sizes for each float32 kernel, and two for each that goes through memory as another one does."""
     return [
         (name, dtype, size)
         for name, dtype in every
-        for size in (TWO_SIZES if dtype == "float64" or name.lower() == "3xtf32" else SIZES)
+        for size in FEWER_SIZES.get(dtype) or FEWER_SIZES.get(name.lower(), SIZES)
     ]
 
 
