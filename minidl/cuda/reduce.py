@@ -30,7 +30,7 @@ def block_column_total(partial, value):
     total = partial[0, tx]
     for i in range(1, ROWS):
         total += partial[i, tx]
-    cuda.syncthreads()  # nobody overwrites `partial` before everybody has read it
+    cuda.syncthreads()  # no thread may overwrite `partial` before all have read it
     return total
 
 
@@ -59,7 +59,7 @@ def block_total(partial, value):
             partial[t] += partial[t + half]
         half //= 2
     total = partial[t]  # the sum in thread 0; its own element is the only one that a thread may read without a barrier
-    cuda.syncthreads()  # nobody overwrites `partial` before thread 0 has read it
+    cuda.syncthreads()  # no thread may overwrite `partial` before thread 0 has read it
     return total
 
 

@@ -53,7 +53,7 @@ def predict_mc(
         for sample in range(1, samples + 1):
             y = model.predict(x)
             y = np.asarray(y if transform is None else transform(y), np.float64)
-            # Welford's recursion: no cancellation where the spread is small beside the mean.
+            # Welford's recursion: no cancellation where the spread is small compared to the mean.
             before, mean = mean, mean + (y - mean) / sample
             squares = squares + (y - before) * (y - mean)
     return MonteCarlo(mean, np.sqrt(squares / (samples - 1)))

@@ -51,7 +51,7 @@ def put_four(matrix, row, column, values, wide):
 
 @cuda.jit(device=True)
 def begin_copy_of_four(tile, buffer, i, j, matrix, row, column, wide):
-    """Begin to copy four elements side by side to tile[buffer, i, j] and behind it."""
+    """Begin to copy four elements side by side to tile[buffer, i, j] and the three places after it."""
     if wide and row < matrix.shape[0] and column + 3 < matrix.shape[1]:
         copy_four_async(tile, (buffer, i, j), matrix, (row, column))
     else:

@@ -67,7 +67,7 @@ def aligned(typing, matrix):
 
 @instruction
 def load_four(typing, array, index):
-    """Read array[index] and the three elements behind it as a tuple: one 128-bit access for float32, two for float64.
+    """Read array[index] and the three elements after it as a tuple: one 128-bit access for float32, two for float64.
 
     `index` is a tuple; the address must be a multiple of 16 bytes.
     """
@@ -84,7 +84,7 @@ def load_four(typing, array, index):
 
 @instruction
 def store_four(typing, array, index, values):
-    """Write a tuple of four `values` to array[index] and the three elements behind it: `load_four` reversed."""
+    """Write a tuple of four `values` to array[index] and the three elements after it: `load_four` reversed."""
 
     def generate(context, builder, signature, arguments):
         (kind, index_kind, _), (value, index, values) = signature.args, arguments
@@ -103,7 +103,7 @@ def store_four(typing, array, index, values):
 
 @instruction
 def copy_four_async(typing, shared, at, matrix, index):
-    """Begin to copy matrix[index] and the three elements behind it to shared[at] and behind; both aligned."""
+    """Begin to copy matrix[index] and the three elements after it to shared[at] and after; both aligned."""
 
     def generate(context, builder, signature, arguments):
         (shared_kind, at_kind, kind, index_kind), (shared, at, matrix, index) = signature.args, arguments
