@@ -1,4 +1,4 @@
-"""What a classifier says everywhere in the plane."""
+"""The decision boundary of a classifier of two features."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ MARGIN = 0.1  # of the range of the data, on each side
 
 
 def decision_boundary(model: Sequential, data: Dataset, path: str | os.PathLike[str]) -> None:
-    """Draw the regions in which `model` says each class, and the points of `data` over them, into a picture file.
+    """Draw the region that `model` assigns to each class, with the points of `data` on top, into a picture file.
 
-    The class of a point is its largest output; of a model with one output, whether that logit is above 0.
+    The class of a point is that of the largest output; with a single output, class 1 where the logit is above 0.
 
-    data   two features and class labels
-    path   its suffix chooses the format
+    Args:
+        model: A model with two features in.
+        data: Two features and class labels.
+        path: Where the picture goes; its suffix chooses the format.
 
-    Raises TypeError or ValueError for arguments that do not fit together.
+    Raises:
+        TypeError, ValueError: If the arguments do not fit together.
     """
     checks.instance("model", model, Sequential)
     if not isinstance(data, Dataset):
@@ -36,7 +39,7 @@ def decision_boundary(model: Sequential, data: Dataset, path: str | os.PathLike[
     checks.path("path", path)
 
     low, high = data.x.min(axis=0), data.x.max(axis=0)
-    margin = MARGIN * (high - low) + np.where(high > low, 0, 1)  # a feature that does not vary needs room, too
+    margin = MARGIN * (high - low) + np.where(high > low, 0, 1)  # a constant feature needs a margin, too
     axes = [np.linspace(*ends, GRID, dtype=data.x.dtype) for ends in zip(low - margin, high + margin, strict=True)]
     points = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
     regions = _classes(model, points).reshape(GRID, GRID)

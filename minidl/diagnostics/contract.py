@@ -1,4 +1,4 @@
-"""The contract of a layer, checked: what `Sequential`, `fit` and the files of a model rely on."""
+"""A check of the contract of layers, on which `Sequential`, `fit` and model files rely."""
 
 from __future__ import annotations
 
@@ -27,14 +27,19 @@ class ContractError(AssertionError):
 
 @dataclass(frozen=True)
 class ContractReport:
-    """What `check_layer` found: for each clause of the contract, "" or what is wrong. `print(report)` lists them."""
+    """The findings of `check_layer`; `print(report)` lists them.
+
+    Attributes:
+        layer: The layer as the call that builds it.
+        clauses: For each clause of the contract "", or what is wrong.
+    """
 
     layer: str
     clauses: dict[str, str]
 
     @property
     def ok(self) -> bool:
-        """Whether the layer keeps every clause."""
+        """True if the layer keeps every clause."""
         return not any(self.clauses.values())
 
     def __str__(self) -> str:
@@ -44,7 +49,7 @@ class ContractReport:
         return "\n".join([self.layer, *lines])
 
     def raise_if_broken(self) -> None:
-        """Raise ContractError, with the list as its message, if a clause is broken."""
+        """Raise `ContractError`, with the report as its message, if a clause is broken."""
         if not self.ok:
             raise ContractError(str(self))
 
@@ -52,16 +57,23 @@ class ContractReport:
 def check_layer(layer: Layer, *, backend: str = "cpu", seed: int = 0, raises: bool = False) -> ContractReport:
     """Check that a layer of your own keeps the contract of `minidl.Layer`.
 
-    layer     an example of the layer that has not been used yet; copies of it are made from its arguments
-    backend   where to run it: a layer that uses only `self.ops` runs on every backend
-    raises    whether to raise ContractError instead of only reporting what is broken
-
     The clauses: arguments build the layer again; shapes; gradients (float64, differences, random cotangent); inputs
     stay unchanged; gradients are overwritten; buffers are reused and belong to one layer only; a shorter batch;
     training and inference; the same seed gives the same numbers; float32 agrees with float64; an empty batch and a
     backward pass without forward are errors; save and load give the same predictions.
 
-    Raises TypeError or ValueError if `layer` is not an unused layer.
+    Args:
+        layer: An unused example of the layer; its arguments build the copies that are checked.
+        backend: Where to run it; a layer that uses only `self.ops` runs on every backend.
+        seed: Seed of the weights, the inputs and the cotangent.
+        raises: Raise `ContractError` if a clause is broken, instead of only reporting it.
+
+    Returns:
+        The `ContractReport`, with an entry for each clause.
+
+    Raises:
+        TypeError, ValueError: If `layer` is not an unused layer.
+        ContractError: If a clause is broken and `raises` is set.
     """
     if not isinstance(layer, Layer):
         raise TypeError(f"layer got {checks.describe(layer)}; expected a layer")
@@ -75,7 +87,7 @@ def check_layer(layer: Layer, *, backend: str = "cpu", seed: int = 0, raises: bo
         try:
             clause()
             clauses[name] = ""
-        except Exception as error:  # whatever a wrong layer raises is the finding
+        except Exception as error:  # a wrong layer may raise anything; that is the finding
             text = str(error).strip()
             clauses[name] = text if isinstance(error, AssertionError) else f"{type(error).__name__}: {text}"
     report = ContractReport(repr(layer), clauses)
@@ -123,7 +135,7 @@ class _Contract:
         return self.numpy(layer, layer.forward(layer.backend.wrap(x), training))
 
     def train(self, layer: Layer) -> list[np.ndarray]:
-        """y, dx and the gradients of one training step."""
+        """Return y, dx and the gradients of one training step."""
         y = self.forward(layer, training=True)
         dx = self.numpy(layer, layer.backward(layer.backend.wrap(self.dy.astype(layer.dtype))))
         return [y, dx, *(self.numpy(layer, parameter.gradient) for parameter in layer.parameters())]
@@ -169,7 +181,7 @@ class _Contract:
         dx = first.backward(first.backend.wrap(self.dy.copy()))
         again = first.forward(x, training=True)
         assert again is y or _same_memory(y, again), "a second forward pass made a new y"
-        passed_on = y is x  # a layer may give x itself, unchanged, and with it dx = dy
+        passed_on = y is x  # a layer may return x itself, and then dy as dx
         for name, a, b in (("y", y, other), ("y and x", y, x), ("y and dx", y, dx)):
             assert passed_on or not _same_memory(a, b), f"{name} share memory"
 

@@ -1,4 +1,4 @@
-"""The pictures of data: first samples with their labels, and what a classifier says in the plane."""
+"""Pictures of data: the first samples with their labels, and the decision boundary of a classifier."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from minidl.data.dataset import Dataset
 from minidl.utils.figures import COLOUR_MAP, COLOURS, HATCHES, MARKERS, save_figure
 
 ROWS, COLUMNS = 4, 6
-SMALLEST_IMAGE = 5  # pixels along a side: a row of 16 numbers or less is no picture
+SMALLEST_IMAGE = 5  # pixels along a side; 4 × 4 numbers hardly are a picture
 MOST_POINTS = 2000
 MOST_NAMES = 12  # of classes below an axis
 
@@ -20,7 +20,10 @@ MOST_NAMES = 12  # of classes below an axis
 def draw_preflight(data: Dataset, scale: str, path: str | os.PathLike[str]) -> None:
     """Draw the first samples with their labels, the sizes of classes and a histogram of the inputs into `path`.
 
-    scale   what was found about the scale of the inputs
+    Args:
+        data: The samples.
+        scale: The finding about the scale of the inputs, for the title of the histogram.
+        path: Where the picture goes; its suffix chooses the format.
     """
     from matplotlib.figure import Figure
 
@@ -48,7 +51,15 @@ def draw_preflight(data: Dataset, scale: str, path: str | os.PathLike[str]) -> N
 def draw_decision_boundary(
     grid: Any, regions: np.ndarray, data: Dataset, said: np.ndarray, path: str | os.PathLike[str]
 ) -> None:
-    """Draw the regions of the classes on a grid, and the points of `data` over them, into `path`."""
+    """Draw the regions of the classes, with the points of `data` on top, into `path`.
+
+    Args:
+        grid: Coordinates of the grid along x₁ and along x₂.
+        regions: Class at each point of the grid, shape (len(x₂), len(x₁)).
+        data: Two features and class labels.
+        said: Predicted class of each row of `data`.
+        path: Where the picture goes; its suffix chooses the format.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 5.4), layout="constrained")
@@ -79,7 +90,7 @@ def _name(data: Dataset, label: int) -> str:
 
 
 def _target(data: Dataset, row: int) -> str:
-    """The target of a row, short enough for a title."""
+    """Return the target of a row, short enough for a title."""
     if data.has_labels:
         return _name(data, data.y[row])
     parts = data.y.values() if isinstance(data.y, dict) else [data.y]
@@ -87,7 +98,7 @@ def _target(data: Dataset, row: int) -> str:
 
 
 def _image_shape(features: int) -> tuple[int, ...] | None:
-    """(side, side), or (3, side, side) for colours, if rows can be square pictures."""
+    """Return (side, side), or (3, side, side) for colours, if rows can be square pictures; else None."""
     for channels in (1, 3):
         side = math.isqrt(features // channels)
         if side >= SMALLEST_IMAGE and channels * side * side == features:

@@ -1,4 +1,4 @@
-"""Dropout as an ensemble: all masks of a small layer, one after another (Srivastava et al. 2014, section 1)."""
+"""Dropout as an ensemble: a small layer under each of its masks (Srivastava et al. 2014, section 1)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ MOST_UNITS = 16
 class Ensemble(NamedTuple):
     """The networks that dropout trains, one for each of the 2ⁿ masks of n units.
 
-    masks           (2ⁿ, n) of 0 and 1
-    probabilities   (2ⁿ,), which sum to 1
-    outputs         (2ⁿ, rows, n_out), of each network
-    mean            (rows, n_out), the average of the outputs, weighted with the probabilities
-    inference       (rows, n_out), what the network says at inference
+    Attributes:
+        masks: Zeros and ones, shape (2ⁿ, n).
+        probabilities: Of the masks, shape (2ⁿ,); they sum to 1.
+        outputs: Of each network, shape (2ⁿ, rows, n_out).
+        mean: Average of the outputs, weighted with the probabilities, shape (rows, n_out).
+        inference: Output of the model at inference, shape (rows, n_out).
     """
 
     masks: np.ndarray
@@ -32,13 +33,20 @@ class Ensemble(NamedTuple):
 
 
 def dropout_ensemble(model: Sequential, x: Any) -> Ensemble:
-    """The outputs of `model` under every mask of its one `Dropout` layer, with the same mask for all rows of `x`.
+    """Run `model` under every mask of its one `Dropout` layer, with the same mask for all rows of `x`.
 
-    Where everything behind the dropout layer is linear, `mean` equals `inference`; elsewhere inference is an
-    approximation of it. In float64 the equality holds to 1e-12.
+    If all layers behind the dropout layer are linear, `mean` equals `inference` (to 1e-12 in float64); otherwise
+    inference approximates it.
 
-    Raises TypeError or ValueError if not exactly one of the model's own layers is a dropout layer, or if it has more
-    than 16 units.
+    Args:
+        model: A model with one dropout layer of at most 16 units among its own layers.
+        x: Inputs, shape (rows, n_in).
+
+    Returns:
+        The `Ensemble` of 2ⁿ networks.
+
+    Raises:
+        TypeError, ValueError: If the model has not exactly one dropout layer, or that layer more than 16 units.
     """
     checks.instance("model", model, Sequential)
     inference = model.predict(x)

@@ -1,4 +1,4 @@
-"""What one pass does in each layer: do the outputs shrink, saturate or die, and does a gradient arrive?"""
+"""Statistics of each layer in one pass: do outputs shrink, saturate or die, and does a gradient arrive?"""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from minidl.utils import checks
 from minidl.utils.tables import aligned
 
 SATURATED = 0.05  # of the steepest slope of an activation
-LARGEST = 1e150  # what histograms show: the width of their range must not overflow
+LARGEST = 1e150  # in histograms, so that the width of their range does not overflow
 
 
 COLUMNS = tuple(field.name for field in fields(LayerStatistics))
@@ -38,10 +38,13 @@ SHARES = ("saturated", "dead")
 
 @dataclass(frozen=True)
 class Inspection:
-    """What `inspect` found: `rows` has the statistics of each layer, in the order of `model.summary()`.
+    """The findings of `inspect`.
 
     `print(inspection)` is a table, `inspection["std"]` one column as a list, `inspection.plot(path)` a figure.
-    `loss` is that of the batch, None without labels.
+
+    Attributes:
+        rows: Statistics of each layer, in the order of `model.summary()`.
+        loss: Of the batch; None without labels.
     """
 
     rows: list[LayerStatistics]
@@ -74,23 +77,29 @@ class Inspection:
 
 
 def inspect(model: Sequential, x: Any, labels: Any = None, *, loss: Loss | None = None) -> Inspection:
-    """Run one training pass of `model` on a batch, forward and with labels also backward, and measure each layer.
+    """Run one training pass of `model` on a batch, and measure each layer.
 
-    x        (rows, n_in)
-    labels   targets as the loss takes them; without them there is no backward pass
-    loss     `SoftmaxCrossEntropy()` if None
+    In a training pass batch norm takes the statistics of `x`, and dropout drops. Afterwards parameters, gradients,
+    running estimates and random streams are as they were. Inspect between two steps: the backward pass of an earlier
+    forward pass is no longer possible.
 
-    It is a training pass, so batch norm takes the statistics of `x` and dropout drops. Afterwards the model is as it
-    was: parameters, their gradients, running estimates and counters of drawings. A backward pass that belongs to an
-    earlier forward pass is not possible any more: inspect between two steps.
+    Args:
+        model: The model to measure.
+        x: Inputs, shape (rows, n_in).
+        labels: Targets as the loss takes them; without them there is no backward pass.
+        loss: `SoftmaxCrossEntropy()` if None.
 
-    Raises TypeError or ValueError for arguments that do not fit together.
+    Returns:
+        The `Inspection`, with the statistics of each layer.
+
+    Raises:
+        TypeError, ValueError: If the arguments do not fit together.
     """
     return Probe(x, labels, loss).inspect(model)
 
 
 class Probe:
-    """A batch to inspect a model with, again and again: the arguments of `inspect`."""
+    """A batch with which to inspect a model again and again; the arguments are those of `inspect`."""
 
     def __init__(self, x: Any, labels: Any = None, loss: Loss | None = None):
         if loss is not None and not isinstance(loss, Loss):
@@ -101,10 +110,11 @@ class Probe:
         self.use(SoftmaxCrossEntropy() if loss is None else loss)
 
     def use(self, loss: Loss) -> None:
-        """Measure with a loss like this one; its own averages stay as they are."""
+        """Measure with a copy of this loss, so that its averages stay as they are."""
         self.loss = loss.new()
 
     def inspect(self, model: Sequential) -> Inspection:
+        """Measure `model` on the batch, as `minidl.inspect` does."""
         checks.instance("model", model, Sequential)
         model.parameters()  # builds a model that has no backend yet
         x = checks.finite("x", checks.matrix("x", self.x, model.dtype))
@@ -185,7 +195,7 @@ def _norm(*arrays: np.ndarray) -> float:
 
 
 def _slope(activation: str, alpha: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """|φ'| at each element, from the function that the layers use."""
+    """Return |φ'| at each element, computed by the function that the layers use."""
     slope = np.empty_like(x)
     activation_backward(activation, x, y, np.ones_like(x), np.float64(alpha), slope)
     return np.abs(slope)
@@ -193,7 +203,7 @@ def _slope(activation: str, alpha: float, x: np.ndarray, y: np.ndarray) -> np.nd
 
 @functools.cache
 def _flat(activation: str, alpha: float) -> float | None:
-    """The slope below which the activation counts as saturated, or None if it is not flat at both ends."""
+    """Return the slope below which the activation counts as saturated; None unless it is flat at both ends."""
     z = np.linspace(-10.0, 10.0, 2001)[None]  # 0 is among them: there sigmoid and tanh are steepest
     y = np.empty_like(z)
     activation_forward(activation, z, np.float64(alpha), y)
@@ -205,10 +215,10 @@ def _flat(activation: str, alpha: float) -> float | None:
 def _histogram(values: np.ndarray) -> Histogram:
     finite = values[np.abs(values) < LARGEST]
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
-    # Numbers that hardly differ, or not at all, get bins of a width that float64 can tell apart.
+    # Values that (almost) coincide need bins wide enough for float64 to tell the edges apart.
     widest = max(high - low, 1e-9 * max(abs(low), abs(high)), 1e-290)
     edges = (low + high) / 2 + widest * np.linspace(-0.5, 0.5, BINS + 1)
-    edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)  # rounding leaves nobody outside
+    edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)  # rounding must leave no value outside
     return Histogram(np.histogram(finite, edges)[0], edges)
 
 

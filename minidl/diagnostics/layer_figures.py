@@ -1,4 +1,4 @@
-"""The pictures of `inspect` and of the `Recorder`."""
+"""Pictures of `inspect` and of the `Recorder`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from minidl.utils.figures import COLOUR_MAP, COLOURS, line_style, save_figure
 MOST_LAYERS = 12  # with histograms of their own
 MOST_MAPS = 9
 MOST_LINES = 7
-EXTREME = 0.1  # of the records may reach further than a map does, at each end
+EXTREME = 0.1  # share of the records that a map may cut off, at each end
 GOOD_STEP = -3.0  # log10 of update over weight
 NAMES = {
     "std": "std of outputs",
@@ -25,10 +25,12 @@ NAMES = {
 
 
 def draw_inspection(every: list[LayerStatistics], backward: bool, path: str | os.PathLike[str]) -> None:
-    """Draw the scale of outputs and gradients by layer, and under it their histograms, into the file `path`.
+    """Draw the scale of outputs and gradients by layer, and their histograms below, into the file `path`.
 
-    every      the statistics of all layers
-    backward   whether there was a backward pass
+    Args:
+        every: Statistics of all layers.
+        backward: Whether there was a backward pass.
+        path: Where the picture goes; its suffix chooses the format.
     """
     from matplotlib.figure import Figure
 
@@ -66,10 +68,13 @@ def draw_recording(
 ) -> None:
     """Draw histograms of outputs over time, dead units, ‖δ‖ and the size of the steps into the file `path`.
 
-    first     the statistics of all layers at the first record
-    columns   their columns over the records, by the name of the layer
-    updates   ‖ΔW‖ / ‖W‖ over the records, by the name of the weights
-    steps     the step of each record, with `every` steps from one to the next
+    Args:
+        first: Statistics of all layers at the first record.
+        columns: Columns of the statistics over the records, by the name of the column and of the layer.
+        updates: ‖ΔW‖ / ‖W‖ over the records, by the name of the weights.
+        steps: Step of each record.
+        every: Steps from one record to the next.
+        path: Where the picture goes; its suffix chooses the format.
     """
     from matplotlib.figure import Figure
 
@@ -92,18 +97,18 @@ def draw_recording(
 
 
 def _telling(every: list[LayerStatistics]) -> list[str]:
-    """The layers to look at where there is no room for all: the activations and the last one."""
+    """Return the layers to show where not all fit: the activations and the last layer."""
     *others, last = every
     return [*(row.layer for row in others if row.dead is not None), last.layer]
 
 
 def _spread(items: Sequence[Any], most: int) -> list[Any]:
-    """All items, or `most` of them at equal distances, the first and the last among them."""
+    """Return all items, or `most` of them at equal distances, including the first and the last."""
     return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, most).round().astype(int))] if items else []
 
 
 def _positive(values: Sequence[float | None]) -> np.ndarray:
-    """What a logarithmic axis can show; NaN for the rest."""
+    """Return the values with NaN where a logarithmic axis cannot show them."""
     array = np.array(values, np.float64)  # None becomes NaN
     return np.where((array > 0) & np.isfinite(array), array, np.nan)
 
@@ -114,7 +119,7 @@ def _positive(values: Sequence[float | None]) -> np.ndarray:
 def _draw_scale(axes: Any, rows: list[LayerStatistics], *columns: str) -> None:
     for number, column in enumerate(columns):
         values = _positive([getattr(row, column) for row in rows])
-        there = np.flatnonzero(~np.isnan(values))  # the line goes past layers that have no such figure
+        there = np.flatnonzero(~np.isnan(values))  # the line skips layers without this figure
         axes.plot(there, values[there], label=NAMES[column], **line_style(number))
         if number == 0:
             ends = ", ".join(f"{values[i]:.2g} in {rows[i].layer}" for i in there[[0, -1]]) if there.size else "0"
@@ -140,15 +145,15 @@ def _draw_histogram(axes: Any, histogram: Histogram, colour: str, title: str) ->
 
 
 def _draw_map(axes: Any, times: list[int], histograms: list[Histogram], deviations: list[float], layer: str) -> None:
-    """How the histogram of a layer's outputs moves: a column for each record, counts as colours."""
+    """Draw the histograms of a layer's outputs over time: a column for each record, counts as colours."""
     from matplotlib.colors import LogNorm
 
-    # One explosion among many records would leave nothing to see of the others.
+    # A single explosion must not squeeze all other records into one bin.
     low = np.quantile([histogram.edges[0] for histogram in histograms], EXTREME)
     high = np.quantile([histogram.edges[-1] for histogram in histograms], 1 - EXTREME)
     edges = np.linspace(low, high, BINS + 1)
     counts = np.stack([_in_bins(histogram, edges) for histogram in histograms], axis=1)
-    axes.set_facecolor("black")  # where there is nothing
+    axes.set_facecolor("black")  # bins without elements
     colours = LogNorm(1, max(counts.max(), 2), clip=True)
     mesh = axes.pcolormesh(times, edges, np.where(counts > 0, counts, np.nan), norm=colours, cmap=COLOUR_MAP)
     axes.figure.colorbar(mesh, ax=axes, label="elements in a bin")
@@ -158,7 +163,7 @@ def _draw_map(axes: Any, times: list[int], histograms: list[Histogram], deviatio
 
 
 def _in_bins(histogram: Histogram, edges: np.ndarray) -> np.ndarray:
-    """The counts in other bins, as if elements were spread evenly over each of their own."""
+    """Return the counts in other bins, taking elements as evenly spread over each old bin."""
     so_far = np.concatenate([[0], np.cumsum(histogram.counts)])
     return np.diff(np.interp(edges, histogram.edges, so_far))
 

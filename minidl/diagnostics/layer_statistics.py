@@ -1,4 +1,4 @@
-"""The figures of one layer in one pass, as `inspect` measures them."""
+"""The statistics of one layer in one pass, as `inspect` measures them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ BINS = 60
 
 
 class Histogram(NamedTuple):
-    """counts (60,) of finite numbers between edges (61,), which reach from the smallest to the largest."""
+    """Counts of finite numbers in bins from the smallest to the largest.
+
+    Attributes:
+        counts: Elements in each bin, shape (60,).
+        edges: Edges of the bins, shape (61,).
+    """
 
     counts: np.ndarray
     edges: np.ndarray
@@ -19,29 +24,31 @@ class Histogram(NamedTuple):
 
 @dataclass(frozen=True)
 class LayerStatistics:
-    """What `inspect` measured in one layer, in float64. y is its output (rows, units), L the loss, a mean over rows.
+    """The statistics of one layer with output y (rows, units) and loss L, a mean over the rows; all in float64.
 
-    layer                    its name in the model, such as "0.Dense"
-    mean, std                of all elements of y
-    second_moment            mean of y²
-    sample_variance          variance of each unit over the rows, mean over the units. Behind He and ReLU it falls with
-                             depth although the second moment stays (Luther & Seung 2019)
-    not_finite               share of the elements of y that are NaN or infinite
-    outputs                  histogram of y
-    saturated                of activations that are flat at both ends: share of the elements at which the slope is less
-                             than 5 % of its largest, |z| > 4.36 for the sigmoid and |z| > 2.18 for tanh
-    dead                     of activations: share of the units whose slope is 0 for every row, so that they pass no
-                             gradient on; for the ReLU those whose output is always 0
-    gradient_norm            Euclidean norm of dL/dy over all rows and units
-    gradient_second_moment   mean of (dL/dy)²
-    gradients                histogram of dL/dy
-    delta                    of dense layers: ‖δ‖, with δ the sum of dL/dy over the rows, which is the gradient of the
-                             bias. That is the speed of learning of Nielsen (2015), chapter 5
-    weight_norm              ‖W‖ of the weights
-    weight_gradient_norm     ‖dW‖ of their gradient, in which penalties of the model count
-    weight_ratio             ‖dW‖ / ‖W‖
+    A figure that does not apply is None: weights of an activation, gradients of a pass without labels.
 
-    None where there is no such thing: an activation without weights, a pass without labels.
+    Attributes:
+        layer: Its name in the model, such as "0.Dense".
+        mean: Of all elements of y.
+        std: Of all elements of y.
+        second_moment: Mean of y².
+        sample_variance: Variance of each unit over the rows, averaged over the units. Behind He and ReLU it falls with
+            depth although the second moment stays (Luther & Seung 2019).
+        not_finite: Share of the elements of y that are NaN or infinite.
+        outputs: Histogram of y.
+        saturated: For activations flat at both ends, share of the elements with less than 5 % of the largest slope:
+            |z| > 4.36 for the sigmoid, |z| > 2.18 for tanh.
+        dead: For activations, share of the units whose slope is 0 in every row, so that no gradient passes; for the
+            ReLU those whose output is always 0.
+        gradient_norm: Euclidean norm of dL/dy over all rows and units.
+        gradient_second_moment: Mean of (dL/dy)².
+        gradients: Histogram of dL/dy.
+        delta: For dense layers ‖δ‖, where δ, the sum of dL/dy over the rows, is the gradient of the bias: the speed of
+            learning of Nielsen (2015), chapter 5.
+        weight_norm: ‖W‖ of the weights.
+        weight_gradient_norm: ‖dW‖ of their gradient, including penalties of the model.
+        weight_ratio: ‖dW‖ / ‖W‖.
     """
 
     layer: str

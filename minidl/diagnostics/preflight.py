@@ -1,4 +1,4 @@
-"""Before the first epoch: cheap checks that find most of what makes a training run worthless.
+"""Cheap checks before the first epoch that find most of what makes a training run worthless.
 
 After Karpathy's lecture notes (CS231n, "Babysitting the learning process") and his "A Recipe for Training Neural
 Networks" (2019): look at the data, know the loss to expect, overfit a few samples.
@@ -28,22 +28,29 @@ from minidl.training.evaluation import evaluate
 from minidl.utils import checks
 
 FEW = 20  # samples that any network can learn by heart
-STEPS, RATES = 400, (0.01, 0.001)  # of the try to do so; the second rate if the first fails
-LOOK = 20  # steps between two looks whether it is done
-LEARNED = 0.05  # of the first loss, where there is no accuracy
-ROWS = 1000  # of the data, for what need not see all of it
+STEPS, RATES = 400, (0.01, 0.001)  # to learn them; the second rate is tried if the first fails
+LOOK = 20  # steps between two evaluations
+LEARNED = 0.05  # of the first loss counts as learned, where there is no accuracy
+ROWS = 1000  # of the data, for checks that need not see all of it
 CHANCE = 4.0  # standard deviations that count as more than chance
-NEAR, FAR = 0.5, 2.0  # how far the first loss may be from what is expected, relative to it: ok, and a warning
+NEAR, FAR = 0.5, 2.0  # relative distance of the first loss from the expected one: ok up to NEAR, failed above FAR
 UNBALANCED = 10  # times as many samples in the largest class as in the smallest
 SMALLEST, LARGEST = 0.05, 20.0  # root mean square of the inputs
-OFFSET = 3.0  # times the standard deviation, of the mean
-UNEQUAL = 100.0  # times the median of the standard deviations: such a feature drowns the others
+OFFSET = 3.0  # largest mean, in standard deviations
+UNEQUAL = 100.0  # a feature with this many times the median standard deviation drowns the others
 PENALTY = L2(0.01)  # tried in a model that has none
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check: its verdict is "ok", "warning", "failed" or "skipped"; what was found, and what to do about it."""
+    """The result of one check.
+
+    Attributes:
+        name: What was checked.
+        verdict: "ok", "warning", "failed" or "skipped".
+        found: What was found.
+        advice: What to do about it; "" if nothing.
+    """
 
     name: str
     verdict: str
@@ -57,9 +64,13 @@ class Check:
 
 @dataclass(frozen=True)
 class Preflight:
-    """What `preflight` found, a `Check` for each question; `print(preflight)` lists them.
+    """The findings of `preflight`.
 
-    `preflight["leakage"]` is one of them, `preflight.plot(path)` shows the first samples.
+    `print(preflight)` lists them, `preflight["leakage"]` is one of them, and `preflight.plot(path)` draws the data.
+
+    Attributes:
+        checks: A `Check` for each question.
+        train: The training data.
     """
 
     checks: list[Check]
@@ -67,7 +78,7 @@ class Preflight:
 
     @property
     def ok(self) -> bool:
-        """Whether no check failed; warnings and what was skipped do not count."""
+        """True if no check failed; warnings and skipped checks do not count."""
         return not any(check.verdict == "failed" for check in self.checks)
 
     def __getitem__(self, name: str) -> Check:
@@ -77,9 +88,9 @@ class Preflight:
         return "\n".join(map(str, self.checks))
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw the first samples with their labels, and how many each class has; the suffix chooses the format.
+        """Draw the first samples with their labels, and the sizes of the classes; the suffix chooses the format.
 
-        Rows whose length is a square are drawn as images, two features as points, others as a map of numbers.
+        Rows whose length is a square are drawn as images, two features as points, all others as a map of numbers.
         """
         draw_preflight(self.train, self["scale of inputs"].found, path)
 
@@ -87,23 +98,32 @@ class Preflight:
 def preflight(
     model: Sequential, train: Dataset, validation: Dataset | None = None, *, loss: Loss | None = None
 ) -> Preflight:  # fmt: skip
-    """Check data, model and loss before training them.
+    """Check data, model and loss before training.
 
-    labels              those of the model's outputs, all there, in similar numbers
-    labels fit inputs   nearest neighbours have the same label more often than by chance
-    scale of inputs     neither far from 1 nor much different among the features
-    conflicts           equal rows of the training data have equal targets
-    leakage             no row of the validation data is in the training data
-    first loss          near that of a network that knows nothing: log C for C classes
-    regularization      a penalty makes the cost larger
-    20 samples          can be learned by heart
+    The checks, by name:
 
-    loss   `SoftmaxCrossEntropy()` if None
+        labels              each output of the model has its class, in similar numbers
+        labels fit inputs   nearest neighbours have the same label more often than by chance
+        scale of inputs     near 1, and similar among the features
+        conflicts           equal rows of the training data have equal targets
+        leakage             no row of the validation data is in the training data
+        first loss          near that of a network that knows nothing: log C for C classes
+        regularization      a penalty makes the cost larger
+        20 samples          can be learned by heart
 
-    Copies of the model are trained, on the CPU; the model itself stays as it is.
+    Only copies of the model are trained, on the CPU; the model itself stays as it is.
 
-    Raises TypeError or ValueError if model and inputs do not fit together; targets that the loss does not take are a
-    failed check.
+    Args:
+        model: The model to be trained.
+        train: The training data.
+        validation: The validation data; without them leakage is not checked.
+        loss: `SoftmaxCrossEntropy()` if None.
+
+    Returns:
+        The `Preflight`, with a `Check` for each question. Targets that the loss does not take are a failed check.
+
+    Raises:
+        TypeError, ValueError: If model and inputs do not fit together.
     """
     for argument, value, kind in (("model", model, Sequential), ("train", train, Dataset)):
         if not isinstance(value, kind):
@@ -127,7 +147,7 @@ Finding = tuple[str, str, str]  # verdict, what was found, advice
 
 @dataclass
 class _Preflight:
-    """The arguments of `preflight`, and what several checks need."""
+    """The arguments of `preflight`, and helpers that several checks share."""
 
     model: Sequential
     train: Dataset
@@ -139,11 +159,11 @@ class _Preflight:
         self.rng = np.random.default_rng(0)
 
     def some(self, rows: int) -> Dataset:
-        """So many rows of the training data, or all if there are fewer."""
+        """Return that many random rows of the training data, or all if there are fewer."""
         return self.train[self.rng.permutation(len(self.train))[:rows]]
 
     def copy(self, penalty: Penalty | None = None) -> Sequential:
-        """The model again, on the CPU, with a penalty on the weights that have none."""
+        """Copy the model to the CPU, with `penalty` on the weights that have none."""
         model = self.model
         copy = build_layer(model.description(), layer_classes(type(inner) for inner in model.walk()))
         assert isinstance(copy, Sequential)
@@ -154,7 +174,7 @@ class _Preflight:
         return copy
 
     def refused(self) -> str:
-        """Why the loss does not take the targets, or ""."""
+        """Return why the loss does not take the targets, or ""."""
         for argument, data in (("train.y", self.train), ("validation.y", self.validation)):
             try:
                 if data is not None:
@@ -252,7 +272,7 @@ def _leakage(run: _Preflight) -> Finding:
 
 
 def _digests(data: Dataset, dtype: np.dtype) -> list[bytes]:
-    """A number for each row that is the same for equal rows only; adding 0 makes -0 a 0."""
+    """Return a digest of each row, the same for equal rows only; adding 0 makes -0 a 0."""
     x = np.ascontiguousarray(data.x, dtype) + dtype.type(0)
     return [hashlib.blake2b(row, digest_size=16).digest() for row in x]
 

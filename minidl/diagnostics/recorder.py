@@ -1,4 +1,4 @@
-"""The statistics of `inspect` over a training run, and how large the steps are beside the weights."""
+"""The statistics of `inspect` over a training run, and the size of the steps relative to the weights."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from minidl.utils import checks
 
 
 class Record(NamedTuple):
-    """What a `Recorder` keeps of one step.
+    """The record of one step.
 
-    step         how many steps the run had made before it
-    inspection   of the model before the step
-    updates      ‖ΔW‖ / ‖W‖ of the step, by the name of the weights, such as "0.Dense.weight"
+    Attributes:
+        step: Number of steps that the run had made before.
+        inspection: Of the model before the step.
+        updates: ‖ΔW‖ / ‖W‖ of the step, by the name of the weights, such as "0.Dense.weight".
     """
 
     step: int
@@ -28,19 +29,22 @@ class Record(NamedTuple):
 
 
 class Recorder(Callback):
-    """Inspect the model on a fixed batch during training, without changing the run: with it come the same bits.
+    """Inspect the model on a fixed batch during training, without changing a bit of the run.
 
-    x        the batch, (rows, n_in): a few hundred rows of the training or validation data
-    labels   targets as the loss of the run takes them; without them there are no figures about gradients
-    every    steps from one record to the next; the first is taken before the first step
+    `recorder["std"]` is one column of `inspect` over time by layer, and `recorder.plot(path)` draws the records. A new
+    run starts with none; a resumed run keeps the records from before.
 
-    `records` has a `Record` for each, `steps` their steps, `recorder["std"]` the figures of one column of `inspect`
-    over time by layer, `updates` those of the steps by parameter; `recorder.plot(path)` draws them. A new run starts
-    anew; a resumed one goes on with the records from before.
+    Args:
+        x: The batch, shape (rows, n_in): a few hundred rows of the training or validation data.
+        labels: Targets as the loss of the run takes them; without them gradients are not measured.
+        every: Steps from one record to the next; the first is taken before the first step.
+
+    Attributes:
+        records: A `Record` for each recorded step.
     """
 
     follows_steps = True
-    writes = True  # it changes nothing, so a resumed run may do with it or without
+    writes = True  # it changes nothing, so a resumed run may leave it out or add it
 
     def __init__(self, x: Any, labels: Any = None, every: int = 10):
         self.probe = Probe(x, labels)
@@ -79,7 +83,7 @@ class Recorder(Callback):
         return {name: [record.updates[name] for record in self.records] for name in names}
 
     def __getitem__(self, column: str) -> dict[str, list[Any]]:
-        """A column of `inspect` over the records, by the name of the layer, for the layers that have it."""
+        """Return a column of `inspect` over the records, by the name of the layer, for the layers that have it."""
         columns = [record.inspection[column] for record in self.records]
         layers = self.records[0].inspection["layer"] if self.records else []
         over_time = dict(zip(layers, map(list, zip(*columns, strict=True)), strict=True))
@@ -88,7 +92,8 @@ class Recorder(Callback):
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draw histograms, dead units, ‖δ‖ and the size of the steps over time; the suffix chooses the format.
 
-        Raises ValueError if nothing was recorded.
+        Raises:
+            ValueError: If nothing was recorded.
         """
         if not self.records:
             raise ValueError("nothing was recorded: give the recorder to fit, in its callbacks")
@@ -101,5 +106,5 @@ def _float64(weights: Parameter) -> np.ndarray:
 
 
 def _ratio(update: np.ndarray, weights: np.ndarray) -> float:
-    with np.errstate(all="ignore"):  # weights of 0 give infinity, or NaN if they stay there
+    with np.errstate(all="ignore"):  # weights of 0 give infinity, or NaN if they stay 0
         return float(np.linalg.norm(update) / np.linalg.norm(weights))

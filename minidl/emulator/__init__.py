@@ -1,10 +1,10 @@
 """Run CUDA kernels on the CPU, one thread at a time, in the same process and without a GPU.
 
 `launch(kernel, grid, block, *arguments)` takes any `@cuda.jit` kernel, rebuilds its Python function with an emulated
-`cuda` module, and runs every CUDA thread as a greenlet that steps aside at a barrier or a warp exchange. What a GPU
-does silently wrong is an error here: an index outside an array (negative ones too), a read of shared or local memory
-that nobody has written, a barrier that some threads of the block never reach; inside `race_detector()` also two
-accesses to one element that nothing orders. `trace` launches a kernel and tells what it did with memory.
+`cuda` module, and runs each CUDA thread as a greenlet, which yields at a barrier or a warp exchange. Mistakes that pass
+silently on a GPU are errors here: an index outside an array (negative ones too), a read of uninitialized shared or
+local memory, a barrier that some threads of the block never reach; inside `race_detector()` also two unordered accesses
+to one element. `trace` launches a kernel and reports its accesses to memory.
 """
 
 from minidl.emulator.errors import BarrierError, EmulatorError, OutOfBoundsError, RaceError, UninitializedReadError

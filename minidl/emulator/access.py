@@ -1,4 +1,4 @@
-"""What a trace is made of: the accesses of threads, and of warps."""
+"""The entries of a trace: accesses of threads, and of warps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Position = tuple[int, int, int]
 
 
 class Access(NamedTuple):
-    """One thread reads or writes one element."""
+    """One access of a thread to one element."""
 
     block: Position
     thread: Position
@@ -17,14 +17,14 @@ class Access(NamedTuple):
     array: str
     element: tuple[int, ...]
     kind: str  # "read", "write" or "atomic"
-    step: int  # how many barriers (syncthreads) the block had passed
+    step: int  # barriers (syncthreads) that the block had passed
 
 
 class WarpAccess(NamedTuple):
-    """What the lanes of a warp read or write together."""
+    """The accesses that the lanes of a warp make together."""
 
     accesses: tuple[Access, ...]
     sectors: int  # touched in global memory
-    ideal_sectors: int  # how many would hold the same bytes side by side
+    ideal_sectors: int  # needed for the same bytes side by side
     conflict: int  # rounds in shared memory: 1 is free of conflicts; 0 for global memory
-    colliding: tuple[Access, ...]  # those that want a bank from which others want another word
+    colliding: tuple[Access, ...]  # accesses to a bank from which other lanes want another word

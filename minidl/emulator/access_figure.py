@@ -32,7 +32,19 @@ def draw_accesses(
     path: str | os.PathLike[str],
     block: Sequence[int],
 ) -> None:
-    """Draw a row of panels for each step between barriers and a column for each array, into the file `path`."""
+    """Draw a row of panels for each step between barriers, a column for each array, into the file `path`.
+
+    Args:
+        kernel: Name of the kernel.
+        block_shape: Threads of a block along x, y and z.
+        accesses: Accesses of all threads.
+        warp_accesses: The same, as the warps make them together.
+        path: Where the picture goes; its suffix chooses the format.
+        block: Index of the block to draw.
+
+    Raises:
+        ValueError: If the block accesses no memory.
+    """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
@@ -78,13 +90,13 @@ def draw_accesses(
 
 
 def _cell(access: Access) -> tuple[int, int]:
-    """Row and column: a vector is one row, and of more than two dimensions the last two count."""
+    """Return row and column: a vector is one row; of more than two dimensions the last two count."""
     *leading, column = access.element
     return (leading[-1] if leading else 0), column
 
 
 def _window(accesses: Iterable[Access]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The first cell that is touched, and the one behind the last."""
+    """Return the first accessed cell, and the one behind the last."""
     rows, columns = zip(*map(_cell, accesses), strict=True)
     first = min(rows), min(columns)
     return first, (min(max(rows) + 1, first[0] + MAX_CELLS), min(max(columns) + 1, first[1] + MAX_CELLS))

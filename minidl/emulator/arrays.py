@@ -1,9 +1,9 @@
 """Memory as a CUDA thread sees it: arrays that check every access.
 
-Global memory is a NumPy array behind a bounds check. Shared and local memory are dictionaries that hold the elements
-written so far: a read is one look-up, and what it does not find was never written or lies outside.
+Global memory is a NumPy array behind a bounds check. Shared and local memory are dictionaries of the elements written
+so far: a read is one look-up, and a missing element was never written or lies outside.
 
-Watched arrays also tell an observer of each access; they take the place of the others while somebody watches.
+Watched arrays also report each access to an observer; they replace the others while there is one.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ def _strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 
 
 class _Array:
-    """What kernels may ask of any array (shape, size, ndim, dtype), and what is wrong with an index."""
+    """Base of all arrays: the attributes that kernels use (shape, size, ndim, dtype), and the check of indices."""
 
     __slots__ = ()
 
     name: Any
     shape: tuple[int, ...]
     where: Where
-    start: int  # the address of the first element; in shared memory, what that is a multiple of
+    start: int  # address of the first element; in shared memory its alignment, in bytes
     strides: Any  # bytes from one element to the next along each dimension
     __getitem__: Any
     __setitem__: Any
@@ -59,25 +59,25 @@ class _Array:
         return (self[i] for i in range(len(self)))
 
     def get_part(self, key: Any, part: int) -> Any:
-        """An element that an access reads together with its neighbours: part 0, 1, ... of it."""
+        """Read part 0, 1, ... of an access that takes several neighbouring elements at once."""
         return self[key]
 
     def set_part(self, key: Any, value: Any, part: int) -> None:
-        """The same for an access that writes."""
+        """Write part 0, 1, ... of such an access."""
         self[key] = value
 
     def location(self, key: Any) -> int:
-        """Where the element lies, in bytes from a place that all elements of the array have in common."""
+        """Return the position of the element, in bytes from an origin that all elements of the array share."""
         return self.start + _dot(key, self.strides)
 
     def change(self, key: Any, new: Callable[[Any], Any]) -> Any:
-        """Replace an element by `new` of it, undivided; returns the old one."""
+        """Replace an element by `new(element)`, atomically, and return the old one."""
         old = self[key]
         self[key] = new(old)
         return old
 
     def problem(self, key: Any) -> EmulatorError | None:
-        """What is wrong with the index `key`; None if nothing is."""
+        """Return the error for the index `key`; None if it is valid."""
         keys = key if isinstance(key, tuple) else (key,)
         element = self.element(key)
         if len(keys) != len(self.shape):
@@ -89,7 +89,7 @@ class _Array:
         return None
 
     def element(self, key: Any) -> str:
-        """The element as messages call it, and the thread that asks for it."""
+        """Return the thread, the line and the element, for messages."""
         keys = key if isinstance(key, tuple) else (key,)
         return f"{self.where()}, {source_line()}: {self.name}[{', '.join(map(str, keys))}]"
 
@@ -104,7 +104,7 @@ class GlobalArray(_Array):
         self.start, self.strides = data.__array_interface__["data"][0], data.strides
         self.shape, self.ndim, self.size, self.dtype = data.shape, data.ndim, data.size, data.dtype
 
-    # NumPy itself refuses an index that is too large; negative and missing ones are left to check.
+    # NumPy itself refuses an index that is too large; only negative and missing ones remain to be checked.
 
     def __getitem__(self, key: Any) -> Any:
         try:
@@ -125,7 +125,7 @@ class GlobalArray(_Array):
 
 
 class GlobalVector(GlobalArray):
-    """The same for one dimension, where the index is no tuple."""
+    """An array of one dimension in global memory; its index is not a tuple."""
 
     __slots__ = ()
 
@@ -155,7 +155,14 @@ def _indices(shape: tuple[int, ...]) -> frozenset[Any]:
 class BlockArray(_Array, dict[Any, Any]):
     """An array in shared memory (one for each block) or in local memory (one for each thread).
 
-    `convert` is the type of its elements, and `alignment` what its address is a multiple of.
+    Args:
+        kind: "shared" or "local".
+        shape: Its shape.
+        dtype: Its dtype.
+        convert: Conversion of a value to the type of the elements.
+        alignment: Alignment of its address, in bytes.
+        where: Tells which thread is running, for messages.
+        made_at: Code and instruction of the call that made it.
     """
 
     __slots__ = (
@@ -185,7 +192,7 @@ class BlockArray(_Array, dict[Any, Any]):
         self.kind, self.shape, self.dtype, self.where, self.made_at = kind, shape, dtype, where, made_at
         self.ndim, self.size = len(shape), math.prod(shape)
         self.indices, self.convert, self.start = _indices(shape), convert, alignment
-        self.arriving: set[Any] = set()  # elements that a copy was begun for, but not waited for
+        self.arriving: set[Any] = set()  # elements whose copy has begun but not been waited for
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -199,20 +206,21 @@ class BlockArray(_Array, dict[Any, Any]):
         raise self.problem(key) or self.unwritten(key)
 
     def unwritten(self, key: Any) -> EmulatorError:
+        """Return the error for a read of an element that is undefined."""
         why = "the copy into it has not been waited for"
         if key not in self.arriving:
             why = "no thread has written it since the block began"
         return UninitializedReadError(f"{self.element(key)} is read, but {why}")
 
     def begin_copy(self, key: Any, value: Any, part: int) -> None:
-        """From here on until the copy has been waited for, the element is undefined."""
+        """Begin a copy: the element is undefined until it has been waited for."""
         if key not in self.indices:
             raise self.problem(key) or IndexError(key)
         self.pop(key, None)
         self.arriving.add(key)
 
     def end_copy(self, key: Any, value: Any) -> None:
-        """The copy has been waited for, and the element arrives."""
+        """End a copy that has been waited for: the element arrives."""
         self.arriving.discard(key)
         dict.__setitem__(self, key, value if type(value) is self.convert else self.convert(value))
 
@@ -223,12 +231,12 @@ class BlockArray(_Array, dict[Any, Any]):
 
 
 class _Watched:
-    """Put before an array class: its observer hears of each access that the array has found right."""
+    """Mixin for array classes that reports each valid access to an observer."""
 
     __slots__ = ()
 
     observer: Observer
-    notes: dict[Any, Any]  # what the observer keeps about each element
+    notes: dict[Any, Any]  # the observer's own, by element
     address: Callable[[Any], Any]
 
     def __getitem__(self: Any, key: Any) -> Any:
@@ -254,7 +262,7 @@ class _Watched:
 
 
 class _WatchedGlobal(_Watched):
-    """What is global has addresses: two arguments may be views of the same memory."""
+    """Watched arrays in global memory; by address, because two arguments may be views of the same memory."""
 
     __slots__ = ()
 
@@ -265,7 +273,7 @@ class _WatchedGlobal(_Watched):
         self.observer, self.notes, self.convert = observer, {}, observer.number(data.dtype)
 
     def address(self: Any, key: Any) -> int:
-        """The address of an element in bytes."""
+        """Return the address of an element, in bytes."""
         return self.location(key)
 
 
@@ -278,7 +286,7 @@ class WatchedGlobalVector(_WatchedGlobal, GlobalVector):
 
 
 class WatchedBlockArray(_Watched, BlockArray):
-    """An array in shared memory that somebody watches."""
+    """A watched array in shared memory."""
 
     __slots__ = ("notes", "number", "observer")
 
@@ -287,7 +295,7 @@ class WatchedBlockArray(_Watched, BlockArray):
         self.observer, self.notes, self.number = observer, {}, number
 
     def address(self, key: Any) -> tuple[int, int]:
-        """Which array of the block, and the byte in it."""
+        """Return the number of the array in the block, and the byte in it."""
         return self.number, self.location(key)
 
     def __missing__(self, key: Any) -> Any:

@@ -1,7 +1,7 @@
-"""`cuda.atomic`: change one element undivided and get the old one.
+"""`cuda.atomic`: change one element atomically and return the old one.
 
-The emulator runs one thread at a time, so any change is undivided; what these do is keep the types of the device and
-tell the race detector apart from a plain read and write.
+The emulator runs one thread at a time, so every change is atomic. These functions keep the types of the device, and let
+the race detector distinguish an atomic from a plain read and write.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from minidl.emulator.errors import EmulatorError
 
-# Of the old element and the operand, both in the dtype of the array. With a NaN, max and min keep the old element.
+# Functions of the old element and the operand, in the dtype of the array. With a NaN, max and min keep the old element.
 CHANGES: dict[str, Callable[[Any, Any], Any]] = {
     "add": operator.add,
     "sub": operator.sub,
@@ -30,18 +30,18 @@ CHANGES: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class Atomic:
-    """What a kernel finds under `cuda.atomic`: add(array, index, value) and its kin, and compare-and-swap."""
+    """The emulated `cuda.atomic`: add(array, index, value), its relatives, and compare-and-swap."""
 
     def __init__(self) -> None:
         vars(self).update({name: _atomic(change) for name, change in CHANGES.items()})
 
     def cas(self, array: Any, index: Any, expected: Any, value: Any) -> Any:
-        """Put `value` where `expected` is."""
+        """Replace the element by `value` if it equals `expected`; return the old one."""
         expected, value = _cast(expected, array), _cast(value, array)
         return array.change(_key(index), lambda old: value if old == expected else old)
 
     def compare_and_swap(self, array: Any, expected: Any, value: Any) -> Any:
-        """The same for the first element of a vector."""
+        """Do the same for the first element of a vector."""
         return self.cas(array, 0, expected, value)
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -57,7 +57,7 @@ def _atomic(change: Callable[[Any, Any], Any]) -> Callable[[Any, Any, Any], Any]
 
 
 def _cast(value: Any, array: Any) -> Any:
-    """The operand in the dtype of the array, as C converts it: -1 becomes the largest unsigned number."""
+    """Convert the operand to the dtype of the array, as C does: -1 becomes the largest unsigned number."""
     return np.asarray(value).astype(array.dtype)[()]
 
 

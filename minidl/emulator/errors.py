@@ -1,4 +1,4 @@
-"""What a kernel can do wrong, and where it did it."""
+"""The errors of kernels, and the source line where they happened."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ HERE = str(Path(__file__).parent)
 
 
 class EmulatorError(RuntimeError):
-    """A kernel did something that has no defined result on a GPU, or that the emulator does not know."""
+    """A kernel did something that is undefined on a GPU, or unknown to the emulator."""
 
 
 class OutOfBoundsError(EmulatorError):
-    """A thread used an index outside an array. Negative indices count: on a GPU they do not wrap around usefully."""
+    """A thread used an index outside an array; negative ones, too, as they do not wrap around usefully on a GPU."""
 
 
 class UninitializedReadError(EmulatorError):
@@ -23,17 +23,18 @@ class UninitializedReadError(EmulatorError):
 
 
 class BarrierError(EmulatorError):
-    """Some threads wait at a barrier or a warp exchange that others of the same block or warp never reach."""
+    """Some threads wait at a barrier or warp exchange that others of the block or warp never reach."""
 
 
 class RaceError(EmulatorError):
-    """Two threads touch one element, at least one of them writes it, and nothing orders the two accesses."""
+    """Two threads access one element, at least one writes it, and nothing orders the two accesses."""
 
 
 def kernel_frame(depth: int = 1) -> FrameType:
-    """The innermost frame outside this package: the kernel or device function that is running.
+    """Return the innermost frame outside this package: the kernel or device function that is running.
 
-    `depth` says how many frames to pass over unseen.
+    Args:
+        depth: Number of frames to skip without looking at them.
     """
     frame = sys._getframe(depth)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(HERE):
@@ -42,19 +43,19 @@ def kernel_frame(depth: int = 1) -> FrameType:
 
 
 def source_line() -> str:
-    """ "file.py:12": the line of the kernel that is running."""
+    """Return the line of the kernel that is running, as "file.py:12"."""
     frame = kernel_frame()
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
 
 
 def line_of(code: CodeType, instruction: int) -> str:
-    """ "file.py:12" of one instruction of a function."""
+    """Return the line of one instruction of a function, as "file.py:12"."""
     starts = [line for offset, line in dis.findlinestarts(code) if offset <= instruction and line]
     return f"{Path(code.co_filename).name}:{starts[-1]}"
 
 
 def assigned_variable(code: CodeType, instruction: int) -> str:
-    """The variable that takes the result of the call at that instruction; empty if it is not simply assigned."""
+    """Return the variable assigned from the call at that instruction; "" if it is not simply assigned."""
     store = next(found for found in dis.get_instructions(code) if found.offset > instruction)
     if not store.opname.startswith(("STORE_FAST", "STORE_DEREF")):
         return ""

@@ -1,7 +1,7 @@
-"""The instructions of `minidl/cuda/engine/ptx.py` for the emulator: its device has a method of the same name for each.
+"""The instructions of `minidl/cuda/engine/ptx.py`, as methods of the same names of the emulated device.
 
-A copy from global to shared memory that nobody has waited for has no defined result on a GPU, and often the right one.
-Here it arrives at the wait and not before, so that a wait that is missing shows.
+On a GPU, reading a copy from global to shared memory without waiting for it is undefined, but often gives the right
+result. Here the copy arrives only at the wait, so a missing wait always shows.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from minidl.emulator.errors import EmulatorError, source_line
 from minidl.scalar.constants import ALL_LANES, TF32_BITS, VECTOR_BYTES, WARP
 
 HALF_OF_THE_LAST_BIT = 0x1000
-FLOAT32, UINT32 = struct.Struct("=f"), struct.Struct("=I")  # for single numbers many times as fast as a view of NumPy
+FLOAT32, UINT32 = struct.Struct("=f"), struct.Struct("=I")  # for single numbers, many times faster than a NumPy view
 
 
 class Instructions:
-    """A part of `Device`: the instructions that Numba has no Python for."""
+    """The part of `Device` with the instructions for which Numba has no Python."""
 
     where: Any
     threadIdx: Any
@@ -30,11 +30,11 @@ class Instructions:
     _observer: Any
 
     def begin_block(self) -> None:
-        """A block begins: no copy is on its way."""
-        self._copies: dict[Any, list[list[Any]]] = defaultdict(lambda: [[]])  # of each thread, the last group is open
+        """Forget the copies of the block before."""
+        self._copies: dict[Any, list[list[Any]]] = defaultdict(lambda: [[]])  # by thread; the last group is open
 
     def instruction(self, intrinsic: Any) -> Any:
-        """The method for an `@intrinsic` function."""
+        """Return the method for an `@intrinsic` function."""
         if not hasattr(intrinsic, "emulated"):
             raise EmulatorError(f"the emulator does not know the intrinsic {intrinsic._name}")
         return getattr(self, intrinsic.emulated)
@@ -52,7 +52,7 @@ class Instructions:
             array.set_part(key, value, part)
 
     def _four(self, array: Any, index: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], int]]:
-        """Four elements in a row, and which part of a 128-bit access each is."""
+        """Return the keys of four elements in a row, each with its part of the 128-bit access."""
         if array.location(index) % VECTOR_BYTES:
             raise EmulatorError(f"{array.element(index)} does not lie at a multiple of {VECTOR_BYTES} bytes")
         *outer, first = index
@@ -87,7 +87,7 @@ class Instructions:
     def to_tf32(self, x: Any) -> Any:
         if x.dtype != np.float32:
             raise EmulatorError(f"{self.where()}, {source_line()}: to_tf32 of a {x.dtype}; it takes a float32")
-        if not math.isfinite(x):  # its exponent is all ones, and rounding up would carry into the sign
+        if not math.isfinite(x):  # all exponent bits are 1: rounding up would carry into the sign
             return type(x)((np.float32(x).view(np.uint32) & np.uint32(TF32_BITS)).view(np.float32))
         (bits,) = UINT32.unpack(FLOAT32.pack(x))
         return type(x)(FLOAT32.unpack(UINT32.pack((bits + HALF_OF_THE_LAST_BIT) & TF32_BITS))[0])
@@ -97,16 +97,16 @@ class Instructions:
         if self._observer is not None:
             self._observer.operations(2 * 16 * 8 * 8 // WARP)
         lane = self.laneid  # type: ignore[attr-defined]
-        if "result" not in lanes:  # the first lane to go on works for all
+        if "result" not in lanes:  # the first lane to continue computes for all
             lanes["result"] = _tensor_core(*zip(*lanes.values(), strict=True))
         return tuple(lanes["result"][lane])
 
 
 def _tensor_core(a: Any, b: Any, c: Any) -> np.ndarray:
-    """The fragments of all lanes to those of A B + C; which lane has what stands in `minidl.cuda.engine.ptx`.
+    """Compute A B + C from the fragments of all lanes, laid out as in `minidl.cuda.engine.ptx`.
 
-    The products are exact, and the sum is rounded once, towards zero: tensor cores cut off what does not fit (Fasi,
-    Higham, Mikaitis & Pranesh 2021, Numerical behavior of NVIDIA tensor cores, section 4).
+    The products are exact, and the sum is rounded once, towards zero: tensor cores truncate (Fasi, Higham, Mikaitis &
+    Pranesh 2021, Numerical behavior of NVIDIA tensor cores, section 4).
     """
     a = _tf32(a).reshape(8, 4, 2, 2).transpose(3, 0, 2, 1).reshape(16, 8)
     b = _tf32(b).reshape(8, 4, 2).transpose(2, 1, 0).reshape(8, 8)
@@ -119,6 +119,6 @@ def _tensor_core(a: Any, b: Any, c: Any) -> np.ndarray:
 
 
 def _tf32(fragments: Any) -> np.ndarray:
-    """What the hardware takes of float32 numbers: it drops the last 13 bits of the mantissa."""
+    """Truncate float32 numbers to TF32, as the hardware does: drop the last 13 bits of the mantissa."""
     bits = np.array(fragments, np.float32).view(np.uint32) & np.uint32(TF32_BITS)
     return bits.view(np.float32).astype(np.float64)

@@ -1,8 +1,8 @@
-"""The emulated device: blocks one after another, and inside a block one greenlet for each thread.
+"""The emulated device: one block after another, and inside a block one greenlet for each thread.
 
-A greenlet is a function call that can step aside in the middle and be taken up again. Threads step aside only at a
-rendezvous, so between two barriers each thread runs undisturbed; the scheduler below lets a block or a warp go on when
-all of it has arrived at the same one.
+A greenlet is a function call that can be suspended and resumed. Threads yield only at a rendezvous (a barrier or a warp
+exchange) and run undisturbed in between; the scheduler below resumes a block or a warp when all its threads have
+reached the same one.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from minidl.emulator.observer import CURRENT, Observer
 from minidl.emulator.program import Program, python_function
 from minidl.scalar.constants import ALL_LANES, WARP
 
-# What every GPU since 2012 can do: threads of a block along x, y, z and in all, blocks along x, y, z, shared bytes.
+# Limits of every GPU since 2012: threads of a block along x, y, z and in all, blocks along x, y, z, shared bytes.
 MAX_BLOCK, MAX_THREADS = (1024, 1024, 64), 1024
 MAX_GRID = (2**31 - 1, 65535, 65535)
 MAX_SHARED = 48 * 1024
 
 
 class Dim3:
-    """threadIdx and its kin."""
+    """Three integers, as in threadIdx and blockDim."""
 
     __slots__ = ("x", "y", "z")
 
@@ -51,19 +51,19 @@ class Dim3:
 
 
 class Thread:
-    """A greenlet that runs one CUDA thread of each block: to start a new one takes longer than most threads do."""
+    """A greenlet that runs one CUDA thread of each block; starting a new one takes longer than most threads run."""
 
     __slots__ = ("greenlet", "index", "place", "resume", "value")
 
     def __init__(self) -> None:
         self.index = Dim3(0, 0, 0)
-        # Where it waits: the name of the rendezvous, the code and instruction of the call, the mask; None if nowhere.
+        # Where it waits: name of the rendezvous, code and instruction of the call, mask; None while it runs.
         self.place: Any = None
-        self.value: Any = None  # what it brings to a warp exchange
+        self.value: Any = None  # its value in a warp exchange
         self.greenlet = greenlet.greenlet(_run_one_after_another)
         # A new greenlet starts with an empty context, and np.errstate lives in the context.
         self.greenlet.gr_context = contextvars.copy_context()
-        self.greenlet.switch()  # up to the first wait for work
+        self.greenlet.switch()  # to the first wait for work
         self.resume = self.greenlet.switch
 
 
@@ -82,7 +82,7 @@ class _Memory:
 
 
 class Device(Instructions):
-    """What a kernel finds under the name `cuda`."""
+    """The emulated `cuda` module of kernels."""
 
     def __init__(self) -> None:
         self.threadIdx = self.blockIdx = Dim3(0, 0, 0)
@@ -98,7 +98,7 @@ class Device(Instructions):
         self._thread: Thread
         self._wait: Callable[[], Any]  # back to the scheduler, until it resumes the thread
         self._observer: Observer | None = None
-        self._exchanging = False  # whether some thread waits for an exchange in its warp
+        self._exchanging = False  # True if some thread waits for a warp exchange
         self._shared: dict[tuple[int, int], BlockArray] = {}
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -107,7 +107,7 @@ class Device(Instructions):
     # What kernels call -----------------------------------------------------------------------------------------------
 
     def grid(self, ndim: int) -> Any:
-        """The position of the thread in the whole grid: an integer for one dimension, else a tuple."""
+        """Return the position of the thread in the whole grid: an integer for one dimension, else a tuple."""
         thread, block, size = self.threadIdx, self.blockIdx, self.blockDim
         if ndim == 1:
             return block.x * size.x + thread.x
@@ -115,13 +115,14 @@ class Device(Instructions):
         return position[:ndim]
 
     def gridsize(self, ndim: int) -> Any:
-        """The number of threads of the whole grid along each dimension."""
+        """Return the number of threads of the whole grid along each dimension."""
         grid, block = self.gridDim, self.blockDim
         size = (grid.x * block.x, grid.y * block.y, grid.z * block.z)
         return size[0] if ndim == 1 else size[:ndim]
 
     @property
     def laneid(self) -> int:
+        """The lane of the running thread in its warp."""
         thread, size = self.threadIdx, self.blockDim
         return ((thread.z * size.y + thread.y) * size.x + thread.x) % WARP
 
@@ -149,7 +150,7 @@ class Device(Instructions):
         return self._from_lane(source, self._exchange("shfl_down_sync", mask, value))
 
     def ballot_sync(self, mask: int, predicate: Any) -> int:
-        """One bit for each lane of the mask: whether its predicate holds."""
+        """Return one bit for each lane of the mask: 1 if its predicate holds."""
         votes = self._exchange("ballot_sync", mask, predicate)
         return sum(1 << lane for lane, vote in votes.items() if vote)
 
@@ -160,7 +161,7 @@ class Device(Instructions):
         return any(self._exchange("any_sync", mask, predicate).values())
 
     def _exchange(self, name: str, mask: int, value: Any) -> dict[int, Any]:
-        """Hand in a value and wait; get back the values of all lanes that take part."""
+        """Give a value, wait, and return the values of all participating lanes."""
         frame = sys._getframe(2)
         self._thread.place = (name, frame.f_code, frame.f_lasti, mask)
         self._thread.value = value
@@ -173,7 +174,7 @@ class Device(Instructions):
         return values[lane]
 
     def _shared_array(self, shape: Any, dtype: Any, alignment: int | None = None) -> BlockArray:
-        # As in compiled code, each call in the source is one array for the whole block, whoever gets there first.
+        # As in compiled code, each call in the source makes one array for the whole block.
         frame = sys._getframe(1)
         key = (id(frame.f_code), frame.f_lasti)
         if key not in self._shared:
@@ -192,21 +193,21 @@ class Device(Instructions):
         dtype = np.dtype(getattr(dtype, "name", dtype))
         convert = dtype.type if self._observer is None else self._observer.number(dtype)
         made = (kind, shape, dtype, convert, alignment or dtype.itemsize, self.where, (frame.f_code, frame.f_lasti))
-        if self._observer is None or kind == "local":  # nobody else can reach local memory
+        if self._observer is None or kind == "local":  # no other thread can reach local memory
             return BlockArray(*made)
         return WatchedBlockArray(self._observer, len(self._shared), *made)
 
     # What runs them --------------------------------------------------------------------------------------------------
 
     def where(self) -> str:
-        """The kernel, block and thread that are running, for messages."""
+        """Return the running kernel, block and thread, for messages."""
         return f"kernel {self._program.name}, block {self.blockIdx}, thread {self.threadIdx}"
 
     def as_seen(self, name: str, argument: Any) -> Any:
-        """An argument of a kernel, or a constant array, as the kernel sees it."""
+        """Wrap an argument of a kernel, or a constant array, for use in the kernel."""
         if isinstance(argument, np.ndarray):
             return (GlobalVector if argument.ndim == 1 else GlobalArray)(name, argument, self.where)
-        # Numba takes a Python float for a float64, NumPy for a number that adapts to the other operand.
+        # To Numba a Python float is a float64; in NumPy it adapts to the other operand.
         return np.float64(argument) if type(argument) is float else argument
 
     def _watched(self, name: str, argument: Any) -> Any:
@@ -218,14 +219,22 @@ class Device(Instructions):
         return watched(name, argument, self.where, self._observer)
 
     def launch(self, kernel: Any, grid: Sequence[int], block: Sequence[int], *arguments: Any) -> None:
-        """Run `kernel` on `grid` blocks of `block` threads, each one to three numbers; back when it has finished.
+        """Run a kernel to its end.
 
-        Raises `EmulatorError` where the kernel does something that a GPU leaves undefined.
+        Args:
+            kernel: A function decorated with `@cuda.jit`.
+            grid: Number of blocks along x, y and z; one to three integers.
+            block: Number of threads of a block along x, y and z; one to three integers.
+            *arguments: Arguments of the kernel; it writes into the arrays.
+
+        Raises:
+            TypeError, ValueError: If kernel, grid, block and arguments do not fit together.
+            EmulatorError: If the kernel does something that is undefined on a GPU.
         """
         grid_shape, block_shape = _dimensions("grid", grid, MAX_GRID), _dimensions("block", block, MAX_BLOCK)
         if math.prod(block_shape) > MAX_THREADS:
             raise ValueError(f"block got {block!r}; expected at most {MAX_THREADS} threads")
-        python_function(kernel)  # refuses what is no kernel, also what no dict could look up
+        python_function(kernel)  # refuses anything but a kernel, before it is looked up
         with self._lock, np.errstate(all="ignore"):  # a GPU does not warn either
             if kernel not in self._programs:
                 self._programs[kernel] = Program(kernel, self)
@@ -274,11 +283,11 @@ class Device(Instructions):
                     self._observer.barrier()
                 self._resume(threads)
         except BaseException:
-            self._sleeping.threads, self._exchanging = [], False  # these stopped in the middle of a kernel
+            self._sleeping.threads, self._exchanging = [], False  # they stopped in the middle of a kernel
             raise
 
     def _threads(self, count: int) -> list[Thread]:
-        """Threads that sleep, for the OS thread that asks: a greenlet cannot move to another one."""
+        """Return sleeping threads of the calling OS thread, between which greenlets cannot move."""
         if not hasattr(self._sleeping, "threads"):
             self._sleeping.threads = []
         threads = self._sleeping.threads
@@ -286,7 +295,7 @@ class Device(Instructions):
         scheduler = greenlet.getcurrent()
         self._wait = scheduler.switch
         for thread in threads[:count]:
-            thread.greenlet.parent = scheduler  # where an exception in the kernel goes
+            thread.greenlet.parent = scheduler  # receives exceptions of the kernel
         return threads[:count]
 
     def _run_warp(self, warp: list[Thread]) -> None:
@@ -306,14 +315,14 @@ class Device(Instructions):
             self._resume(lanes.values(), values)
 
     def _resume(self, threads: Iterable[Thread], *message: Any) -> None:
-        """Let each thread run until it waits again or has ended."""
+        """Run each thread until it waits again or has ended."""
         for thread in threads:
             self._thread, self.threadIdx = thread, thread.index
             thread.place = None
             thread.resume(*message)
 
     def _check_meeting(self, first: Thread, expected: Iterable[Thread], group: str) -> None:
-        """Every expected thread must wait at the same place as `first`."""
+        """Raise `BarrierError` unless every expected thread waits at the same place as `first`."""
         place = first.place
         for thread in expected:
             if thread.place != place:
@@ -326,13 +335,13 @@ class Device(Instructions):
 
 
 def _spell(place: Any) -> str:
-    """A place where a thread waits, in words: "syncthreads on dense.py:45"."""
+    """Return the place where a thread waits, as in "syncthreads on dense.py:45"."""
     name, code, instruction, *mask = place
     return f"{name} on {line_of(code, instruction)}" + "".join(f" with mask {m:#x}" for m in mask)
 
 
 def _positions(shape: tuple[int, int, int]) -> list[Dim3]:
-    """All positions in a block or grid, x running fastest."""
+    """Return all positions in a block or grid, with x running fastest."""
     return [Dim3(x, y, z) for z in range(shape[2]) for y in range(shape[1]) for x in range(shape[0])]
 
 

@@ -1,6 +1,6 @@
-"""Who watches the emulator: an observer hears of every access to global and shared memory, and of every barrier.
+"""Observers of the emulator, which are told of every access to global and shared memory, and of every barrier.
 
-Without one, kernels run on arrays that know nothing of observers, so watching costs nothing where nobody does.
+Without an observer, kernels run on plain arrays, so that observing costs nothing when it is not used.
 """
 
 from __future__ import annotations
@@ -14,40 +14,50 @@ READ, WRITE, ATOMIC = KINDS = 0, 1, 2
 
 
 class Observer:
-    """Hears what a launch does. `device` tells which kernel, block and thread are running."""
+    """Base of observers, whose methods the emulator calls during a launch.
+
+    Attributes:
+        device: The emulated device, with the indices of the running block and thread.
+    """
 
     device: Any
 
     def begin_launch(self, device: Any) -> None:
+        """Handle the beginning of a launch on `device`."""
         self.device = device
 
     def begin_block(self) -> None:
-        """A block begins."""
+        """Handle the beginning of a block."""
 
     def barrier(self) -> None:
-        """All threads of the block have met, or have ended."""
+        """Handle a barrier: all threads of the block have reached it, or have ended."""
 
     def meet(self, name: str, lanes: Iterable[Any]) -> None:
-        """These threads (their indices) of a warp have met in the warp function `name`."""
+        """Handle a warp function `name`, which the threads of these indices have reached."""
 
     def access(self, array: Any, key: Any, kind: int, value: Any, part: int = 0) -> None:
-        """The running thread has read, written or atomically changed an element, or begun to copy into it.
+        """Handle a read, write or atomic change of an element by the running thread, or the start of a copy into it.
 
-        A 128-bit access comes as several elements, one after another: part 0, 1, ... of it.
+        Args:
+            array: The array.
+            key: Index of the element.
+            kind: READ, WRITE or ATOMIC.
+            value: The value read or written; for an atomic, the old one.
+            part: Number of the element within a 128-bit access, which comes as several elements.
         """
 
     def arrival(self, array: Any, key: Any, value: Any) -> None:
-        """The running thread has waited for its copy into an element."""
+        """Handle the end of a copy into an element, for which the running thread has waited."""
 
     def number(self, dtype: Any) -> Callable[[Any], Any]:
-        """The type that kernels compute with, where elements have that dtype."""
+        """Return the type with which kernels compute on elements of that dtype."""
         return dtype.type
 
     def operations(self, count: int) -> None:
-        """The running thread has done so many floating-point operations in one instruction."""
+        """Handle `count` floating-point operations in one instruction of the running thread."""
 
     def unwritten(self, error: Exception) -> None:
-        """The running thread reads shared memory that nobody has written yet; without `raise` it finds a zero."""
+        """Handle a read of uninitialized shared memory; unless this raises, the thread reads a zero."""
         raise error
 
 
@@ -56,7 +66,7 @@ CURRENT: ContextVar[Observer | None] = ContextVar("observer of the emulator", de
 
 @contextlib.contextmanager
 def watching(observer: Observer) -> Iterator[None]:
-    """Every launch inside this context, in this thread of the caller, is watched."""
+    """Observe every launch of this Python thread inside the context."""
     before = CURRENT.set(observer)
     try:
         yield

@@ -1,14 +1,14 @@
-"""Floating-point numbers that count what is done with them.
+"""Floating-point numbers that count operations on them.
 
-In a traced launch every element that a kernel reads, and every floating-point argument, has a type that is made here.
-So has every result that comes from such a number, and each of these counts as one operation:
+In a traced launch, every element that a kernel reads and every floating-point argument has a type made here. So has
+every result of the following, each of which counts as one operation:
 
     + - * / // % **       between floating-point numbers, or one of them and an integer
-    functions of `math`   sqrt, exp, ... whatever they cost
+    functions of `math`   sqrt, exp, ..., regardless of their cost
     atomic.add and .sub   of floating-point numbers
 
-A fused multiply-add is a multiplication and an addition, so two, whether the compiler fuses them or not. Comparisons,
-max, min, abs, a change of sign and conversions count nothing, nor does arithmetic on integers: indices and random bits.
+A multiply-add counts as two, whether or not the compiler fuses it. Comparisons, max, min, abs, changes of sign and
+conversions are free, and so is arithmetic on integers: indices and random bits.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FREE = {
 
 
 class Counting:
-    """A float32 or float64 whose operations `observer` hears of. (No subclass of NumPy's: their C code forbids it.)"""
+    """A float32 or float64 that reports operations to `observer`. (NumPy's C code does not allow a subclass.)"""
 
     __slots__ = ("value",)
 
@@ -51,18 +51,18 @@ class Counting:
         return self.value.dtype
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        """NumPy's functions, which stand for those of `math`, and arithmetic of a NumPy number with this one."""
+        """Apply a NumPy function, which stands for that of `math`, or arithmetic of a NumPy number with this one."""
         return self.result(getattr(ufunc, method)(*map(_plain, inputs), **options), free=ufunc in FREE)
 
     def result(self, value: Any, free: bool = False) -> Any:
-        """What comes out of an operation: a number that counts, too, if it is floating-point."""
+        """Count an operation and return its result, as a counting number if it is floating-point."""
         if not isinstance(value, np.floating):
             return value
         if not free:
             self.observer.operations(1)
         if type(value) is not self.kind:
             return self.observer.number(value.dtype)(value)
-        number = object.__new__(type(self))  # most results are of the same type, and need no conversion
+        number = object.__new__(type(self))  # most results have the same type and need no conversion
         number.value = value
         return number
 
@@ -113,12 +113,12 @@ for _name in COMPARISONS:
 
 
 def counting(kind: type, observer: Any) -> type:
-    """The type of numbers whose operations `observer` hears of."""
+    """Return a type of numbers that report operations to `observer`."""
     return type(f"counting {kind.__name__}", (Counting,), {"__slots__": (), "observer": observer, "kind": kind})
 
 
 class Conversion:
-    """`float32` or `float64` as kernels see it: a conversion after which a number still counts, and a dtype by name."""
+    """`float32` or `float64` in kernels: a dtype by name, and a conversion that keeps counting numbers counting."""
 
     def __init__(self, kind: type):
         self.kind, self.name = kind, kind.__name__

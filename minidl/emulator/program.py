@@ -1,9 +1,8 @@
-"""From a `@cuda.jit` kernel to a Python function that runs on the emulated device.
+"""The Python function of a `@cuda.jit` kernel, rebuilt to run on the emulated device.
 
-Numba keeps the Python function of a kernel. Its code object runs anywhere; what it needs from the GPU it finds by
-name, in its globals and its closure. So the same code object gets new ones, in which `cuda` is the emulated device,
-`math` keeps the dtype of its argument, intrinsics are methods of the device, and the device functions that it calls are
-rebuilt in the same way.
+Numba keeps the Python function of a kernel. Its code object runs anywhere, and looks up the GPU's functions by name, in
+its globals and its closure. So it gets new globals and a new closure, in which `cuda` is the emulated device, `math`
+keeps the dtype of its argument, intrinsics are methods of the device, and device functions are rebuilt in the same way.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from numba.core.extending import _Intrinsic
 from minidl.emulator.errors import EmulatorError
 from minidl.emulator.operations import Conversion, Counting
 
-# What makes a thread wait for others; a kernel that names none of these runs as plain function calls.
+# Functions that make a thread wait for others; a kernel that names none of them runs as plain function calls.
 RENDEZVOUS = {"syncthreads", "syncwarp", "ballot_sync", "all_sync", "any_sync"}
 RENDEZVOUS |= {"shfl_sync", "shfl_up_sync", "shfl_down_sync", "shfl_xor_sync", "multiply_add_tf32"}
 
@@ -36,7 +35,7 @@ def _keeping_dtype(function: Callable[[float], float]) -> Callable[[Any], Any]:
 
 
 class _TypedMath:
-    """The `math` module as a GPU has it: float32 in, float32 out, and infinities instead of exceptions."""
+    """The `math` module of a GPU: float32 in, float32 out, and infinities instead of exceptions."""
 
     def __init__(self) -> None:
         vars(self).update({name: getattr(np, name) for name in dir(math) if hasattr(np, name)})
@@ -51,9 +50,17 @@ TYPED_MATH = _TypedMath()
 
 
 class Program:
-    """A kernel that is ready to run: its function, the names of its parameters, and whether its threads wait.
+    """A kernel that is ready to run.
 
-    `device` takes the place of `numba.cuda`.
+    Args:
+        kernel: A function decorated with `@cuda.jit`.
+        device: The emulated device, which replaces `numba.cuda`.
+
+    Attributes:
+        name: Of the kernel.
+        parameters: Names of its parameters.
+        waits: Whether its threads wait for each other.
+        function: The Python function of one thread.
     """
 
     def __init__(self, kernel: Any, device: Any):
@@ -72,7 +79,7 @@ class Program:
         namespace: dict[str, Any] = {"__builtins__": function.__globals__.get("__builtins__", __builtins__)}
         cells = tuple(types.CellType() for _ in function.__closure__ or ())
         rebuilt = types.FunctionType(code, namespace, function.__name__, function.__defaults__, cells or None)
-        self._rebuilt[function] = rebuilt  # before its callees, so that recursion ends
+        self._rebuilt[function] = rebuilt  # before its callees, so that recursion terminates
         for name in code.co_names:
             if name in function.__globals__:
                 namespace[name] = self._convert(name, function.__globals__[name])
@@ -81,7 +88,7 @@ class Program:
         return rebuilt
 
     def _convert(self, name: str, value: Any) -> Any:
-        """What the rebuilt function finds under `name`, where the kernel found `value`."""
+        """Return what replaces `value`, the kernel's meaning of `name`, in the rebuilt function."""
         if value is numba.cuda:
             return self._device
         if value is math:
@@ -90,7 +97,7 @@ class Program:
             return self._device.as_seen(name, value)
         if isinstance(value, numba.types.Float):
             return Conversion(getattr(np, value.name))
-        if isinstance(value, numba.types.Number):  # uint32(x) in a kernel; NumPy's is the same and ten times as fast
+        if isinstance(value, numba.types.Number):  # uint32(x) in a kernel; NumPy's does the same ten times faster
             return getattr(np, value.name)
         if _is_cuda_function(value):
             return self._rebuild(python_function(value))
@@ -104,6 +111,7 @@ def _is_cuda_function(value: Any) -> bool:
 
 
 def python_function(kernel: Any) -> Callable[..., Any]:
+    """Return the Python function of a kernel; raise TypeError for anything else."""
     if not _is_cuda_function(kernel):
         raise TypeError(f"kernel got {kernel!r}; expected a function decorated with @cuda.jit")
     return kernel.py_func

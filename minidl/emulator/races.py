@@ -1,18 +1,18 @@
-"""The race detector: are two accesses to one element, one of them a write, ordered by anything?
+"""The race detector, which finds two unordered accesses to one element of which one is a write.
 
-The emulator runs the threads of a block one after another, so a missing barrier often does no harm here. On a GPU it
-does. The detector therefore does not look at results but at order, and finds a race whichever thread ran first:
+The emulator runs the threads of a block one after another, so a missing barrier often does no harm here, but it does on
+a GPU. Therefore the detector examines order instead of results, and finds a race whichever thread ran first:
 
     between blocks              nothing orders them
     between threads of a block  syncthreads does
-    between lanes of a warp     syncwarp does too, for the lanes of its mask, and they pass on what they knew
+    between lanes of a warp     syncwarp does, too, for the lanes of its mask, transitively
 
-A shuffle or a vote exchanges registers; CUDA promises no order of memory for it, so here it gives none. Two atomics
-never race with each other. Writing the same value twice is still a race.
+A shuffle or vote exchanges registers; CUDA promises no order of memory for it, so it gives none here. Two atomics never
+race with each other. Writing the same value twice is still a race.
 
-For the lanes of a warp each thread counts the syncwarps it took part in and knows up to which count each other lane is
-behind it: a vector clock (Mattern 1989, Virtual time and global states of distributed systems). Of each element it is
-enough to remember the first access ever, for other blocks, and the last one of each thread since the last barrier.
+Inside a warp, each thread counts its syncwarps, and knows for each other lane up to which count it is ordered before
+this thread: a vector clock (Mattern 1989, Virtual time and global states of distributed systems). For each element it
+suffices to keep the first access ever, for other blocks, and the last one of each thread since the last barrier.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PAST = {READ: "read", WRITE: "wrote", ATOMIC: "changed"}
 class _Access(NamedTuple):
     block: Any
     thread: Any
-    time: int  # how many syncwarps the thread had passed since the last barrier
+    time: int  # syncwarps of the thread since the last barrier
     kind: int
     value: Any
     code: CodeType
@@ -41,14 +41,14 @@ class _Access(NamedTuple):
 
 
 class _Element:
-    """The accesses to one element that a later one can race with."""
+    """The accesses to one element with which a later one can race."""
 
     __slots__ = ("first", "period", "recent")
 
     def __init__(self) -> None:
         self.period = -1
-        self.first: list[_Access | None] = [None, None, None]  # by kind; blocks run in turn: it is of the earliest one
-        self.recent: tuple[dict[Any, _Access], ...] = ()  # by kind and thread, in the present period
+        self.first: list[_Access | None] = [None, None, None]  # by kind, of the earliest block, as they run in turn
+        self.recent: tuple[dict[Any, _Access], ...] = ()  # by kind and thread, in the current period
 
 
 class RaceDetector(Observer):
@@ -56,7 +56,7 @@ class RaceDetector(Observer):
 
     def begin_launch(self, device: Any) -> None:
         self.device = device
-        self._period = 0  # the stretches between barriers, counted through all blocks
+        self._period = 0  # number of the interval between barriers, over all blocks
         self._global: dict[Any, _Element] = {}
         self._forget_period()
 
@@ -64,14 +64,14 @@ class RaceDetector(Observer):
         self._shared: dict[Any, _Element] = {}
 
     def barrier(self) -> None:
-        for error in self._unwritten.values():  # nobody has written it later either, so that is the fault
+        for error in self._unwritten.values():  # not written later either, so it is no race
             raise error
         self._period += 1
         self._forget_period()
 
     def _forget_period(self) -> None:
         self._time: dict[Any, int] = {}
-        self._behind: dict[Any, dict[Any, int]] = {}  # thread -> other thread -> the last time of it that lies behind
+        self._behind: dict[Any, dict[Any, int]] = {}  # thread -> other thread -> its last time that is ordered before
         self._unwritten: dict[Any, Exception] = {}
 
     def meet(self, name: str, lanes: Iterable[Any]) -> None:
@@ -88,10 +88,10 @@ class RaceDetector(Observer):
             self._time[lane] = common[lane] + 1
 
     def unwritten(self, error: Exception) -> None:
-        # If another thread writes the element before the next barrier, the race is what went wrong.
+        # If another thread writes the element before the next barrier, the fault is the race.
         frame = kernel_frame()
         place = (self.device.threadIdx, frame.f_code, frame.f_lasti, str(error))
-        if place in self._unwritten:  # a thread that waits for a value in a loop would wait for ever
+        if place in self._unwritten:  # a thread that polls a value in a loop would wait forever
             raise error
         self._unwritten[place] = error
 
@@ -118,7 +118,7 @@ class RaceDetector(Observer):
         element.recent[kind][thread] = access
 
     def arrival(self, array: Any, key: Any, value: Any) -> None:
-        self.access(array, key, WRITE, value)  # a copy may write at any time from its beginning until here
+        self.access(array, key, WRITE, value)  # a copy may write at any time between its beginning and now
 
     def _race(self, array: Any, key: Any, access: _Access, past: _Access) -> RaceError:
         if past.block is access.block:
@@ -133,12 +133,12 @@ class RaceDetector(Observer):
 
 
 def race_detector() -> AbstractContextManager[None]:
-    """Look for races in every launch inside this context, also those of layers and `fit` on the backend emulator.
+    """Detect races in every launch inside the context, including those of layers and `fit` on the backend "emulator".
 
         with dl.emulator.race_detector():
             dl.emulator.launch(kernel, grid, block, x, y)
 
-    A race raises `RaceError`, which names the element, both threads and both lines. A read of shared memory that
-    nobody has written is reported at the next barrier, for it may turn out to be a race.
+    A launch with a race raises `RaceError`, which names the element, both threads and both lines. A read of
+    uninitialized shared memory is reported at the next barrier, because it may turn out to be a race.
     """
     return watching(RaceDetector())

@@ -1,15 +1,15 @@
-"""The trace of a launch: every access to global and shared memory, and what a GPU makes of it.
+"""The trace of a launch: every access to global and shared memory, and its cost on a GPU.
 
-A warp makes the accesses of its 32 lanes together. The memory moves sectors of 32 bytes, so the fewer sectors the
-lanes of one access touch, the better (coalescing). Shared memory has 32 banks of 4 bytes that answer one word each at a
-time: where lanes want n different words of one bank, the access takes n rounds, an n-way bank conflict. Both rules:
-CUDA C++ Best Practices Guide, Coalesced access to global memory, and Shared memory and memory banks.
+A warp makes the accesses of its 32 lanes together. Global memory moves sectors of 32 bytes, so the fewer sectors an
+access touches, the better (coalescing). Shared memory has 32 banks, which deliver one word of 4 bytes at a time: if
+lanes want n different words of one bank, the access takes n rounds, an n-way bank conflict. Both rules: CUDA C++ Best
+Practices Guide, "Coalesced access to global memory" and "Shared memory and memory banks".
 
-Lanes belong together that execute the same line for the same (first, second, ...) time, array by array. An array in
-global memory is taken to begin where a sector does, as `cudaMalloc` gives it, an array in shared memory at bank 0.
-Caches, local memory and registers are left out. An access of 128 bits is one access of a warp, in four groups of eight
-lanes, and as many accesses as elements for a thread. What counts as an operation stands in `operations.py`; operations
-for each byte of global memory are the arithmetic intensity (Williams, Waterman & Patterson 2009, Roofline).
+Accesses of lanes are combined if they execute the same line for the same (first, second, ...) time, array by array. An
+array in global memory is taken to begin at a sector, as with `cudaMalloc`, and an array in shared memory at bank 0.
+Caches, local memory and registers are ignored. An access of 128 bits is one access of a warp, in four groups of eight
+lanes, and as many accesses as elements for a thread. `operations.py` defines what counts as an operation; operations
+per byte of global memory are the arithmetic intensity (Williams, Waterman & Patterson 2009, Roofline).
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ SPACES = ("global", "shared")
 
 
 class Line(NamedTuple):
-    """A row of the table: one kind of access to one array on one line of the source."""
+    """A row of the table: one kind of access to one array in one source line.
+
+    The counts are sums over its accesses; `conflict` is that of the worst warp access.
+    """
 
     line: str
     space: str
@@ -49,11 +52,17 @@ class Line(NamedTuple):
     warp_accesses: int
     sectors: int
     ideal_sectors: int
-    conflict: int  # of the worst warp access
+    conflict: int
 
 
 class Trace:
-    """What a launch did; made by `trace`. `accesses` and `warp_accesses` are in the order of the emulator."""
+    """The memory accesses and operations of a launch, as `trace` returns them; `print(trace)` is a table.
+
+    Attributes:
+        accesses: An `Access` for each thread and element, in the order of the emulator.
+        warp_accesses: The same, as the warps make them together.
+        flops: Floating-point operations of all threads.
+    """
 
     def __init__(
         self,
@@ -65,36 +74,42 @@ class Trace:
     ):
         self.kernel, self.block_shape = kernel, block_shape
         self.accesses = accesses
-        self.flops = flops  # floating-point operations of all threads
+        self.flops = flops
         self.warp_accesses = list(warp_accesses)
 
     def count(self, space: str, kind: str) -> int:
-        """How many accesses all threads made. `space` is "global" or "shared"; `kind` "read", "write" or "atomic"."""
+        """Return the number of accesses of all threads.
+
+        Args:
+            space: "global" or "shared".
+            kind: "read", "write" or "atomic".
+        """
         return sum(self.per_thread(space, kind).values())
 
     def per_thread(self, space: str, kind: str) -> Counter[tuple[Position, Position]]:
-        """The same for each (block, thread); both are (x, y, z), and threads without an access are left out."""
+        """Return the same for each (block, thread), both as (x, y, z), without threads that make no access."""
         checks.one_of("space", space, SPACES)
         checks.one_of("kind", kind, KIND_NAMES.values())
         return Counter((a.block, a.thread) for a in self.accesses if a.space == space and a.kind == kind)
 
     @property
     def sectors(self) -> int:
-        """Sectors of 32 bytes that all warp accesses to global memory move, were there no cache."""
+        """Sectors of 32 bytes that all warp accesses to global memory move without a cache."""
         return sum(warp_access.sectors for warp_access in self.warp_accesses)
 
     @property
     def ideal_sectors(self) -> int:
-        """The same if the lanes of each warp access found their elements side by side."""
+        """Sectors for the same accesses if the elements of each warp access were side by side."""
         return sum(warp_access.ideal_sectors for warp_access in self.warp_accesses)
 
     @property
     def bytes_moved(self) -> int:
+        """Bytes in these sectors."""
         return SECTOR * self.sectors
 
     @property
     def intensity(self) -> float:
-        """Arithmetic intensity, in floating-point operations for each byte of `bytes_moved`; NaN for none."""
+        """Arithmetic intensity, in floating-point operations per byte of `bytes_moved`; NaN without any."""
         return self.flops / self.bytes_moved if self.bytes_moved else math.nan
 
     @property
@@ -103,7 +118,7 @@ class Trace:
         return max((warp_access.conflict for warp_access in self.warp_accesses), default=0)
 
     def lines(self) -> list[Line]:
-        """The accesses by source line, array and kind, in the order in which they first happen."""
+        """Return the accesses by source line, array and kind, in the order of their first occurrence."""
         groups = defaultdict(list)
         for warp_access in self.warp_accesses:
             first = warp_access.accesses[0]
@@ -135,18 +150,23 @@ class Trace:
         return "\n".join([f"kernel {self.kernel}: {total}", operations, *aligned(rows, "<<<<>>>>>")])
 
     def plot(self, path: str | os.PathLike[str], block: Sequence[int] = (0, 0, 0)) -> None:
-        """Draw into a file which elements each thread of `block` reads and writes, from barrier to barrier.
+        """Draw the elements that each thread of a block reads and writes, from barrier to barrier, into a file.
 
         A panel shows the last two dimensions of an array, up to 32 × 32 elements, with the number of the thread in
-        the block (x runs fastest); "4×" are four threads. The first six steps are drawn.
+        the block (x runs fastest); "4×" means four threads. The first six steps are drawn.
 
-        Raises ValueError for a block that accesses nothing.
+        Args:
+            path: Where the picture goes; its suffix chooses the format.
+            block: Index of the block.
+
+        Raises:
+            ValueError: If the block accesses no memory.
         """
         draw_accesses(self.kernel, self.block_shape, self.accesses, self.warp_accesses, path, block)
 
 
 class _Recorder(Observer):
-    """Collects accesses, which of them a warp makes together, and floating-point operations."""
+    """Collect accesses, combine those that a warp makes together, and count floating-point operations."""
 
     def __init__(self) -> None:
         self._numbers: dict[Any, Any] = {}
@@ -195,7 +215,7 @@ class _Recorder(Observer):
         self._warps[together].append((lane, array.location(key) - first, array.dtype.itemsize, access))
 
     def _place(self, thread: Any) -> tuple[Position, int, int]:
-        """The position of a thread, its warp and its lane."""
+        """Return the position of a thread, its warp and its lane."""
         if thread not in self._places:
             size = self.device.blockDim
             number = (thread.z * size.y + thread.y) * size.x + thread.x
@@ -203,6 +223,7 @@ class _Recorder(Observer):
         return self._places[thread]
 
     def warp_accesses(self) -> Iterable[WarpAccess]:
+        """Yield the accesses as warps make them together."""
         for group in self._warps.values():
             lanes, offsets, sizes, accesses = zip(*group, strict=True)
             size = sizes[0] * len(lanes) // len(set(lanes))  # bytes of a lane
@@ -221,7 +242,7 @@ def _line(file: str, number: int) -> str:
 
 
 def _first_address(array: Any) -> int:
-    """Where the array begins, or the array that this is a view of."""
+    """Return the address of the array, or of the array of which it is a view."""
     if array.kind == "shared":
         return array.start
     owner = array.data
@@ -231,10 +252,10 @@ def _first_address(array: Any) -> int:
 
 
 def _rounds(lanes: Sequence[int], offsets: Sequence[int], size: int) -> list[set[int]]:
-    """For each lane the words that its bank must deliver, one in each round. `size` is in bytes for each lane.
+    """Return for each access the words that its bank must deliver, one in each round; `size` is in bytes per lane.
 
-    32 lanes of 8 bytes are served in two halves and those of 16 bytes in four groups, which is no conflict. An element
-    of 8 bytes has two words in neighbouring banks, and the first of them stands for both.
+    32 lanes of 8 bytes are served in two halves, and those of 16 bytes in four groups, which is not a conflict. An
+    element of 8 bytes has two words in neighbouring banks; the first represents both.
     """
     at_once = min(WARP, BANKS * WORD // size)
     places = [(lane // at_once, offset // WORD % BANKS) for lane, offset in zip(lanes, offsets, strict=True)]
@@ -245,11 +266,21 @@ def _rounds(lanes: Sequence[int], offsets: Sequence[int], size: int) -> list[set
 
 
 def trace(kernel: Any, grid: Sequence[int], block: Sequence[int], *arguments: Any) -> Trace:
-    """Launch `kernel` as `launch` does, and return the `Trace` of its accesses to memory.
+    """Launch a kernel as `launch` does, and return the `Trace` of its accesses to memory.
 
         print(dl.emulator.trace(kernel, grid, block, x, y))
 
-    Meant for small launches: every access is kept, at about half a kilobyte.
+    Meant for small launches: every access is kept and takes about half a kilobyte.
+
+    Args:
+        kernel: A function decorated with `@cuda.jit`.
+        grid: Number of blocks along x, y and z; one to three integers.
+        block: Number of threads of a block along x, y and z; one to three integers.
+        *arguments: Arguments of the kernel.
+
+    Raises:
+        TypeError, ValueError: If kernel, grid, block and arguments do not fit together.
+        EmulatorError: If the kernel does something that is undefined on a GPU.
     """
     recorder = _Recorder()
     with watching(recorder):
