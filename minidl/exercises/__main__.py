@@ -1,7 +1,6 @@
-"""The check in a process of its own: `python -m minidl.exercises NAME FILE SECONDS`; `minidl exercise check` starts it.
+"""Check a solution in a separate process: `minidl exercise check` runs `python -m minidl.exercises NAME FILE SECONDS`.
 
-The exit code says whether it is solved. After so many seconds the process writes where it is to the standard error and
-ends.
+The exit code tells whether it is solved. After SECONDS the process writes its traceback to the standard error and ends.
 """
 
 from __future__ import annotations

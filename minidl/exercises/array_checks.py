@@ -1,7 +1,8 @@
-"""What right solutions do: the exercises that write into arrays, and dropout.
+"""Checks of the exercises that write into arrays, and of dropout.
 
-Each check is a generator that yields what it looks at next. The order is from the simple to the whole: values that can
-be computed by hand, then the layer with the student's code in it, by the gradient check and the contract of all layers.
+A check is a generator that yields the name of each step before doing it. The steps lead from the simple to the whole:
+first values that can be computed by hand, then a layer with the student's code, under the gradient check and the
+contract of all layers.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from minidl.statistics import bounds
 
 
 def _numbers(seed: int, *shape: int) -> np.ndarray:
-    """Numbers with two digits, to be computed with by hand."""
+    """Draw numbers with two decimals, for computing by hand."""
     return np.random.default_rng(seed).normal(size=shape).round(2)
 
 
 def dense_backward(student: Student) -> Iterator[str]:
+    """Check the backward pass of a dense layer."""
     shapes = [(3, 3, 3), (1, 1, 1), (2, 3, 1), (1, 2, 3), (7, 5, 11), (13, 1, 4)]  # batch, n_in, n_out
 
     yield "dx, for six shapes"
@@ -68,6 +70,8 @@ def dense_backward(student: Student) -> Iterator[str]:
 
 
 def batchnorm_backward(student: Student) -> Iterator[str]:
+    """Check the backward pass of batch normalization."""
+
     def arrays(rows: int, features: int) -> tuple[dict[str, Any], np.ndarray]:
         x = _numbers(0, rows, features)
         mean, inverse_std = x.mean(axis=0), 1 / np.sqrt(x.var(axis=0) + 0.1)
@@ -111,6 +115,8 @@ def batchnorm_backward(student: Student) -> Iterator[str]:
 
 
 def softmax_cross_entropy(student: Student) -> Iterator[str]:
+    """Check both passes of softmax and cross-entropy."""
+
     def softmax(z: np.ndarray) -> np.ndarray:
         e = np.exp(z - z.max(axis=1, keepdims=True))
         return e / e.sum(axis=1, keepdims=True)
@@ -192,6 +198,8 @@ def softmax_cross_entropy(student: Student) -> Iterator[str]:
 
 
 def relu_backward(student: Student) -> Iterator[str]:
+    """Check the slope of the ReLU."""
+
     def slopes(z: np.ndarray) -> Any:
         student.calls(f"relu_slope for z = {', '.join(f'{number:g}' for number in z)}")
         return [student.relu_slope(number, max(number, 0.0), 0.0) for number in z]
@@ -229,6 +237,7 @@ def relu_backward(student: Student) -> Iterator[str]:
 
 
 def dropout(student: Student) -> Iterator[str]:
+    """Check both passes of dropout."""
     rows, features = 61, 67
 
     def layer(rate: float, inverted: bool) -> Any:

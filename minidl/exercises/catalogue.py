@@ -1,6 +1,6 @@
-"""What there is to solve: which bodies are cut out of which module, and what the student is told.
+"""The exercises: the functions whose bodies are cut out, and the text that students read.
 
-Moving a solution to another file of minidl changes `module` and `cut` here and nothing else.
+If a solution moves to another file of minidl, only `module` and `cut` change here.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from dataclasses import dataclass
 class Exercise:
     """One exercise.
 
-    name       what the command line calls it
-    title      what is to be written, in a few words
-    module     where minidl's own solution stands
-    cut        the functions of that module whose bodies are removed: "adam", "Dropout.forward"
-    statement  what the student is asked for
-    hints      what helps when it does not work at once
-    given      names of the module that the student gets beside those that the cut text needs
-    imports    lines that the student gets beside the module's own
+    Attributes:
+        name: Its name on the command line.
+        title: The task in a few words.
+        module: The module with minidl's own solution.
+        cut: Functions of that module whose bodies are removed, such as "adam" or "Dropout.forward".
+        statement: The task.
+        hints: Help for those who are stuck.
+        given: Names of the module that the student gets in addition to those that the cut text needs.
+        imports: Import lines that the student gets in addition to the module's own.
     """
 
     name: str
@@ -33,7 +34,7 @@ class Exercise:
 
     @property
     def file(self) -> str:
-        """The name of the student's file, which is that of the module."""
+        """The name of the student's file, the same as that of the module."""
         return f"{self.module.rpartition('.')[2]}.py"
 
 

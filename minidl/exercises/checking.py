@@ -1,4 +1,4 @@
-"""Goes through the checks of an exercise until one fails, and prints what a student can act on."""
+"""Run the checks of an exercise until one fails, and print advice that a student can act on."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ CHECKS: dict[str, Callable[[Student], Iterator[str]]] = {
 
 
 def examine(exercise: Exercise, path: Path) -> bool:
-    """Check a student's file and print the result; whether it is right."""
+    """Check a student's file, print the result, and return True if it is solved."""
     print(f"{exercise.name}: {exercise.title}", flush=True)
     doing = f"{path.name} can be read"
     try:
         student = Student(path)
-        with student.explained(), np.errstate(all="ignore"):  # what overflows shows in the result
+        with student.explained(), np.errstate(all="ignore"):  # an overflow shows in the result
             for next_ in CHECKS[exercise.name](student):
                 print(f"  ok     {doing}", flush=True)
                 doing = next_

@@ -1,7 +1,7 @@
-"""From minidl's own code to the student's file: the functions of an exercise, without their bodies.
+"""Write the student's file from minidl's own code: the functions of an exercise, without their bodies.
 
-The file has what those functions need, and no more: the imports and definitions of the module that are named in what is
-left of them, in the module's words and order. Nothing is copied by hand, so exercise and solution cannot drift apart.
+The file also has the imports and definitions that these functions need, in the words and the order of the module.
+Nothing is copied by hand, so exercise and solution cannot drift apart.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FunctionOrClass = (ast.FunctionDef, ast.ClassDef)
 
 
 def student_file(exercise: Exercise) -> str:
-    """The text of the file that the student completes."""
+    """Return the text of the file that the student completes."""
     heading = (
         f"Exercise: {exercise.title}.\n\n"
         f"README.md says what to do; `minidl exercise check {exercise.name}` says how far you are.\n"
@@ -28,8 +28,8 @@ def student_file(exercise: Exercise) -> str:
 
 
 def solution_file(exercise: Exercise) -> str:
-    """The same file with minidl's own bodies, and what those need."""
-    module = _Module(exercise.module).without_decorator("initializer")  # which would change the table of minidl
+    """Return the same file with minidl's own bodies, and the definitions that those need."""
+    module = _Module(exercise.module).without_decorator("initializer")  # registering it would change minidl's table
     return _file(exercise, module, f"Solution: {exercise.title}.")
 
 
@@ -48,7 +48,7 @@ def _file(exercise: Exercise, module: _Module, heading: str) -> str:
 
 
 def _origin(statement: ast.stmt) -> int:
-    """Python's own modules come before others, and those before minidl."""
+    """Return the rank of an import: standard library 0, other packages 1, minidl 2."""
     assert isinstance(statement, (ast.Import, ast.ImportFrom))
     module = (statement.module if isinstance(statement, ast.ImportFrom) else None) or statement.names[0].name
     package = module.partition(".")[0]
@@ -65,10 +65,10 @@ class _Module:
         self.body = ast.parse(self.source).body
 
     def without_bodies(self, names: tuple[str, ...]) -> _Module:
-        """The module with a line that says so in place of each of these bodies.
+        """Return the module with a line that raises NotImplementedError in place of each of these bodies.
 
-        They lose their decorators too, except those of kernels: the student's functions are called as they are. What
-        `parallel` would give a loop, its chunk, goes with it.
+        The functions lose their decorators, except those of kernels, because the student's functions are called
+        directly. Without `parallel`, a loop also loses its arguments `index` and `chunks`.
         """
         lines = list(self.lines)
         for function in sorted(map(self.function, names), key=lambda found: -found.lineno):
@@ -87,11 +87,11 @@ class _Module:
         return _Module(self.name, "\n".join(lines))
 
     def without_decorator(self, name: str) -> _Module:
-        """The module without the lines of a decorator."""
+        """Return the module without the lines of a decorator."""
         return _Module(self.name, "\n".join(line for line in self.lines if line != f"@{name}"))
 
     def function(self, dotted: str) -> ast.FunctionDef:
-        """The function "f", the method "C.f" or the inner function "f.g"."""
+        """Find the function "f", the method "C.f" or the inner function "f.g"."""
         scope: list[ast.stmt] = self.body
         for name in dotted.split("."):
             found = [node for node in scope if isinstance(node, FunctionOrClass) and node.name == name]
@@ -101,7 +101,7 @@ class _Module:
         return found[0]
 
     def needed(self, names: list[str]) -> set[str]:
-        """These names, and all of the module that they need."""
+        """Return these names, and all names of the module that they need."""
         found: set[str] = set()
         while names:
             name = names.pop()
@@ -113,7 +113,7 @@ class _Module:
         return found
 
     def imports(self, needed: set[str]) -> Iterator[ast.Import | ast.ImportFrom]:
-        """The imports of these names."""
+        """Yield the imports of these names."""
         for statement in self.body:
             if isinstance(statement, (ast.Import, ast.ImportFrom)):
                 statement.names = [alias for alias in statement.names if (alias.asname or alias.name) in needed]
@@ -121,16 +121,18 @@ class _Module:
                     yield statement
 
     def definitions(self) -> list[ast.stmt]:
+        """Return the functions, classes and assignments."""
         return [node for node in self.body if isinstance(node, (*FunctionOrClass, ast.Assign, ast.AnnAssign))]
 
     def text(self, statement: ast.stmt) -> str:
+        """Return the source of a statement, with its decorators."""
         decorators = statement.decorator_list if isinstance(statement, FunctionOrClass) else []
         first = min([statement.lineno, *(decorator.lineno for decorator in decorators)])
         return "\n".join(self.lines[first - 1 : statement.end_lineno])
 
 
 def _names(statement: ast.stmt) -> set[str]:
-    """What a top-level statement defines."""
+    """Return the names that a top-level statement defines."""
     if isinstance(statement, FunctionOrClass):
         return {statement.name}
     assert isinstance(statement, (ast.Assign, ast.AnnAssign))

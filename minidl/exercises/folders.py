@@ -1,4 +1,4 @@
-"""The folder that a student works in: written once, never overwritten, and checked in a process of its own."""
+"""The folder in which a student works: written once, never overwritten, and checked in a separate process."""
 
 from __future__ import annotations
 
@@ -16,14 +16,23 @@ from minidl.exercises.cutting import student_file
 from minidl.utils import checks
 
 TIMEOUT, LONGEST = 60.0, 86_400.0  # seconds
-SOLVED, UNSOLVED = 70, 71  # exit codes of the check; a student's code that ends the process would hit neither
+SOLVED, UNSOLVED = 70, 71  # exit codes of the check, which a student's code that ends the process is unlikely to use
 
 
 def start(name: str, folder: str | os.PathLike[str] = ".") -> Path:
-    """Write the folder of an exercise, `folder`/`name`, with the file to complete and README.md; returns its path.
+    """Write the folder of an exercise, `folder`/`name`, with the file to complete and README.md.
 
-    Raises ValueError for an unknown name, TypeError if `folder` is no path, and FileExistsError if the folder of the
-    exercise is there already: nothing that somebody wrote is lost.
+    Args:
+        name: Name of the exercise, such as "adam".
+        folder: Where to put the folder of the exercise.
+
+    Returns:
+        The path of the folder of the exercise.
+
+    Raises:
+        ValueError: If there is no such exercise.
+        TypeError: If `folder` is not a path.
+        FileExistsError: If the folder of the exercise exists, so that no work is lost.
     """
     exercise = EXERCISES[checks.one_of("name", name, EXERCISES)]
     target = checks.path("folder", folder) / name
@@ -32,7 +41,7 @@ def start(name: str, folder: str | os.PathLike[str] = ".") -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=target.parent))
     try:
-        whole = temporary / name  # mkdtemp makes a private folder; the one inside has the usual permissions
+        whole = temporary / name  # mkdtemp makes a private folder; one inside it has the usual permissions
         whole.mkdir()
         for file, text in ((exercise.file, student_file(exercise)), ("README.md", _readme(exercise))):
             (whole / file).write_text(text, encoding="utf-8", newline="\n")
@@ -43,20 +52,28 @@ def start(name: str, folder: str | os.PathLike[str] = ".") -> Path:
 
 
 def check(name: str, folder: str | os.PathLike[str] = ".", timeout: float = TIMEOUT) -> bool:
-    """Check the file that `start` wrote, and print the result; returns whether it is right.
+    """Check the file that `start` wrote, and print the result.
 
-    folder    where the folder of the exercise is, or that folder itself
-    timeout   seconds after which the check is stopped, at most a day
+    The student's code runs in a separate process, so that an endless loop can be stopped.
 
-    The student's code runs in a process of its own, so a loop without end cannot hold anything up. Raises ValueError
-    for an unknown name, TypeError or ValueError for a bad folder or timeout, and FileNotFoundError without such a file.
+    Args:
+        name: Name of the exercise, such as "adam".
+        folder: The folder that contains the folder of the exercise, or the latter itself.
+        timeout: Seconds after which the check is stopped, at most a day.
+
+    Returns:
+        True if the exercise is solved.
+
+    Raises:
+        TypeError, ValueError: If the name, the folder or the timeout is not valid.
+        FileNotFoundError: If the file is not there.
     """
     exercise = EXERCISES[checks.one_of("name", name, EXERCISES)]
     file = _find(exercise, checks.path("folder", folder)).resolve()
     timeout = checks.real("timeout", timeout, maximum=LONGEST, above=0.0)
     command = [sys.executable, "-X", "utf8", "-m", "minidl.exercises", name, str(file), str(timeout)]
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace", check=False)
-    _, timed_out, dump = done.stderr.partition("Timeout (")  # what faulthandler writes begins with it
+    _, timed_out, dump = done.stderr.partition("Timeout (")  # how the output of faulthandler begins
     if timed_out and done.returncode not in (SOLVED, UNSOLVED):
         print(f"\nStopped after {timeout:g} seconds{_place(file, dump)}.")
         print("Does every loop come to an end? If it only takes longer, give it more time with --timeout.")
@@ -68,7 +85,7 @@ def check(name: str, folder: str | os.PathLike[str] = ".", timeout: float = TIME
 
 
 def _find(exercise: Exercise, folder: Path) -> Path:
-    """The student's file, also for those who stand inside the folder of the exercise."""
+    """Return the path of the student's file, also from inside the folder of the exercise."""
     for file in (folder / exercise.name / exercise.file, folder / exercise.file):
         if file.is_file():
             return file
@@ -79,7 +96,7 @@ def _find(exercise: Exercise, folder: Path) -> Path:
 
 
 def _place(file: Path, dump: str) -> str:
-    """The innermost line of the student's file in a traceback of `faulthandler`."""
+    """Describe the innermost line of the student's file in a traceback of `faulthandler`."""
     found = re.search(rf'File "{re.escape(str(file))}", line (\d+)', dump)
     if not found:
         return ""

@@ -1,4 +1,4 @@
-"""What right solutions do: kernels, in the emulator and under its race detector."""
+"""Checks of the exercises about kernels, in the emulator and under its race detector."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from minidl.exercises.student import Student
 
 
 def tiled_product(student: Student) -> Iterator[str]:
+    """Check the matrix product by tiles."""
     tile = student.SIDE
 
     def call(rows: int, inner: int, columns: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """What to launch for C = A B, and its arguments by name."""
+        """Return the launch of C = A B, and its arrays by name."""
         rng = np.random.default_rng(rows)
         a, b = (rng.integers(-9, 10, shape).astype(np.float32) for shape in ((rows, inner), (inner, columns)))
         named = {"a": a, "b": b, "c": np.full((rows, columns), np.nan, np.float32)}
@@ -62,6 +63,8 @@ def tiled_product(student: Student) -> Iterator[str]:
 
 
 def reduction(student: Student) -> Iterator[str]:
+    """Check the sum over the threads of a block."""
+
     def totals(threads: int) -> None:
         block_total = student.block_total
 

@@ -1,4 +1,4 @@
-"""What right solutions do: initial weights and update rules."""
+"""Checks of the exercises about initial weights and update rules."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from minidl.statistics.distributions import NORMAL, UNIFORM, Distribution, asser
 
 
 def glorot(student: Student) -> Iterator[str]:
+    """Check Glorot's initialization."""
     for name, distribution in (("glorot_normal", NORMAL), ("glorot_uniform", UNIFORM)):
         yield f"{name}: shape, and the same weights from the same generator"
         student.calls(f"{name}(rng, 3, 5)")
@@ -34,7 +35,7 @@ def glorot(student: Student) -> Iterator[str]:
 def _name_the_variance(
     student: Student, weights: np.ndarray, distribution: Distribution, fan_in: int, fan_out: int, gain: float
 ) -> None:
-    """Raise Mistake if the variance is wrong, with the name of the one that it is, if that has one."""
+    """Raise `Mistake` if the variance is wrong, and name the mistake if it is a known one."""
     right = gain**2 * 2 / (fan_in + fan_out)
     named = {
         "that of a gain that is left out": right / gain**2,
@@ -60,7 +61,8 @@ def _name_the_variance(
 
 
 def adam(student: Student) -> Iterator[str]:
-    rate, beta1, beta2, epsilon = 0.1, 0.9, 0.999, 0.02  # an ε that shows
+    """Check the update rule of Adam."""
+    rate, beta1, beta2, epsilon = 0.1, 0.9, 0.999, 0.02  # an ε large enough to matter
 
     def step(
         w: float, g: float, m: float, v: float, t: int, decay: float = 0.0, epsilon: float = epsilon

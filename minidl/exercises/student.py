@@ -1,7 +1,7 @@
-"""What the checks of the exercises are written with: a student's file, calls of it, and comparisons with a message.
+"""Tools for the checks of exercises: a student's file, calls of its functions, and comparisons with a message.
 
-A message says what was called with what, what came, what was expected, and, where the result is that of a known
-mistake, which one.
+A message gives the call, the result and the expected result; if the result is that of a known mistake, it names the
+mistake.
 """
 
 from __future__ import annotations
@@ -25,23 +25,29 @@ class Mistake(Exception):
 
 
 class Unfinished(Mistake):
-    """There is no solution yet."""
+    """The student has not written a solution yet."""
 
 
 class Student:
-    """A student's file. Its functions are attributes.
+    """A student's file, whose functions are attributes.
 
-    doing     what is being called, for messages
-    results   the arrays that it should have written to
+    Args:
+        path: The file, which is run.
+
+    Attributes:
+        doing: The current call, for messages.
+        results: Names of the arrays into which the call should write.
+
+    Raises:
+        Mistake: If the file cannot be run.
     """
 
     def __init__(self, path: Path):
-        """Run the file. Raises Mistake if that fails."""
         self.path, self.doing, self.results = path, "", set[str]()
         self.module = types.ModuleType(path.stem)
         self.module.__file__ = str(path)
         with self.explained():
-            source = path.read_text(encoding="utf-8-sig")  # some editors put a mark at the beginning
+            source = path.read_text(encoding="utf-8-sig")  # some editors write a byte order mark
             self.lines = source.splitlines()
             exec(compile(source, str(path), "exec"), vars(self.module))
 
@@ -51,15 +57,26 @@ class Student:
         return vars(self.module)[name]
 
     def calls(self, what: str, results: Iterable[str] = ()) -> None:
-        """Remember what is called next."""
+        """Remember the next call, for messages, and the names of the arrays into which it should write."""
         self.doing, self.results = what, set(results)
 
     def mistake(self, text: str) -> Mistake:
-        """What to raise if the present call shows a mistake."""
+        """Return the `Mistake` to raise for the current call."""
         return Mistake(f"{self.doing}:\n{text}" if self.doing else text)
 
     def fill(self, name: str, arguments: Mapping[str, np.ndarray | tuple[int, ...]]) -> dict[str, np.ndarray]:
-        """Call a function that writes into arrays, given by their shapes; returns them by name."""
+        """Call a function that writes into arrays.
+
+        Args:
+            name: Name of the function.
+            arguments: Its arguments in order: an array for an input, the shape of an array for a result.
+
+        Returns:
+            The results by name; where the function wrote nothing they are NaN.
+
+        Raises:
+            Mistake: If the function changed an input.
+        """
         arrays = {
             key: np.full(value, np.nan) if isinstance(value, tuple) else value.copy()
             for key, value in arguments.items()
@@ -73,7 +90,14 @@ class Student:
         return {key: arrays[key] for key in results}
 
     def expect(self, what: str, got: Any, expected: Any, mistakes: Mapping[str, Any] | None = None) -> None:
-        """Raise Mistake if `got` is not `expected`; `mistakes` says by what mistakes other results come out."""
+        """Raise `Mistake` if a result is not the expected one.
+
+        Args:
+            what: Name of the result in messages.
+            got: The student's result.
+            expected: The right result.
+            mistakes: Results of known mistakes, by a description of the mistake.
+        """
         expected = np.asarray(expected, np.float64)
         if got is None:
             raise self.mistake(f"{what} is None; is a `return` missing?")
@@ -111,7 +135,7 @@ class Student:
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
-        """Turn whatever the student's code raises into a Mistake that names the line."""
+        """Turn any exception of the student's code into a `Mistake` that names the line."""
         try:
             yield
         except Mistake:
@@ -122,7 +146,7 @@ class Student:
         except (Exception, SystemExit) as error:
             said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             place = self._place(error)
-            if place is None and isinstance(error, AssertionError):  # from a check of minidl: its text is the finding
+            if place is None and isinstance(error, AssertionError):  # from a check of minidl: its message says it all
                 said = str(error)
             elif place:
                 number, line = place
@@ -133,7 +157,7 @@ class Student:
             raise self.mistake(f"{said}{advice}") from None
 
     def _place(self, error: BaseException) -> tuple[int, str] | None:
-        """The number and the text of the line of the student's file that raised the error."""
+        """Return number and text of the line of the student's file that raised the error."""
         for frame in reversed(traceback.extract_tb(error.__traceback__)):
             if frame.filename == str(self.path):
                 return frame.lineno or 0, self.lines[(frame.lineno or 1) - 1].strip()
@@ -150,7 +174,7 @@ ADVICE = {
 
 @contextlib.contextmanager
 def in_place_of(owner: Any, **functions: Callable[..., Any]) -> Iterator[None]:
-    """Put functions in the place of those of a module, for as long as the block lasts."""
+    """Replace functions of a module until the end of the block."""
     originals = {name: getattr(owner, name) for name in functions}
     try:
         for name, function in functions.items():
