@@ -50,18 +50,16 @@ class Copies(dl.Callback):
         self.before.append(run.model.snapshot())
 
 
-@pytest.mark.parametrize(
-    ("any_backend", "every"),
-    [("cpu", 1), ("cpu", 2), ("cpu", 5), ("numpy", 1), ("emulator", 2), ("cuda", 1), ("cuda", 2), ("cuda", 5)],
-    indirect=["any_backend"],
-)
-def test_a_run_with_a_recorder_is_the_same_bit_for_bit(any_backend, every):
-    alone, watched = make(any_backend.name), make(any_backend.name)
-    plain, recorded = fit(alone, epochs=2), fit(watched, dl.Recorder(*PROBE, every=every), epochs=2)
-    for column in ("loss", "penalty", "accuracy", "validation_loss"):
-        assert plain[column] == recorded[column]
-    for a, b in zip(alone.snapshot().values(), watched.snapshot().values(), strict=True):
-        np.testing.assert_array_equal(a, b)
+def test_a_run_with_a_recorder_is_the_same_bit_for_bit(any_backend):
+    alone = make(any_backend.name)
+    plain = fit(alone, epochs=2)
+    for every in [2] if any_backend.name == "emulator" else [1, 2, 5]:
+        watched = make(any_backend.name)
+        recorded = fit(watched, dl.Recorder(*PROBE, every=every), epochs=2)
+        for column in ("loss", "penalty", "accuracy", "validation_loss"):
+            assert plain[column] == recorded[column]
+        for a, b in zip(alone.snapshot().values(), watched.snapshot().values(), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize(("every", "steps"), [(1, list(range(9))), (2, [0, 2, 4, 6, 8]), (4, [0, 4, 8]), (99, [0])])

@@ -50,9 +50,9 @@ def assert_same_bits(found, expected):
 
 
 # In the emulator this is a clause of tests/diagnostics/test_contract.py, for the same layers.
-@pytest.mark.parametrize("any_backend", ["numpy", "cpu", "cuda"], indirect=True)
-def test_gradients_match_central_differences(new_layer, any_backend, rng):
-    layer = new_layer().build(any_backend.name, 0, "float64")
+@pytest.mark.parametrize("backend", [name for name in ("numpy", "cpu", "cuda") if not dl.backend.available()[name]])
+def test_gradients_match_central_differences(new_layer, backend, rng):
+    layer = new_layer().build(backend, 0, "float64")
     dl.check_gradients(layer, rng.normal(size=(5, FEATURES)), raises=True)
 
 
