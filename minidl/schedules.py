@@ -35,7 +35,11 @@ class Constant:
 
 @dataclass(frozen=True)
 class Steps:
-    """start · factor^⌊step / every⌋: a staircase, with a stair after each `every` steps."""
+    """start · factor^⌊step / every⌋: a staircase, with a stair after each `every` steps.
+
+    >>> [Steps(0.1, factor=0.5, every=10)(step) for step in (0, 9, 10, 20)]
+    [0.1, 0.1, 0.05, 0.025]
+    """
 
     start: float
     factor: float
@@ -84,7 +88,11 @@ class InverseTime:
 
 @dataclass(frozen=True)
 class Cosine:
-    """From `start` to `end` along half a cosine over `steps` steps, then `end` (Loshchilov & Hutter 2017)."""
+    """From `start` to `end` along half a cosine over `steps` steps, then `end` (Loshchilov & Hutter 2017).
+
+    >>> [round(Cosine(0.1, steps=100)(step), 3) for step in (0, 50, 100, 200)]
+    [0.1, 0.05, 0.0, 0.0]
+    """
 
     start: float
     steps: int
@@ -105,6 +113,9 @@ class WarmUp:
     """A straight line to the first value of the schedule `then`, reached after `steps` steps; then that schedule.
 
     The first step already moves: it takes 1/steps of the value (Goyal et al. 2017).
+
+    >>> [round(WarmUp(4, then=Constant(0.1))(step), 3) for step in range(6)]
+    [0.025, 0.05, 0.075, 0.1, 0.1, 0.1]
     """
 
     steps: int

@@ -270,17 +270,8 @@ def trace(kernel: Any, grid: Sequence[int], block: Sequence[int], *arguments: An
 
         print(dl.emulator.trace(kernel, grid, block, x, y))
 
-    Meant for small launches: every access is kept and takes about half a kilobyte.
-
-    Args:
-        kernel: A function decorated with `@cuda.jit`.
-        grid: Number of blocks along x, y and z; one to three integers.
-        block: Number of threads of a block along x, y and z; one to three integers.
-        *arguments: Arguments of the kernel.
-
-    Raises:
-        TypeError, ValueError: If kernel, grid, block and arguments do not fit together.
-        EmulatorError: If the kernel does something that is undefined on a GPU.
+    Arguments and errors are those of `launch`. Meant for small launches: every access is kept and takes about half a
+    kilobyte.
     """
     recorder = _Recorder()
     with watching(recorder):

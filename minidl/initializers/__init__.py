@@ -9,6 +9,11 @@ of fan_in products; each input gradient a sum of fan_out products. With independ
 and most of the initializers below choose Var(w) so that one of them stays what it was, or both nearly. What an
 activation between two layers does to E[y²] is its gain (`minidl.initializers.gains`).
 
+    >>> import numpy as np
+    >>> weights = he_normal(np.random.default_rng(0), fan_in=784, fan_out=256)
+    >>> weights.shape, round(784 * float(weights.var()), 1)
+    ((784, 256), 2.0)
+
 `tests/properties` proves for each of them that its weights follow the stated distribution.
 """
 
@@ -54,7 +59,11 @@ def _check_cut(cut: float) -> float:
 
 
 def truncated_normal_std(cut: float) -> float:
-    """Return the standard deviation of N(0, 1) given |z| ≤ cut:  √(1 - 2 c φ(c) / (2Φ(c) - 1)). For 2 it is 0.8796."""
+    """Return the standard deviation of N(0, 1) given |z| ≤ cut:  √(1 - 2 c φ(c) / (2Φ(c) - 1)).
+
+    >>> round(truncated_normal_std(2.0), 4)
+    0.8796
+    """
     cut = _check_cut(cut)
     density = math.exp(-cut * cut / 2.0) / math.sqrt(2.0 * math.pi)
     inside = math.erf(cut / math.sqrt(2.0))
@@ -202,6 +211,9 @@ def automatic(activation: str | None) -> Initializer:
     It is He for the ReLU and its leaky relatives, with their slope; Glorot for tanh, and 4 times that for the sigmoid,
     as the lectures have it; LeCun where nothing follows and before the SELU, whose constants are chosen so that its
     computed gain is 1 (Klambauer et al. 2017); LeCun with the computed gain before any other activation.
+
+    >>> automatic("leaky_relu(slope=0.2)")
+    he_normal(slope=0.2)
     """
     if activation is None:
         return lecun_normal
