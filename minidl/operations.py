@@ -1,4 +1,4 @@
-"""The operations of minidl in NumPy: the definition of each. Start reading here.
+"""The operations of minidl in NumPy: the definition of each.
 
 Layers, losses and optimizers compute with the operations of their backend and with nothing else. This file defines
 them: it is the backend "numpy", slow and plain, which a debugger steps through. `minidl.cpu` has the same operations as
@@ -6,7 +6,8 @@ compiled loops and `minidl.cuda` as kernels for a GPU; the tests compare all of 
 
 An operation writes into arrays that it is given, returns nothing and keeps no other memory. Arrays are float32 or
 float64, all those of a call alike; numbers such as `alpha`, `momentum` and `limit` are scalars of the same type.
-Formulas for one number, such as an activation or an update rule, stand in `scalar/`.
+Formulas for one number, such as an activation or an update rule, stand in `scalar/`; `vectorized` applies one to each
+element of its arrays. `philox` there makes random numbers: the same four words for the same counter and key.
 """
 
 from __future__ import annotations

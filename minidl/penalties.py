@@ -69,6 +69,9 @@ def get(penalty: str | Penalty) -> Penalty:
     """
     if isinstance(penalty, Penalty):
         return penalty
+    if not isinstance(penalty, str):
+        got = checks.describe(penalty)
+        raise TypeError(f"penalty got {got}; expected a name, such as 'L2(strength=0.001)', or minidl.L2(0.001)")
     name, parameters = checks.named_call("penalty", penalty, example="L2(strength=0.001)")
     kind = PENALTIES[checks.one_of("penalty", name, PENALTIES)]
     try:

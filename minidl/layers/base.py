@@ -37,7 +37,7 @@ class Layer(TreeNode["Layer"]):
     n_out: Any = None
     smallest_batch = 1  # rows that a training pass needs
 
-    context: Context | None = None
+    context: Context | None = None  # backend, dtype, random streams and name; None until the layer is set up
     backend: Backend
     ops: Operations  # those of the backend; `minidl.operations` defines what each computes
     dtype: np.dtype
@@ -161,7 +161,8 @@ class Layer(TreeNode["Layer"]):
     def __getattr__(self, name: str) -> Any:
         if name in ("backend", "ops", "dtype", "streams"):  # a layer that is set up has them, and does not come here
             raise RuntimeError(f"layer {self!r} has no backend yet: put it into a Sequential, or call build()")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        hint = "" if self.context else "; a layer gets its arrays in build() or in its first pass"
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     def parameters(self) -> list[Parameter]:
         """Return the parameters, weight before bias and γ before β, with those of the layers inside, in order."""

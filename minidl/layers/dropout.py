@@ -38,7 +38,7 @@ class Dropout(Dropping):
         y = self.buffer("y", *x.shape)
         if drawing:
             self.ops.dropout(x, *self.mask, self._scale(), y)
-        else:
+        else:  # all columns, scaled by 1 - rate
             self.ops.copy_columns(x, 0, self.dtype.type(1 - self.rate), y, 0, x.shape[1])
         return y
 

@@ -53,6 +53,8 @@ class Sequential(Model):
         for i, layer in enumerate(self.layers):
             if not isinstance(layer, Layer):
                 hint = "; unpack a list with Sequential(*layers)" if isinstance(layer, (list, tuple)) else ""
+                if isinstance(layer, type) and issubclass(layer, Layer):
+                    hint = f"; did you mean {layer.__name__}()?"
                 raise TypeError(f"layers got {checks.describe(layer)} at position {i}; expected layers{hint}")
             if layer in self.layers[:i]:
                 raise ValueError(f"layers got {layer!r} twice; make a new layer for each position")

@@ -6,7 +6,9 @@ Every function takes the same arguments, so that one kernel fits all of them:
     slope(z, y, alpha)    φ'(z), from the input z or from the output y = φ(z), whichever is cheaper
 
 `alpha` is the function's one parameter (the slope of the leaky ReLU, the α of the ELU); functions without one
-ignore it.
+ignore it. ONE is a 1 that leaves float32 arithmetic in float32. `times` multiplies by a constant such as √½, and
+`vanishing` by a factor that wins against an infinite z.
+
 To add an activation, write its two functions and one entry in `ACTIVATIONS`. Its form on NumPy arrays, the compiled
 loops and kernels, the layer, the tests and the page of the reference follow from the entry.
 """

@@ -7,7 +7,8 @@ One step is the four lines that every lecture shows:
     model.backward(loss.backward())
     optimizer.step(model.parameters())
 
-`train_epoch` makes them for each batch. `Run` adds the order of the samples, augmentation, validation and checks.
+`train_epoch` makes them for each batch: `run.training_step.forward` is the first two, `update` the other two. `Run`
+adds the order of the samples, augmentation, validation and checks.
 """
 
 from __future__ import annotations

@@ -187,10 +187,13 @@ class TrainingStep:
     def _give_up(self, reason: str) -> None:
         self.why_not = reason
         if self._graph_required:
-            raise RuntimeError(
-                f"graph got True, but this step cannot be recorded: {reason}. Does a layer, the loss, clip or the "
-                f"optimizer compute something without the operations of the backend?"
-            )
+            message = f"graph got True, but this step cannot be recorded: {reason}"
+            if self.backend.records:
+                message += (
+                    ". Does a layer, the loss, clip or the optimizer compute something without the operations of the "
+                    "backend?"
+                )
+            raise RuntimeError(message)
 
     def _arrays(self) -> dict[str, Any]:
         """Everything that a step changes and the next one depends on."""

@@ -25,6 +25,16 @@ def describe(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+# Other names for a choice, which resemble the wrong one or none
+OFTEN_MEANT = {
+    "gpu": "cuda",
+    "float16": "float32",
+    "he": "he_normal",
+    "kaiming": "he_normal",
+    "xavier": "glorot_uniform",
+}
+
+
 def one_of(argument: str, value: Any, choices: Iterable[str]) -> str:
     """Return `value` if it is one of `choices`; otherwise raise ValueError with the nearest match.
 
@@ -37,7 +47,8 @@ def one_of(argument: str, value: Any, choices: Iterable[str]) -> str:
     choices = list(choices)
     if isinstance(value, str) and value in choices:
         return value
-    nearest = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
+    meant = OFTEN_MEANT.get(str(value).lower())
+    nearest = [meant] if meant in choices else difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     raise ValueError(f"{argument} got {describe(value)}; expected one of {', '.join(map(repr, choices))}{hint}")
 
@@ -146,7 +157,10 @@ def matrix(argument: str, value: Any, dtype: Any = None) -> np.ndarray:
     """
     array = as_array(argument, value, "a 2-D array of float32 or float64")
     if array.dtype not in (np.float32, np.float64):
-        hint = " (for pixels: x.astype('float32') / 255)" if array.dtype.kind in "iu" else ""
+        hint = ""
+        if array.dtype.kind in "iu":
+            of_inputs = argument.rpartition(".")[2] not in ("y", "targets")
+            hint = " (for pixels: x.astype('float32') / 255)" if of_inputs else " (use y.astype('float32'))"
         raise TypeError(f"{argument} got dtype {array.dtype}; expected float32 or float64{hint}")
     if array.ndim != 2:
         hint = "; use x[None, :] for a single sample" if array.ndim == 1 else ""

@@ -60,7 +60,7 @@ def test_a_backend_that_cannot_be_used_here_says_why(without_gpu):
 
 
 @pytest.mark.parametrize(
-    ("name", "nearest"), [("gpu", "cpu"), ("CPU", None), ("emulater", "emulator"), ("cuda:0", "cuda"), (None, None)]
+    ("name", "nearest"), [("gpu", "cuda"), ("CPU", None), ("emulater", "emulator"), ("cuda:0", "cuda"), (None, None)]
 )
 def test_an_unknown_name_is_refused_with_the_nearest_match(name, nearest):
     hint = f"; did you mean '{nearest}'[?]" if nearest else ""

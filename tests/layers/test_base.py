@@ -290,6 +290,10 @@ def test_a_layer_that_stands_alone_is_built_on_first_use(rng):
 def test_a_layer_without_a_place_says_how_to_get_one():
     with pytest.raises(RuntimeError, match=r"layer Dense\(4, 3\) has no backend yet: put it into a Sequential, or"):
         _ = dl.Dense(4, 3).dtype
+    with pytest.raises(AttributeError, match=r"no attribute 'weight'; a layer gets its arrays in build\(\) or"):
+        _ = dl.Dense(4, 3).weight
+    with pytest.raises(AttributeError, match=r"no attribute 'wieght'$"):
+        _ = dl.Dense(4, 3).build("numpy").wieght
 
 
 def test_a_layer_is_set_up_only_once(new_layer):

@@ -130,7 +130,11 @@ def test_sizes_that_chain_through_layers_of_any_size_are_accepted():
         (lambda: dl.Sequential(), ValueError, "^layers got nothing; expected at least one layer$"),
         (lambda: dl.Sequential([dl.ReLU()]), TypeError, r"^layers got \[ReLU\(\)\] at position 0; .*Sequential\(\*lay"),
         (lambda: dl.Sequential(dl.ReLU(), "relu"), TypeError, "^layers got 'relu' at position 1; expected layers$"),
-        (lambda: dl.Sequential(dl.ReLU(), dl.ReLU), TypeError, "^layers got <class .* at position 1; expected layers$"),
+        (
+            lambda: dl.Sequential(dl.ReLU(), dl.ReLU),
+            TypeError,
+            r"^layers got <class .* at position 1; expected layers; did you mean ReLU\(\)\?$",
+        ),
     ],
 )
 def test_what_is_not_a_list_of_layers_is_refused(make, error, message):
@@ -148,7 +152,11 @@ def test_what_is_not_a_list_of_layers_is_refused(make, error, message):
         ),
         ({"backend": "emulater"}, ValueError, "did you mean 'emulator'[?]$"),
         ({"backend": ""}, ValueError, "^backend got ''"),
-        ({"dtype": "float16"}, ValueError, "^dtype got 'float16'; expected one of 'float32', 'float64'; did you mean"),
+        (
+            {"dtype": "float16"},
+            ValueError,
+            "^dtype got 'float16'; expected one of 'float32', 'float64'; did you mean 'float32'[?]$",
+        ),
         ({"dtype": int}, ValueError, "^dtype got 'int'; expected one of 'float32', 'float64'"),
         ({"dtype": ""}, ValueError, "^dtype got ''"),
         ({"seed": -1}, ValueError, "^seed got -1; expected an integer of at least 0$"),

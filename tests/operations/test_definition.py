@@ -102,7 +102,7 @@ def test_recording_is_refused_with_a_word(rng):
     backend = dl.backend.get("numpy")
     with pytest.raises(RecordingError, match="^the backend 'numpy' runs every step as it is written"):
         backend.record(lambda: None)
-    with pytest.raises(RuntimeError, match="cannot be recorded: the backend 'numpy' runs every step as it is written"):
+    with pytest.raises(RuntimeError, match="cannot be recorded: the backend 'numpy' runs .* can record one$"):
         train(model_of(), rng, epochs=3, graph=True)
     train(model_of(), rng, epochs=3, graph="auto")
 

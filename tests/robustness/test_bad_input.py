@@ -50,6 +50,13 @@ def test_pixels_that_are_integers_come_with_the_cure():
         make().predict(np.ones((20, 6), np.uint8))
 
 
+def test_targets_that_are_integers_are_no_pixels():
+    with pytest.raises(
+        TypeError, match=r"^targets got dtype int64; expected float32 or float64 \(use y.astype\('float32'\)\)$"
+    ):
+        dl.MeanSquaredError().forward(np.ones((3, 2)), np.ones((3, 2), np.int64))
+
+
 @entrances
 def test_an_empty_batch(enter):
     with pytest.raises(ValueError, match=r"^x got shape \(0, 6\); expected at least one row and one feature$"):

@@ -37,6 +37,8 @@ def test_one_of_returns_the_choice():
     [
         ("he_norml", "init got 'he_norml'; expected one of 'he_normal', 'zeros'; did you mean 'he_normal'?"),
         ("HE_normal", "init got 'HE_normal'; expected one of 'he_normal', 'zeros'; did you mean 'he_normal'?"),
+        ("he", "init got 'he'; expected one of 'he_normal', 'zeros'; did you mean 'he_normal'?"),
+        ("xavier", "init got 'xavier'; expected one of 'he_normal', 'zeros'"),
         ("qqq", "init got 'qqq'; expected one of 'he_normal', 'zeros'"),
         ("", "init got ''; expected one of 'he_normal', 'zeros'"),
         (None, "init got None; expected one of 'he_normal', 'zeros'"),
@@ -169,9 +171,10 @@ def test_finite_numbers_may_be_too_large_for_their_sum():
 
 
 def test_a_function_can_be_called():
-    assert checks.function("clip", len) is len and checks.function("clip", None) is None
-    with pytest.raises(TypeError, match="^clip got 1.0; expected something that can be called$"):
-        checks.function("clip", 1.0)
+    assert checks.function("clip", len) is len
+    for wrong in (1.0, None):
+        with pytest.raises(TypeError, match=f"^clip got {wrong}; expected something that can be called$"):
+            checks.function("clip", wrong)
 
 
 def test_labels_become_contiguous_int64():
