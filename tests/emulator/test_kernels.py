@@ -113,7 +113,8 @@ FAULTS = {
     "no barrier before the partial sums are added":
         (reduce, "] = value\n    cuda.syncthreads()\n", "] = value\n", "batchnorm_training", UninitializedReadError),
     "no barrier before the partial sums are overwritten":
-        (reduce, "    cuda.syncthreads()  # nobody", "    # nobody", "batchnorm_training", WRONG),
+        (reduce, "    cuda.syncthreads()  # no thread may overwrite `partial` before all", "    # nothing before all",
+         "batchnorm_training", WRONG),
     "one partial sum too many":
         (reduce, "range(1, ROWS)", "range(1, ROWS + 1)", "batchnorm_training", OutOfBoundsError),
     "one partial sum twice":
