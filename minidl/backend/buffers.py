@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from minidl.backend import Backend
 
 
@@ -26,3 +28,11 @@ class Buffers:
             self._views = {key: view for key, view in self._views.items() if key[0] != name}
         view = self._views[name, shape[0]] = array if array.shape == shape else array[: shape[0]]
         return view
+
+    def load(self, name: str, values: np.ndarray) -> Any:
+        """Return `values` in the memory of the backend: on a GPU always in the buffer `name`, where a graph reads."""
+        if self._backend.on_host:
+            return self._backend.wrap(values)
+        buffer = self.get(name, values.shape, values.dtype)
+        self._backend.copy_into(buffer, values)
+        return buffer

@@ -61,7 +61,7 @@ class Batches:
                 np.take(array, rows, axis=0, out=target, mode="clip")  # "clip" makes no copy; the rows are in range
             x, targets = augment(*self._with_heads(batch))
             parts = [x, *(targets.values() if self._heads else [targets])]
-            yield self._with_heads([self._to_backend(str(i), part) for i, part in enumerate(parts)])
+            yield self._with_heads([self._buffers.load(str(i), part) for i, part in enumerate(parts)])
 
     def _upload(self) -> None:
         for array in self.arrays.values():
@@ -90,13 +90,6 @@ class Batches:
     def _batch(self, buffers: Buffers, rows: int) -> list[Any]:
         arrays = enumerate(self.arrays.values())
         return [buffers.get(str(i), (rows, *array.shape[1:]), array.dtype) for i, array in arrays]
-
-    def _to_backend(self, name: str, array: np.ndarray) -> Any:
-        if self.backend.on_host:
-            return self.backend.wrap(array)
-        buffer = self._buffers.get(name, array.shape, array.dtype)
-        self.backend.copy_into(buffer, array)
-        return buffer
 
     def _with_heads(self, parts: list[Any]) -> tuple[Any, Any]:
         x, *targets = parts

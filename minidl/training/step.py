@@ -92,8 +92,8 @@ class TrainingStep:
         n_out = self.model.n_out or x.shape[1]
         targets = self.loss.check_targets("targets", targets, len(x), n_out, self.model.dtype)
         heads = targets if isinstance(targets, dict) else {"": targets}
-        owned = {head: self._to_backend(f"targets {head}", part) for head, part in heads.items()}
-        self.forward(self._to_backend("x", x), owned if isinstance(targets, dict) else owned[""])
+        owned = {head: self._buffers.load(f"targets {head}", part) for head, part in heads.items()}
+        self.forward(self._buffers.load("x", x), owned if isinstance(targets, dict) else owned[""])
         self.update()
 
     def forget(self) -> None:
@@ -208,11 +208,3 @@ class TrainingStep:
         arrays = self._arrays()
         arrays.update({f"gradient of {parameter.name}": parameter.gradient for parameter in self.parameters})
         return {name: self.backend.to_numpy(array) for name, array in arrays.items()}
-
-    def _to_backend(self, name: str, array: np.ndarray) -> Any:
-        """The array in the backend's memory; on a GPU always at the same address, because a graph reads only there."""
-        if self.backend.on_host:
-            return self.backend.wrap(array)
-        buffer = self._buffers.get(name, array.shape, array.dtype)
-        self.backend.copy_into(buffer, array)
-        return buffer
