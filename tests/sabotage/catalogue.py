@@ -293,16 +293,28 @@ CATALOGUE = [
     # Threads, captured calls and the cache of the CPU -----------------------------------------------------------------
     Sabotage(
         "nobody-waits-for-the-workers", "cpu/engine/work_queue.py",
-        "    while _load(queue, DONE) < chunks:\n        _pause()\n", "",
+        "    while load(queue, DONE) < chunks:\n        _pause()\n", "",
         "No chunk is left to take, but others are still at theirs.",
         ("cpu/engine/test_thread_pool.py",),
     ),
     Sabotage(
         "chunk-taken-without-looking-again", "cpu/engine/work_queue.py",
         "        if _exchange(queue, STATE, state, state + ONE_FROM_BELOW if from_below else state - 1):\n",
-        "        _store(queue, STATE, state + ONE_FROM_BELOW if from_below else state - 1)\n        if True:\n",
+        "        store(queue, STATE, state + ONE_FROM_BELOW if from_below else state - 1)\n        if True:\n",
         "Between the look at the state and the new one somebody else may have taken the same chunk.",
         ("cpu/engine/test_thread_pool.py",),
+    ),
+    Sabotage(
+        "workers-taken-without-looking", "cpu/engine/work_queue.py",
+        "return queue != 0 and _exchange(queue, OWNED, 0, 1)", "return queue != 0",
+        "Two threads of a program that give tasks to the same workers overwrite each other's.",
+        ("cpu/engine/test_parallel.py",),
+    ),
+    Sabotage(
+        "workers-never-given-back", "cpu/engine/work_queue.py",
+        "chunks)\n    _give_back(queue)\n", "chunks)\n",
+        "Every later loop runs on one thread: right, and slow.",
+        ("cpu/engine/test_parallel.py",),
     ),
     Sabotage(
         "replay-forgets-where-a-view-begins", "cpu/engine/parallel.py", "argument.ctypes.data - given.ctypes.data", "0",

@@ -140,7 +140,8 @@ def jit(function: Callable, liberties: frozenset[str] = frozenset({"contract"}))
         # Symbols are the function's name plus a per-process counter. The cache mixes code of several processes, so two
         # functions from one factory must not share a name.
         function.__qualname__ += f".{_fingerprint(function)[:16]}"
-    compiled: Any = numba.njit(nogil=True, error_model="numpy", fastmath=set(liberties))(function)
+    options: dict[str, Any] = {"no_cfunc_wrapper": True}  # nothing calls the loops from C; Numba's types lack it
+    compiled: Any = numba.njit(nogil=True, error_model="numpy", fastmath=set(liberties), **options)(function)
     with contextlib.suppress(RuntimeError):  # Numba raises it if it finds no folder to write to
         compiled._cache = _SourceCache(function)
     return compiled

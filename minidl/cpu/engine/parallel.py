@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numba
 import numpy as np
 
 from minidl.cpu.engine import thread_pool, work_queue
@@ -57,26 +58,11 @@ def chunked(function: Any) -> Callable:
     The result is called with (chunks, *arguments). Several threads run the chunks side by side. It raises MemoryError
     if a chunk cannot allocate its memory.
     """
-    task = functools.cache(functools.partial(_task, function, work_queue.entry_of_chunk))
+    task = _Task(function, work_queue.entry_of_chunk, first=(0,))
 
     @functools.wraps(function.py_func)
     def run(chunks, *arguments):
-        calls = _this_thread.calls
-        if calls is not None:
-            calls.append(task(), chunks, (chunks, *arguments))
-        if chunks == 1:
-            function(0, 1, *arguments)
-            return
-        queue = thread_pool.acquire()
-        if queue:
-            try:
-                failed = task()(queue, 0, chunks, chunks, *arguments)
-            finally:
-                thread_pool.release()
-            _check(failed)
-        else:  # another thread of the program has the workers
-            for index in range(chunks):
-                function(index, chunks, *arguments)
+        task.run(chunks, (chunks, *arguments))
 
     run.compiled = function  # type: ignore[attr-defined]
     return run
@@ -84,14 +70,11 @@ def chunked(function: Any) -> Callable:
 
 def serial(function: Any) -> Callable:
     """Turn a compiled function(*arguments) into an operation that one thread does."""
-    task = functools.cache(functools.partial(_task, function, work_queue.entry_of_whole))
+    task = _Task(function, work_queue.entry_of_whole, first=())
 
     @functools.wraps(function.py_func)
     def run(*arguments):
-        calls = _this_thread.calls
-        if calls is not None:
-            calls.append(task(), 1, arguments)
-        function(*arguments)
+        task.run(1, arguments)
 
     run.compiled = function  # type: ignore[attr-defined]
     return run
@@ -110,24 +93,71 @@ def plain(function: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _task(function: Any, entry_of: Any) -> Any:
-    """Compile the call of `function`: on demand, because it takes a third of a millisecond and few are needed."""
+class _Task:
+    """A compiled function, called by its address: from Python, by workers, and in a replay.
 
-    @jit
-    def task(queue, memory, chunks, *arguments):
-        """Run the task, or only store its arguments at the address `memory`. Returns the address of the function."""
-        entry = entry_of(function, arguments)
-        if memory != 0:
-            work_queue.store_arguments(arguments, memory, memory + work_queue.ARGUMENT_BYTES)
-            return entry
-        return work_queue.run(queue, entry, work_queue.address_of(arguments), chunks)
+    So its machine code exists once. A copy of it inside another compiled function would be free to round differently,
+    because the compiler chooses which products and sums it fuses.
 
-    return task
+    Args:
+        function: The compiled function.
+        entry_of: `entry_of_chunk` or `entry_of_whole`.
+        first: What the queue puts before the arguments: (0,) for the index of a chunk.
+    """
+
+    def __init__(self, function: Any, entry_of: Any, first: tuple[int, ...]):
+        self._function, self._entry_of, self._first = function, entry_of, first
+
+    def run(self, chunks: int, arguments: Sequence[Any]) -> None:
+        """Do the task now; if this thread captures its calls, append it there, too."""
+        calls = _this_thread.calls
+        if calls is not None:
+            calls.append(self, chunks, arguments)
+        queue = thread_pool.queue() if chunks > 1 else 0
+        failed = self._call(queue, 0, chunks, *arguments)
+        if failed == work_queue.NO_CALLEE:
+            self._set_callee(arguments)
+            failed = self._call(queue, 0, chunks, *arguments)
+        if failed:
+            raise _no_memory(failed)
+
+    def store(self, memory: int, chunks: int, arguments: Sequence[Any]) -> int:
+        """Store the arguments at the address `memory`, and return the address of the function that takes them."""
+        self._set_callee(arguments)
+        return self._call(0, memory, chunks, *arguments)
+
+    @functools.cached_property
+    def _call(self) -> Any:  # on demand, because it takes a third of a millisecond and few are needed
+        function, entry_of = self._function, self._entry_of
+
+        @jit
+        def call(queue, memory, chunks, *arguments):
+            """Run the task; or only store its arguments at the address `memory`; for no chunks, this is the callee."""
+            callee = work_queue.callee()
+            if chunks == 0:
+                work_queue.store(callee, 0, memory)
+                return 0
+            if work_queue.load(callee, 0) == 0:
+                return work_queue.NO_CALLEE
+            entry = entry_of(function, arguments)
+            if memory != 0:
+                work_queue.store_arguments(arguments, memory, memory + work_queue.ARGUMENT_BYTES)
+                return entry
+            return work_queue.run(queue, entry, work_queue.address_of(arguments), chunks)
+
+        return call
+
+    def _set_callee(self, arguments: Sequence[Any]) -> None:
+        """Tell `call`, as it is compiled for arguments of these types, the address of the function for these types."""
+        types = tuple(numba.typeof(argument) for argument in (*self._first, *arguments))
+        _, _, types, _ = self._function.get_call_template(types, {})  # compiles, or loads from the cache
+        compiled = self._function.overloads[types]
+        address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+        self._call(0, address, 0, *arguments)
 
 
-def _check(failed: int) -> None:
-    if failed:
-        raise MemoryError(f"{failed} chunks of a loop could not allocate their memory")
+def _no_memory(failed: int) -> MemoryError:
+    return MemoryError(f"{failed} chunks of a loop could not allocate their memory")
 
 
 class CallList:
@@ -154,7 +184,7 @@ class CallList:
     def append(self, task: Any, chunks: int, arguments: Sequence[Any]) -> None:
         """Append a compiled call."""
         memory = np.empty(work_queue.ARGUMENT_BYTES // 8 + work_queue.MAX_ARGUMENTS, np.int64)
-        entry = task(0, memory.ctypes.data, chunks, *arguments)
+        entry = task.store(memory.ctypes.data, chunks, arguments)
         addresses = memory[work_queue.ARGUMENT_BYTES // 8 :].tolist()
         for argument, address in zip(arguments, addresses, strict=False):
             for number, offset in self._inputs_of(argument):
@@ -201,12 +231,7 @@ class CallList:
         expected = work_queue.describe(*self._inputs)
 
         def run(*inputs: np.ndarray) -> int:
-            queue = thread_pool.acquire()
-            try:
-                return work_queue.replay(queue, tasks, patches, expected, *inputs)
-            finally:
-                if queue:
-                    thread_pool.release()
+            return work_queue.replay(thread_pool.queue(), tasks, patches, expected, *inputs)
 
         self._runs.append(run)
 
@@ -218,7 +243,8 @@ class CallList:
             if failed < 0:
                 got, expected = ([f"{a.dtype} {a.shape}" for a in arrays] for arrays in (inputs, self._inputs))
                 raise ValueError(f"inputs got {', '.join(got)}; expected {', '.join(expected)} in C order, as recorded")
-            _check(failed)
+            if failed:
+                raise _no_memory(failed)
 
 
 @contextlib.contextmanager

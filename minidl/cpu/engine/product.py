@@ -178,9 +178,10 @@ def _product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right):
         count = min(width, right - j)
         if copied:
             _copy_panel(b, c_row, depth, j, count, panel, width)
-            _panel(a, a_row, a_k, panel, NONE, width, start, NONE, c, c_row, j, count, top, bottom, depth)
+            source, at, source_row = panel, NONE, width
         else:
-            _panel(a, a_row, a_k, b, j, c_row, start, NONE, c, c_row, j, count, top, bottom, depth)
+            source, at, source_row = b, j, c_row
+        _panel(a, a_row, a_k, source, at, source_row, start, NONE, c, c_row, j, count, top, bottom, depth)
 
 
 @serial

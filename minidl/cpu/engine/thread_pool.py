@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+from queue import SimpleQueue
 
 from numba import uint64
 
@@ -68,37 +69,37 @@ def set_thread_count(count: int) -> None:
 
 
 class _Worker:
-    """A thread that runs chunks from the queue, and sleeps when none has come for a while."""
+    """A thread that runs chunks from the queue, and sleeps when none has come for a while.
+
+    Whatever Ctrl-C interrupts, the next loop finds the worker awake or wakes it: only the worker sets `asleep`, and an
+    alarm too many makes it look around once more.
+    """
 
     def __init__(self) -> None:
         self.asleep = False
-        self._alarm = threading.Semaphore(0)
+        self._alarms: SimpleQueue[None] = SimpleQueue()
         threading.Thread(target=self._work, name="minidl", daemon=True).start()
 
     def wake(self) -> None:
-        self.asleep = False
-        self._alarm.release()
+        self._alarms.put(None)
 
     def _work(self) -> None:
         while True:
             work_queue.worker_loop(_address, SPIN_LIMIT)
             self.asleep = True  # the next task runs without this worker, and the one after it wakes the worker
-            self._alarm.acquire()
+            self._alarms.get()
+            self.asleep = False
 
 
 _thread_count = _count()
 _workers: list[_Worker] = []
 _queue = work_queue.new_queue()
 _address = _queue.ctypes.data
-_queue_is_used = threading.Lock()
 
 
-def acquire() -> int:
-    """Return the address of the queue with all workers awake; 0 if there are none, or another thread has it.
-
-    The caller must `release` the queue when done.
-    """
-    if _thread_count == 1 or not _queue_is_used.acquire(blocking=False):
+def queue() -> int:
+    """Return the address of the queue with all workers awake; 0 if there are none."""
+    if _thread_count == 1:
         return 0
     while len(_workers) < _thread_count - 1:
         _workers.append(_Worker())
@@ -108,15 +109,10 @@ def acquire() -> int:
     return _address
 
 
-def release() -> None:
-    """Give the queue back."""
-    _queue_is_used.release()
-
-
 def _start_again() -> None:
     """Forget the workers: a forked process has none of the threads of its parent."""
-    global _queue, _address, _queue_is_used
-    _queue, _queue_is_used = work_queue.new_queue(), threading.Lock()
+    global _queue, _address
+    _queue = work_queue.new_queue()
     _address = _queue.ctypes.data
     _workers.clear()
 

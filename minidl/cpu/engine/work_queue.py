@@ -34,6 +34,8 @@ from minidl.cpu.engine.jit import jit
 
 STATE, FUNCTION, ARGUMENTS = 0, 1, 2
 DONE, FAILED = 8, 9  # in another cache line: they change while others look at the state
+OWNED = 10  # 1 while a thread has the workers: others of the program run their tasks alone
+NO_CALLEE = -1  # returned in place of a count of failures
 MAX_CHUNKS = (1 << 16) - 1
 ONE_FROM_BELOW, NEXT_TASK = 1 << 16, 1 << 32  # what is added to a state
 
@@ -51,16 +53,47 @@ def new_queue() -> np.ndarray:
 
 @jit
 def run(queue, function, arguments, chunks):
-    """Run a task together with the workers, and return how many of its chunks failed when all are done."""
-    _store(queue, FUNCTION, function)
-    _store(queue, ARGUMENTS, arguments)
-    _store(queue, DONE, 0)
-    _store(queue, FAILED, 0)
-    _store(queue, STATE, (_load(queue, STATE) // NEXT_TASK + 1) * NEXT_TASK + chunks)
+    """Run a task, with the workers if they are free, and return how many of its chunks failed when all are done.
+
+    The workers are taken and given back in compiled code, where no exception, such as that of Ctrl-C, comes between.
+    """
+    if chunks == 1 or not _take(queue):
+        return _run_alone(function, arguments, chunks)
+    failed = _run_shared(queue, function, arguments, chunks)
+    _give_back(queue)
+    return failed
+
+
+@jit
+def _take(queue):
+    return queue != 0 and _exchange(queue, OWNED, 0, 1)
+
+
+@jit
+def _give_back(queue):
+    store(queue, OWNED, 0)
+
+
+@jit
+def _run_alone(function, arguments, chunks):
+    failed = 0
+    for index in range(chunks):
+        if _call(function, index, arguments):
+            failed += 1
+    return failed
+
+
+@jit
+def _run_shared(queue, function, arguments, chunks):
+    store(queue, FUNCTION, function)
+    store(queue, ARGUMENTS, arguments)
+    store(queue, DONE, 0)
+    store(queue, FAILED, 0)
+    store(queue, STATE, (load(queue, STATE) // NEXT_TASK + 1) * NEXT_TASK + chunks)
     _run_chunks(queue, True)
-    while _load(queue, DONE) < chunks:
+    while load(queue, DONE) < chunks:
         _pause()
-    return _load(queue, FAILED)
+    return load(queue, FAILED)
 
 
 @jit
@@ -77,28 +110,16 @@ def _run_chunks(queue, from_below):
     """Run chunks of the present task until none is left. Returns whether there was one."""
     helped = False
     while True:
-        state = _load(queue, STATE)
+        state = load(queue, STATE)
         first, stop = (state >> 16) & MAX_CHUNKS, state & MAX_CHUNKS
         if first == stop:
             return helped
-        function, arguments = _load(queue, FUNCTION), _load(queue, ARGUMENTS)
+        function, arguments = load(queue, FUNCTION), load(queue, ARGUMENTS)
         if _exchange(queue, STATE, state, state + ONE_FROM_BELOW if from_below else state - 1):
             if _call(function, first if from_below else stop - 1, arguments):
                 _add(queue, FAILED, 1)
             _add(queue, DONE, 1)
             helped = True
-
-
-@jit
-def _run_anywhere(queue, function, arguments, chunks):
-    """Run a task: with the workers where there is a queue, else alone. Returns how many of its chunks failed."""
-    if chunks > 1 and queue != 0:
-        return run(queue, function, arguments, chunks)
-    failed = 0
-    for index in range(chunks):
-        if _call(function, index, arguments):
-            failed += 1
-    return failed
 
 
 @jit
@@ -126,10 +147,16 @@ def replay(queue, tasks, patches, expected, *inputs):
         if described[i, 1] != expected[i, 1] or described[i, 2] != expected[i, 2]:
             return -1
     for m in range(len(patches)):
-        _store(patches[m, 0], 0, described[patches[m, 1], 0] + patches[m, 2])
-    failed = 0
+        store(patches[m, 0], 0, described[patches[m, 1], 0] + patches[m, 2])
+    owned, failed = _take(queue), 0
     for n in range(len(tasks)):
-        failed += _run_anywhere(queue, tasks[n, 0], tasks[n, 1], tasks[n, 2])
+        function, arguments, chunks = tasks[n, 0], tasks[n, 1], tasks[n, 2]
+        if owned and chunks > 1:
+            failed += _run_shared(queue, function, arguments, chunks)
+        else:
+            failed += _run_alone(function, arguments, chunks)
+    if owned:
+        _give_back(queue)
     return failed
 
 
@@ -155,8 +182,6 @@ def _entry(typing: Any, function: Any, first: tuple[Any, ...], arguments: Any) -
     signature = typing.resolve_function_type(function, (*first, *arguments.types), {})
 
     def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:
-        compiled = function.dispatcher.overloads[signature.args]
-        context.active_code_library.add_linking_library(compiled.library)
         entry = ir.Function(builder.module, ENTRY, builder.module.get_unique_name("entry"))
         entry.linkage = "internal"
         index, address = entry.args
@@ -166,12 +191,32 @@ def _entry(typing: Any, function: Any, first: tuple[Any, ...], arguments: Any) -
         *named, last = signature.args
         if isinstance(last, types.BaseTuple):  # the *arguments of the function
             values = [*values[: len(named)], context.make_tuple(inner, last, values[len(named) :])]
-        callee = context.declare_function(builder.module, compiled.fndesc)
+        kind = context.call_conv.get_function_type(signature.return_type, signature.args)
+        callee = inner.inttoptr(inner.load(_callee_of(builder.module)), kind.as_pointer())
         status, _ = context.call_conv.call_function(inner, callee, signature.return_type, signature.args, values)
         inner.ret(status.is_error)
         return builder.ptrtoint(entry, INT)
 
     return types.int64(function, arguments), generate
+
+
+def _callee_of(module: Any) -> Any:
+    """Return the variable of a module that holds the address of the function its entries call."""
+    if "callee" in module.globals:
+        return module.globals["callee"]
+    variable = ir.GlobalVariable(module, INT, "callee")
+    variable.linkage, variable.initializer = "internal", INT(0)
+    return variable
+
+
+@intrinsic
+def callee(typing):
+    """Return the address of that variable, which is 0 until Python has stored an address there."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.ptrtoint(_callee_of(builder.module), INT)
+
+    return types.int64(), generate
 
 
 @intrinsic
@@ -248,7 +293,7 @@ def _element(builder: Any, queue: Any, index: Any) -> Any:
 
 
 @intrinsic
-def _load(typing, queue, index):
+def load(typing, queue, index):
     """Read queue[index] from memory each time: a compiler would keep it in a register."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -258,7 +303,7 @@ def _load(typing, queue, index):
 
 
 @intrinsic
-def _store(typing, queue, index, value):
+def store(typing, queue, index, value):
     """Store queue[index] = value, after everything that this thread has stored before."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:

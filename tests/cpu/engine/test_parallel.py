@@ -5,9 +5,13 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from minidl.cpu.engine import parallel as parallel_module
 from minidl.cpu.engine import thread_pool, work_queue
@@ -101,14 +105,51 @@ def test_a_replay_works_while_another_thread_has_the_workers():
     x, y = np.ones(1000), np.zeros(1000)
     with capture_calls([]) as calls:
         add_to(CHUNKS, x, 1.0, y)
-    taken = thread_pool.acquire()
+    queue = thread_pool._queue
+    queue[work_queue.OWNED] = 1
     try:
+        before = queue.copy()
         calls()
         add_to(CHUNKS, x, 1.0, y)
+        np.testing.assert_array_equal(queue, before)  # where the other thread has its task
     finally:
-        if taken:
-            thread_pool.release()
+        queue[work_queue.OWNED] = 0
     np.testing.assert_array_equal(y, 3)
+    add_to(CHUNKS, x, 1.0, y)
+    assert queue[work_queue.OWNED] == 0
+
+
+@intrinsic
+def own_address(typing):
+    def generate(context, builder, signature, arguments):
+        return builder.ptrtoint(builder.function, ir.IntType(64))
+
+    return types.int64(), generate
+
+
+@chunked
+@jit
+def find_chunk(index, chunks, found):
+    found[index] = own_address()
+
+
+@serial
+@jit
+def find_whole(found):
+    found[0] = own_address()
+
+
+@pytest.mark.parametrize("operation", [partial(find_chunk, 1), partial(find_chunk, CHUNKS), find_whole])
+def test_a_function_is_compiled_once_for_calls_workers_and_replays(operation):
+    """Two compilations of one loop may differ in the last bit: each may fuse other products with other sums."""
+    found, again = np.zeros(CHUNKS, np.int64), np.zeros(CHUNKS, np.int64)
+    operation(found)
+    with capture_calls([]) as calls:
+        operation(again)
+    again[:] = 0
+    calls()
+    np.testing.assert_array_equal(again, found)
+    assert len({*found} - {0}) == 1
 
 
 def test_after_an_error_nothing_is_captured_any_more():

@@ -66,9 +66,9 @@ def meet(index, chunks, arrived, looks):
     """Chunk 0 waits for chunk 1, for a while: they meet only if two threads do them."""
     address = arrived.ctypes.data
     if index == 0:
-        while looks > 0 and work_queue._load(address, 1) == 0:
+        while looks > 0 and work_queue.load(address, 1) == 0:
             looks -= 1
-    work_queue._store(address, index, looks)
+    work_queue.store(address, index, looks)
 
 
 def two_threads_have_met():
@@ -99,7 +99,7 @@ def test_one_thread_starts_no_worker(monkeypatch):
     monkeypatch.setattr(thread_pool, "_workers", [])
     counts = np.ones((2, 4))
     count(4, counts, 0)
-    assert thread_pool.acquire() == 0 and not thread_pool._workers
+    assert thread_pool.queue() == 0 and not thread_pool._workers
     np.testing.assert_array_equal(counts[1], 2)
 
 
