@@ -26,6 +26,9 @@ import numpy as np
 from minidl.cpu.engine import thread_pool, work_queue
 from minidl.cpu.engine.jit import jit
 
+STORE, SET_CALLEE = 0, -1  # in place of a number of chunks
+NO_CALLEE = -1  # in place of a number of failures
+
 
 class _ThisThread(threading.local):
     calls: CallList | None = None  # to which the calls of this thread are appended while it captures them
@@ -62,7 +65,12 @@ def chunked(function: Any) -> Callable:
 
     @functools.wraps(function.py_func)
     def run(chunks, *arguments):
-        task.run(chunks, (chunks, *arguments))
+        if _this_thread.calls is not None:
+            _this_thread.calls.append(task, chunks, (chunks, *arguments))
+        if chunks == 1:
+            function(0, 1, *arguments)
+        else:
+            task.run(chunks, (chunks, *arguments))
 
     run.compiled = function  # type: ignore[attr-defined]
     return run
@@ -74,7 +82,9 @@ def serial(function: Any) -> Callable:
 
     @functools.wraps(function.py_func)
     def run(*arguments):
-        task.run(1, arguments)
+        if _this_thread.calls is not None:
+            _this_thread.calls.append(task, 1, arguments)
+        function(*arguments)
 
     run.compiled = function  # type: ignore[attr-defined]
     return run
@@ -94,10 +104,10 @@ def plain(function: Callable[..., None]) -> Callable[..., None]:
 
 
 class _Task:
-    """A compiled function, called by its address: from Python, by workers, and in a replay.
+    """A compiled function that workers and replays call by its address.
 
-    So its machine code exists once. A copy of it inside another compiled function would be free to round differently,
-    because the compiler chooses which products and sums it fuses.
+    So its machine code exists once: Numba's wrapper for Python calls it without inlining it. A copy inside another
+    compiled function would be free to round differently, because the compiler chooses which products and sums it fuses.
 
     Args:
         function: The compiled function.
@@ -109,55 +119,55 @@ class _Task:
         self._function, self._entry_of, self._first = function, entry_of, first
 
     def run(self, chunks: int, arguments: Sequence[Any]) -> None:
-        """Do the task now; if this thread captures its calls, append it there, too."""
-        calls = _this_thread.calls
-        if calls is not None:
-            calls.append(self, chunks, arguments)
-        queue = thread_pool.queue() if chunks > 1 else 0
-        failed = self._call(queue, 0, chunks, *arguments)
-        if failed == work_queue.NO_CALLEE:
+        """Do the task together with the workers."""
+        queue = thread_pool.queue()
+        failed = self._call(queue, chunks, *arguments)
+        if failed == NO_CALLEE:
             self._set_callee(arguments)
-            failed = self._call(queue, 0, chunks, *arguments)
-        if failed:
-            raise _no_memory(failed)
+            failed = self._call(queue, chunks, *arguments)
+        _check(failed)
 
-    def store(self, memory: int, chunks: int, arguments: Sequence[Any]) -> int:
-        """Store the arguments at the address `memory`, and return the address of the function that takes them."""
+    def store(self, address: int, arguments: Sequence[Any]) -> int:
+        """Store the arguments at `address`, and return the address of the function that takes them."""
         self._set_callee(arguments)
-        return self._call(0, memory, chunks, *arguments)
+        return self._call(address, STORE, *arguments)
 
     @functools.cached_property
     def _call(self) -> Any:  # on demand, because it takes a third of a millisecond and few are needed
         function, entry_of = self._function, self._entry_of
 
         @jit
-        def call(queue, memory, chunks, *arguments):
-            """Run the task; or only store its arguments at the address `memory`; for no chunks, this is the callee."""
+        def call(address, chunks, *arguments):
+            """Run the task, with the queue at `address` or alone, and return how many chunks failed.
+
+            With STORE in place of chunks, only store the arguments at `address`, and return the function that takes
+            them; with SET_CALLEE, `address` is the function to call with arguments of these types.
+            """
             callee = work_queue.callee()
-            if chunks == 0:
-                work_queue.store(callee, 0, memory)
+            if chunks == SET_CALLEE:
+                work_queue.store(callee, 0, address)
                 return 0
             if work_queue.load(callee, 0) == 0:
-                return work_queue.NO_CALLEE
+                return NO_CALLEE
             entry = entry_of(function, arguments)
-            if memory != 0:
-                work_queue.store_arguments(arguments, memory, memory + work_queue.ARGUMENT_BYTES)
+            if chunks == STORE:
+                work_queue.store_arguments(arguments, address, address + work_queue.ARGUMENT_BYTES)
                 return entry
-            return work_queue.run(queue, entry, work_queue.address_of(arguments), chunks)
+            return work_queue.run(address, entry, work_queue.address_of(arguments), chunks)
 
         return call
 
     def _set_callee(self, arguments: Sequence[Any]) -> None:
-        """Tell `call`, as it is compiled for arguments of these types, the address of the function for these types."""
+        """Compile the function for arguments of these types, and let `call` for these types know its address."""
         types = tuple(numba.typeof(argument) for argument in (*self._first, *arguments))
         _, _, types, _ = self._function.get_call_template(types, {})  # compiles, or loads from the cache
         compiled = self._function.overloads[types]
-        address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
-        self._call(0, address, 0, *arguments)
+        self._call(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name), SET_CALLEE, *arguments)
 
 
-def _no_memory(failed: int) -> MemoryError:
-    return MemoryError(f"{failed} chunks of a loop could not allocate their memory")
+def _check(failed: int) -> None:
+    if failed:
+        raise MemoryError(f"{failed} chunks of a loop could not allocate their memory")
 
 
 class CallList:
@@ -184,7 +194,7 @@ class CallList:
     def append(self, task: Any, chunks: int, arguments: Sequence[Any]) -> None:
         """Append a compiled call."""
         memory = np.empty(work_queue.ARGUMENT_BYTES // 8 + work_queue.MAX_ARGUMENTS, np.int64)
-        entry = task.store(memory.ctypes.data, chunks, arguments)
+        entry = task.store(memory.ctypes.data, arguments)
         addresses = memory[work_queue.ARGUMENT_BYTES // 8 :].tolist()
         for argument, address in zip(arguments, addresses, strict=False):
             for number, offset in self._inputs_of(argument):
@@ -243,8 +253,7 @@ class CallList:
             if failed < 0:
                 got, expected = ([f"{a.dtype} {a.shape}" for a in arrays] for arrays in (inputs, self._inputs))
                 raise ValueError(f"inputs got {', '.join(got)}; expected {', '.join(expected)} in C order, as recorded")
-            if failed:
-                raise _no_memory(failed)
+            _check(failed)
 
 
 @contextlib.contextmanager

@@ -35,7 +35,6 @@ from minidl.cpu.engine.jit import jit
 STATE, FUNCTION, ARGUMENTS = 0, 1, 2
 DONE, FAILED = 8, 9  # in another cache line: they change while others look at the state
 OWNED = 10  # 1 while a thread has the workers: others of the program run their tasks alone
-NO_CALLEE = -1  # returned in place of a count of failures
 MAX_CHUNKS = (1 << 16) - 1
 ONE_FROM_BELOW, NEXT_TASK = 1 << 16, 1 << 32  # what is added to a state
 
