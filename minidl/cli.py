@@ -163,18 +163,22 @@ def build_model(options: argparse.Namespace, data: Dataset) -> dl.Sequential:
 
 
 def _output_folder(options: argparse.Namespace, outputs: Sequence[str]) -> Path:
-    """Return the folder to write to. Earlier results are overwritten only with --overwrite."""
+    """Return the folder to write to, which can be made. Earlier results are overwritten only with --overwrite."""
     if options.out is None:
         number = 1
         while Path("runs", f"{options.data}-{number}").exists():
             number += 1
-        return Path("runs", f"{options.data}-{number}")
-    folder = Path(options.out)
+        folder = Path("runs", f"{options.data}-{number}")
+    else:
+        folder = Path(options.out)
     there = [name for name in outputs if (folder / name).exists()]
     if there and not options.overwrite:
         raise ValueError(f"--out got {folder}, which already has {', '.join(there)}; add --overwrite to replace them")
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--out got {folder}, which is a file; expected a folder")
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise ValueError(f"--out got {folder}; expected a folder, but {existing} is a file")
+    if not os.access(existing, os.W_OK):
+        raise ValueError(f"--out got {folder}; expected a folder that can be written, but {existing} is read-only")
     return folder
 
 

@@ -47,10 +47,10 @@ def imported(tree: ast.AST) -> Iterator[tuple[str, ast.stmt]]:
         if isinstance(node, ast.Import):
             yield from ((alias.name, node) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0 and node.module, "relative imports are not used here"
+            module = "." * node.level + (node.module or "")
             for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                yield (inner if inner in FILES else node.module), node
+                inner = f"{module}.{alias.name}"
+                yield (inner if inner in FILES else module), node
 
 
 ARROWS = {
@@ -71,6 +71,16 @@ def test_imports_go_down(module):
         assert there == here or FLOOR[there] < FLOOR[here], (
             f"{module} on floor {FLOOR[here]} imports {target} on floor {FLOOR[there]}"
         )
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_every_import_is_a_statement_with_a_whole_name(module):
+    for target, node in imported(TREES[module]):
+        assert not target.startswith("."), f"line {node.lineno} of {module} imports {target}: write minidl...."
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            assert name not in ("__import__", "import_module"), f"line {node.lineno} of {module} calls {name}"
 
 
 @pytest.mark.parametrize("component", ["cpu", "cuda"])
@@ -127,20 +137,25 @@ def test_no_import_is_hidden(module):
         )
 
 
-def test_matplotlib_is_imported_only_where_something_is_drawn():
+def test_matplotlib_is_imported_only_in_functions():
     for module, tree in TREES.items():
-        for node in tree.body:
-            names = [alias.name for alias in getattr(node, "names", [])] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert not any(name.partition(".")[0] == "matplotlib" for name in names), module
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        inside = {id(inner) for function in functions for inner in ast.walk(function)}
+        for target, node in imported(tree):
+            if target.partition(".")[0] == "matplotlib":
+                assert id(node) in inside, f"line {node.lineno} of {module}: import it where something is drawn"
 
 
 MIRRORED = ["utils", "scalar", "cpu", "cuda", "backend", "layers", "training", "diagnostics", "data", "emulator"]
+MIRRORED += ["exercises", "statistics"]
+# Tests of several rooms at once, and of what lies beside the package.
+OTHERS = {"operations", "properties", "robustness", "sabotage", "claims", "tooling", "tutorials"}
 
 
 def test_tests_lie_where_what_they_test_lies():
     """A test file below a mirrored folder has the folder's name; the package has such a folder."""
     tests = Path(__file__).parent
+    assert {path.parent.relative_to(tests).parts[0] for path in tests.glob("*/**/test_*.py")} == {*MIRRORED, *OTHERS}
     for folder in MIRRORED:
         for path in (tests / folder).rglob("test_*.py"):
             assert (PACKAGE / path.parent.relative_to(tests)).is_dir(), path

@@ -59,10 +59,18 @@ def test_earlier_results_are_kept_unless_the_user_says_otherwise(tmp_path, capsy
     assert (tmp_path / "result" / "model.npz").read_bytes() != before
 
 
+@pytest.mark.parametrize("command", ["train", "inspect", "preflight"])
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_computed(tmp_path, capsys, monkeypatch, command):
+    monkeypatch.setattr(cli, "build_model", lambda *_: pytest.fail("too late"))
+    (tmp_path / "file").touch()
+    assert cli.main([command, "--data", "xor", "--out", str(tmp_path / "file" / "folder")]) == cli.WRONG
+    assert f"expected a folder, but {tmp_path / 'file'} is a file" in capsys.readouterr().err
+
+
 def test_out_may_not_be_a_file(tmp_path, capsys):
     (tmp_path / "file").write_text("mine")
     assert cli.main([*QUICK, "--out", "file"]) == cli.WRONG
-    assert "which is a file; expected a folder" in capsys.readouterr().err
+    assert "expected a folder, but file is a file" in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "mine"
 
 

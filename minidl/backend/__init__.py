@@ -126,9 +126,11 @@ class NumPy(Backend):
 
     def __init__(self) -> None:
         self.operations = Operations()
+        for name in NAMES:  # like compiled loops, give no warning where a number overflows
+            setattr(self.operations, name, np.errstate(all="ignore")(getattr(self.operations, name)))
 
     def record(self, function: Callable[..., None], *inputs: Any) -> Callable[..., None]:
-        raise RecordingError("the backend 'numpy' runs every step as it is written; 'cpu' and 'cuda' can record one")
+        raise RecordingError("the backend 'numpy' runs every step as it is written; the others can record one")
 
 
 class CPU(Backend):

@@ -165,6 +165,7 @@ class Student:
 
 
 ADVICE = {
+    ImportError: "Did another version of minidl write this file? Start it anew elsewhere, and copy your work.",
     RaceError: "On a GPU the two threads come in any order. A barrier, cuda.syncthreads(), must stand between them.",
     BarrierError: "A barrier must be reached by all threads of the block: keep it out of any `if` on the thread.",
     OutOfBoundsError: "The grid may be larger than the array: a thread outside must neither read nor write it.",

@@ -8,9 +8,9 @@ from numba import int64, uint64
 def beats(value, best):
     """Return whether `value` replaces `best`, which was found before it: the first of equal pixels stays.
 
-    A NaN replaces every number, so that it shows in the result.
+    The first NaN replaces every number, so that it shows in the result.
     """
-    return value > best or value != value
+    return value > best or (value != value and best == best)
 
 
 def cut(i, pixels, regions, word):

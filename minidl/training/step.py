@@ -48,6 +48,7 @@ class TrainingStep:
 
     Raises:
         TypeError: If an argument is of the wrong kind.
+        ValueError: If `graph` is true and the backend of the model records no steps.
     """
 
     def __init__(
@@ -73,6 +74,8 @@ class TrainingStep:
         self.loss.use(self.backend)
         self.graph = not self.backend.on_host if automatic else bool(graph)
         self._graph_required = self.graph and not automatic
+        if self._graph_required and not self.backend.records:
+            raise ValueError(f"graph got True; expected 'auto' or False on {self.backend!r}, which records no step")
         self.why_not: str | None = None
         self._buffers = Buffers(self.backend)
         self.forget()
@@ -100,6 +103,7 @@ class TrainingStep:
         """Capture anew, because something has changed."""
         self._steps: dict[Any, int] = {}  # made so far, by what a graph depends on
         self._graphs: dict[Any, tuple[Callable[..., None], Callable[..., None]]] = {}  # of forward and of update
+        self._key: Any = None  # of the present step, as in `_steps`
         self._replay: tuple[Callable[..., None], Callable[..., None]] | None = None  # the graphs of the present step
         self._inputs: tuple[Any, ...] = ()
         self._expected: dict[str, np.ndarray] | None = None  # results of the replay, in the step that verifies it
@@ -109,7 +113,7 @@ class TrainingStep:
     def forward(self, x: Any, targets: Any) -> None:
         """Make the forward pass and measure the loss."""
         self._inputs = (x, *targets.values()) if isinstance(targets, dict) else (x, targets)
-        self._replay = self._expected = None
+        self._key = self._replay = self._expected = None
         if self.graph and self.why_not is None and not self.optimizer.schedules.keys() - {"learning_rate"}:
             self._capture_or_replay(list(targets) if isinstance(targets, dict) else None)
         if self._replay:
@@ -129,6 +133,8 @@ class TrainingStep:
             self.optimizer.step(self.parameters)
         if self._expected is not None:
             self._verify(self._expected)
+        if self._key is not None:  # a step that an exception ended does not count
+            self._steps[self._key] = self._steps.get(self._key, 0) + 1
 
     def _forward(self, x: Any, targets: Any) -> None:
         self.loss.compute(self.model.forward(x, training=True), targets)
@@ -142,8 +148,8 @@ class TrainingStep:
 
     def _capture_or_replay(self, heads: list[str] | None) -> None:
         """Capture the second step, verify the third, replay from the fourth on. The first compiles and allocates."""
-        key = (*(array.shape for array in self._inputs), *self.optimizer.constants())
-        number = self._steps[key] = self._steps.get(key, 0) + 1
+        key = self._key = (*(array.shape for array in self._inputs), *self.optimizer.constants())
+        number = self._steps.get(key, 0) + 1
         if number == CAPTURE:
             self._capture(key, heads)
         elif number == VERIFICATION:
@@ -187,13 +193,10 @@ class TrainingStep:
     def _give_up(self, reason: str) -> None:
         self.why_not = reason
         if self._graph_required:
-            message = f"graph got True, but this step cannot be recorded: {reason}"
-            if self.backend.records:
-                message += (
-                    ". Does a layer, the loss, clip or the optimizer compute something without the operations of the "
-                    "backend?"
-                )
-            raise RuntimeError(message)
+            raise RuntimeError(
+                f"graph got True, but this step cannot be recorded: {reason}. Does a layer, the loss, clip or the "
+                f"optimizer compute something without the operations of the backend?"
+            )
 
     def _arrays(self) -> dict[str, Any]:
         """Everything that a step changes and the next one depends on."""

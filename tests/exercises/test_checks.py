@@ -10,6 +10,7 @@ from minidl import cpu
 from minidl.exercises import EXERCISES
 from minidl.exercises.checking import CHECKS, examine
 from minidl.exercises.cutting import solution_file, student_file
+from minidl.exercises.student import Mistake, Student
 from minidl.initializers.table import INITIALIZERS
 from tests.exercises.answers import MISTAKES, SOLUTIONS
 
@@ -138,3 +139,10 @@ def test_whatever_the_students_code_does_is_explained(old, new, message, check):
 def test_a_byte_order_mark_of_an_editor_is_no_mistake(check):
     right, said = check(ADAM, "\ufeff" + answered(ADAM, SOLUTIONS["adam"]))
     assert right, said
+
+
+def test_a_file_of_another_version_is_told_so(tmp_path):
+    path = tmp_path / "dense.py"
+    path.write_text("from minidl.cpu.calls import shared\n")
+    with pytest.raises(Mistake, match=r"line 1: `from minidl.cpu.calls import shared` raised (.|\n)*another version"):
+        Student(path)

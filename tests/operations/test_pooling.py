@@ -89,7 +89,8 @@ def test_windows_of_any_kind(any_backend, dtype, batch, channels, sides, seed):
 
 def test_the_first_of_equals_wins(any_backend, dtype):
     x = np.array([[1, 3, 3, 3]], dtype)
-    for value, first in ((x, 1), (np.zeros_like(x), 0), (np.full_like(x, -np.inf), 0)):
+    nans = np.array([[1, np.nan, np.inf, np.nan]], dtype)
+    for value, first in ((x, 1), (np.zeros_like(x), 0), (np.full_like(x, -np.inf), 0), (nans, 1)):
         _, winner = forward(any_backend, value, (2, 2), windows(2, 2, 2), windows(2, 2, 2))
         assert winner.tolist() == [[first]]
 

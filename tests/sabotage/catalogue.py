@@ -210,8 +210,13 @@ CATALOGUE = [
     ),
     # Pooling ---------------------------------------------------------------------------------------------------------
     Sabotage(
-        "pool-hides-nan", "scalar/pooling.py", "return value > best or value != value", "return value > best",
+        "pool-hides-nan", "scalar/pooling.py", " or (value != value and best == best)", "",
         "A NaN is larger than nothing: every comparison with it is false.",
+        ("operations/test_pooling.py",),
+    ),
+    Sabotage(
+        "pool-takes-the-last-nan", "scalar/pooling.py", "(value != value and best == best)", "value != value",
+        "Two NaNs are a tie, too.",
         ("operations/test_pooling.py",),
     ),
     Sabotage(

@@ -180,6 +180,46 @@ def test_a_scheduled_momentum_is_not_recorded():
     assert_same_bits(state(recorded), state(written))
 
 
+@pytest.mark.parametrize("backend", ["cpu", "emulator"])
+@pytest.mark.parametrize("failing", [1, 2, 3, 4])
+def test_after_a_step_that_failed_the_next_ones_go_on(backend, failing):
+    """The first step warms up, the second is captured, the third is verified, the fourth is replayed."""
+
+    def clip(parameters):
+        nonlocal calls
+        calls += 1
+        if calls == fails_at:
+            raise KeyboardInterrupt
+
+    calls, fails_at = 0, 0
+    model = network(dl.Dropout(0.5), backend=backend)
+    step = dl.TrainingStep(model, dl.SoftmaxCrossEntropy(), dl.Momentum(0.1), clip=clip, graph=True)
+    for number, (x, labels) in enumerate(batches(5, 3), start=1):
+        fails_at = calls + 1 if number == failing else 0
+        before = step.optimizer.steps
+        try:
+            step(x, labels)
+        except KeyboardInterrupt:
+            assert number == failing and step.optimizer.steps == before
+    assert step.optimizer.steps == STEPS - (failing < 4)  # a replay calls no clip
+    assert step.why_not is None and len(step._graphs) == 1
+
+
+def test_after_an_input_that_was_refused_the_next_one_counts_as_the_first():
+    step = dl.TrainingStep(network(dl.BatchNorm(FEATURES)), dl.SoftmaxCrossEntropy(), dl.SGD(0.1), graph=True)
+    for _ in range(4):
+        with pytest.raises(ValueError, match="x got a training batch of 1 row"):
+            step(np.ones((1, 5), np.float32), np.zeros(1, int))
+    for x, labels in batches(5, 3):
+        step(x, labels)
+    assert len(step._graphs) == 1
+
+
+def test_a_backend_that_records_nothing_is_refused_before_the_first_step():
+    with pytest.raises(ValueError, match="graph got True; expected 'auto' or False on <backend numpy>"):
+        dl.TrainingStep(network(dl.ReLU(), backend="numpy"), dl.SoftmaxCrossEntropy(), dl.SGD(0.1), graph=True)
+
+
 def test_after_forget_a_changed_layer_counts():
     dropout = [dl.Dropout(0.5), dl.Dropout(0.5)]
     steps = [
