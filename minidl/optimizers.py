@@ -104,6 +104,20 @@ class Optimizer:
             for decays, value, gradient in contiguous_groups(parameters)
         ]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickled optimizer consists of; one that was copied with its model steps the copy."""
+        state = {name: value for name, value in vars(self).items() if name != "_ops"}
+        if "_groups" in state:
+            state["_groups"] = [group[3:] for group in self._groups]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self._parameters is not None:
+            self._ops = self._backend.operations
+            groups = contiguous_groups(self._parameters)
+            self._groups = [(*group, *moments) for group, moments in zip(groups, state["_groups"], strict=True)]
+
     def constants(self) -> list[float]:
         """Return the hyperparameters that `apply` hands to operations as numbers: all but the learning rate."""
         return [value for name, value in self.values.items() if name != "learning_rate"]

@@ -54,6 +54,9 @@ class Backend:
     def __repr__(self) -> str:
         return f"<backend {self.name}>"
 
+    def __reduce__(self) -> Any:
+        return get, (self.name,)  # a copy is the same object, in another process that of the same name
+
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """Return an uninitialized array.
 

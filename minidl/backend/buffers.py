@@ -17,6 +17,9 @@ class Buffers:
         self._arrays: dict[str, Any] = {}
         self._views: dict[tuple[str, int], Any] = {}
 
+    def __reduce__(self) -> Any:
+        return Buffers, (self._backend,)  # what the last pass left is not copied
+
     def get(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
         """Return the array called `name`, with undefined contents, and allocate it unless it exists with this shape."""
         view = self._views.get((name, shape[0]))

@@ -8,22 +8,39 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.backend import CACHE_LINE, Backend
+from minidl.utils import checks
+
+
+class Storage:
+    """The two arrays of which the values and the gradients of all parameters of a model are parts."""
+
+    def __init__(self, backend: Backend, size: int, dtype: np.dtype):
+        self.backend = backend
+        self.values, self.gradients = backend.zeros((size,), dtype), backend.zeros((size,), dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: self.backend.to_numpy(getattr(self, name)) for name in ("values", "gradients")} | {
+            "backend": self.backend
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.backend = state["backend"]
+        self.values, self.gradients = (self.backend.array(state[n], state[n].dtype) for n in ("values", "gradients"))
 
 
 class Parameter:
     """An array that is learned, and its gradient.
 
+    Both are parts of the arrays that an optimizer updates. So an assignment, `parameter.value = array`, copies the
+    array there.
+
     Attributes:
-        value: The array. It exists when the whole model is built, so a layer stores the parameter, not the array.
-        gradient: dL/dvalue of the last backward pass, of the same shape.
         start: The initial value, until there is a `value`.
         decays: Whether weight decay applies: to weights only.
         max_norm: Largest Euclidean length of a column of the value after a step, or None.
         slice: Where value and gradient lie in the arrays of all parameters.
     """
 
-    value: Any
-    gradient: Any
     slice: Slice
 
     def __init__(self, name: str, start: np.ndarray, backend: Backend, dtype: np.dtype, decays: bool):
@@ -32,13 +49,45 @@ class Parameter:
         self.shape, self.size, self.dtype = self.start.shape, self.start.size, np.dtype(dtype)
         self.max_norm: float | None = None
 
+    @property
+    def value(self) -> Any:
+        """The array. It exists when the whole model is built, so a layer stores the parameter, not the array."""
+        return self._value
+
+    @value.setter
+    def value(self, array: Any) -> None:
+        self._assign("value", self._value, array)
+
+    @property
+    def gradient(self) -> Any:
+        """dL/dvalue of the last backward pass, of the same shape."""
+        return self._gradient
+
+    @gradient.setter
+    def gradient(self, array: Any) -> None:
+        self._assign("gradient", self._gradient, array)
+
+    def _assign(self, name: str, own: Any, array: Any) -> None:
+        if array is not own:  # as it is after `parameter.value *= 0.5`
+            copy_checked(f"{name} of {self.name or 'a parameter'}", self.backend, own, array)
+
     def __repr__(self) -> str:
         return f"<Parameter {self.name} {self.shape} {self.dtype}>"
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("value", "gradient"):
-            raise RuntimeError(f"{self!r} has no {name} yet: keep the parameter in allocate, and use it in the passes")
+        if name in ("_value", "_gradient"):
+            raise RuntimeError(
+                f"{self!r} has no {name[1:]} yet: keep the parameter in allocate, and use it in the passes"
+            )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_value", "_gradient")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if "slice" in state:
+            self._take_parts()
 
     def transform(self, scale: Any, shift: Any = 0.0) -> None:
         """Replace `value` by scale · value + shift, computed in float64."""
@@ -47,25 +96,44 @@ class Parameter:
 
     def move_to(self, piece: Slice) -> None:
         """Make value and gradient views of `piece`, and copy the initial value there."""
-        stop = piece.start + self.size
-        self.value = piece.values[piece.start : stop].reshape(self.shape)
-        self.gradient = piece.gradients[piece.start : stop].reshape(self.shape)
         self.slice = piece
+        self._take_parts()
         self.backend.copy_into(self.value, self.start)
         del self.start  # or the model would be in memory twice
+
+    def _take_parts(self) -> None:
+        storage, start, stop = self.slice.storage, self.slice.start, self.slice.start + self.size
+        self._value = storage.values[start:stop].reshape(self.shape)
+        self._gradient = storage.gradients[start:stop].reshape(self.shape)
+
+
+def copy_checked(name: str, backend: Backend, target: Any, values: Any) -> None:
+    """Copy `values`, whatever holds them, into an array of the backend.
+
+    Raises:
+        TypeError, ValueError: If they are not finite numbers in the shape of `target`.
+    """
+    if not isinstance(values, np.ndarray) and backend.owns(values):
+        values = backend.to_numpy(values)
+    numbers = checks.as_array(name, values, f"numbers of shape {tuple(target.shape)}")
+    if numbers.dtype.kind not in "fiu":
+        raise TypeError(f"{name} got {checks.describe(values)}; expected numbers of shape {tuple(target.shape)}")
+    if numbers.shape != tuple(target.shape):
+        raise ValueError(f"{name} got shape {numbers.shape}; expected {tuple(target.shape)}")
+    with np.errstate(over="ignore"):
+        backend.copy_into(target, checks.finite(name, numbers.astype(target.dtype)))
 
 
 class Slice(NamedTuple):
     """Elements `start` to `stop` of the arrays of all values and of all gradients, with the gap after a parameter."""
 
-    values: Any
-    gradients: Any
+    storage: Storage
     start: int
     stop: int
 
     def continues(self, before: Slice) -> bool:
         """Return whether this slice begins where `before` ends."""
-        return self.values is before.values and self.start == before.stop
+        return self.storage is before.storage and self.start == before.stop
 
 
 def allocate_storage(parameters: Sequence[Parameter]) -> None:
@@ -80,19 +148,21 @@ def allocate_storage(parameters: Sequence[Parameter]) -> None:
     line = CACHE_LINE // dtype.itemsize
     padded = {parameter: -(-parameter.size // line) * line for parameter in parameters}
     total = sum(padded.values())
-    values, gradients = backend.zeros((total,), dtype), backend.zeros((total,), dtype)
-    start = 0
+    storage, start = Storage(backend, total, dtype), 0
     for parameter in sorted(parameters, key=lambda parameter: not parameter.decays):
-        parameter.move_to(Slice(values, gradients, start, start + padded[parameter]))
+        parameter.move_to(Slice(storage, start, start + padded[parameter]))
         start += padded[parameter]
 
 
 def contiguous_groups(parameters: Sequence[Parameter]) -> list[tuple[bool, Any, Any]]:
     """Return (decays, values, gradients), with flat arrays, for each group of parameters that lie side by side."""
     groups: list[tuple[bool, Slice]] = []
-    for parameter in sorted(parameters, key=lambda parameter: (id(parameter.slice.values), parameter.slice.start)):
+    for parameter in sorted(parameters, key=lambda parameter: (id(parameter.slice.storage), parameter.slice.start)):
         decays, piece = parameter.decays, parameter.slice
         if groups and groups[-1][0] == decays and piece.continues(groups[-1][1]):
             piece = groups.pop()[1]._replace(stop=piece.stop)
         groups.append((decays, piece))
-    return [(decays, s.values[s.start : s.stop], s.gradients[s.start : s.stop]) for decays, s in groups]
+    return [
+        (decays, piece.storage.values[piece.start : piece.stop], piece.storage.gradients[piece.start : piece.stop])
+        for decays, piece in groups
+    ]

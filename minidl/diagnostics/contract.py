@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from minidl.layers import load
 from minidl.layers.base import Layer
 from minidl.layers.loading import build_layer, layer_classes
 from minidl.layers.sequential import Sequential
+from minidl.optimizers import SGD
 from minidl.utils import checks
 
 ROWS = 6
@@ -59,8 +61,9 @@ def check_layer(layer: Layer, *, backend: str = "cpu", seed: int = 0, raises: bo
 
     The clauses: arguments build the layer again; shapes; gradients (float64, differences, random cotangent); inputs
     stay unchanged; gradients are overwritten; buffers are reused and belong to one layer only; a shorter batch;
-    training and inference; the same seed gives the same numbers; float32 agrees with float64; an empty batch and a
-    backward pass without forward are errors; save and load give the same predictions.
+    training and inference; the same seed gives the same numbers; a step moves every parameter; a copy trains like the
+    original; float32 agrees with float64; an empty batch and a backward pass without forward are errors; save and load
+    give the same predictions.
 
     Args:
         layer: An unused example of the layer; its arguments build the copies that are checked.
@@ -114,6 +117,8 @@ class _Contract:
         yield "a shorter batch gives the same rows", self.shorter_batch
         yield "inference is repeatable and changes no state", self.inference
         yield "the same seed gives the same numbers", self.repeatable
+        yield "a step of an optimizer moves every parameter", self.moved
+        yield "a copy trains like the original", self.copied
         yield "float32 agrees with float64", self.float32
         yield "an empty batch is an error", self.empty_batch
         yield "backward without a training pass is an error", self.backward_first
@@ -204,6 +209,28 @@ class _Contract:
     def repeatable(self) -> None:
         for a, b in zip(self.train(self.new()), self.train(self.new()), strict=True):
             assert np.array_equal(a, b), "two layers with the same seed differ"
+
+    def moved(self) -> None:
+        layer = self.new()
+        if not layer.parameters():
+            return
+        self.train(layer)
+        before = [self.numpy(layer, parameter.value) for parameter in layer.parameters()]
+        SGD(1.0).step(layer.parameters())
+        for parameter, value in zip(layer.parameters(), before, strict=True):
+            still = np.array_equal(self.numpy(layer, parameter.value), value)
+            assert not still or not self.numpy(layer, parameter.gradient).any(), f"{parameter.name} stayed as it was"
+
+    def copied(self) -> None:
+        layer = self.new()
+        self.train(layer)
+        again = deepcopy(layer)
+        for one in (layer, again):
+            self.train(one)
+            if one.parameters():
+                SGD(0.01).step(one.parameters())
+        for a, b in zip(self.train(layer), self.train(again), strict=True):
+            assert np.array_equal(a, b), "copy.deepcopy of the layer does not train like the layer"
 
     def float32(self) -> None:
         for a, b in zip(self.train(self.new("float32")), self.train(self.new()), strict=True):

@@ -84,6 +84,15 @@ class Initializer:
     def __hash__(self) -> int:
         return hash(repr(self))
 
+    def __reduce__(self) -> Any:
+        if self.name in INITIALIZERS and INITIALIZERS[self.name].function is self.function:
+            return get, (repr(self),)  # the table's name for the function is that of the initializer
+        return _with, (self.function, self.parameters)
+
+
+def _with(function: Callable[..., Array], parameters: dict[str, Any]) -> Initializer:
+    return Initializer(function, **parameters)
+
 
 INITIALIZERS: dict[str, Initializer] = {}
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from minidl.backend import Backend
 from minidl.backend.buffers import Buffers
-from minidl.backend.parameters import Parameter, allocate_storage
+from minidl.backend.parameters import Parameter, allocate_storage, copy_checked
 from minidl.layers.context import Context
 from minidl.layers.tree import TreeNode
 from minidl.operations import Operations
@@ -163,6 +163,25 @@ class Layer(TreeNode["Layer"]):
             raise RuntimeError(f"layer {self!r} has no backend yet: put it into a Sequential, or call build()")
         hint = "" if self.context else "; a layer gets its arrays in build() or in its first pass"
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "x" and "_state" in vars(self):  # x is set in each pass
+            own = vars(self).get(name)
+            if isinstance(own, Parameter) and value is not own:
+                raise TypeError(f"{name} got {checks.describe(value)}; assign to {name}.value, which copies it")
+            if value is not own and any(own is array for array in self._state.values()):
+                copy_checked(f"{name} of {self.label}", self.backend, own, value)
+                return
+        super().__setattr__(name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickled layer consists of: all but the last pass and the operations."""
+        return {name: value for name, value in vars(self).items() if name not in ("ops", "x")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self.context is not None:
+            self.ops = self.context.backend.operations
 
     def parameters(self) -> list[Parameter]:
         """Return the parameters, weight before bias and γ before β, with those of the layers inside, in order."""

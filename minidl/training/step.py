@@ -80,6 +80,15 @@ class TrainingStep:
         self._buffers = Buffers(self.backend)
         self.forget()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickled step consists of: all but the graphs, which a copy captures anew."""
+        captured = ("_steps", "_graphs", "_key", "_replay", "_inputs", "_expected")
+        return {name: value for name, value in vars(self).items() if name not in captured}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.forget()
+
     def __call__(self, x: Any, targets: Any) -> None:
         """Make one step.
 

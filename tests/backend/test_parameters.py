@@ -38,6 +38,89 @@ def test_parameters_do_not_overlap():
         assert (parameter.value == number).all() and (parameter.gradient == -number).all()
 
 
+@pytest.mark.parametrize("name", ["value", "gradient"])
+def test_an_assignment_copies_to_where_the_optimizer_looks(any_backend, dtype, name):
+    network = model(str(dtype), any_backend.name)
+    weight = network.layers[0].weight
+    own, numbers = getattr(weight, name), np.arange(15).reshape(5, 3)
+    for given in (
+        numbers,
+        numbers.tolist(),
+        numbers.astype(np.float64),
+        np.asfortranarray(numbers),
+        numbers.astype(">f4"),
+    ):
+        any_backend.copy_into(own, np.zeros((5, 3), dtype))
+        setattr(weight, name, given)
+        assert getattr(weight, name) is own
+        np.testing.assert_array_equal(any_backend.to_numpy(own), numbers)
+    setattr(weight, name, any_backend.array(numbers + 1, dtype))
+    np.testing.assert_array_equal(any_backend.to_numpy(own), numbers + 1)
+    if any_backend.on_host:
+        weight.value *= 2
+        weight.value[0] = 7
+        assert weight.value[0, 0] == 7 and weight.value is weight._value
+
+
+@pytest.mark.parametrize("name", ["value", "gradient"])
+@pytest.mark.parametrize(
+    ("given", "error", "said"),
+    [
+        (np.ones((1, 1)), ValueError, r"got shape \(1, 1\); expected \(5, 3\)"),
+        (np.ones((0, 0)), ValueError, r"got shape \(0, 0\); expected \(5, 3\)"),
+        (np.ones((3, 5)), ValueError, r"got shape \(3, 5\); expected \(5, 3\)"),
+        (1.0, ValueError, r"got shape \(\); expected \(5, 3\)"),
+        ("3", TypeError, r"got '3'; expected numbers of shape \(5, 3\)"),
+        (None, TypeError, r"got None; expected numbers of shape \(5, 3\)"),
+        (np.ones((5, 3), complex), TypeError, ".* expected numbers of shape"),
+        (np.ones((5, 3), bool), TypeError, ".* expected numbers of shape"),
+        (np.full((5, 3), np.nan), ValueError, "got nan at row 0, column 0"),
+        (np.full((5, 3), 1e300), ValueError, "got inf at row 0, column 0"),
+    ],
+)
+def test_an_assignment_that_does_not_fit_is_refused_and_changes_nothing(name, given, error, said):
+    weight = model().layers[0].weight
+    before = getattr(weight, name).copy()
+    with pytest.raises(error, match=f"^{name} of 0.Dense.weight {said}"):
+        setattr(weight, name, given)
+    np.testing.assert_array_equal(getattr(weight, name), before)
+
+
+def test_a_layer_that_assigns_its_gradient_learns():
+    class Gain(dl.Layer):
+        n_in = n_out = 4
+
+        def allocate(self):
+            self.gain = self.parameter("gain", np.ones(4))
+
+        def forward(self, x, training=False):
+            return self.begin_forward(x, training) * self.gain.value
+
+        def backward(self, dy):
+            x, dy = self.begin_backward(dy)
+            self.gain.gradient = (x * dy).sum(axis=0)
+            return dy * self.gain.value
+
+    layer = Gain().build("cpu")
+    x = np.ones((2, 4), np.float32)
+    layer.forward(x, training=True)
+    layer.backward(x)
+    dl.SGD(0.5).step(layer.parameters())
+    np.testing.assert_array_equal(layer.forward(x), np.zeros((2, 4)))
+
+
+def test_an_assignment_to_a_state_or_a_parameter_of_a_layer():
+    norm = dl.BatchNorm(3).build("cpu")
+    norm.running_mean = [1, 2, 3]
+    np.testing.assert_array_equal(dict(norm.arrays())["running_mean"], [1, 2, 3])
+    norm.running_mean += 1
+    np.testing.assert_array_equal(dict(norm.arrays())["running_mean"], [2, 3, 4])
+    with pytest.raises(ValueError, match=r"^running_mean of BatchNorm\(3\) got shape \(1,\); expected \(3,\)"):
+        norm.running_mean = [1]
+    with pytest.raises(TypeError, match=r"^gamma got an array .*; assign to gamma.value, which copies it"):
+        norm.gamma = np.ones(3)
+
+
 def test_some_of_the_parameters_are_groups_of_their_own():
     first, second, third = dl.Sequential(
         dl.Dense(2, 3, bias=False), dl.Dense(3, 4, bias=False), dl.Dense(4, 5, bias=False), backend="cpu"
@@ -59,7 +142,7 @@ def test_some_of_the_parameters_are_groups_of_their_own():
 )
 def test_the_gaps_stay_zero(optimizer, rng):
     parameters = model().parameters()
-    values, gradients = parameters[0].slice.values, parameters[0].slice.gradients
+    values, gradients = parameters[0].slice.storage.values, parameters[0].slice.storage.gradients
     for _ in range(3):
         for parameter in parameters:
             parameter.gradient[...] = rng.normal(size=parameter.shape)

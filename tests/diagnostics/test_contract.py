@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -109,6 +111,18 @@ class RandomStart(Scale):
         self.s = self.parameter("s", np.random.default_rng().normal(size=self.features))
 
 
+class NeverLearns(Scale):
+    def backward(self, dy):
+        self.s._gradient = np.zeros(4)  # where no optimizer looks
+        return super().backward(dy)
+
+
+class HoldsALock(Scale):
+    def allocate(self):
+        super().allocate()
+        self.lock = threading.Lock()
+
+
 class AlwaysDouble(Scale):
     def forward(self, x, training=False):
         return super().forward(x, training).astype(np.float64)
@@ -148,6 +162,8 @@ BROKEN = {
     MixesRows: "a shorter batch gives the same rows",
     RandomAtInference: "inference is repeatable and changes no state",
     RandomStart: "the same seed gives the same numbers",
+    NeverLearns: "a step of an optimizer moves every parameter",
+    HoldsALock: "a copy trains like the original",
     AlwaysDouble: "float32 agrees with float64",
     TakesEmptyBatches: "an empty batch is an error",
     BackwardWithoutForward: "backward without a training pass is an error",
@@ -179,7 +195,7 @@ def test_a_layer_of_the_readers_own_keeps_it():
     report = dl.check_layer(Scale(4, start=0.5))
     assert report.ok, str(report)
     assert str(report).splitlines()[0] == "Scale(4, start=0.5)"
-    assert len(report.clauses) == 13
+    assert len(report.clauses) == 15
 
 
 @pytest.mark.parametrize(("layer", "clause"), BROKEN.items(), ids=lambda value: getattr(value, "__name__", ""))

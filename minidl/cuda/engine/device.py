@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import importlib.util
 import sys
@@ -48,12 +49,22 @@ def name() -> str:
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Any:
     """Return an uninitialized array on the device."""
-    return cuda.device_array(shape, dtype)
+    return _picklable(cuda.device_array(shape, dtype))
 
 
 def upload(array: np.ndarray) -> Any:
     """Return a copy of `array` on the device."""
-    return cuda.to_device(array)
+    return _picklable(cuda.to_device(array))
+
+
+def _picklable(array: Any) -> Any:
+    """Let copies and pickles of a device array go over the host: Numba's class has no way of its own."""
+    copyreg.pickle(type(array), _pickled)
+    return array
+
+
+def _pickled(array: Any) -> tuple[Any, ...]:
+    return upload, (download(array),)
 
 
 def copy_into(target: Any, array: np.ndarray) -> None:
