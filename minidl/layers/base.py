@@ -19,6 +19,26 @@ from minidl.utils import checks
 from minidl.utils.random_streams import RandomStreams
 
 
+class StateAttribute:
+    """An attribute of layers that holds a state array: an assignment copies into the array, which is saved."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __get__(self, layer: Any, kind: type) -> Any:
+        if layer is None:
+            return self
+        try:
+            return layer.__dict__[self.name]
+        except KeyError:
+            raise AttributeError(self.name) from None  # on to `Layer.__getattr__`, which says more
+
+    def __set__(self, layer: Any, value: Any) -> None:
+        own = layer.__dict__.setdefault(self.name, value)
+        if own is not value:
+            copy_checked(f"{self.name} of {layer.label}", layer.backend, own, value)
+
+
 class Layer(TreeNode["Layer"]):
     """A step of a network, with its derivative written by hand.
 
@@ -146,6 +166,9 @@ class Layer(TreeNode["Layer"]):
         self.ops = context.backend.operations
         self._parameters, self._state, self._buffers = {}, {}, Buffers(context.backend)
         self.allocate()
+        for name, value in self.__dict__.items():
+            if any(value is array for array in self._state.values()):
+                setattr(type(self), name, StateAttribute(name))
 
     def setup_children(self, context: Context, next_activations: Iterable[str | None] = ()) -> None:
         """Set up the layers inside, each with the activation behind it as far as there is one."""
@@ -163,16 +186,6 @@ class Layer(TreeNode["Layer"]):
             raise RuntimeError(f"layer {self!r} has no backend yet: put it into a Sequential, or call build()")
         hint = "" if self.context else "; a layer gets its arrays in build() or in its first pass"
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name != "x" and "_state" in vars(self):  # x is set in each pass
-            own = vars(self).get(name)
-            if isinstance(own, Parameter) and value is not own:
-                raise TypeError(f"{name} got {checks.describe(value)}; assign to {name}.value, which copies it")
-            if value is not own and any(own is array for array in self._state.values()):
-                copy_checked(f"{name} of {self.label}", self.backend, own, value)
-                return
-        super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickled layer consists of: all but the last pass and the operations."""

@@ -297,6 +297,29 @@ CATALOGUE = [
     ),
     # Threads, captured calls and the cache of the CPU -----------------------------------------------------------------
     Sabotage(
+        "assigned-value-goes-elsewhere", "backend/parameters.py",
+        'self._assign("value", self._value, array)', "self._value = array",
+        "The layer uses an array that no optimizer knows: nothing learns, without a word.",
+        ("backend/test_parameters.py",),
+    ),
+    Sabotage(
+        "assigned-gradient-goes-elsewhere", "backend/parameters.py",
+        'self._assign("gradient", self._gradient, array)', "self._gradient = array",
+        "A gradient is right wherever a check looks, and no optimizer sees it.",
+        ("backend/test_parameters.py",),
+    ),
+    Sabotage(
+        "assigned-state-goes-elsewhere", "layers/base.py",
+        "        own = layer.__dict__.setdefault(self.name, value)\n", "        own = layer.__dict__[self.name] = value\n",
+        "A running mean that is used, and not saved.",
+        ("backend/test_parameters.py",),
+    ),
+    Sabotage(
+        "a-copied-step-keeps-its-graphs", "training/step.py", 'captured = ("_steps", "_graphs",', 'captured = ("_steps",',
+        "Graphs hold the addresses of the original's arrays.",
+        ("training/test_copies.py",),
+    ),
+    Sabotage(
         "nobody-waits-for-the-workers", "cpu/engine/work_queue.py",
         "    while load(queue, DONE) < chunks:\n        _pause()\n", "",
         "No chunk is left to take, but others are still at theirs.",
