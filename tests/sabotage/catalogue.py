@@ -310,12 +310,12 @@ CATALOGUE = [
     ),
     Sabotage(
         "assigned-state-goes-elsewhere", "layers/base.py",
-        "        own = layer.__dict__.setdefault(self.name, value)\n", "        own = layer.__dict__[self.name] = value\n",
+        "layer.__dict__.setdefault(self.name, value)", "layer.__dict__[self.name] = value",
         "A running mean that is used, and not saved.",
         ("backend/test_parameters.py",),
     ),
     Sabotage(
-        "a-copied-step-keeps-its-graphs", "training/step.py", 'captured = ("_steps", "_graphs",', 'captured = ("_steps",',
+        "a-copied-step-keeps-its-graphs", "training/step.py", '("_steps", "_graphs",', '("_steps",',
         "Graphs hold the addresses of the original's arrays.",
         ("training/test_copies.py",),
     ),
