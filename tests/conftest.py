@@ -36,7 +36,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 # The first worker compiles every operation and leaves the code in the cache, while the second one runs what compiles
 # nothing. Short files come last, so that no worker waits long for the other.
-FIRST = ["operations", "cuda", "emulator", "exercises", "tutorials", "training", "cpu", "robustness", "sabotage"]
+FIRST = ["operations", "emulator", "cuda", "exercises", "tutorials", "training", "cpu", "robustness", "sabotage"]
 
 
 class ByFile(LoadScopeScheduling):
