@@ -238,8 +238,16 @@ WRONG_LABELS = [
     ([[0], [1, 2], [2]], TypeError, r"^targets got \[\[0\], \[1, 2\], \[2\]\]; expected integer class labels or prob"),
     (None, TypeError, "^targets got dtype object; expected integer class labels$"),
     ([0, 1], ValueError, r"^targets got shape \(2,\); expected \(3,\), one label for each row of x$"),
-    ([0, 1, 2, 0], ValueError, r"^targets got shape \(4,\); expected \(3,\), one label for each row of x$"),
-    ([[0], [1], [2]], ValueError, r"^targets got shape \(3, 1\); expected \(3,\), one label for each row of x$"),
+    (
+        [0, 1, 2, 0],
+        ValueError,
+        r"^targets got shape \(4,\); expected \(3,\), one label for each row of x: use y\[:, 0\]$",
+    ),
+    (
+        [[0], [1], [2]],
+        ValueError,
+        r"^targets got shape \(3, 1\); expected \(3,\), one label for each row of x: use y\[:, 0\]$",
+    ),
     (1, ValueError, r"^targets got shape \(\); expected \(3,\)"),
 ]
 

@@ -114,12 +114,7 @@ def _heads(y: dict[str, Any], rows: int) -> dict[str, np.ndarray]:
 
 
 def _targets(argument: str, y: Any, rows: int) -> np.ndarray:
-    try:
-        array = np.asarray(y)
-    except ValueError as error:  # lists of unequal lengths
-        raise TypeError(
-            f"{argument} got {checks.describe(y)}; expected class labels or a 2-D array of floats"
-        ) from error
+    array = checks.as_array(argument, y, "class labels or a 2-D array of floats")
     if array.ndim == 1 and array.dtype.kind == "f":
         raise TypeError(
             f"{argument} got {checks.describe(array)}; expected integer class labels, "

@@ -16,7 +16,11 @@ import numpy as np
 from minidl.data.dataset import Dataset
 from minidl.utils import checks
 
-MISSING = {"", "?", "na", "nan"}  # in lower case
+# What stands for a missing value, in lower case: with "?", that which pandas writes and reads.
+MISSING = {
+    "", "?", "na", "n/a", "nan", "-nan", "null", "none", "<na>", "#na", "#n/a", "#n/a n/a",
+    "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan",
+}  # fmt: skip
 SHOWN = 5  # bad entries named in a message; the rest is counted
 
 WHOLE = re.compile(r"[+-]?[0-9]{1,18}")  # what an int64 holds; longer ones are names
@@ -47,9 +51,9 @@ def read_csv(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: For fields that are empty, "NA", "nan" or "?", features that are not numbers (each with line and
-            column), rows that are not as long as the header, repeated or unknown column names, and files that have
-            no rows or are not such a table. The message names the path.
+        ValueError: For missing values (empty, "NA", "null", "?" and the like), features that are not numbers (each with
+            line and column), rows that are not as long as the header, repeated or unknown column names, and files that
+            have no rows or are not such a table. The message names the path.
     """
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
         raise ValueError(f"delimiter got {checks.describe(delimiter)}; expected one character, such as ',' or ';'")

@@ -28,7 +28,10 @@ class Initializer:
 
     def __init__(self, function: Callable[..., Array], **parameters: Any):
         self.function = function
-        self.parameters = parameters
+        # Plain numbers: model files and the text of a layer show them.
+        self.parameters = {
+            name: value.item() if isinstance(value, np.generic) else value for name, value in parameters.items()
+        }
         self.__doc__ = function.__doc__
 
     def draw(self, rng: Generator, fan_in: int, fan_out: int) -> Array:

@@ -133,7 +133,13 @@ def path(argument: str, value: Any) -> Path:
 
 
 def as_array(argument: str, value: Any, expected: str) -> np.ndarray:
-    """Return `value` as a NumPy array; rows of unequal length are refused (TypeError)."""
+    """Return `value` as a NumPy array. Unequal rows (TypeError) and masked entries (ValueError) are refused."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
+        index = tuple(int(i) for i in np.argwhere(np.ma.getmaskarray(value))[0])
+        raise ValueError(
+            f"{argument} got a masked array, with {np.ma.count_masked(value)} masked entries, the first at {index}; "
+            f"expected {expected}: fill them in (x.filled(0)), or remove their rows"
+        )
     try:
         return np.asarray(value)
     except Exception as error:
@@ -161,6 +167,8 @@ def matrix(argument: str, value: Any, dtype: Any = None) -> np.ndarray:
         if array.dtype.kind in "iu":
             of_inputs = argument.rpartition(".")[2] not in ("y", "targets")
             hint = " (for pixels: x.astype('float32') / 255)" if of_inputs else " (use y.astype('float32'))"
+            if array.ndim == 2 and array.shape[1] == 1:
+                hint = " (for class labels use y[:, 0]; for numbers y.astype('float32'))"
         raise TypeError(f"{argument} got dtype {array.dtype}; expected float32 or float64{hint}")
     if array.ndim != 2:
         hint = "; use x[None, :] for a single sample" if array.ndim == 1 else ""
@@ -193,7 +201,8 @@ def labels(argument: str, value: Any, rows: int, classes: int | None = None) -> 
     if array.dtype.kind not in "iu":
         raise TypeError(f"{argument} got dtype {array.dtype}; expected integer class labels")
     if array.shape != (rows,):
-        raise ValueError(f"{argument} got shape {array.shape}; expected ({rows},), one label for each row of x")
+        hint = ": use y[:, 0]" if array.shape == (rows, 1) else ""
+        raise ValueError(f"{argument} got shape {array.shape}; expected ({rows},), one label for each row of x{hint}")
     limit = classes if classes is not None else 2**63
     if array.dtype == np.int64 and array.size and array.view(np.uint64).max() < limit:  # a negative one is huge there
         return np.ascontiguousarray(array)

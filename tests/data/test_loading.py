@@ -85,7 +85,7 @@ def test_every_float_comes_back_exactly(tmp_path_factory, rows):
     np.testing.assert_array_equal(np.hstack([data.x, data.y]), np.array(rows))
 
 
-@pytest.mark.parametrize("missing", ["", " ", "NA", "nan", "NaN", "?"])
+@pytest.mark.parametrize("missing", ["", " ", "NA", "nan", "NaN", "?", "N/A", "NULL", "null", "None", "<NA>", "#N/A"])
 def test_missing_values_are_located(table, missing):
     path = table(f"a,b,y\n1,2,0\n{missing},2,1\n\n1,2,{missing}\n")
     match = (

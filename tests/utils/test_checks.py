@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+import minidl as dl
 from minidl.utils import checks
 
 
@@ -108,6 +109,34 @@ def test_real_takes_bounds_as_they_are_meant():
     assert checks.real("rate", 1e-300, above=0.0) == 1e-300
     assert checks.real("rate", 0.999, 0.0, below=1.0) == 0.999
     assert checks.real("rate", -1e300) == -1e300
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda x, y: dl.data.Dataset(x, np.arange(4)),
+        lambda x, y: dl.data.Dataset(np.ones((4, 3)), y),
+        lambda x, y: dl.Dense(3, 2).build("cpu").forward(x),
+        lambda x, y: dl.Sequential(dl.Dense(3, 2), backend="cpu").predict(x),
+        lambda x, y: dl.data.Standardize().fit(x),
+        lambda x, y: dl.SoftmaxCrossEntropy().forward(np.ones((4, 3)), y),
+        lambda x, y: dl.MeanSquaredError().forward(np.ones((4, 3)), x),
+        lambda x, y: setattr(dl.Dense(4, 3).build("cpu").weight, "value", x),
+    ],
+)
+def test_a_masked_entry_is_no_number(use):
+    x, y = np.ma.masked_array(np.ones((4, 3)), mask=False), np.ma.masked_array(np.arange(4) % 3, mask=False)
+    use(x, y)  # nothing is masked
+    x[2, 1] = y[2] = np.ma.masked
+    with pytest.raises(ValueError, match=r"got a masked array, with 1 masked entries, the first at \(2,( 1)?\)"):
+        use(x, y)
+
+
+@pytest.mark.parametrize("std", [np.float64(0.5), np.float32(0.5), np.logspace(-1, 0, 3)[0]])
+def test_numbers_of_numpy_become_plain_in_the_text_of_an_initializer(std):
+    layer = dl.Dense(3, 2, init=dl.initializers.normal(std=std))
+    assert repr(layer) == f"Dense(3, 2, init='normal(std={float(std)!r})')"
+    assert dl.Dense(3, 2, init=layer.init).init == layer.init
 
 
 def test_boolean():
