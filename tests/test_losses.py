@@ -241,7 +241,7 @@ WRONG_LABELS = [
     (
         [0, 1, 2, 0],
         ValueError,
-        r"^targets got shape \(4,\); expected \(3,\), one label for each row of x: use y\[:, 0\]$",
+        r"^targets got shape \(4,\); expected \(3,\), one label for each row of x$",
     ),
     (
         [[0], [1], [2]],
