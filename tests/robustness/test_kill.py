@@ -116,7 +116,7 @@ def forked(folder, moment, epoch_takes):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-folder, moments = Path(sys.argv[1]), sys.argv[3:]
+folder, moments = Path(sys.argv[1]), sys.argv[3:]  # a moment is the name of a folder below, and when to kill
 if hasattr(os, "fork"):
     warm = folder / "warm"
     warm.mkdir()
@@ -125,17 +125,18 @@ if hasattr(os, "fork"):
     train(warm, "never 0", 6)
     epoch_takes = (time.perf_counter() - start) / 4
     for moment in moments:
-        code = forked(folder, moment, epoch_takes)
-        log = folder / "run.csv"
+        name, moment = moment.split(maxsplit=1)
+        code = forked(folder / name, moment, epoch_takes)
+        log = folder / name / "run.csv"
         print(moment.split()[0], code, len(log.read_bytes().splitlines()) - 1 if log.exists() else 0, flush=True)
 else:
-    train(folder, *moments)
+    name, moment = moments[0].split(maxsplit=1)
+    train(folder / name, moment)
 """
 
 
 def start(folder: Path, *moments: str) -> list[tuple[str, int, int]]:
-    """Run up to each moment in turn; (kind of the moment, exit code, epochs in the log) of each process."""
-    folder.mkdir(exist_ok=True)
+    """Run in the folder of each moment up to it, in turn; (kind, exit code, epochs in the log) of each process."""
     command = [sys.executable, "-c", SCRIPT, str(folder), str(EPOCHS)]
     if hasattr(os, "fork"):
         result = subprocess.run([*command, *moments], capture_output=True, text=True, timeout=300, check=True)
@@ -144,11 +145,12 @@ def start(folder: Path, *moments: str) -> list[tuple[str, int, int]]:
         return [(kind, int(code), int(epochs)) for kind, code, epochs in lines]
     found = []
     for moment in moments:
-        if not moment.startswith("percent"):
+        name, kind, _ = moment.split()
+        if kind != "percent":
             result = subprocess.run([*command, moment], capture_output=True, text=True, timeout=300, check=False)
             assert result.stderr == ""
-            log = folder / "run.csv"
-            found.append((moment.split()[0], result.returncode, len(log.read_text().splitlines()) - 1))
+            log = folder / name / "run.csv"
+            found.append((kind, result.returncode, len(log.read_text().splitlines()) - 1))
     return found
 
 
@@ -166,9 +168,12 @@ def log_without_seconds(folder: Path) -> list[list[str]]:
 def test_a_killed_run_ends_with_the_same_bits(tmp_path):
     rng = random.Random(0)
     quiet, noisy = tmp_path / "quiet", tmp_path / "noisy"
+    quiet.mkdir()
+    noisy.mkdir()
     any_time = [f"percent {rng.randrange(100, 600)}" for _ in range(ANY_TIME)]  # of what an epoch takes
-    ends = start(noisy, *MOMENTS, *any_time, "never 0")
-    assert start(quiet, "never 0") == [("never", 0, EPOCHS)]
+    moments = [f"noisy {moment}" for moment in (*MOMENTS, *any_time, "never 0")]
+    *ends, end_of_quiet = start(tmp_path, *moments, "quiet never 0")
+    assert end_of_quiet == ("never", 0, EPOCHS)
 
     assert all(code != 0 for kind, code, _ in ends if kind not in ("never", "percent")), ends
     assert ends[-1] == ("never", 0, EPOCHS)

@@ -124,24 +124,43 @@ def test_functions_from_one_factory_have_different_fingerprints():
     assert len({jit(function).py_func.__qualname__ for function in functions}) == 4
 
 
-STRIPS = """
-import sys, numpy as np
-from numba import float64, int64
-from minidl.cpu.engine import product
-array, two, six = float64[::1], [int64] * 2, [int64] * 6
-getattr(product, sys.argv[1]).compile((array, *two, array, *two, array, int64, array, *six))
-c = np.empty((40, 70))
-if sys.argv[1] == "_vector_strip":
-    product.product(np.ones((40, 30)), np.ones((30, 70)), c)
-    assert (c == 30).all()
+PAIR = """
+from minidl.cpu.engine.jit import jit
+
+
+def factory(number):
+    @jit
+    def add(x):
+        return x + number
+
+    return add
+
+
+one, ten = factory(1.0), factory(10.0)
+
+
+@jit
+def both(x):
+    return one(x) * ten(x)
+"""
+FIRST_OF_THE_PAIR = """
+import sys
+from numba import float64
+from minidl.cpu import pair
+getattr(pair, sys.argv[1]).compile((float64,))
+if sys.argv[1] == "ten":
+    assert pair.both(2.0) == 36.0
+    assert sum(pair.one.stats.cache_hits.values()) == 1 and sum(pair.ten.stats.cache_hits.values()) == 0
 """
 
 
-def test_code_from_the_cache_is_not_taken_for_other_code_of_the_same_factory(tmp_path):
+def test_code_from_the_cache_is_not_taken_for_other_code_of_the_same_factory(package, tmp_path):
     """Both are the first function that their process compiles, and the second process gets the other from the cache."""
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "MINIDL_BLAS": "0"}
-    for name in ("_panel_strip", "_vector_strip"):
-        subprocess.run([sys.executable, "-c", STRIPS, name], env=environment, check=True, timeout=300)
+    (package / "cpu" / "pair.py").write_text(PAIR, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    for name in ("one", "ten"):
+        command = [sys.executable, "-B", "-c", FIRST_OF_THE_PAIR, name]
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=300)
 
 
 def test_where_nothing_can_be_written_the_loops_are_compiled_each_time(package, tmp_path):
