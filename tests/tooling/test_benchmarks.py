@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from itertools import cycle
 from pathlib import Path
@@ -194,16 +193,13 @@ def test_contenders_take_turns_and_each_is_first_in_its_turn(monkeypatch):
 # Processes ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_quick_run_writes_tables_and_a_picture(tmp_path):
-    command = [sys.executable, str(BENCHMARKS / "cpu_speed.py"), "--quick", "--threads", "1", "--repetitions", "1"]
-    result = subprocess.run(
-        [*command, "--only", "normalized", "--out", str(tmp_path / "speed")],
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
+def test_a_quick_run_writes_tables_and_a_picture(tmp_path, capsys):
+    """It starts its file again as a program, for each number of threads."""
+    command = ["--quick", "--threads", "1", "--repetitions", "1", "--only", "normalized"]
+    assert cpu_speed.main([*command, "--out", str(tmp_path / "speed")]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["speed.json", "speed.md", "speed.png"]
     text = (tmp_path / "speed.md").read_text(encoding="utf-8")
-    assert text.strip() == result.stdout.strip()
+    assert text.strip() == capsys.readouterr().out.strip()
     assert "A quick run" in text
     (run,) = json.loads((tmp_path / "speed.json").read_text())["runs"]
     assert run["threads"] == 1

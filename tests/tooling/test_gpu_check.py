@@ -268,8 +268,21 @@ def test_who_cannot_run_or_ends_elsewhere_is_left_out_with_the_reason():
     assert "minidl by hand and PyTorch graph differ" in found["disagreeing"]["PyTorch graph"]
 
 
-def test_every_rung_and_the_dense_product_are_measured_and_compared():
-    clock = Clock(tick=6)
+@pytest.fixture
+def few_calls(monkeypatch):
+    """Two calls in the place of 50, which the emulator would make one by one, and one in the place of three."""
+
+    def measured(event, run, calls, **options):
+        assert calls >= 2
+        return between_events(event, run, 2, **options)
+
+    monkeypatch.setattr(gpu_elementwise, "between_events", measured)
+    monkeypatch.setattr(gpu_limits, "between_events", measured)
+    monkeypatch.setattr(gpu_products, "CALLS", 1)
+
+
+def test_every_rung_and_the_dense_product_are_measured_and_compared(few_calls):
+    clock = Clock(tick=2)
     found = gpu_products.products(place_with(clock), Peer(clock), (20,), repetitions=1, peak=1e-5)
     assert found.keys() == {"20"} and found["20"].keys() == {"dense layer", "cuBLAS", *RUNGS}
     for name, figures in found["20"].items():
@@ -287,7 +300,7 @@ def test_a_rung_that_writes_nothing_has_no_finite_error():
     assert np.isfinite(found["3"]["dense layer"]["error"]) and found["3"]["naive"]["share_of_cublas"] is None
 
 
-def test_every_operation_is_measured_beside_a_copy_of_as_many_bytes():
+def test_every_operation_is_measured_beside_a_copy_of_as_many_bytes(few_calls):
     found = gpu_elementwise.elementwise(place_with(Clock(tick=100)), None, (80,), repetitions=1, features=8)
     assert found["missing"] == found["disagreeing"] == {}
     rows = found["sizes"]["80"]
@@ -298,13 +311,13 @@ def test_every_operation_is_measured_beside_a_copy_of_as_many_bytes():
 
 
 @pytest.mark.parametrize("operation", ["gelu backward", "batch norm backward", "softmax cross-entropy forward", "adam"])
-def test_the_other_framework_is_compared_and_measured(operation):
+def test_the_other_framework_is_compared_and_measured(operation, few_calls):
     clock = Clock(tick=50)
     arguments = place_with(clock), Peer(clock), (80,), 1, (operation,), 8
     assert gpu_elementwise.elementwise(*arguments)["sizes"]["80"][operation]["share"]["PyTorch"] == 1
 
 
-def test_an_operation_that_differs_is_not_measured_and_one_that_cannot_be_captured_is_alone(monkeypatch):
+def test_an_operation_that_differs_is_not_measured_and_one_that_cannot_be_captured_is_alone(monkeypatch, few_calls):
     clock = Clock(tick=1)
     peer = Peer(clock)
     monkeypatch.setitem(with_numpy.FORWARD, "relu", np.abs)
@@ -322,7 +335,7 @@ def test_an_operation_that_differs_is_not_measured_and_one_that_cannot_be_captur
     assert "PyTorch" not in found["sizes"]["80"]["sgd"]["share"]
 
 
-def test_pytorch_on_the_cpu_trains_and_computes_like_minidl(monkeypatch):
+def test_pytorch_on_the_cpu_trains_and_computes_like_minidl(monkeypatch, few_calls):
     pytest.importorskip("torch")
     from benchmarks import gpu_torch
 
@@ -474,7 +487,7 @@ def test_the_results_of_a_test_run_are_counted(tmp_path):
 
 
 def test_pytest_that_does_not_start_is_a_failure():
-    found = gpu_check.run_tests(["--no-such-option"])
+    found = gpu_check.run_tests(["--no-such-option", "--noconftest"])
     assert found["exit_code"] != 0 and found["failed"]
 
 
