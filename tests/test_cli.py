@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from matplotlib.image import imread
 
 import minidl as dl
 from minidl import cli
+from minidl.diagnostics.inspection import Inspection
+from minidl.diagnostics.preflight import Preflight
 from minidl.scalar.activations import ACTIVATIONS
 
 QUICK = ["train", "--layers", "16", "--epochs", "2", "--data", "gaussians", "--dropout", "0"]
@@ -21,6 +24,13 @@ QUICK = ["train", "--layers", "16", "--epochs", "2", "--data", "gaussians", "--d
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Files in the place of pictures, for tests of something else: to draw one takes longer than the rest."""
+    for kind in (dl.History, Inspection, Preflight):
+        monkeypatch.setattr(kind, "plot", lambda self, path: Path(path).write_text("a picture"))
 
 
 def test_train_writes_a_picture_a_history_and_a_model(tmp_path, capsys):
@@ -43,13 +53,13 @@ def test_the_defaults_learn_the_digits(tmp_path, capsys):
     assert accuracy >= 94
 
 
-def test_a_second_run_takes_the_next_folder(tmp_path):
+def test_a_second_run_takes_the_next_folder(undrawn, tmp_path):
     assert cli.main(QUICK) == 0
     assert cli.main(QUICK) == 0
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["gaussians-1", "gaussians-2"]
 
 
-def test_earlier_results_are_kept_unless_the_user_says_otherwise(tmp_path, capsys):
+def test_earlier_results_are_kept_unless_the_user_says_otherwise(undrawn, tmp_path, capsys):
     assert cli.main([*QUICK, "--out", "result"]) == 0
     before = (tmp_path / "result" / "model.npz").read_bytes()
     assert cli.main([*QUICK, "--seed", "1", "--out", "result"]) == cli.WRONG
@@ -74,7 +84,7 @@ def test_out_may_not_be_a_file(tmp_path, capsys):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_the_same_seed_gives_the_same_model(tmp_path):
+def test_the_same_seed_gives_the_same_model(undrawn, tmp_path):
     cli.main([*QUICK, "--out", "a"])
     cli.main([*QUICK, "--out", "b"])
     cli.main([*QUICK, "--out", "c", "--seed", "1"])
@@ -83,7 +93,7 @@ def test_the_same_seed_gives_the_same_model(tmp_path):
     assert not np.array_equal(arrays[0]["0.weight"], arrays[2]["0.weight"])
 
 
-def test_the_options_describe_the_network(capsys):
+def test_the_options_describe_the_network(undrawn, capsys):
     options = "--layers 8 4 --activation leaky_relu --init glorot_uniform --no-batch-norm --dropout 0.25"
     assert cli.main(["train", "--data", "xor", "--epochs", "1", "--dtype", "float64", *options.split()]) == 0
     summary = capsys.readouterr().out
@@ -98,7 +108,7 @@ def test_the_options_describe_the_network(capsys):
     assert "BatchNorm" not in summary
 
 
-def test_no_hidden_layer_gives_a_linear_classifier(capsys):
+def test_no_hidden_layer_gives_a_linear_classifier(undrawn, capsys):
     assert cli.main(["train", "--data", "gaussians", "--epochs", "1", "--layers"]) == 0
     assert "0  Dense(2, 2)" in capsys.readouterr().out
 
@@ -221,7 +231,7 @@ def test_the_time_limit_reaches_the_check_of_an_exercise(monkeypatch):
     assert cli.main(command) == cli.UNSOLVED == 1
 
 
-def test_the_emulator_can_be_chosen(capsys, monkeypatch):
+def test_the_emulator_can_be_chosen(undrawn, capsys, monkeypatch):
     monkeypatch.setitem(cli.DATA, "xor", lambda seed: (dl.data.xor(40), dl.data.xor(20)))
     options = ["train", "--data", "xor", "--layers", "2", "--epochs", "1", "--batch-size", "20"]
     assert cli.main([*options, "--backend", "emulator"]) == 0
@@ -277,7 +287,7 @@ def test_a_diverging_run_has_its_own_exit_code(capsys):
 
 
 @pytest.mark.usefixtures("python_handles_interrupts")
-def test_ctrl_c_keeps_what_was_learned(tmp_path, monkeypatch):
+def test_ctrl_c_keeps_what_was_learned(undrawn, tmp_path, monkeypatch):
     real, calls = dl.Adam.step, []
 
     def step(self, parameters):
@@ -312,7 +322,7 @@ def test_inspect_prints_a_table_and_draws_it(tmp_path, capsys):
     assert imread(tmp_path / "result" / "inspection.png").shape[0] > 500
 
 
-def test_inspect_takes_a_saved_model(capsys):
+def test_inspect_takes_a_saved_model(undrawn, capsys):
     assert cli.main([*QUICK, "--out", "result", "--checkpoint", "run.npz"]) == 0
     capsys.readouterr()
     data = dl.data.gaussians(1000, seed=0)[:500]
@@ -345,7 +355,7 @@ def test_a_check_that_fails_has_its_exit_code(capsys):
 
 
 @pytest.mark.parametrize("command", ["inspect", "preflight"])
-def test_earlier_pictures_are_kept_unless_the_user_says_otherwise(command, tmp_path, capsys):
+def test_earlier_pictures_are_kept_unless_the_user_says_otherwise(undrawn, command, tmp_path, capsys):
     options = [command, "--data", "xor", "--layers", "8", "--out", "result"]
     assert cli.main(options) == 0
     assert cli.main(options) == cli.WRONG

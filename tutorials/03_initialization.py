@@ -148,7 +148,7 @@ figure.savefig(figures / "03_initialization_tanh.png")
 figure, axes = plt.subplots(3, 4, figsize=(8, 4.6), layout="constrained", sharex=True)
 for line, (init, color) in zip(axes, ((SMALL, ORANGE), (LARGE, GREEN), (SCALED, BLUE)), strict=True):
     for axis, i in zip(line, (0, 3, 6, 9), strict=True):
-        axis.hist(example[init][i].ravel(), bins=41, range=(-1, 1), color=color)
+        axis.hist(example[init][i].ravel(), bins=41, range=(-1, 1), color=color, histtype="stepfilled")
         axis.set_yticks([])
         axis.set_title(f"{labels[init]}, layer {i + 1}", fontsize="small")
 figure.suptitle("Outputs of tanh layers: all 0 (small), all ±1 (large), alive (1/n)", fontsize="medium")
@@ -187,7 +187,7 @@ for line, kind in zip(axes, (dl.Sigmoid, dl.Tanh, dl.ReLU), strict=True):
     for axis, (init, label) in zip(line, DISTRIBUTIONS.items(), strict=True):
         model, rows = stack(init, kind, layers=3, units=256)
         third[kind.__name__, init] = model.forward(rows).ravel().copy()
-        axis.hist(third[kind.__name__, init], bins=60, color=BLUE)
+        axis.hist(third[kind.__name__, init], bins=60, color=BLUE, histtype="stepfilled")
         axis.set_title(f"{kind.__name__}, {label}", fontsize="small")
         axis.set_yticks([])
 figure.suptitle("Naive weights saturate, Glorot's give a bell, a ReLU is one-sided", fontsize="medium")
