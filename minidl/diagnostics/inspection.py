@@ -124,7 +124,7 @@ class Probe:
         if self.labels is not None:
             targets = self.loss.check_targets("labels", self.labels, len(x), model.n_out or x.shape[1], model.dtype)
             self.loss.use(model.backend)
-        with preserved(model), hooked(model) as passes, np.errstate(all="ignore"):
+        with model.lock, preserved(model), hooked(model) as passes, np.errstate(all="ignore"):
             outputs = model.forward(model.backend.wrap(x), training=True)
             if targets is not None:
                 self.loss.compute(outputs, map_targets(model.backend.wrap, targets))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +24,7 @@ class Context:
     Attributes:
         next_activation: The activation that the output of the layer goes into, such as "leaky_relu(slope=0.1)".
         penalty: For weights whose layer has no penalty of its own.
+        lock: Held while numbers pass through the model, because its layers keep their results in buffers.
     """
 
     backend: Backend
@@ -30,6 +33,10 @@ class Context:
     name: str = ""
     next_activation: str | None = None
     penalty: Penalty | None = None
+    lock: Any = field(default_factory=threading.RLock, compare=False, repr=False)
+
+    def __reduce__(self) -> Any:  # a copy has a lock of its own
+        return Context, (self.backend, self.dtype, self.streams, self.name, self.next_activation, self.penalty)
 
     @classmethod
     def of(cls, backend: str, seed: int, dtype: str) -> Context:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from minidl.layers.summary import summary
 from minidl.utils import checks, storage
 
 PREDICT_BATCH = 1024
+_BUILDING = threading.RLock()  # two threads may ask for the first prediction of a model at the same time
 
 
 class Model(Layer):
@@ -22,17 +24,29 @@ class Model(Layer):
     penalty: str | None
     epochs_trained = 0  # numbers the random order of each epoch, so that a second fit draws new ones
 
+    @property
+    def lock(self) -> Any:
+        """What `predict`, `evaluate`, `inspect` and each step of `fit` hold, so that threads can share a model.
+
+        The passes by hand, `forward` and `backward`, do not: hold it around them.
+        """
+        if self.context is None:
+            with _BUILDING:
+                if self.context is None:
+                    self.build()
+        assert self.context is not None  # now it is built
+        return self.context.lock
+
     def predict(self, x: Any) -> np.ndarray:
         """Return the output for each row of `x` at inference, as a NumPy array of shape (rows, n_out).
 
         Raises:
             TypeError, ValueError: If `x` is not a finite (rows, n_in) array of floats.
         """
-        if self.context is None:
-            self.build()
-        x = checks.finite("x", checks.matrix("x", x, self.dtype))
-        batches = [x[i : i + PREDICT_BATCH] for i in range(0, len(x), PREDICT_BATCH)]
-        return np.concatenate([self.backend.to_numpy(self.forward(batch)) for batch in batches])
+        with self.lock:
+            x = checks.finite("x", checks.matrix("x", x, self.dtype))
+            batches = [x[i : i + PREDICT_BATCH] for i in range(0, len(x), PREDICT_BATCH)]
+            return np.concatenate([self.backend.to_numpy(self.forward(batch)) for batch in batches])
 
     def first_not_finite(self) -> Layer | None:
         """Return the first layer whose output in the last forward pass has a NaN or an infinity, or None."""

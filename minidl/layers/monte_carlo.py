@@ -44,12 +44,11 @@ def predict_mc(
     checks.integer("samples", samples, minimum=2)
     if transform is not None:
         checks.function("transform", transform)
-    model.parameters()
     layers = [layer for layer in model.walk() if isinstance(layer, Stochastic)]
     if not layers:
         raise ValueError("model got no stochastic layer, such as Dropout: every pass would give the same")
     mean = squares = np.zeros(())
-    with _sampling(layers):
+    with model.lock, _sampling(layers):
         for sample in range(1, samples + 1):
             y = model.predict(x)
             y = np.asarray(y if transform is None else transform(y), np.float64)

@@ -44,18 +44,20 @@ def evaluate(model: Sequential, data: Dataset, *, loss: Loss) -> Evaluation:
     """
     checks.instance("model", model, Sequential)
     checks.instance("loss", loss, Loss)
-    model.parameters()  # gives a model without one its backend
-    loss.use(model.backend)
-    return evaluate_batches(model, Batches(model.backend, *prepare("data", model, data, loss), EVALUATION_BATCH), loss)
+    with model.lock:  # which gives a model without one its backend
+        loss.use(model.backend)
+        batches = Batches(model.backend, *prepare("data", model, data, loss), EVALUATION_BATCH)
+        return evaluate_batches(model, batches, loss)
 
 
 def evaluate_batches(model: Sequential, batches: Batches, loss: Loss) -> Evaluation:
     """Evaluate on data that `prepare` has checked."""
-    loss.restart()
-    for x, targets in batches.in_order(np.arange(batches.rows)):
-        loss.compute(model.forward(x), targets)
-        loss.count(x.shape[0])
-    return Evaluation(*loss.mean_so_far())
+    with model.lock:
+        loss.restart()
+        for x, targets in batches.in_order(np.arange(batches.rows)):
+            loss.compute(model.forward(x), targets)
+            loss.count(x.shape[0])
+        return Evaluation(*loss.mean_so_far())
 
 
 def prepare(argument: str, model: Sequential, data: Dataset, loss: Loss) -> tuple[np.ndarray, Any]:

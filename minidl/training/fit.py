@@ -115,12 +115,13 @@ def train_epoch(run: Run, interrupted: Flag) -> None:
         for step, (x, targets) in enumerate(run.begin_epoch(), start=1):
             for callback in run.followers:
                 callback.on_step_start(run)
-            run.training_step.forward(x, targets)
-            if step % interval == 0 or step == steps:
-                run.check_loss(step)  # before the update, so that the weights stay those that led here
-                if not bar.disable:
-                    bar.set_postfix_str(str(Evaluation(*loss.mean_so_far())), refresh=False)
-            run.training_step.update()
+            with run.model.lock:  # other threads may ask the model between two steps
+                run.training_step.forward(x, targets)
+                if step % interval == 0 or step == steps:
+                    run.check_loss(step)  # before the update, so that the weights stay those that led here
+                run.training_step.update()
+            if not bar.disable and (step % interval == 0 or step == steps):
+                bar.set_postfix_str(str(Evaluation(*loss.mean_so_far())), refresh=False)
             run.step += 1
             for callback in run.followers:
                 callback.on_step_end(run)

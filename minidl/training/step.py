@@ -105,8 +105,9 @@ class TrainingStep:
         targets = self.loss.check_targets("targets", targets, len(x), n_out, self.model.dtype)
         heads = targets if isinstance(targets, dict) else {"": targets}
         owned = {head: self._buffers.load(f"targets {head}", part) for head, part in heads.items()}
-        self.forward(self._buffers.load("x", x), owned if isinstance(targets, dict) else owned[""])
-        self.update()
+        with self.model.lock:
+            self.forward(self._buffers.load("x", x), owned if isinstance(targets, dict) else owned[""])
+            self.update()
 
     def forget(self) -> None:
         """Capture anew, because something has changed."""
