@@ -27,7 +27,7 @@ from minidl.cpu.engine import thread_pool, work_queue
 from minidl.cpu.engine.jit import jit
 
 STORE, SET_CALLEE = 0, -1  # in place of a number of chunks
-NO_CALLEE = -1  # in place of a number of failures
+NO_CALLEE = -1  # in place of a number of failures, or of an address
 
 
 class _ThisThread(threading.local):
@@ -120,17 +120,18 @@ class _Task:
 
     def run(self, chunks: int, arguments: Sequence[Any]) -> None:
         """Do the task together with the workers."""
-        queue = thread_pool.queue()
-        failed = self._call(queue, chunks, *arguments)
-        if failed == NO_CALLEE:
-            self._set_callee(arguments)
-            failed = self._call(queue, chunks, *arguments)
-        _check(failed)
+        _check(self._with_callee(thread_pool.queue(), chunks, arguments))
 
     def store(self, address: int, arguments: Sequence[Any]) -> int:
         """Store the arguments at `address`, and return the address of the function that takes them."""
-        self._set_callee(arguments)
-        return self._call(address, STORE, *arguments)
+        return self._with_callee(address, STORE, arguments)
+
+    def _with_callee(self, address: int, chunks: int, arguments: Sequence[Any]) -> int:
+        result = self._call(address, chunks, *arguments)
+        if result == NO_CALLEE:
+            self._set_callee(arguments)
+            result = self._call(address, chunks, *arguments)
+        return result
 
     @functools.cached_property
     def _call(self) -> Any:  # on demand, because it takes a third of a millisecond and few are needed
