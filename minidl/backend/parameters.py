@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,23 +50,19 @@ class Parameter:
         self.shape, self.size, self.dtype = self.start.shape, self.start.size, np.dtype(dtype)
         self.max_norm: float | None = None
 
-    @property
-    def value(self) -> Any:
-        """The array. It exists when the whole model is built, so a layer stores the parameter, not the array."""
-        return self._value
-
-    @value.setter
-    def value(self, array: Any) -> None:
+    def _set_value(self, array: Any) -> None:
         self._assign("value", self._value, array)
 
-    @property
-    def gradient(self) -> Any:
-        """dL/dvalue of the last backward pass, of the same shape."""
-        return self._gradient
-
-    @gradient.setter
-    def gradient(self, array: Any) -> None:
+    def _set_gradient(self, array: Any) -> None:
         self._assign("gradient", self._gradient, array)
+
+    # Read in every pass, so without a function of Python.
+    value: Any = property(
+        attrgetter("_value"),
+        _set_value,
+        doc="The array; it exists when the whole model is built, so keep the parameter.",
+    )
+    gradient: Any = property(attrgetter("_gradient"), _set_gradient, doc="dL/dvalue of the last backward pass.")
 
     def _assign(self, name: str, own: Any, array: Any) -> None:
         if array is not own:  # as it is after `parameter.value *= 0.5`
