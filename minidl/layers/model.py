@@ -30,10 +30,9 @@ class Model(Layer):
 
         The passes by hand, `forward` and `backward`, do not: hold it around them.
         """
-        if self.context is None:
-            with _BUILDING:
-                if self.context is None:
-                    self.build()
+        with _BUILDING:
+            if self.context is None:
+                self.build()
         assert self.context is not None  # now it is built
         return self.context.lock
 

@@ -69,7 +69,8 @@ class TrainingStep:
         if not automatic and not isinstance(graph, (bool, np.bool_)):
             raise TypeError(f"graph got {checks.describe(graph)}; expected True, False or 'auto'")
         self.model, self.loss, self.optimizer, self.clip = model, loss, optimizer, clip
-        self.parameters = model.parameters()  # gives a model without one its backend
+        with model.lock:  # which gives a model without one its backend
+            self.parameters = model.parameters()
         self.backend = model.backend
         self.loss.use(self.backend)
         self.graph = not self.backend.on_host if automatic else bool(graph)
@@ -82,12 +83,9 @@ class TrainingStep:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickled step consists of: all but the graphs, which a copy captures anew."""
-        captured = ("_steps", "_graphs", "_key", "_replay", "_inputs", "_expected")
-        return {name: value for name, value in vars(self).items() if name not in captured}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self.forget()
+        blank = object.__new__(type(self))
+        blank.forget()
+        return {**vars(self), **vars(blank)}
 
     def __call__(self, x: Any, targets: Any) -> None:
         """Make one step.
@@ -104,8 +102,8 @@ class TrainingStep:
         n_out = self.model.n_out or x.shape[1]
         targets = self.loss.check_targets("targets", targets, len(x), n_out, self.model.dtype)
         heads = targets if isinstance(targets, dict) else {"": targets}
-        owned = {head: self._buffers.load(f"targets {head}", part) for head, part in heads.items()}
         with self.model.lock:
+            owned = {head: self._buffers.load(f"targets {head}", part) for head, part in heads.items()}
             self.forward(self._buffers.load("x", x), owned if isinstance(targets, dict) else owned[""])
             self.update()
 

@@ -315,7 +315,7 @@ CATALOGUE = [
         ("backend/test_parameters.py",),
     ),
     Sabotage(
-        "a-copied-step-keeps-its-graphs", "training/step.py", '("_steps", "_graphs",', '("_steps",',
+        "a-copied-step-keeps-its-graphs", "training/step.py", "{**vars(self), **vars(blank)}", "vars(self)",
         "Graphs hold the addresses of the original's arrays.",
         ("training/test_copies.py",),
     ),
