@@ -92,6 +92,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(fixture, names, indirect=True)
 
 
+def copies(model: Any) -> dict[str, np.ndarray]:
+    """A copy of each array that the model is saved with, by name."""
+    return {name: model.backend.to_numpy(array) for name, array in model.arrays()}
+
+
 @pytest.fixture
 def any_backend(request: pytest.FixtureRequest) -> backend.Backend:
     """Each backend in turn."""

@@ -15,18 +15,12 @@ from minidl.utils import checks
 class Storage:
     """The two arrays of which the values and the gradients of all parameters of a model are parts."""
 
-    def __init__(self, backend: Backend, size: int, dtype: np.dtype):
+    def __init__(self, backend: Backend, values: np.ndarray, gradients: np.ndarray):
         self.backend = backend
-        self.values, self.gradients = backend.zeros((size,), dtype), backend.zeros((size,), dtype)
+        self.values, self.gradients = (backend.array(array, array.dtype) for array in (values, gradients))
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: self.backend.to_numpy(getattr(self, name)) for name in ("values", "gradients")} | {
-            "backend": self.backend
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.backend = state["backend"]
-        self.values, self.gradients = (self.backend.array(state[n], state[n].dtype) for n in ("values", "gradients"))
+    def __reduce__(self) -> Any:  # over the host, to the beginning of a cache line
+        return Storage, (self.backend, self.backend.to_numpy(self.values), self.backend.to_numpy(self.gradients))
 
 
 class Parameter:
@@ -144,8 +138,8 @@ def allocate_storage(parameters: Sequence[Parameter]) -> None:
     backend, dtype = parameters[0].backend, parameters[0].dtype
     line = CACHE_LINE // dtype.itemsize
     padded = {parameter: -(-parameter.size // line) * line for parameter in parameters}
-    total = sum(padded.values())
-    storage, start = Storage(backend, total, dtype), 0
+    zeros = np.zeros(sum(padded.values()), dtype)
+    storage, start = Storage(backend, zeros, zeros), 0
     for parameter in sorted(parameters, key=lambda parameter: not parameter.decays):
         parameter.move_to(Slice(storage, start, start + padded[parameter]))
         start += padded[parameter]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,11 @@ class Initializer:
         return self.function.__name__
 
     @property
+    def in_table(self) -> bool:
+        """Whether the table has this function under this name, so that the text stands for it."""
+        return self.name in INITIALIZERS and INITIALIZERS[self.name].function is self.function
+
+    @property
     def parameter_names(self) -> list[str]:
         """Names of the parameters that may be set."""
         return list(inspect.signature(self.function).parameters)[3:]
@@ -88,13 +94,9 @@ class Initializer:
         return hash(repr(self))
 
     def __reduce__(self) -> Any:
-        if self.name in INITIALIZERS and INITIALIZERS[self.name].function is self.function:
-            return get, (repr(self),)  # the table's name for the function is that of the initializer
-        return _with, (self.function, self.parameters)
-
-
-def _with(function: Callable[..., Array], parameters: dict[str, Any]) -> Initializer:
-    return Initializer(function, **parameters)
+        if self.in_table:
+            return get, (repr(self),)  # the function's name in its module is that of the initializer
+        return partial(Initializer, **self.parameters), (self.function,)
 
 
 INITIALIZERS: dict[str, Initializer] = {}
@@ -114,7 +116,7 @@ def get(init: str | Initializer) -> Initializer:
         TypeError: For anything else.
     """
     if isinstance(init, Initializer):
-        if init.name not in INITIALIZERS or INITIALIZERS[init.name].function is not init.function:
+        if not init.in_table:
             raise ValueError(
                 f"init got {init!r}, which is not in the table; enter it with @minidl.initializers.initializer"
             )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
+from tests.conftest import copies
 
 
 def make(backend="cpu", dtype="float64", seed=0):
@@ -22,10 +23,6 @@ def make(backend="cpu", dtype="float64", seed=0):
         dtype=dtype,
         seed=seed,
     )
-
-
-def everything(model):
-    return {name: model.backend.to_numpy(array) for name, array in model.arrays()}
 
 
 def train(model, steps, seed=3):
@@ -44,7 +41,7 @@ def train(model, steps, seed=3):
 
 def passes_by_hand(model, x, samples):
     """The same drawings, made one by one: passes with noise, whose statistics come from the model's state."""
-    state = everything(model)
+    state = copies(model)
     drawing = [layer for layer in model.walk() if isinstance(layer, dl.Stochastic)]
     outputs = []
     for layer in drawing:
@@ -94,14 +91,14 @@ def test_training_goes_on_as_if_there_had_been_no_call(any_backend, rng):
     plain, asked = make(any_backend.name), make(any_backend.name)
     expected = train(plain, steps) + train(plain, steps, seed=4)
     outputs = train(asked, steps)
-    before = everything(asked)
+    before = copies(asked)
     dl.predict_mc(asked, x, samples=2)
-    for name, array in everything(asked).items():
+    for name, array in copies(asked).items():
         np.testing.assert_array_equal(array, before[name], err_msg=name)
     outputs += train(asked, steps, seed=4)
     np.testing.assert_array_equal(outputs, expected)
-    for name, array in everything(asked).items():
-        np.testing.assert_array_equal(array, everything(plain)[name], err_msg=name)
+    for name, array in copies(asked).items():
+        np.testing.assert_array_equal(array, copies(plain)[name], err_msg=name)
 
 
 def test_two_calls_give_the_same_numbers_and_inference_is_inference_again(rng):
@@ -151,7 +148,7 @@ def test_classic_dropout_draws_without_its_factor_for_inference(rng):
 
 def test_a_transform_that_fails_leaves_no_noise_behind(rng):
     model, x = make(), rng.normal(size=(5, 4))
-    before, predicted = everything(model), model.predict(x)
+    before, predicted = copies(model), model.predict(x)
 
     def fail(y):
         raise RuntimeError("no")
@@ -159,7 +156,7 @@ def test_a_transform_that_fails_leaves_no_noise_behind(rng):
     with pytest.raises(RuntimeError, match="^no$"):
         dl.predict_mc(model, x, transform=fail)
     np.testing.assert_array_equal(model.predict(x), predicted)
-    for name, array in everything(model).items():
+    for name, array in copies(model).items():
         np.testing.assert_array_equal(array, before[name], err_msg=name)
 
 

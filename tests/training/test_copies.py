@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
+from tests.conftest import copies
 from tests.layers.conftest import EXAMPLES, FEATURES
 
 WAYS = {"deepcopy": copy.deepcopy, "pickle": lambda value: pickle.loads(pickle.dumps(value))}
@@ -33,7 +34,7 @@ def fit(model, optimizer=None):
 
 
 def bits(model):
-    return {name: model.backend.to_numpy(array).tobytes() for name, array in model.arrays()}
+    return {name: array.tobytes() for name, array in copies(model).items()}
 
 
 @each_way

@@ -18,6 +18,7 @@ import minidl as dl
 from minidl import penalties
 from minidl.training import run
 from minidl.training.step import TrainingStep
+from tests.conftest import copies
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and terminals of this kind exist on POSIX only")
 
@@ -49,10 +50,6 @@ def plain(seed=0):
 def fit(model, train=None, **options):
     defaults = {"loss": dl.SoftmaxCrossEntropy(), "optimizer": dl.Adam(0.01), "epochs": 3, "batch_size": 16}
     return dl.fit(model, data() if train is None else train, **{**defaults, "progress": False, **options})
-
-
-def copies(model):
-    return {name: model.backend.to_numpy(array) for name, array in model.arrays()}
 
 
 def assert_same_arrays(found, expected):

@@ -11,7 +11,7 @@ import minidl as dl
 from minidl.backend.capture import RecordingError
 from minidl.cpu.engine import product, thread_pool
 from minidl.cpu.engine.parallel import CallList
-from tests.conftest import backend_or_skip
+from tests.conftest import backend_or_skip, copies
 from tests.layers.conftest import EXAMPLES, FEATURES
 
 STEPS = 6  # the first warms up, the second is captured, the third is verified
@@ -427,8 +427,7 @@ def test_fit_gives_the_same_bits_with_and_without_recording(backend, augmentatio
             model, train, validation=train[: len(train) // 5], loss=loss, optimizer=optimizer, epochs=epochs,
             batch_size=batch_size, graph=graph, augmentation=augmentation, clip=dl.ClipNorm(1.0), progress=False,
         )  # fmt: skip
-        arrays = {name: model.backend.to_numpy(array) for name, array in model.arrays()}
-        results.append((arrays, [history[column] for column in ("loss", "accuracy", "validation_loss")]))
+        results.append((copies(model), [history[column] for column in ("loss", "accuracy", "validation_loss")]))
     assert_same_bits(results[1][0], results[0][0])
     assert results[1][1] == results[0][1]
 

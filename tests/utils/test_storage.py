@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
+from tests.conftest import copies
 
 
 def make(backend="cpu", dtype="float32", seed=5):
@@ -44,10 +45,6 @@ def train(model, epochs):
     dl.fit(
         model, data, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(0.1), epochs=epochs, batch_size=10, progress=False
     )
-
-
-def copies(model):
-    return {name: model.backend.to_numpy(array) for name, array in model.arrays()}
 
 
 def assert_same_model(found, expected):
