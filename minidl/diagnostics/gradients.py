@@ -28,11 +28,7 @@ from minidl.utils.random_streams import RandomStreams
 from minidl.utils.tables import aligned
 
 STEP = 1e-5  # of the central difference, relative to entries larger than 1: truncation and rounding are both near 1e-10
-SMALLER = (
-    1.0,
-    1e-2,
-    1e-4,
-)  # steps to try, for entries that are large and vary little, as 10,000 ± 1 before a batch norm
+SMALLER = (1.0, 1e-2, 1e-4)  # steps to try: entries may be large and vary little, as 10,000 ± 1 before a batch norm
 SHRINK = 8.0  # how much smaller a step becomes when it crosses a kink
 TRIES = 4
 ELEMENTS = 256  # checked one by one; larger arrays are sampled, and checked as a whole along a random direction
