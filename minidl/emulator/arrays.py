@@ -176,6 +176,7 @@ class BlockArray(_Array, dict[Any, Any]):
         "shape",
         "size",
         "start",
+        "strides",
         "where",
     )
 
@@ -191,12 +192,9 @@ class BlockArray(_Array, dict[Any, Any]):
     ):
         self.kind, self.shape, self.dtype, self.where, self.made_at = kind, shape, dtype, where, made_at
         self.ndim, self.size = len(shape), math.prod(shape)
-        self.indices, self.convert, self.start = _indices(shape), convert, alignment
+        self.indices, self.convert = _indices(shape), convert
+        self.start, self.strides = alignment, _strides(shape, dtype.itemsize)
         self.arriving: set[Any] = set()  # elements whose copy has begun but not been waited for
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        return _strides(self.shape, self.dtype.itemsize)
 
     @property
     def name(self) -> str:

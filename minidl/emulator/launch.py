@@ -1,8 +1,8 @@
 """The emulated device: one block after another, and inside a block one greenlet for each thread.
 
 A greenlet is a function call that can be suspended and resumed. Threads yield only at a rendezvous (a barrier or a warp
-exchange) and run undisturbed in between; the scheduler below resumes a block or a warp when all its threads have
-reached the same one.
+exchange) and run undisturbed in between. A thread that waits switches to the next one of its block or warp, and the last
+one to the scheduler below, which resumes the block or warp if all its threads have reached the same rendezvous.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextvars
 import math
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import greenlet
@@ -53,25 +53,26 @@ class Dim3:
 class Thread:
     """A greenlet that runs one CUDA thread of each block; starting a new one takes longer than most threads run."""
 
-    __slots__ = ("greenlet", "index", "place", "resume", "value")
+    __slots__ = ("greenlet", "index", "lane", "place", "resume", "value")
 
-    def __init__(self) -> None:
+    def __init__(self, number: int, wait: Callable[[], Any]):
         self.index = Dim3(0, 0, 0)
-        # Where it waits: name of the rendezvous, code and instruction of the call, mask; None while it runs.
+        self.lane = number % WARP
+        # Where it waits, or waited last: name of the rendezvous, code and instruction of the call, mask. None at the end.
         self.place: Any = None
         self.value: Any = None  # its value in a warp exchange
-        self.greenlet = greenlet.greenlet(_run_one_after_another)
+        self.greenlet = greenlet.greenlet(self._run_one_after_another)
         # A new greenlet starts with an empty context, and np.errstate lives in the context.
         self.greenlet.gr_context = contextvars.copy_context()
-        self.greenlet.switch()  # to the first wait for work
+        self.greenlet.switch(wait)  # to the first wait for work
         self.resume = self.greenlet.switch
 
-
-def _run_one_after_another() -> NoReturn:
-    while True:
+    def _run_one_after_another(self, wait: Callable[[], Any]) -> NoReturn:
         function, arguments = greenlet.getcurrent().parent.switch()
-        function(*arguments)
-        del function, arguments  # a sleeping thread keeps no arrays alive
+        while True:
+            function(*arguments)
+            self.place = function = arguments = None  # a sleeping thread keeps no arrays alive
+            function, arguments = wait()
 
 
 class _Memory:
@@ -96,7 +97,9 @@ class Device(Instructions):
         self._sleeping = threading.local()
         self._program: Program
         self._thread: Thread
-        self._wait: Callable[[], Any]  # back to the scheduler, until it resumes the thread
+        self._queue: Iterator[Thread] = iter(())  # threads that run after the running one
+        self._message: tuple[Any, ...]  # what each of them gets
+        self._to_scheduler: Callable[[], Any]
         self._observer: Observer | None = None
         self._exchanging = False  # True if some thread waits for a warp exchange
         self._shared: dict[tuple[int, int], BlockArray] = {}
@@ -138,14 +141,14 @@ class Device(Instructions):
         return self._from_lane(lane % WARP, self._exchange("shfl_sync", mask, value))
 
     def shfl_xor_sync(self, mask: int, value: Any, lane_mask: int) -> Any:
-        return self._from_lane(self.laneid ^ lane_mask, self._exchange("shfl_xor_sync", mask, value))
+        return self._from_lane(self._thread.lane ^ lane_mask, self._exchange("shfl_xor_sync", mask, value))
 
     def shfl_up_sync(self, mask: int, value: Any, delta: int) -> Any:
-        lane = self.laneid
+        lane = self._thread.lane
         return self._from_lane(lane - delta if lane >= delta else lane, self._exchange("shfl_up_sync", mask, value))
 
     def shfl_down_sync(self, mask: int, value: Any, delta: int) -> Any:
-        lane = self.laneid
+        lane = self._thread.lane
         source = lane + delta if lane + delta < WARP else lane
         return self._from_lane(source, self._exchange("shfl_down_sync", mask, value))
 
@@ -159,6 +162,13 @@ class Device(Instructions):
 
     def any_sync(self, mask: int, predicate: Any) -> bool:
         return any(self._exchange("any_sync", mask, predicate).values())
+
+    def _wait(self) -> Any:
+        """Let the next thread run, or the scheduler; return the message with which this thread is resumed."""
+        for thread in self._queue:
+            self._thread, self.threadIdx = thread, thread.index
+            return thread.resume(*self._message)
+        return self._to_scheduler()
 
     def _exchange(self, name: str, mask: int, value: Any) -> dict[int, Any]:
         """Give a value, wait, and return the values of all participating lanes."""
@@ -283,7 +293,10 @@ class Device(Instructions):
                     self._observer.barrier()
                 self._resume(threads)
         except BaseException:
-            self._sleeping.threads, self._exchanging = [], False  # they stopped in the middle of a kernel
+            self._queue, self._exchanging = iter(()), False
+            for thread in threads:  # they stopped in the middle of the kernel; each keeps the next one alive
+                thread.greenlet.throw()
+            self._sleeping.threads = []
             raise
 
     def _threads(self, count: int) -> list[Thread]:
@@ -291,9 +304,9 @@ class Device(Instructions):
         if not hasattr(self._sleeping, "threads"):
             self._sleeping.threads = []
         threads = self._sleeping.threads
-        threads.extend(Thread() for _ in range(count - len(threads)))
+        threads.extend(Thread(number, self._wait) for number in range(len(threads), count))
         scheduler = greenlet.getcurrent()
-        self._wait = scheduler.switch
+        self._to_scheduler = scheduler.switch
         for thread in threads[:count]:
             thread.greenlet.parent = scheduler  # receives exceptions of the kernel
         return threads[:count]
@@ -302,24 +315,21 @@ class Device(Instructions):
         """Carry out warp exchanges until every thread of the warp is at a barrier or has ended."""
         while first := next((thread for thread in warp if thread.place and thread.place[0] != "syncthreads"), None):
             mask = first.place[-1]
-            lanes = {lane: thread for lane, thread in enumerate(warp) if mask >> lane & 1}
-            if first not in lanes.values():
+            lanes = [thread for thread in warp if mask >> thread.lane & 1]
+            if first not in lanes:
                 raise BarrierError(
                     f"kernel {self._program.name}, block {self.blockIdx}: thread {first.index} waits at "
                     f"{_spell(first.place)}, which leaves out its own lane"
                 )
-            self._check_meeting(first, lanes.values(), "warp")
+            self._check_meeting(first, lanes, "warp")
             if self._observer is not None:
-                self._observer.meet(first.place[0], [thread.index for thread in lanes.values()])
-            values = {lane: thread.value for lane, thread in lanes.items()}
-            self._resume(lanes.values(), values)
+                self._observer.meet(first.place[0], [thread.index for thread in lanes])
+            self._resume(lanes, {thread.lane: thread.value for thread in lanes})
 
     def _resume(self, threads: Iterable[Thread], *message: Any) -> None:
         """Run each thread until it waits again or has ended."""
-        for thread in threads:
-            self._thread, self.threadIdx = thread, thread.index
-            thread.place = None
-            thread.resume(*message)
+        self._queue, self._message = iter(threads), message
+        self._wait()
 
     def _check_meeting(self, first: Thread, expected: Iterable[Thread], group: str) -> None:
         """Raise `BarrierError` unless every expected thread waits at the same place as `first`."""
