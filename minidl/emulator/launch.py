@@ -1,7 +1,7 @@
 """The emulated device: one block after another, and inside a block one greenlet for each thread.
 
 A greenlet is a function call that can be suspended and resumed. Threads yield only at a rendezvous (a barrier or a warp
-exchange) and run undisturbed in between. A thread that waits switches to the next one of its block or warp, and the last
+exchange) and run undisturbed in between. A thread that waits switches to the next one of its block or warp, the last
 one to the scheduler below, which resumes the block or warp if all its threads have reached the same rendezvous.
 """
 
@@ -55,24 +55,26 @@ class Thread:
 
     __slots__ = ("greenlet", "index", "lane", "place", "resume", "value")
 
-    def __init__(self, number: int, wait: Callable[[], Any]):
+    def __init__(self, number: int, device: Device):
         self.index = Dim3(0, 0, 0)
         self.lane = number % WARP
-        # Where it waits, or waited last: name of the rendezvous, code and instruction of the call, mask. None at the end.
+        # Where it waits, or waited last: name of the rendezvous, code and instruction, mask; None when it has ended.
         self.place: Any = None
         self.value: Any = None  # its value in a warp exchange
-        self.greenlet = greenlet.greenlet(self._run_one_after_another)
+        self.greenlet = greenlet.greenlet(_run_one_after_another)
         # A new greenlet starts with an empty context, and np.errstate lives in the context.
         self.greenlet.gr_context = contextvars.copy_context()
-        self.greenlet.switch(wait)  # to the first wait for work
+        self.greenlet.switch(device)  # to the first wait for work
         self.resume = self.greenlet.switch
 
-    def _run_one_after_another(self, wait: Callable[[], Any]) -> NoReturn:
-        function, arguments = greenlet.getcurrent().parent.switch()
-        while True:
-            function(*arguments)
-            self.place = function = arguments = None  # a sleeping thread keeps no arrays alive
-            function, arguments = wait()
+
+def _run_one_after_another(device: Device) -> NoReturn:
+    greenlet.getcurrent().parent.switch()
+    while True:
+        function, arguments = device._work
+        function(*arguments)
+        device._thread.place = function = arguments = None  # a sleeping thread keeps no arrays alive
+        device._wait()
 
 
 class _Memory:
@@ -99,6 +101,7 @@ class Device(Instructions):
         self._thread: Thread
         self._queue: Iterator[Thread] = iter(())  # threads that run after the running one
         self._message: tuple[Any, ...]  # what each of them gets
+        self._work: Any = None  # the function of the kernel and its arguments
         self._to_scheduler: Callable[[], Any]
         self._observer: Observer | None = None
         self._exchanging = False  # True if some thread waits for a warp exchange
@@ -279,7 +282,8 @@ class Device(Instructions):
         try:
             for thread, index in zip(threads, indices, strict=True):
                 thread.index = index
-            self._resume(threads, function, arguments)
+            self._work = function, arguments
+            self._resume(threads)
             while True:
                 while self._exchanging:
                     self._exchanging = False
@@ -298,13 +302,15 @@ class Device(Instructions):
                 thread.greenlet.throw()
             self._sleeping.threads = []
             raise
+        finally:
+            self._work = None
 
     def _threads(self, count: int) -> list[Thread]:
         """Return sleeping threads of the calling OS thread, between which greenlets cannot move."""
         if not hasattr(self._sleeping, "threads"):
             self._sleeping.threads = []
         threads = self._sleeping.threads
-        threads.extend(Thread(number, self._wait) for number in range(len(threads), count))
+        threads.extend(Thread(number, self) for number in range(len(threads), count))
         scheduler = greenlet.getcurrent()
         self._to_scheduler = scheduler.switch
         for thread in threads[:count]:
