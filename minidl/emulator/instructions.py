@@ -46,30 +46,28 @@ class Instructions:
 
     def load_four(self, array: Any, index: tuple[Any, ...]) -> tuple[Any, ...]:
         if self._observer is None:  # the same, in a third of the time
-            self._check_alignment(array, index)
-            *outer, j = index
-            return array[(*outer, j)], array[(*outer, j + 1)], array[(*outer, j + 2)], array[(*outer, j + 3)]
+            a, b, c, d = self._four_keys(array, index)
+            return array[a], array[b], array[c], array[d]
         return tuple(array.get_part(key, part) for key, part in self._four(array, index))
 
     def store_four(self, array: Any, index: tuple[Any, ...], values: tuple[Any, ...]) -> None:
         if self._observer is None:
-            self._check_alignment(array, index)
-            *outer, j = index
-            array[(*outer, j)], array[(*outer, j + 1)], array[(*outer, j + 2)], array[(*outer, j + 3)] = values
+            a, b, c, d = self._four_keys(array, index)
+            array[a], array[b], array[c], array[d] = values
             return
         for (key, part), value in zip(self._four(array, index), values, strict=True):
             array.set_part(key, value, part)
 
     def _four(self, array: Any, index: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], int]]:
         """Return the keys of four elements in a row, each with its part of the 128-bit access."""
-        self._check_alignment(array, index)
-        *outer, first = index
         parts = VECTOR_BYTES // array.dtype.itemsize
-        return (((*outer, first + i), i % parts) for i in range(4))
+        return ((key, i % parts) for i, key in enumerate(self._four_keys(array, index)))
 
-    def _check_alignment(self, array: Any, index: tuple[Any, ...]) -> None:
+    def _four_keys(self, array: Any, index: tuple[Any, ...]) -> tuple[tuple[Any, ...], ...]:
         if array.location(index) % VECTOR_BYTES:
             raise EmulatorError(f"{array.element(index)} does not lie at a multiple of {VECTOR_BYTES} bytes")
+        *outer, j = index
+        return (*outer, j), (*outer, j + 1), (*outer, j + 2), (*outer, j + 3)
 
     # Copies from global to shared memory ------------------------------------------------------------------------------
 
