@@ -36,7 +36,7 @@ def start(name: str, folder: str | os.PathLike[str] = ".") -> Path:
     """
     exercise = EXERCISES[checks.one_of("name", name, EXERCISES)]
     target = checks.path("folder", folder) / name
-    if target.exists():
+    if os.path.lexists(target):
         raise FileExistsError(f"folder got {str(folder)!r}, which has {name} already; move it, or choose another")
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=target.parent))

@@ -31,7 +31,7 @@ from minidl.training import checkpoints
 from minidl.training.history import COLUMNS, Epoch
 from minidl.training.run import Callback, Run
 from minidl.utils import checks
-from minidl.utils.files import write_whole
+from minidl.utils.files import open_stream, write_whole
 from minidl.utils.reprs import Configurable, without_address
 
 
@@ -189,8 +189,10 @@ class Log(Callback):
     def __init__(self, path: str | os.PathLike[str]):
         self.path = _writable("the path of the log", path)
         self.suffix = checks.one_of("the suffix of the log's path", self.path.suffix, (".csv", ".jsonl"))
+        self._stream: IO[bytes] | None = None
 
     def on_start(self, run: Run) -> None:
+        self._stream = open_stream(self.path)  # until the end: where nobody writes, the reader of a pipe goes away
         with write_whole(self.path, "w") as file:
             if self.suffix == ".csv":
                 csv.writer(file, lineterminator="\n").writerow(field.name for field in fields(Epoch))
@@ -198,10 +200,16 @@ class Log(Callback):
                 self._line(file, epoch)
 
     def write(self, run: Run) -> None:
-        with open(self.path, "a", encoding="utf-8", newline="") as file:
+        to = self.path if self._stream is None else os.dup(self._stream.fileno())
+        with open(to, "a", encoding="utf-8", newline="") as file:
             self._line(file, run.history.epochs[-1])
             file.flush()
-            os.fsync(file.fileno())
+            if self._stream is None:
+                os.fsync(file.fileno())
+
+    def on_end(self, run: Run) -> None:
+        if self._stream is not None:
+            self._stream.close()
 
     def _line(self, file: IO[str], epoch: Epoch) -> None:
         if self.suffix == ".csv":
@@ -213,7 +221,8 @@ class Log(Callback):
 def _writable(argument: str, path: str | os.PathLike[str]) -> Path:
     """Check before the first epoch, rather than after it, that the folder of `path` exists."""
     path = checks.path(argument, path)
-    if path.is_dir() or not path.parent.is_dir():
-        problem = "is a folder" if path.is_dir() else f"is in {path.parent}, which is not a folder"
+    folder = Path(os.path.realpath(path)).parent if path.is_symlink() else path.parent
+    if path.is_dir() or not folder.is_dir():
+        problem = "is a folder" if path.is_dir() else f"is in {folder}, which is not a folder"
         raise ValueError(f"{argument} got {path}, which {problem}; expected a file in a folder that exists")
     return path

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -28,23 +30,59 @@ def cache_folder() -> Path:
 def write_whole(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path` and move it there once it is complete and on the disk.
 
-    A reader of `path` sees the old file or the new one, never a part. If the body raises, `path` is untouched.
+    A reader of `path` sees the old file or the new one, never a part. If the body raises, `path` is untouched. A
+    symbolic link stays and its target is written; a file that was there keeps its owner and permissions. A pipe or a
+    device stays, too, and gets the bytes once they are complete.
     """
     path = checks.path("path", path)
+    # The same bytes on every system: a file that is continued elsewhere has one kind of line ends.
+    as_text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    stream = open_stream(path)
+    if stream is not None:
+        with stream, tempfile.TemporaryFile() as whole:  # in which pictures and archives can go back, unlike in a pipe
+            with open(os.dup(whole.fileno()), mode, **as_text) as file:
+                yield file
+            whole.seek(0)
+            shutil.copyfileobj(whole, stream)
+        return
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
+    before = path.stat() if path.exists() else None
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
-        # The same bytes on every system: a file that is continued elsewhere has one kind of line ends.
-        as_text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
         with open(descriptor, mode, **as_text) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes the file private; give it the permissions that open() would have given.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
+        if before is None:
+            # mkstemp makes the file private; give it the permissions that open() would have given.
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(temporary, 0o666 & ~umask)
+        else:
+            if sys.platform != "win32":
+                with contextlib.suppress(OSError):  # few may write in the name of another
+                    os.chown(temporary, before.st_uid, before.st_gid)
+            os.chmod(temporary, stat.S_IMODE(before.st_mode))
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def open_stream(path: Path) -> IO[bytes] | None:
+    """Open `path` to write straight into it if it is no file that can be replaced; None if it is one, or a new one.
+
+    That is a pipe, a device, or a file that this process prints into, such as /dev/stdout.
+    """
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return None
+    for number, printed in ((1, sys.stdout), (2, sys.stderr)):
+        with contextlib.suppress(OSError, ValueError):  # raised if it is closed
+            if there.st_ino and os.path.samestat(there, os.fstat(number)):
+                if printed is not None:
+                    printed.flush()
+                return open(os.dup(number), "wb")
+    return None if stat.S_ISREG(there.st_mode) else open(path, "wb")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import minidl as dl
 from minidl.utils.files import cache_folder, write_whole
+
+ON_POSIX = pytest.mark.skipif(os.name != "posix", reason="links, pipes and permissions of this kind are those of POSIX")
 
 
 def test_a_new_file_holds_what_was_written(tmp_path):
@@ -67,7 +72,7 @@ def test_a_missing_folder_is_an_error(tmp_path):
         pass
 
 
-@pytest.mark.skipif(os.name != "posix", reason="permissions of this kind exist on POSIX only")
+@ON_POSIX
 @pytest.mark.parametrize("umask", [0o022, 0o077])
 def test_permissions_are_those_that_open_would_give(tmp_path, umask):
     before = os.umask(umask)
@@ -78,6 +83,141 @@ def test_permissions_are_those_that_open_would_give(tmp_path, umask):
     finally:
         os.umask(before)
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def write(path, content=b"new"):
+    with write_whole(path) as file:
+        file.write(content)
+
+
+@ON_POSIX
+@pytest.mark.parametrize("target", ["there", "missing"])
+def test_a_link_stays_and_its_target_is_written_beside_which_the_work_is_done(tmp_path, target):
+    for folder in ("data", "here"):
+        (tmp_path / folder).mkdir()
+    if target == "there":
+        (tmp_path / "data" / "file").write_bytes(b"old")
+        (tmp_path / "data" / "file").chmod(0o640)
+    (tmp_path / "here" / "second").symlink_to("../data/file")
+    (tmp_path / "here" / "first").symlink_to("second")
+    with write_whole(tmp_path / "here" / "first") as file:
+        file.write(b"new")
+        assert sorted(os.listdir(tmp_path / "here")) == ["first", "second"]
+    assert (tmp_path / "here" / "first").is_symlink()
+    assert (tmp_path / "here" / "second").is_symlink()
+    assert (tmp_path / "data" / "file").read_bytes() == b"new"
+    assert os.listdir(tmp_path / "data") == ["file"]
+    if target == "there":
+        assert (tmp_path / "data" / "file").stat().st_mode & 0o777 == 0o640
+
+
+@ON_POSIX
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o755])
+def test_a_file_keeps_its_permissions(tmp_path, mode):
+    (tmp_path / "file").touch()
+    (tmp_path / "file").chmod(mode)
+    write(tmp_path / "file")
+    assert (tmp_path / "file").stat().st_mode & 0o777 == mode
+
+
+@ON_POSIX
+def test_a_link_to_itself_is_an_error(tmp_path):
+    (tmp_path / "link").symlink_to("link")
+    with pytest.raises(OSError):
+        write(tmp_path / "link")
+    assert os.listdir(tmp_path) == ["link"]
+
+
+@contextlib.contextmanager
+def reading(pipe):
+    """Read a named pipe meanwhile; returns a function that returns the content once nobody writes any more."""
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as process:
+        try:
+            yield lambda: process.communicate(timeout=60)[0]
+        finally:
+            process.kill()
+
+
+@ON_POSIX
+def test_a_pipe_stays_and_gets_the_bytes(tmp_path):
+    with reading(tmp_path / "pipe") as content:
+        write(tmp_path / "pipe", b"new" * 10_000)
+        assert content() == b"new" * 10_000
+    assert (tmp_path / "pipe").is_fifo()
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+@ON_POSIX
+def test_a_pipe_gets_nothing_if_the_content_is_not_complete(tmp_path):
+    def broken_off(path):
+        with write_whole(path, "w") as file:
+            file.write("half")
+            raise RuntimeError
+
+    with reading(tmp_path / "pipe") as content:
+        with pytest.raises(RuntimeError):
+            broken_off(tmp_path / "pipe")
+        assert content() == b""
+
+
+@ON_POSIX
+def test_a_device_stays():
+    for path in (Path("/dev/null"), Path("/dev/../dev/null")):
+        write(path)
+        assert path.is_char_device()
+
+
+@ON_POSIX
+@pytest.mark.parametrize("output", ["pipe", "file"])
+@pytest.mark.parametrize("through", ["/dev/stdout", "link.npz"])
+def test_what_goes_to_the_output_comes_between_what_is_printed(tmp_path, output, through):
+    (tmp_path / "link.npz").symlink_to("/dev/stdout")
+    program = f"""
+from minidl.utils.files import write_whole
+print("before")
+with write_whole({through!r}, "w") as file:
+    file.write("γ\\n")
+print("after")
+"""
+    command = [sys.executable, "-c", program]
+    with open(tmp_path / "output", "wb") as file:
+        to = file if output == "file" else subprocess.PIPE
+        done = subprocess.run(command, stdout=to, cwd=tmp_path, check=True)
+    printed = (tmp_path / "output").read_bytes() if output == "file" else done.stdout
+    assert printed.decode() == "before\nγ\nafter\n"
+    assert (tmp_path / "link.npz").is_symlink()
+
+
+@ON_POSIX
+def test_models_pictures_and_logs_go_through_pipes_and_links(tmp_path):
+    """Archives and pictures go back in their file while they are written; a log is open until the run is over."""
+    model, data = dl.Sequential(dl.Dense(2, 2), seed=0), dl.data.gaussians(20)
+    (tmp_path / "log.jsonl").symlink_to("target")
+    (tmp_path / "checkpoint").symlink_to("/dev/null")
+    with reading(tmp_path / "log.csv") as log:
+        dl.fit(
+            model, data, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(), epochs=3, progress=False,
+            log=tmp_path / "log.csv", checkpoint=tmp_path / "checkpoint",
+            callbacks=[dl.callbacks.Log(tmp_path / "log.jsonl")],
+        )  # fmt: skip
+        assert len(log().splitlines()) == 1 + 3
+    assert len((tmp_path / "target").read_bytes().splitlines()) == 3
+    assert (tmp_path / "log.jsonl").is_symlink() and (tmp_path / "checkpoint").is_symlink()
+    with reading(tmp_path / "model") as content:
+        model.save(tmp_path / "model")
+        (tmp_path / "copy").write_bytes(content())
+    assert repr(dl.load(tmp_path / "copy")) == repr(model)
+    with reading(tmp_path / "picture.svg") as content:
+        dl.inspect(model, data.x, data.y, loss=dl.SoftmaxCrossEntropy()).plot(tmp_path / "picture.svg")
+        assert b"</svg>" in content()
+
+
+@ON_POSIX
+def test_a_link_into_a_missing_folder_is_told_before_training(tmp_path):
+    (tmp_path / "log.csv").symlink_to("missing/log.csv")
+    with pytest.raises(ValueError, match="which is not a folder"):
+        dl.callbacks.Log(tmp_path / "log.csv")
 
 
 @pytest.mark.parametrize(
