@@ -13,6 +13,7 @@ files, 130 interrupted by Ctrl-C.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import math
 import os
@@ -30,6 +31,7 @@ from minidl.data import Dataset
 from minidl.initializers import INITIALIZERS
 from minidl.scalar.activations import ACTIVATIONS
 from minidl.utils import checks
+from minidl.utils.output import Output
 
 DATA: dict[str, Callable[[int], tuple[Dataset, Dataset]]] = {
     "digits": lambda seed: dl.data.digits(),
@@ -60,18 +62,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: Command-line arguments; None for those of the process.
     """
-    options = _parser().parse_args(arguments)
-    try:
-        return options.command(options)
-    except dl.DivergenceError as error:
-        print(f"minidl: {error}", file=sys.stderr)
-        return DIVERGED
-    except (ValueError, TypeError, RuntimeError, OSError) as error:
-        print(f"minidl: error: {error}", file=sys.stderr)
-        return WRONG
-    except KeyboardInterrupt:
-        print("minidl: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    with contextlib.redirect_stdout(Output(sys.stdout)), contextlib.redirect_stderr(Output(sys.stderr)):
+        try:
+            try:
+                options = _parser().parse_args(arguments)
+                return options.command(options)
+            finally:
+                sys.stdout.flush()  # here, where it is told if the report cannot be written
+        except dl.DivergenceError as error:
+            print(f"minidl: {error}", file=sys.stderr)
+            return DIVERGED
+        except (ValueError, TypeError, RuntimeError, OSError) as error:
+            print(f"minidl: error: {error}", file=sys.stderr)
+            return WRONG
+        except KeyboardInterrupt:
+            print("minidl: interrupted", file=sys.stderr)
+            return INTERRUPTED
 
 
 def train(options: argparse.Namespace) -> int:

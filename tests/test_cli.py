@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -384,3 +386,54 @@ def test_without_a_command_it_says_what_there_is(capsys):
         cli.main([])
     assert stop.value.code == cli.WRONG
     assert "COMMAND" in capsys.readouterr().err
+
+
+# Where the output goes
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp932"])
+@pytest.mark.parametrize(
+    "command", ["--help", "train --help", "doctor", "exercise list", "inspect --data xor", "preflight --data xor"]
+)
+def test_reports_come_out_in_every_encoding(undrawn, monkeypatch, command, encoding):
+    output = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", output)
+    try:
+        assert cli.main(command.split()) == 0
+    except SystemExit as end:  # of help
+        assert not end.code
+    assert len(output.buffer.getvalue().decode(encoding).splitlines()) > 5
+
+
+def test_an_error_comes_out_in_every_encoding(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert cli.main(["inspect", "--model", "größe.npz"]) == cli.WRONG
+    assert b"gr??e.npz" in sys.stderr.detach().getvalue()
+
+
+def test_training_goes_on_and_writes_its_files_when_nobody_reads_any_more(tmp_path):
+    command = [sys.executable, "-m", "minidl", *QUICK, "--out", "result"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+        assert process.stdout.readline().startswith(b"gaussians: ")
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert (process.returncode, errors) == (0, b"")
+    assert len(list((tmp_path / "result").iterdir())) == 3
+
+
+def test_training_without_any_output(undrawn, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert cli.main([*QUICK, "--out", "result"]) == 0
+    assert len(list((tmp_path / "result").iterdir())) == 3
+    assert cli.main(["inspect", "--model", "missing"]) == cli.WRONG
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_report_that_cannot_be_written_is_an_error(monkeypatch, capsys):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert cli.main(["exercise", "list"]) == cli.WRONG
+        monkeypatch.undo()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+    assert "No space left" in capsys.readouterr().err

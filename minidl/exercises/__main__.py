@@ -5,6 +5,7 @@ The exit code tells whether it is solved. After SECONDS the process writes its t
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import sys
 from pathlib import Path
@@ -12,8 +13,12 @@ from pathlib import Path
 from minidl.exercises.catalogue import EXERCISES
 from minidl.exercises.checking import examine
 from minidl.exercises.folders import SOLVED, UNSOLVED
+from minidl.utils.output import Output
 
 if __name__ == "__main__":
     name, file, seconds = sys.argv[1:]
     faulthandler.dump_traceback_later(float(seconds), exit=True)
-    sys.exit(SOLVED if examine(EXERCISES[name], Path(file)) else UNSOLVED)
+    with contextlib.redirect_stdout(Output(sys.stdout)):
+        solved = examine(EXERCISES[name], Path(file))
+        sys.stdout.flush()
+    sys.exit(SOLVED if solved else UNSOLVED)

@@ -14,6 +14,7 @@ from pathlib import Path
 from minidl.exercises.catalogue import EXERCISES, Exercise
 from minidl.exercises.cutting import student_file
 from minidl.utils import checks
+from minidl.utils.output import Output, say
 
 TIMEOUT, LONGEST = 60.0, 86_400.0  # seconds
 SOLVED, UNSOLVED = 70, 71  # exit codes of the check, which a student's code that ends the process is unlikely to use
@@ -72,15 +73,19 @@ def check(name: str, folder: str | os.PathLike[str] = ".", timeout: float = TIME
     file = _find(exercise, checks.path("folder", folder)).resolve()
     timeout = checks.real("timeout", timeout, maximum=LONGEST, above=0.0)
     command = [sys.executable, "-X", "utf8", "-m", "minidl.exercises", name, str(file), str(timeout)]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace", check=False)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # in which the reader of our own output expects it
+    done = subprocess.run(
+        command, stderr=subprocess.PIPE, encoding=encoding, errors="replace", check=False,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
     _, timed_out, dump = done.stderr.partition("Timeout (")  # how the output of faulthandler begins
     if timed_out and done.returncode not in (SOLVED, UNSOLVED):
-        print(f"\nStopped after {timeout:g} seconds{_place(file, dump)}.")
-        print("Does every loop come to an end? If it only takes longer, give it more time with --timeout.")
+        say(f"\nStopped after {timeout:g} seconds{_place(file, dump)}.")
+        say("Does every loop come to an end? If it only takes longer, give it more time with --timeout.")
         return False
-    sys.stderr.write(done.stderr)
+    print(done.stderr, end="", file=Output(sys.stderr))
     if done.returncode not in (SOLVED, UNSOLVED):
-        print(f"\nThe check broke off with exit code {done.returncode}.")
+        say(f"\nThe check broke off with exit code {done.returncode}.")
     return done.returncode == SOLVED
 
 

@@ -32,6 +32,7 @@ from minidl.training.history import Epoch, History
 from minidl.training.interrupts import Flag, interrupt_between_steps
 from minidl.training.run import Callback, Run
 from minidl.utils import checks
+from minidl.utils.output import Output, say
 
 
 def fit(
@@ -99,9 +100,9 @@ def fit(
     run.history.interrupted = bool(interrupted)
     run.notify("on_end")
     if progress and run.stopped:
-        print(f"stopped: {run.stopped}", flush=True)
+        say(f"stopped: {run.stopped}")
     if progress and interrupted:
-        print(f"interrupted; whole epochs: {len(run.history)}. The model keeps what it has learned", flush=True)
+        say(f"interrupted; whole epochs: {len(run.history)}. The model keeps what it has learned")
     return run.history
 
 
@@ -111,7 +112,8 @@ def train_epoch(run: Run, interrupted: Flag) -> None:
     loss, steps, interval = run.loss, run.batches.steps, run.model.backend.readback_interval
     run.notify("on_epoch_start")
     hide = None if run.progress else True  # None: only where stderr is a terminal
-    with tqdm(total=steps, desc=f"epoch {run.epoch}/{run.epochs}", leave=False, disable=hide, file=sys.stderr) as bar:
+    name, errors = f"epoch {run.epoch}/{run.epochs}", Output(sys.stderr)
+    with tqdm(total=steps, desc=name, leave=False, disable=hide, file=errors) as bar:
         for step, (x, targets) in enumerate(run.begin_epoch(), start=1):
             for callback in run.followers:
                 callback.on_step_start(run)
@@ -137,6 +139,6 @@ def train_epoch(run: Run, interrupted: Flag) -> None:
     epoch = Epoch(run.epoch, *means, *held_out, rate, seconds, penalty)
     run.history.epochs.append(epoch)
     if run.progress:
-        print(epoch, flush=True)
+        say(epoch)
     run.notify("on_epoch_end")
     run.notify("write")

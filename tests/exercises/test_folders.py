@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -84,6 +86,15 @@ def test_a_loop_without_end_is_stopped_and_named(relu, capfd):
     assert cli.main(["exercise", "check", "relu-backward", "--timeout", "1"]) == cli.UNSOLVED
     said = capfd.readouterr().out
     assert re.search(r"Stopped after 1 seconds, in activations\.py, line 1[89]: `(while True:|z = z \+ 1)`", said), said
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("ascii", b"? ?"), ("cp1252", b"\xd7 ?")])
+def test_a_report_has_the_encoding_of_the_output(relu, encoding, shown, capfdbinary, monkeypatch):
+    relu("    print('× γ')\n    raise ValueError('× γ')\n")
+    with open(os.dup(1), "w", encoding=encoding) as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        assert cli.main(["exercise", "check", "relu-backward"]) == cli.UNSOLVED
+    assert capfdbinary.readouterr().out.count(shown) > 1  # as printed by the student, and in the report
 
 
 def test_a_process_that_breaks_off_is_no_success(relu, capfd, monkeypatch):
