@@ -35,5 +35,20 @@ def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
 
     suffix = checks.path("path", path).suffix.lstrip(".").lower()
     checks.one_of("the suffix of path", suffix, FigureCanvasAgg(figure).get_supported_filetypes())
+    _take_names_as_they_stand(figure)
     with write_whole(path) as file:
         figure.savefig(file, format=suffix, dpi=150)
+
+
+def _take_names_as_they_stand(figure: Any) -> None:
+    """Read no text between two `$` as a formula: names are those of a user. Only numbers along axes are formulas."""
+    from matplotlib.text import Text
+    from matplotlib.ticker import FuncFormatter
+
+    numbers: set[Any] = set()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if not isinstance(axis.get_major_formatter(), FuncFormatter):  # as which `set_xticks` keeps its labels
+                numbers.update(axis.get_ticklabels(which="both"), [axis.get_offset_text()])
+    for text in figure.findobj(Text):
+        text.set_parse_math(text in numbers)
