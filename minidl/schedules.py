@@ -16,17 +16,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from minidl.utils import checks
+from minidl.utils.reprs import plain
 
 Schedule = Callable[[int], float]
 
 
+class _Checked:
+    """A schedule of checked arguments; numbers among them are plain, because checkpoints compare its text."""
+
+    def __post_init__(self) -> None:
+        for name, value in list(vars(self).items()):
+            object.__setattr__(self, name, plain(value))
+        self._check()
+
+    def _check(self) -> None:
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Constant:
+class Constant(_Checked):
     """value, at every step."""
 
     value: float
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         checks.real("value", self.value)
 
     def __call__(self, step: int) -> float:
@@ -34,7 +47,7 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class Steps:
+class Steps(_Checked):
     """start · factor^⌊step / every⌋: a staircase, with a stair after each `every` steps.
 
     >>> [Steps(0.1, factor=0.5, every=10)(step) for step in (0, 9, 10, 20)]
@@ -45,7 +58,7 @@ class Steps:
     factor: float
     every: int
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         checks.real("start", self.start)
         checks.real("factor", self.factor, above=0.0)
         checks.integer("every", self.every)
@@ -55,14 +68,14 @@ class Steps:
 
 
 @dataclass(frozen=True)
-class Exponential:
+class Exponential(_Checked):
     """start · factor^(step / every): multiplied by `factor` in the course of each `every` steps."""
 
     start: float
     factor: float
     every: int = 1
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         checks.real("start", self.start)
         checks.real("factor", self.factor, above=0.0)
         checks.integer("every", self.every)
@@ -72,13 +85,13 @@ class Exponential:
 
 
 @dataclass(frozen=True)
-class InverseTime:
+class InverseTime(_Checked):
     """start / (1 + step / half_time), the 1/t decay of Robbins & Monro (1951): half of `start` after `half_time`."""
 
     start: float
     half_time: float
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         checks.real("start", self.start)
         checks.real("half_time", self.half_time, above=0.0)
 
@@ -87,7 +100,7 @@ class InverseTime:
 
 
 @dataclass(frozen=True)
-class Cosine:
+class Cosine(_Checked):
     """From `start` to `end` along half a cosine over `steps` steps, then `end` (Loshchilov & Hutter 2017).
 
     >>> [round(Cosine(0.1, steps=100)(step), 3) for step in (0, 50, 100, 200)]
@@ -98,7 +111,7 @@ class Cosine:
     steps: int
     end: float = 0.0
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         checks.real("start", self.start)
         checks.integer("steps", self.steps)
         checks.real("end", self.end)
@@ -109,7 +122,7 @@ class Cosine:
 
 
 @dataclass(frozen=True)
-class WarmUp:
+class WarmUp(_Checked):
     """A straight line to the first value of the schedule `then`, reached after `steps` steps; then that schedule.
 
     The first step already moves: it takes 1/steps of the value (Goyal et al. 2017).
@@ -121,7 +134,7 @@ class WarmUp:
     steps: int
     then: Schedule
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         checks.integer("steps", self.steps)
         checks.function("then", self.then, expected="a schedule, such as Constant(0.1)")
 
@@ -132,7 +145,7 @@ class WarmUp:
 
 
 @dataclass(frozen=True)
-class OneCycle:
+class OneCycle(_Checked):
     """Up from peak / 25 to `peak`, then down to peak / 10,000, each along half a cosine (Smith & Topin 2018).
 
     Args:
@@ -145,7 +158,7 @@ class OneCycle:
     steps: int
     rising: float = 0.3
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         checks.real("peak", self.peak)
         checks.integer("steps", self.steps)
         checks.real("rising", self.rising, above=0.0, below=1.0)

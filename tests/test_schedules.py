@@ -203,3 +203,21 @@ def test_fit_counts_on_over_the_epochs():
         batch_size=10, progress=False,
     )  # fmt: skip
     assert history["learning_rate"] == [0.1, 0.05, 0.025]
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16, np.longdouble, np.int64, np.uint8])
+def test_numbers_of_numpy_print_as_plain_ones(kind):
+    number = kind(0.5) if issubclass(kind, np.floating) else kind(2)
+    plain = 0.5 if issubclass(kind, np.floating) else 2
+    whole = np.int16(3)
+    for numpys, own in (
+        (Constant(number), Constant(plain)),
+        (Steps(number, number, whole), Steps(plain, plain, 3)),
+        (Exponential(number, number, whole), Exponential(plain, plain, 3)),
+        (InverseTime(number, number), InverseTime(plain, plain)),
+        (Cosine(number, whole, number), Cosine(plain, 3, plain)),
+        (WarmUp(whole, Constant(number)), WarmUp(3, Constant(plain))),
+        (OneCycle(number, whole, np.float64(0.5)), OneCycle(plain, 3, 0.5)),
+    ):
+        assert repr(numpys) == repr(own)
+        assert numpys == own

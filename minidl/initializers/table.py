@@ -11,6 +11,7 @@ import numpy as np
 from numpy.random import Generator
 
 from minidl.utils import checks
+from minidl.utils.reprs import plain
 
 Array = np.ndarray
 LARGEST = 1e30  # of a parameter: float32 ends at 3.4e38
@@ -29,10 +30,7 @@ class Initializer:
 
     def __init__(self, function: Callable[..., Array], **parameters: Any):
         self.function = function
-        # Plain numbers: model files and the text of a layer show them.
-        self.parameters = {
-            name: value.item() if isinstance(value, np.generic) else value for name, value in parameters.items()
-        }
+        self.parameters = {name: plain(value) for name, value in parameters.items()}
         self.__doc__ = function.__doc__
 
     def draw(self, rng: Generator, fan_in: int, fan_out: int) -> Array:

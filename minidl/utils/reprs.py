@@ -6,13 +6,15 @@ import inspect
 import re
 from typing import Any
 
+import numpy as np
+
 
 class Configurable:
     """Keep each argument of the constructor under its own name, and print as the call that builds the object again."""
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor, by name: they build the object again."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return {name: plain(getattr(self, name)) for name in inspect.signature(type(self)).parameters}
 
     def __repr__(self) -> str:
         """Return the call that builds the object again, without arguments that have their default."""
@@ -29,6 +31,16 @@ class Configurable:
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
+def plain(value: Any) -> Any:
+    """Return a number or a text of NumPy as Python's own: files hold it, and a resumed run compares how it prints."""
+    if isinstance(value, np.floating):
+        return float(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def without_address(value: Any) -> str:
-    """Return the repr of anything without the address that functions and plain objects show: it differs in each run."""
-    return re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value))
+    """Return the repr of anything without what differs from run to run.
+
+    That is the address that functions and plain objects show, and the type of a number: 0.1, not np.float64(0.1).
+    """
+    return re.sub(r" at 0x[0-9A-Fa-f]+|np\.(?:float|u?int)\d+\((.*?)\)", r"\1", repr(value))

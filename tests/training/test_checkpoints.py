@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from dataclasses import asdict
@@ -249,6 +250,43 @@ def test_the_emulator_goes_on(tmp_path):
         return model, {"train": small, "clip": dl.ClipNorm(0.1)}
 
     assert_resumes(tmp_path / "run.npz", build, epochs=3, first=1)
+
+
+def test_a_run_of_numpys_numbers_is_resumed_with_plain_ones(tmp_path):
+    """Everything that a checkpoint keeps as text, with numbers as np.linspace or a loop over an array gives them."""
+
+    def build(real, whole):
+        noisy = dl.Dense(6, 8, init=dl.initializers.normal(std=real(0.5)), penalty=dl.L2(real(0.25)), max_norm=real(2))
+        layers = noisy, dl.BatchNorm(whole(8), real(0.5)), dl.Dropout(real(0.25)), dl.Dense(whole(8), whole(3))
+        steady = functools.partial(half_of, real(0.5))
+        rate = schedules.WarmUp(whole(2), then=schedules.Cosine(real(0.5), whole(9), end=real(0.125)))
+        options = {
+            "optimizer": dl.Momentum(rate, momentum=steady),
+            "loss": dl.SoftmaxCrossEntropy(real(0.125)),
+            "augmentation": functools.partial(noise_of, real(0.25)),
+            "clip": dl.ClipNorm(real(1)),
+            "callbacks": [dl.EarlyStopping("loss", whole(4), real(0.125)), Schedule(layers[1], "decay", steady)],
+            "batch_size": whole(16),
+        }
+        return make(*layers, seed=whole(3)), options
+
+    kinds = [(np.float64, np.int64), (np.float32, np.int8), (np.longdouble, np.uint64), (float, int)]
+    models = []
+    for k, (begun, resumed) in enumerate(zip(kinds, kinds[1:] + kinds[:1], strict=True)):
+        for kind, epochs, resume in ((begun, 1, None), (resumed, 3, tmp_path / f"{k}.npz")):
+            model, options = build(*kind)
+            fit(model, epochs=epochs, checkpoint=tmp_path / f"{k}.npz", resume=resume, **options)
+        models.append(copies(model))
+    for model in models[1:]:
+        assert_same_arrays(model, models[0])
+
+
+def half_of(number, step):
+    return number / 2
+
+
+def noise_of(std, x, targets, rng):
+    return x + rng.normal(0, float(std), x.shape).astype(x.dtype), targets
 
 
 def test_a_run_may_be_resumed_again_and_again(tmp_path):

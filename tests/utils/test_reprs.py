@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from minidl.utils.reprs import Configurable
+import functools
+
+import numpy as np
+import pytest
+
+from minidl.utils.reprs import Configurable, without_address
 
 
 class Thing(Configurable):
@@ -28,3 +33,21 @@ def test_arguments_without_a_default_stand_alone_and_others_only_where_they_diff
 def test_any_number_of_arguments():
     assert repr(Pile(Thing(1), Thing(2, "c"))) == "Pile(Thing(1), Thing(2, name='c'))"
     assert repr(Pile(name="empty")) == "Pile(name='empty')"
+
+
+@pytest.mark.parametrize("number", [0.5, 2, True, "text"])
+def test_numpys_values_print_and_are_kept_as_pythons_own(number):
+    things = [Thing(np.array([number])[0]), Thing(1)]
+    things[1].size = np.array([number])[0]  # as a schedule sets it
+    for thing in things:
+        assert repr(thing) == repr(Thing(number))
+        assert type(thing.get_config()["size"]) is type(number)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.int8, np.uint64])
+def test_numbers_inside_other_objects_print_as_pythons_own(kind):
+    assert without_address([functools.partial(len, kind(2), end=kind(3))]) == without_address(
+        [functools.partial(len, kind(2).item(), end=kind(3).item())]
+    )
+    assert without_address(len).startswith("<built-in function len")
+    assert without_address(Thing).endswith("Thing'>") and " at 0x" not in without_address(lambda: 0)
