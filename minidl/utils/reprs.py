@@ -43,4 +43,4 @@ def without_address(value: Any) -> str:
 
     That is the address that functions and plain objects show, and the type of a number: 0.1, not np.float64(0.1).
     """
-    return re.sub(r" at 0x[0-9A-Fa-f]+|np\.(?:float|u?int)\d+\((.*?)\)", r"\1", repr(value))
+    return re.sub(r" at 0x[0-9A-Fa-f]+|np\.(?:float|u?int|longdouble)\d*\('?(.*?)'?\)", r"\1", repr(value))

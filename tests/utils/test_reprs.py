@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import pytest
 
-from minidl.utils.reprs import Configurable, without_address
+from minidl.utils.reprs import Configurable, plain, without_address
 
 
 class Thing(Configurable):
@@ -44,10 +44,10 @@ def test_numpys_values_print_and_are_kept_as_pythons_own(number):
         assert type(thing.get_config()["size"]) is type(number)
 
 
-@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.int8, np.uint64])
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.longdouble, np.int8, np.uint64])
 def test_numbers_inside_other_objects_print_as_pythons_own(kind):
     assert without_address([functools.partial(len, kind(2), end=kind(3))]) == without_address(
-        [functools.partial(len, kind(2).item(), end=kind(3).item())]
+        [functools.partial(len, plain(kind(2)), end=plain(kind(3)))]
     )
     assert without_address(len).startswith("<built-in function len")
     assert without_address(Thing).endswith("Thing'>") and " at 0x" not in without_address(lambda: 0)
