@@ -22,6 +22,8 @@ from minidl.data.dataset import Dataset
 from minidl.utils import checks, storage
 from minidl.utils.reprs import Configurable
 
+NO_VARIANCE = 1e-13  # as a share of the largest
+
 Data = TypeVar("Data", Dataset, np.ndarray)
 Step = TypeVar("Step", bound="Preprocessing")
 
@@ -243,7 +245,7 @@ class PCA(Preprocessing):
         rows, features = x.shape
         if self.components is not None and self.components > features:
             raise ValueError(f"data got {features} features; expected at least components, which is {self.components}")
-        self.mean = x.mean(axis=0)
+        self.mean = x[0] + (x - x[0]).mean(axis=0)  # of a constant, exactly the constant
         centred = x - self.mean
         # One thread gives the same bits everywhere, and does not wait for another on a busy machine.
         with threadpool_limits(1, user_api="blas"):
@@ -269,11 +271,15 @@ class Whiten(PCA):
 
     U and Λ are the axes and variances of `PCA`. The training rows then have covariance Λ / (Λ + ε) along the axes.
 
+    Where the training rows do not vary, as along all but 9 axes of 10 rows, there is no scale to divide by: Λ^(-1/2) is
+    0 there, as in a pseudo-inverse, and what another row has along such an axis is left out. A variance below 1e-13 of
+    the largest counts as none, because rounding makes as much of it.
+
     Args:
         method: "pca" leaves the data in their principal axes; "zca" rotates them back, which changes them least, so
             that images still look like images (Bell & Sejnowski 1997; Kessy, Lewin & Strimmer 2018).
-        epsilon: Added to each variance in Λ before the root, so that directions that hardly vary, mostly noise, are not
-            amplified. In units of x squared, greater than 0.
+        epsilon: Added to each variance in Λ before the root, so that directions that hardly vary, mostly noise, are
+            amplified by 1/√ε at most. In units of x squared, greater than 0.
         components: Number of axes to keep; None for all.
     """
 
@@ -283,7 +289,8 @@ class Whiten(PCA):
         self.epsilon = checks.real("epsilon", epsilon, above=0.0)
 
     def _transform(self, x: np.ndarray) -> np.ndarray:
-        y = super()._transform(x) / np.sqrt(self.variances + self.epsilon)
+        varies = self.variances > NO_VARIANCE * self.variances[0]
+        y = super()._transform(x) * np.where(varies, 1 / np.sqrt(self.variances + self.epsilon), 0.0)
         return y @ self.axes.T if self.method == "zca" else y
 
     def _inverse(self, y: np.ndarray) -> np.ndarray:

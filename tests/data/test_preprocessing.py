@@ -136,9 +136,45 @@ def test_epsilon_is_added_to_the_variance():
     np.testing.assert_allclose(np.diag(covariance(y)), variances / (variances + 0.7))
 
 
-def test_whitening_of_fewer_rows_than_features_is_finite():
-    y = Whiten("zca").fit_transform(correlated(rows=4))
-    assert np.isfinite(y).all() and np.abs(y).max() < 10
+METHODS = pytest.mark.parametrize("method", ["pca", "zca"])
+UNITS = pytest.mark.parametrize("unit", [1e-3, 1.0, 255.0])
+
+
+@METHODS
+@UNITS
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("rows", "features"), [(2, 6), (10, 50), (30, 60)])
+def test_whitening_of_fewer_rows_than_features_amplifies_nothing(rng, rows, features, dtype, unit, method):
+    train, test = (unit * (rng.normal(size=(n, features)) + 5).astype(dtype) for n in (rows, 1000))
+    step = Whiten(method, epsilon=1e-5 * unit**2).fit(train)
+    y = step.transform(train).astype(np.float64)
+    np.testing.assert_allclose(np.linalg.eigvalsh(covariance(y))[1 - rows :], 1, atol=1e-2)
+    np.testing.assert_allclose(step.inverse_transform(step.transform(train)), train, rtol=1e-4)
+    # What is left of other rows lies in the rows - 1 directions that the training rows span, and is of their size.
+    y = step.transform(test).astype(np.float64)
+    spread = np.linalg.svd(y - y.mean(axis=0), compute_uv=False) / np.sqrt(len(y))
+    assert (spread[rows - 1 :] < 1e-4).all()
+    assert (spread < 3).all()
+
+
+@METHODS
+@UNITS
+def test_whitening_leaves_out_what_is_constant_or_a_combination_of_the_others(rng, unit, method):
+    """One dead pixel, and one that is the sum of two; rows that are otherwise come out like the others."""
+    x = unit * rng.normal(size=(200, 4))
+    train = np.column_stack([x, np.full(200, 1e9 / 3), x[:, 0] + x[:, 1]])
+    step = Whiten(method, epsilon=1e-5 * unit**2).fit(train)
+    other = train + unit * np.array([0, 0, 0, 0, 1, 0])  # the dead pixel lights up
+    np.testing.assert_allclose(step.transform(other), step.transform(train), atol=1e-6)
+    other = train + unit * np.array([0, 0, 0, 0, 0, 1.0])  # the sum is another
+    assert np.abs(step.transform(other) - step.transform(train)).max() < 2
+    assert np.isfinite(Whiten(method).fit_transform(np.ones((5, 3)))).all()
+
+
+@METHODS
+def test_whitening_keeps_what_varies_a_little(rng, method):
+    x = rng.normal(size=(500, 3)) * [1.0, 1e-3, 1e-5] @ np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    np.testing.assert_allclose(covariance(Whiten(method, epsilon=1e-16).fit_transform(x)), np.eye(3), atol=1e-4)
 
 
 def test_a_chain_is_its_steps_one_after_another():

@@ -981,6 +981,11 @@ CATALOGUE = [
         ("data/test_preprocessing.py",),
     ),
     Sabotage(
+        "whitening-where-nothing-varies", "data/preprocessing.py", "np.where(varies, ", "np.where(True, ",
+        "Ten training rows span nine directions; in the others a test row comes out three hundred times too large.",
+        ("data/test_preprocessing.py",),
+    ),
+    Sabotage(
         "pca-smallest-axes-first", "data/preprocessing.py", "axes[:, ::-1][:, : self.components]",
         "axes[:, : self.components]",
         "eigh sorts upwards: the first columns are the directions in which the data hardly vary.",
