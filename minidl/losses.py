@@ -34,6 +34,7 @@ class Loss(Configurable):
         self._outputs: Any = None
         self._mean: Any = None
         self._totals: Any = None
+        self._rows_so_far = 0
 
     # For subclasses to fill in ---------------------------------------------------------------------------------------
 
@@ -81,14 +82,8 @@ class Loss(Configurable):
         Raises:
             TypeError, ValueError: If the targets do not fit the outputs.
         """
-        if not hasattr(outputs, "__cuda_array_interface__"):
-            outputs = checks.matrix("outputs", outputs)
-        if self._backend is None or not self._backend.owns(outputs):
-            self.use(backends.get("cpu" if isinstance(outputs, np.ndarray) else "cuda"))
-        rows, n_out = outputs.shape
-        targets = self.check_targets("targets", targets, rows, n_out, outputs.dtype)
-        self.compute(outputs, map_targets(self._backend.wrap, targets))
-        self.count(rows)
+        self.compute(outputs, targets)
+        self.count(self._outputs.shape[0])
         return self.value
 
     def backward(self) -> Any:
@@ -102,12 +97,24 @@ class Loss(Configurable):
     def use(self, backend: Backend) -> None:
         """Run on `backend` from now on."""
         if backend is not self._backend:
-            self._backend = backend
+            self._backend = checks.instance("backend", backend, Backend)
             self._buffers = Buffers(backend)
             self._mean = self._totals = self._outputs = None
 
     def compute(self, outputs: Any, targets: Any) -> None:
-        """Do the operations of the forward pass, without checks and without waiting for the result."""
+        """Do the forward pass, without waiting for the result: `value` and `mean_so_far` read it."""
+        if not hasattr(outputs, "__cuda_array_interface__"):
+            outputs = checks.matrix("outputs", outputs)
+        if self._backend is None or not self._backend.owns(outputs):
+            self.use(backends.get("cpu" if isinstance(outputs, np.ndarray) else "cuda"))
+        if isinstance(outputs, np.ndarray):
+            outputs = self._backend.wrap(outputs)
+        rows, n_out = outputs.shape
+        targets = self.check_targets("targets", targets, rows, n_out, outputs.dtype)
+        self.compute_unchecked(outputs, map_targets(self._backend.wrap, targets))
+
+    def compute_unchecked(self, outputs: Any, targets: Any) -> None:
+        """Do the operations of the forward pass, on arrays of the backend that are known to fit."""
         self._outputs, self._targets = outputs, targets
         rows, dtype = outputs.shape[0], outputs.dtype
         if self._mean is None or self._mean.dtype != dtype:
@@ -121,6 +128,8 @@ class Loss(Configurable):
 
     def count(self, rows: int) -> None:
         """Count rows whose losses `compute` has added to the totals."""
+        if type(rows) is not int:
+            rows = checks.integer("rows", rows, minimum=0)
         self._rows_so_far += rows
 
     def arrays(self) -> dict[str, Any]:

@@ -74,13 +74,13 @@ class MultiTask(Loss):
             for loss in self.losses.values():
                 loss.use(backend)
 
-    def compute(self, outputs: Any, targets: Any) -> None:
+    def compute_unchecked(self, outputs: Any, targets: Any) -> None:
         self._outputs = outputs
         rows, one = outputs.shape[0], outputs.dtype.type(1)
         for name, loss in self.losses.items():
             part = self._buffers.get(name, (rows, self.widths[name]), outputs.dtype)
             self._ops.copy_columns(outputs, self.heads.columns[name].start, one, part, 0, self.widths[name])
-            loss.compute(part, targets[name])
+            loss.compute_unchecked(part, targets[name])
 
     def backward(self) -> Any:
         outputs = self._outputs

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.backend.parameters import Parameter, contiguous_groups
+from minidl.backend.parameters import Parameter, contiguous_groups, listed
 from minidl.schedules import Hyperparameter, Schedule
 from minidl.utils import checks
 from minidl.utils.reprs import without_address
@@ -70,8 +70,11 @@ class Optimizer:
     def prepare(self, parameters: Sequence[Parameter]) -> None:
         """Do the host's part of a step: follow the schedules, and copy the learning rate to the device."""
         if self._parameters is None:
-            self._attach(list(parameters))
+            self._attach(listed(parameters))
+        elif type(parameters) is not list:
+            return self.prepare(listed(parameters))
         elif len(parameters) != len(self._parameters) or any(map(operator.is_not, parameters, self._parameters)):
+            listed(parameters)
             raise ValueError(f"parameters got another list than before; {self!r} already belongs to a model")
         for name, schedule in self.schedules.items():
             getattr(type(self), name).set_from(schedule, self)
@@ -90,7 +93,6 @@ class Optimizer:
     def _attach(self, parameters: list[Parameter]) -> None:
         if not parameters:
             raise ValueError("parameters got an empty list; expected those of a model with weights")
-        self._parameters = parameters
         self._backend = parameters[0].backend
         self._ops = self._backend.operations
         self._dtype = parameters[0].value.dtype
@@ -103,6 +105,7 @@ class Optimizer:
             (decays, value, gradient, *(self._backend.zeros(value.shape, self._dtype) for _ in range(self.moments)))
             for decays, value, gradient in contiguous_groups(parameters)
         ]
+        self._parameters = parameters
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickled optimizer consists of; one that was copied with its model steps the copy."""
@@ -136,17 +139,17 @@ class Optimizer:
         self, description: dict[str, Any], arrays: dict[str, np.ndarray], parameters: Sequence[Parameter]
     ) -> None:  # fmt: skip
         """Go on from a snapshot, for `parameters`; ValueError if it is one of another optimizer or model."""
+        checks.keys("description", description, ("optimizer", "steps", "values", "schedules"))
+        checks.keys("the schedules of description", description["schedules"])
         steps, values = checks.integer("steps", description["steps"], minimum=0), description["values"]
         schedules = {name: text for name, text in self._schedule_texts().items() if name in description["schedules"]}
         if description["optimizer"] != type(self).__name__ or description["schedules"] != schedules:
             was = f"{description['optimizer']} with schedules {description['schedules']}"
             raise ValueError(f"optimizer got {self!r}; the checkpoint is of {was}")
-        self._attach(list(parameters))
+        checks.keys("the hyperparameters of description", values, self.values)
+        self._attach(listed(parameters))
         state = self.arrays()
-        if _forms(state) != _forms(arrays):
-            raise ValueError("the moments in the checkpoint are not those of the model's parameters")
-        if values.keys() != self.values.keys():
-            raise ValueError(f"the checkpoint has the hyperparameters {sorted(values)}")
+        arrays = checks.arrays("arrays", arrays, state)
         for name, value in values.items():
             hyperparameter = getattr(type(self), name)
             checks.real(name, value, **(hyperparameter.scheduled if name in schedules else hyperparameter.bounds))
@@ -166,10 +169,6 @@ class Optimizer:
 
     def _update(self, decays: bool, value: Any, gradient: Any, *moments: Any) -> None:
         raise NotImplementedError
-
-
-def _forms(arrays: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    return {name: (array.shape, array.dtype) for name, array in arrays.items()}
 
 
 class SGD(Optimizer):

@@ -22,14 +22,29 @@ Schedule = Callable[[int], float]
 
 
 class _Checked:
-    """A schedule of checked arguments; numbers among them are plain, because checkpoints compare its text."""
+    """A schedule of checked arguments, which gives finite values.
+
+    Numbers among the arguments are plain, because checkpoints compare the text of a schedule.
+    """
 
     def __post_init__(self) -> None:
         for name, value in list(vars(self).items()):
             object.__setattr__(self, name, plain(value))
         self._check()
 
+    def __call__(self, step: int) -> float:
+        step = checks.integer("step", step, minimum=0)
+        try:
+            value = self.at(step)
+        except OverflowError:
+            value = math.inf
+        return value if math.isfinite(value) else checks.real(f"{self!r} at step {checks.describe(step)}", value)
+
     def _check(self) -> None:
+        raise NotImplementedError
+
+    def at(self, step: int) -> float:
+        """Return the value for `step`."""
         raise NotImplementedError
 
 
@@ -42,7 +57,7 @@ class Constant(_Checked):
     def _check(self) -> None:
         checks.real("value", self.value)
 
-    def __call__(self, step: int) -> float:
+    def at(self, step: int) -> float:
         return self.value
 
 
@@ -63,7 +78,7 @@ class Steps(_Checked):
         checks.real("factor", self.factor, above=0.0)
         checks.integer("every", self.every)
 
-    def __call__(self, step: int) -> float:
+    def at(self, step: int) -> float:
         return self.start * self.factor ** (step // self.every)
 
 
@@ -80,7 +95,7 @@ class Exponential(_Checked):
         checks.real("factor", self.factor, above=0.0)
         checks.integer("every", self.every)
 
-    def __call__(self, step: int) -> float:
+    def at(self, step: int) -> float:
         return self.start * self.factor ** (step / self.every)
 
 
@@ -95,7 +110,7 @@ class InverseTime(_Checked):
         checks.real("start", self.start)
         checks.real("half_time", self.half_time, above=0.0)
 
-    def __call__(self, step: int) -> float:
+    def at(self, step: int) -> float:
         return self.start / (1 + step / self.half_time)
 
 
@@ -116,7 +131,7 @@ class Cosine(_Checked):
         checks.integer("steps", self.steps)
         checks.real("end", self.end)
 
-    def __call__(self, step: int) -> float:
+    def at(self, step: int) -> float:
         done = min(step / self.steps, 1.0)
         return self.end + (self.start - self.end) * (1 + math.cos(math.pi * done)) / 2
 
@@ -138,7 +153,7 @@ class WarmUp(_Checked):
         checks.integer("steps", self.steps)
         checks.function("then", self.then, expected="a schedule, such as Constant(0.1)")
 
-    def __call__(self, step: int) -> float:
+    def at(self, step: int) -> float:
         if step < self.steps:
             return self.then(0) * (step + 1) / self.steps
         return self.then(step - self.steps)
@@ -163,7 +178,7 @@ class OneCycle(_Checked):
         checks.integer("steps", self.steps)
         checks.real("rising", self.rising, above=0.0, below=1.0)
 
-    def __call__(self, step: int) -> float:
+    def at(self, step: int) -> float:
         done = min(step / self.steps, 1.0)
         if done < self.rising:
             low, along = self.peak / 25, done / self.rising

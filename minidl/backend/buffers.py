@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minidl.backend import Backend
+from minidl.utils import checks
 
 
 class Buffers:
@@ -22,9 +23,16 @@ class Buffers:
 
     def get(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
         """Return the array called `name`, with undefined contents, and allocate it unless it exists with this shape."""
-        view = self._views.get((name, shape[0]))
+        try:
+            view = self._views.get((name, shape[0]))
+        except (IndexError, TypeError):  # no shape, or what has no hash
+            view = None
         if view is not None and view.shape == shape and view.dtype == dtype:
             return view
+        if not shape:
+            raise ValueError("shape got nothing; expected the size of at least one axis")
+        name, dtype = checks.text("name", name), checks.dtype("dtype", dtype)
+        shape = tuple(checks.size("shape", side, minimum=0) for side in shape)
         array = self._arrays.get(name)
         if array is None or array.shape[0] < shape[0] or array.shape[1:] != shape[1:] or array.dtype != dtype:
             array = self._arrays[name] = self._backend.empty(shape, dtype)

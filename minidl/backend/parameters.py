@@ -98,6 +98,15 @@ class Parameter:
         self._gradient = storage.gradients[start:stop].reshape(self.shape)
 
 
+def listed(parameters: Any) -> list[Parameter]:
+    """Return `parameters` as a list; TypeError if they are not those of a model or a layer."""
+    found = checks.listed("parameters", parameters, "parameters, such as model.parameters()")
+    for parameter in found:
+        if not isinstance(parameter, Parameter):
+            raise TypeError(f"parameters got {checks.describe(parameter)}; expected a list such as model.parameters()")
+    return found
+
+
 def copy_checked(name: str, backend: Backend, target: Any, values: Any) -> None:
     """Copy `values`, whatever holds them, into an array of the backend.
 

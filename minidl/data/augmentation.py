@@ -49,7 +49,7 @@ class Augmentation(Configurable):
                 f"shape got {checks.describe(shape)}; expected (height, width) or (channels, height, width)"
             )
         self.steps = steps
-        self.shape = tuple(checks.integer("shape", size) for size in shape)
+        self.shape = tuple(checks.size("shape", size) for size in shape)
         self.mixes_targets = any(step.mixes_targets for step in steps)
         self._stages: list[AugmentationStep] = []
         for geometric, neighbours in itertools.groupby(steps, lambda step: isinstance(step, Geometric)):
@@ -78,6 +78,8 @@ class Augmentation(Configurable):
             raise ValueError(f"x got {x.shape[1]} features; expected {math.prod(self.shape)}, images of {self.shape}")
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng got {checks.describe(rng)}; expected a numpy.random.Generator")
+        if isinstance(targets, dict) and not targets:
+            raise ValueError("targets got an empty dict; expected targets for at least one head")
         targets = map_targets(lambda each: self._check_targets(each, len(x)), targets)
         images = x.reshape(len(x), -1, *self.shape[-2:])
         for step in self._stages:
@@ -85,7 +87,7 @@ class Augmentation(Configurable):
         return np.ascontiguousarray(images.reshape(x.shape)), targets
 
     def _check_targets(self, targets: Any, rows: int) -> np.ndarray:
-        array = checks.as_array("targets", targets, "class labels or probabilities")
+        array = checks.reals("targets", targets)
         if array.ndim == 0 or len(array) != rows:
             raise ValueError(f"targets got shape {array.shape}; expected {rows} rows, one for each row of x")
         if self.mixes_targets and (array.ndim != 2 or array.dtype.kind != "f"):
@@ -136,7 +138,7 @@ class Shift(Geometric):
     """
 
     def __init__(self, pixels: int):
-        self.pixels = checks.integer("pixels", pixels, minimum=0)
+        self.pixels = checks.size("pixels", pixels, minimum=0)
 
     def sources(self, rows: int, rng: np.random.Generator) -> np.ndarray:
         matrices = _identities(rows)
@@ -230,7 +232,7 @@ class Cutout(AugmentationStep):
     """
 
     def __init__(self, size: int):
-        self.size = checks.integer("size", size)
+        self.size = checks.size("size", size)
 
     def apply(self, images: Images, targets: Any, rng: np.random.Generator) -> tuple[Images, Any]:
         size = np.full(len(images), self.size)

@@ -142,7 +142,7 @@ def _names(argument: str, names: Any) -> tuple[str, ...] | None:
 
 def _rows(index: Any, rows: int) -> np.ndarray:
     """Return `index` as an array of row numbers in [-rows, rows), or as a mask with one entry per row."""
-    array = np.asarray(index) if isinstance(index, (list, np.ndarray)) else None
+    array = checks.as_array("index", index, "row numbers") if isinstance(index, (list, np.ndarray)) else None
     if array is None or array.ndim != 1 or array.dtype.kind not in "iub":
         hint = "; use dataset[i:i + 1] for a single row" if isinstance(index, (int, np.integer)) else ""
         raise TypeError(f"index got {checks.describe(index)}; expected a slice or a 1-D array of row numbers{hint}")

@@ -166,7 +166,7 @@ class Center(Preprocessing):
 
     def __init__(self, per: str = "feature", channels: int = 1):
         self.per = checks.one_of("per", per, ("feature", "channel"))
-        self.channels = checks.integer("channels", channels)
+        self.channels = checks.size("channels", channels)
 
     def _fit(self, x: np.ndarray) -> None:
         self.mean, _ = self._mean_and_deviation(x)
@@ -239,7 +239,7 @@ class PCA(Preprocessing):
     statistics = ("mean", "axes", "variances")
 
     def __init__(self, components: int | None = None):
-        self.components = components if components is None else checks.integer("components", components)
+        self.components = components if components is None else checks.size("components", components)
 
     def _fit(self, x: np.ndarray) -> None:
         rows, features = x.shape

@@ -42,7 +42,7 @@ def split(data: Dataset, *parts: float, stratified: bool | None = None, seed: in
         raise ValueError(
             f"stratified got True for {data!r}; expected a data set with class labels, or stratified=False"
         )
-    rng = np.random.default_rng(checks.integer("seed", seed, minimum=0))
+    rng = np.random.default_rng(checks.seed(seed))
     order = rng.permutation(len(data))
     if stratified:
         # The part that each row goes to: class by class, and within each class in random order.

@@ -32,7 +32,7 @@ def one_hot(labels: ArrayLike, classes: int, dtype: Any = np.float32) -> np.ndar
     Raises:
         TypeError, ValueError: For labels of another type or shape, or outside the range.
     """
-    classes = checks.integer("classes", classes)
+    classes = checks.size("classes", classes)
     array = checks.as_array("labels", labels, "integer class labels")
     array = checks.labels("labels", array, array.size, classes)
     probabilities = np.zeros((len(array), classes), dtype)

@@ -97,9 +97,9 @@ def spiral(n: int = 400, *, classes: int = 2, turns: float = 1.0, noise: float =
 
 def _labels(n: int, classes: int, seed: int) -> tuple[np.random.Generator, np.ndarray]:
     """Return the generator for `seed` and its first draw, n shuffled labels; the points come after, row by row."""
-    classes = checks.integer("classes", classes, minimum=2)
-    n = checks.integer("n", n, minimum=classes)
-    rng = np.random.default_rng(checks.integer("seed", seed, minimum=0))
+    classes = checks.size("classes", classes, minimum=2)
+    n = checks.size("n", n, minimum=classes)
+    rng = np.random.default_rng(checks.seed(seed))
     return rng, rng.permutation(np.arange(n) % classes)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl import backend as backends
 from minidl.diagnostics.gradients import check_gradients
 from minidl.layers import load
 from minidl.layers.base import Layer
@@ -80,7 +81,8 @@ def check_layer(layer: Layer, *, backend: str = "cpu", seed: int = 0, raises: bo
     """
     if not isinstance(layer, Layer):
         raise TypeError(f"layer got {checks.describe(layer)}; expected a layer")
-    checks.integer("seed", seed, minimum=0)
+    backends.get(backend)  # a name that is wrong is not the fault of the layer
+    checks.seed(seed)
     checks.boolean("raises", raises)
     if layer.context is not None:
         raise ValueError(f"layer got {layer.label}, which already belongs to a model; expected a new one")

@@ -148,7 +148,7 @@ def check_gradients(
     if (loss is None) != (targets is None):
         raise ValueError("loss and targets belong together; got only one of them")
     tolerance = checks.real("tolerance", tolerance, above=0.0)
-    checks.integer("seed", seed, minimum=0)
+    checks.seed(seed)
     checks.boolean("raises", raises)
     if layer.context is None:
         layer.build("cpu", seed, "float64")

@@ -51,8 +51,7 @@ class Inspection:
     loss: float | None
 
     def __getitem__(self, column: str) -> list[Any]:
-        if column not in COLUMNS:
-            raise KeyError(f"{column!r} is not a column; there are {', '.join(COLUMNS)}")
+        checks.key("column", column, COLUMNS)
         return [getattr(row, column) for row in self.rows]
 
     @property
@@ -107,6 +106,8 @@ class Probe:
         if loss is not None and labels is None:
             raise ValueError(f"loss got {checks.describe(loss)} and labels None; expected labels for the loss")
         self.x, self.labels = checks.finite("x", checks.matrix("x", x)).copy(), labels
+        if labels is not None:
+            map_targets(lambda each: checks.reals("labels", each), labels)
         self.use(SoftmaxCrossEntropy() if loss is None else loss)
 
     def use(self, loss: Loss) -> None:
@@ -127,7 +128,7 @@ class Probe:
         with model.lock, preserved(model), hooked(model) as passes, np.errstate(all="ignore"):
             outputs = model.forward(model.backend.wrap(x), training=True)
             if targets is not None:
-                self.loss.compute(outputs, map_targets(model.backend.wrap, targets))
+                self.loss.compute_unchecked(outputs, map_targets(model.backend.wrap, targets))
                 model.backward_parameters(self.loss.backward())
             used = (layer for layer in _inner(model) if passes[layer.name].y is not None)
             rows = [_statistics(layer, passes[layer.name]) for layer in used]

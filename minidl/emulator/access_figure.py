@@ -49,6 +49,7 @@ def draw_accesses(
     from matplotlib.patches import Patch
 
     block = (*block, 0, 0)[:3] if isinstance(block, Sequence) else (block, 0, 0)
+    block = tuple(checks.integer("block", index, minimum=0) for index in block)
     accesses = [access for access in accesses if access.block == block]
     if not accesses:
         raise ValueError(f"block got {checks.describe(block)}; kernel {kernel} accesses no memory there")

@@ -31,6 +31,7 @@ from minidl.emulator.instructions import Instructions
 from minidl.emulator.observer import CURRENT, Observer
 from minidl.emulator.program import Program, python_function
 from minidl.scalar.constants import ALL_LANES, WARP
+from minidl.utils import checks
 
 # Limits of every GPU since 2012: threads of a block along x, y, z and in all, blocks along x, y, z, shared bytes.
 MAX_BLOCK, MAX_THREADS = (1024, 1024, 64), 1024
@@ -364,10 +365,10 @@ def _positions(shape: tuple[int, int, int]) -> list[Dim3]:
 def _dimensions(argument: str, value: Sequence[int], limits: tuple[int, int, int]) -> tuple[int, int, int]:
     sizes = tuple(value) if isinstance(value, Sequence) else (value,)
     if not 1 <= len(sizes) <= 3 or any(not isinstance(size, (int, np.integer)) or size < 1 for size in sizes):
-        raise ValueError(f"{argument} got {value!r}; expected one to three integers of at least 1")
+        raise ValueError(f"{argument} got {checks.describe(value)}; expected one to three integers of at least 1")
     x, y, z = (*sizes, 1, 1)[:3]
     if x > limits[0] or y > limits[1] or z > limits[2]:
-        raise ValueError(f"{argument} got {value!r}; a GPU takes at most {limits}")
+        raise ValueError(f"{argument} got {checks.describe(value)}; a GPU takes at most {limits}")
     return x, y, z
 
 

@@ -110,6 +110,7 @@ def variance_scaling(
     checks.real("scale", scale, 0.0, LARGEST)
     checks.one_of("mode", mode, ["fan_in", "fan_out", "fan_avg"])
     checks.one_of("distribution", distribution, ["normal", "uniform", "truncated_normal"])
+    _check_cut(cut)
     return _variance_scaling(rng, fan_in, fan_out, scale, mode, distribution, cut)
 
 

@@ -46,7 +46,8 @@ class Initializer:
         """
         if not isinstance(rng, Generator):
             raise TypeError(f"rng got {checks.describe(rng)}; expected a numpy.random.Generator")
-        fan_in, fan_out = checks.integer("fan_in", fan_in), checks.integer("fan_out", fan_out)
+        fan_in, fan_out = checks.size("fan_in", fan_in), checks.size("fan_out", fan_out)
+        checks.size("fan_in · fan_out", fan_in * fan_out)
         return self.function(rng, fan_in, fan_out, **self.parameters)
 
     def with_parameters(self, **parameters: Any) -> Initializer:

@@ -100,23 +100,29 @@ class Layer(TreeNode["Layer"]):
 
     def parameter(self, name: str, value: np.ndarray, decays: bool = False) -> Parameter:
         """Make a parameter that starts at `value`. Parameters are listed in the order in which they are made."""
+        value, decays = checks.reals("value", value, self.dtype), checks.boolean("decays", decays)
+        name = checks.text("name", name)
         parameter = Parameter(f"{self.name}.{name}".lstrip("."), value, self.backend, self.dtype, decays)
         self._parameters[name] = parameter
         return parameter
 
     def state(self, name: str, value: np.ndarray, dtype: Any = None) -> Any:
         """Make an array of the backend that is saved with the model but not learned."""
-        self._state[name] = self.backend.array(value, dtype or self.dtype)
+        dtype = self.dtype if dtype is None else checks.dtype("dtype", dtype)
+        name, value = checks.text("name", name), checks.reals("value", value, dtype)
+        self._state[name] = self.backend.array(value, dtype)
         return self._state[name]
 
     def buffer(self, name: str, *shape: int, dtype: Any = None) -> Any:
         """Return an array of the backend for results; asking again gives the same memory."""
-        return self._buffers.get(name, shape, dtype or self.dtype)
+        return self._buffers.get(name, shape, self.dtype if dtype is None else dtype)
 
     def begin_forward(self, x: Any, training: bool) -> Any:
         """Check `x` and return it as an array of the backend; remember it if this is a training pass."""
         if self.context is None:
             self.build()
+        if training is not True and training is not False:
+            training = checks.boolean("training", training)
         x = self._accept("x", x)
         if self.n_in is not None and x.shape[1] != self.n_in:
             layer = self.layer_requiring("n_in")
@@ -139,6 +145,13 @@ class Layer(TreeNode["Layer"]):
         if dy.shape != expected:
             raise ValueError(f"dy got shape {dy.shape}; layer {self.label} expects {expected}, the shape of its output")
         return self.x, dy
+
+    def checked(self, result: str, array: Any, expected: tuple[int, int]) -> Any:
+        """Return what a pass of this layer, perhaps one of your own, gave; ValueError if it is of another shape."""
+        array = self._accept(result, array)
+        if array.shape != expected:
+            raise ValueError(f"{result} got shape {array.shape} from layer {self.label}; expected {expected}")
+        return array
 
     def _accept(self, argument: str, array: Any) -> Any:
         """Return `array` as the operations take it: as it is where its form allows, else checked and copied."""

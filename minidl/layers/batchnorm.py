@@ -24,11 +24,13 @@ class BatchNorm(Layer):
     """
 
     smallest_batch = 2  # one row has no variance
+    decay: Any = checks.Checked(checks.real, 0.0, 1.0)
+    epsilon: Any = checks.Checked(checks.real, above=0.0)
 
     def __init__(self, features: int, decay: float = 0.9, epsilon: float = 1e-5):
-        self.n_in = self.n_out = self.features = checks.integer("features", features)
-        self.decay = checks.real("decay", decay, 0.0, 1.0)
-        self.epsilon = checks.real("epsilon", epsilon, above=0.0)
+        self.n_in = self.n_out = self.features = checks.size("features", features)
+        self.decay = decay
+        self.epsilon = epsilon
 
     def first_activation(self, following: str | None) -> str | None:
         return following

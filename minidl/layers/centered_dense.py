@@ -35,7 +35,7 @@ class CenteredDense(ReparametrizedDense):
         bias: bool = True,
         penalty: str | Penalty | None = None,
     ):
-        super().__init__(checks.integer("n_in", n_in, minimum=2), n_out, init, bias, penalty)
+        super().__init__(checks.size("n_in", n_in, minimum=2), n_out, init, bias, penalty)
 
     def allocate(self) -> None:
         v = self.draw_weight()

@@ -41,5 +41,5 @@ class Context:
     @classmethod
     def of(cls, backend: str, seed: int, dtype: str) -> Context:
         """Return the context of a layer that stands alone."""
-        dtype = checks.one_of("dtype", getattr(dtype, "__name__", None) or str(dtype), DTYPES)
+        dtype = checks.one_of("dtype", getattr(dtype, "__name__", getattr(dtype, "name", dtype)), DTYPES)
         return cls(backends.get(backend), np.dtype(dtype), RandomStreams(seed))

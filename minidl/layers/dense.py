@@ -41,8 +41,9 @@ class Dense(Penalized):
         penalty: str | Penalty | None = None,
         max_norm: float | None = None,
     ):
-        self.n_in = checks.integer("n_in", n_in)
-        self.n_out = checks.integer("n_out", n_out)
+        self.n_in = checks.size("n_in", n_in)
+        self.n_out = checks.size("n_out", n_out)
+        checks.size("n_in · n_out", self.n_in * self.n_out)
         self.init = init if isinstance(init, str) and init == "auto" else str(initializers.get(init))
         self.has_bias = checks.boolean("bias", bias)
         self.penalty = penalties.text(penalty)

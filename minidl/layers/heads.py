@@ -32,6 +32,7 @@ class Heads(Layer):
         for name, head in heads.items():
             if not isinstance(head, Layer):
                 raise TypeError(f"{name} got {checks.describe(head)}; expected a layer")
+        for name, head in heads.items():
             if not name.isidentifier() or name in TAKEN:
                 raise ValueError(f"heads got the name {name!r}; expected an identifier other than {', '.join(TAKEN)}")
             if not (isinstance(head.n_in, int) and isinstance(head.n_out, int)):
@@ -62,14 +63,15 @@ class Heads(Layer):
         y = self.buffer("y", x.shape[0], self.n_out)
         for name, head in self.heads.items():
             columns = self.columns[name]
-            self.ops.copy_columns(head.forward(x, training), 0, self._one, y, columns.start, head.n_out)
+            part = head.checked("y", head.forward(x, training), (x.shape[0], head.n_out))
+            self.ops.copy_columns(part, 0, self._one, y, columns.start, head.n_out)
         return y
 
     def backward(self, dy: Any) -> Any:
         x, dy = self.begin_backward(dy)
         dx = self.buffer("dx", *x.shape)
         for i, (name, head) in enumerate(self.heads.items()):
-            part = head.backward(self._part(name, head, dy))
+            part = head.checked("dx", head.backward(self._part(name, head, dy)), x.shape)
             if i == 0:
                 self.ops.copy_columns(part, 0, self._one, dx, 0, dx.shape[1])
             else:
@@ -95,6 +97,10 @@ class Heads(Layer):
         Args:
             y: Outputs of this layer or of `predict`, shape (rows, n_out).
         """
+        if not hasattr(y, "__cuda_array_interface__"):
+            y = checks.reals("y", y)
+        if y.ndim != 2 or y.shape[1] != self.n_out:
+            raise ValueError(f"y got shape {y.shape}; expected (rows, {self.n_out}), the outputs of all heads")
         return {name: y[:, columns] for name, columns in self.columns.items()}
 
     def layer_requiring(self, attribute: str) -> Layer:

@@ -57,9 +57,7 @@ def load_model(
 
 def layer_classes(layers: Iterable[type[Layer]]) -> dict[str, type[Layer]]:
     """Return the table by which `load_model` finds layers."""
-    if not isinstance(layers, Iterable):
-        raise TypeError(f"layers got {checks.describe(layers)}; expected a list of classes of layers")
-    layers = list(layers)
+    layers = checks.listed("layers", layers, "classes of layers")
     wrong = [layer for layer in layers if not (isinstance(layer, type) and issubclass(layer, Layer))]
     if wrong:
         raise TypeError(f"layers got {checks.describe(wrong[0])}; expected classes of layers")

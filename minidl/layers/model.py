@@ -101,16 +101,11 @@ class Model(Layer):
         Raises:
             ValueError: If they do not fit; then nothing is changed.
         """
-        self.check_snapshot(snapshot)
+        arrays = self.check_snapshot(snapshot)
         for name, target in self.arrays():
-            self.backend.copy_into(target, snapshot[name])
+            self.backend.copy_into(target, arrays[name])
 
-    def check_snapshot(self, snapshot: dict[str, np.ndarray]) -> None:
-        """Raise ValueError if these are not the arrays of this model."""
+    def check_snapshot(self, snapshot: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the arrays; ValueError if they are not those of this model."""
         self.parameters()
-        targets = dict(self.arrays())
-        if targets.keys() != snapshot.keys():
-            raise ValueError(f"its arrays {sorted(snapshot)} are not those of the layers, {sorted(targets)}")
-        for name, target in targets.items():
-            if snapshot[name].shape != target.shape or snapshot[name].dtype != target.dtype:
-                raise ValueError(f"its array {name} is {checks.describe(snapshot[name])}, not of shape {target.shape}")
+        return checks.arrays("snapshot", snapshot, dict(self.arrays()))

@@ -22,8 +22,10 @@ class GaussianNoise(Stochastic):
         std: Standard deviation of the noise; at least 0.
     """
 
+    std: Any = checks.Checked(checks.real, 0.0)
+
     def __init__(self, std: float):
-        self.std = checks.real("std", std, 0.0)
+        self.std = std
 
     def first_activation(self, following: str | None) -> str | None:
         return following
@@ -33,7 +35,7 @@ class GaussianNoise(Stochastic):
         if not self.draw(training):
             return x
         y = self.buffer("y", *x.shape)
-        self.ops.gaussian_noise(x, self.key, self.step, self.dtype.type(self.std), y)
+        self.ops.gaussian_noise(x, self.key, self.step, checks.in_dtype("std", self.std, self.dtype), y)
         return y
 
     def backward(self, dy: Any) -> Any:

@@ -66,6 +66,8 @@ class NoisyDense(Stochastic, ReparametrizedDense):
         std: Standard deviation of the noise, at least 0; the other arguments are those of `Dense`.
     """
 
+    std: Any = checks.Checked(checks.real, 0.0)
+
     def __init__(
         self,
         n_in: int,
@@ -77,7 +79,7 @@ class NoisyDense(Stochastic, ReparametrizedDense):
         max_norm: float | None = None,
     ):
         Dense.__init__(self, n_in, n_out, init, bias, penalty, max_norm)
-        self.std = checks.real("std", std, 0.0)
+        self.std = std
 
     def allocate(self) -> None:
         Dense.allocate(self)
@@ -87,5 +89,6 @@ class NoisyDense(Stochastic, ReparametrizedDense):
     def effective_weight(self, training: bool) -> Any:
         if not self.draw(training):
             return self.weight
-        self.ops.gaussian_noise(self.weight.value, self.key, self.step, self.dtype.type(self.std), self.noisy)
+        std = checks.in_dtype("std", self.std, self.dtype)
+        self.ops.gaussian_noise(self.weight.value, self.key, self.step, std, self.noisy)
         return EffectiveWeight(self.noisy, self.weight.gradient)  # dW = dV

@@ -145,7 +145,9 @@ def _image_shape(shape: Any) -> tuple[int, ...]:
         raise TypeError(f"shape got {checks.describe(shape)}; {expected}")
     if len(shape) not in (2, 3):
         raise ValueError(f"shape got {checks.describe(shape)}; {expected}")
-    return tuple(checks.integer("shape", side) for side in shape)
+    sides = tuple(checks.size("shape", side) for side in shape)
+    checks.size("the number of pixels in shape", math.prod(sides))
+    return sides
 
 
 def _pair(argument: str, value: Any) -> tuple[int, int]:
@@ -155,7 +157,7 @@ def _pair(argument: str, value: Any) -> tuple[int, int]:
     if len(value) != 2:
         raise ValueError(f"{argument} got {checks.describe(value)}; expected a number or (down, across)")
     down, across = value
-    return checks.integer(argument, down), checks.integer(argument, across)
+    return checks.size(argument, down), checks.size(argument, across)
 
 
 def _shortest(pair: tuple[int, int]) -> int | tuple[int, int]:

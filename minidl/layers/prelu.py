@@ -26,7 +26,7 @@ class PReLU(Layer):
     slope: Parameter
 
     def __init__(self, features: int, slope: float = 0.25):
-        self.n_in = self.n_out = self.features = checks.integer("features", features)
+        self.n_in = self.n_out = self.features = checks.size("features", features)
         self.initial_slope = checks.real("slope", slope)
 
     def get_config(self) -> dict[str, Any]:

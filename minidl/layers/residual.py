@@ -77,7 +77,7 @@ class Residual(Sequential):
         x, dy = self.begin_backward(dy)
         shortcut = self.projection.backward(dy) if self.projection else dy
         dx = self.buffer("dx", *x.shape)
-        self.ops.add(shortcut, self.backward_chain(dy), dx)
+        self.ops.add(shortcut, self.layers[0].checked("dx", self.backward_chain(dy), x.shape), dx)
         return dx
 
     def backward_parameters(self, dy: Any) -> None:

@@ -102,10 +102,11 @@ class Sequential(Model):
     def forward_chain(self, x: Any, training: bool) -> Any:
         """Pass x through the layers, one after another."""
         self.outputs.clear()
+        expected = x.shape[0], self.n_out or x.shape[1]
         for layer in self.layers:
             x = layer.forward(x, training)
             self.outputs.append(x)
-        return x
+        return layer.checked("y", x, expected)
 
     def backward(self, dy: Any) -> Any:
         _, dy = self.begin_backward(dy)

@@ -128,7 +128,8 @@ class Schedule(Callback):
 
     def __init__(self, target: Any, attribute: str, schedule: Callable[[int], float]):
         if not isinstance(attribute, str) or not hasattr(target, attribute):
-            raise ValueError(f"attribute got {attribute!r}; expected the name of an attribute of {target!r}")
+            names = f"{checks.describe(attribute)}; expected the name of an attribute of {checks.describe(target)}"
+            raise ValueError(f"attribute got {names}")
         self.target, self.attribute = target, attribute
         self.schedule = checks.function("schedule", schedule, expected="a function of the step")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minidl.backend.parameters import Parameter
+from minidl.backend.parameters import Parameter, listed
 from minidl.utils import checks
 from minidl.utils.reprs import Configurable
 
@@ -19,13 +19,15 @@ class ClipValue(Configurable):
         limit: The largest magnitude that an entry keeps, greater than 0.
     """
 
+    limit: Any = checks.Checked(checks.real, above=0.0)
+
     def __init__(self, limit: float):
-        self.limit = checks.real("limit", limit, above=0.0)
+        self.limit = limit
 
     def __call__(self, parameters: Sequence[Parameter]) -> None:
-        for parameter in parameters:
+        for parameter in listed(parameters):
             gradient = parameter.gradient.reshape(-1)
-            parameter.backend.operations.clip_values(gradient, gradient.dtype.type(self.limit))
+            parameter.backend.operations.clip_values(gradient, checks.in_dtype("limit", self.limit, gradient.dtype))
 
 
 class ClipNorm(ClipValue):
@@ -42,10 +44,12 @@ class ClipNorm(ClipValue):
         self._scratch: Any = None
 
     def __call__(self, parameters: Sequence[Parameter]) -> None:
+        parameters = listed(parameters)
         if not parameters:
             return
         first = parameters[0]
         backend, dtype = first.backend, first.value.dtype
+        checks.in_dtype("limit", self.limit, dtype)
         if self._scratch is None or self._scratch[0] is not backend or self._scratch[1].shape[0] != len(parameters):
             scratch = backend.zeros((len(parameters),), dtype), backend.zeros((backend.partial_sums,), dtype)
             self._scratch = backend, *scratch

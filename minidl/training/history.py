@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from minidl.training.curves import draw_curves
+from minidl.utils import checks
 from minidl.utils.files import write_whole
 
 
@@ -76,8 +77,7 @@ class History:
         return iter(self.epochs)
 
     def __getitem__(self, column: str) -> list[Any]:
-        if column not in COLUMNS:
-            raise KeyError(f"{column!r} is not a column; there are {', '.join(COLUMNS)}")
+        checks.key("column", column, COLUMNS)
         return [getattr(epoch, column) for epoch in self.epochs]
 
     def __str__(self) -> str:

@@ -106,7 +106,7 @@ def _climb(run: Run, optimizer: Optimizer, steps: int) -> tuple[np.ndarray, np.n
     mean = 0.0
     while len(rates) < steps:
         for x, targets in run.batches.in_order(rng.permutation(run.batches.rows)):
-            loss.compute(model.forward(x, training=True), targets)
+            loss.compute_unchecked(model.forward(x, training=True), targets)
             mean = MEMORY * mean + (1 - MEMORY) * loss.value
             smooth = mean / (1 - MEMORY ** (len(rates) + 1))  # as in Adam: the mean started at 0
             if not math.isfinite(smooth) or (losses and smooth > EXPLODED * min(losses)):

@@ -10,7 +10,7 @@ import difflib
 import math
 import numbers
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,12 @@ import numpy as np
 def describe(value: Any) -> str:
     """Describe `value` for an error message: arrays by shape and dtype, the rest by repr."""
     if isinstance(value, np.ndarray):
+        value = np.asarray(value)  # a subclass may say anything
         return f"an array of shape {value.shape} and dtype {value.dtype}"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # a list that is nested too deeply, a number with too many digits, or what a class raises
+        return f"a {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
@@ -47,8 +51,9 @@ def one_of(argument: str, value: Any, choices: Iterable[str]) -> str:
     choices = list(choices)
     if isinstance(value, str) and value in choices:
         return value
-    meant = OFTEN_MEANT.get(str(value).lower())
-    nearest = [meant] if meant in choices else difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
+    word = value if isinstance(value, str) else describe(value)
+    meant = OFTEN_MEANT.get(word.lower())
+    nearest = [meant] if meant in choices else difflib.get_close_matches(word[:80], choices, n=1, cutoff=0.5)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     raise ValueError(f"{argument} got {describe(value)}; expected one of {', '.join(map(repr, choices))}{hint}")
 
@@ -61,13 +66,26 @@ def instance(argument: str, value: Any, kind: type) -> Any:
     return value
 
 
-def integer(argument: str, value: Any, minimum: int = 1) -> int:
-    """Return `value` as an int of at least `minimum`. Booleans and floats are refused (TypeError)."""
+def integer(argument: str, value: Any, minimum: int = 1, maximum: int | None = None) -> int:
+    """Return `value` as an int from `minimum` to `maximum`. Booleans and floats are refused (TypeError)."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{argument} got {describe(value)}; expected an integer of at least {minimum}")
-    if value < minimum:
-        raise ValueError(f"{argument} got {value}; expected an integer of at least {minimum}")
-    return int(value)
+    number = int(value)
+    if number < minimum:
+        raise ValueError(f"{argument} got {describe(number)}; expected an integer of at least {minimum}")
+    if maximum is not None and number > maximum:
+        raise ValueError(f"{argument} got {describe(number)}; expected an integer of at most {maximum}")
+    return number
+
+
+def size(argument: str, value: Any, minimum: int = 1) -> int:
+    """Return `value` as an int that may be the size of an array: kernels count its entries in 32 bits."""
+    return integer(argument, value, minimum, maximum=2**31 - 1)
+
+
+def seed(value: Any) -> int:
+    """Return `value` as an int that may be a seed, of up to 256 bits."""
+    return integer("seed", value, minimum=0, maximum=2**256 - 1)
 
 
 def real(
@@ -109,11 +127,33 @@ def real(
     return number
 
 
+def in_dtype(argument: str, value: float, dtype: np.dtype) -> Any:
+    """Return `value` as a number of `dtype`; ValueError if it is infinite there, or 0 where it was not."""
+    with np.errstate(over="ignore", under="ignore"):
+        number = dtype.type(value)
+    if not np.isfinite(number) or (value and not number):
+        raise ValueError(f"{argument} got {value:g}, which is {number:g} in {dtype}; expected a number in its range")
+    return number
+
+
 def boolean(argument: str, value: Any) -> bool:
     """Return `value` if it is True or False; a number or a string is refused (TypeError)."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{argument} got {describe(value)}; expected True or False")
     return bool(value)
+
+
+class Checked:
+    """An attribute whose values all pass a check, also those that are assigned later: `limit = Checked(real)`."""
+
+    def __init__(self, check: Callable[..., Any], *bounds: float, **more: float):
+        self.check, self.bounds, self.more = check, bounds, more
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __set__(self, owner: Any, value: Any) -> None:  # without __get__, reading costs what it costs elsewhere
+        vars(owner)[self.name] = self.check(self.name, value, *self.bounds, **self.more)
 
 
 def function(argument: str, value: Any, expected: str = "something that can be called") -> Any:
@@ -123,17 +163,34 @@ def function(argument: str, value: Any, expected: str = "something that can be c
     return value
 
 
+def text(argument: str, value: Any) -> str:
+    """Return `value` if it is a string; otherwise raise TypeError."""
+    if not isinstance(value, str):
+        raise TypeError(f"{argument} got {describe(value)}; expected a string")
+    return value
+
+
+def listed(argument: str, value: Any, expected: str) -> list[Any]:
+    """Return what `value` consists of as a list; TypeError if it consists of nothing."""
+    try:
+        return list(value)
+    except Exception as error:  # whatever the iterator of a class raises
+        raise TypeError(f"{argument} got {describe(value)}; expected a list of {expected}") from error
+
+
 def path(argument: str, value: Any) -> Path:
     """Return `value` as a Path. Numbers are refused (TypeError): `open` would take them for files that are open."""
     if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
         raise TypeError(f"{argument} got {describe(value)}; expected the path of a file or folder")
+    if not os.fspath(value):
+        raise ValueError(f"{argument} got {describe(value)}; expected the path of a file or folder")
     if "\0" in os.fspath(value):
         raise ValueError(f"{argument} got {describe(value)}; expected a path, without a null character")
     return Path(value)
 
 
 def as_array(argument: str, value: Any, expected: str) -> np.ndarray:
-    """Return `value` as a NumPy array. Unequal rows (TypeError) and masked entries (ValueError) are refused."""
+    """Return `value` as a plain NumPy array. Unequal rows (TypeError) and masked entries (ValueError) are refused."""
     if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
         index = tuple(int(i) for i in np.argwhere(np.ma.getmaskarray(value))[0])
         raise ValueError(
@@ -144,6 +201,28 @@ def as_array(argument: str, value: Any, expected: str) -> np.ndarray:
         return np.asarray(value)
     except Exception as error:
         raise TypeError(f"{argument} got {describe(value)}; expected {expected}") from error
+
+
+def reals(argument: str, value: Any, dtype: Any = None) -> np.ndarray:
+    """Return `value` as an array of real numbers, of any shape; with a dtype, as finite ones of that dtype."""
+    array = as_array(argument, value, "an array of numbers")
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{argument} got {describe(value)}; expected an array of numbers")
+    if dtype is None:
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+    with np.errstate(over="ignore"):
+        return finite(argument, array.astype(dtype))
+
+
+def dtype(argument: str, value: Any) -> np.dtype:
+    """Return `value` as a dtype of numbers."""
+    try:
+        found = np.dtype(value)
+    except Exception as error:
+        raise TypeError(f"{argument} got {describe(value)}; expected a dtype, such as 'float32'") from error
+    if found.kind not in "fiub" or not found.isnative:
+        raise TypeError(f"{argument} got {describe(value)}; expected a dtype of numbers, such as 'float32'")
+    return found
 
 
 def matrix(argument: str, value: Any, dtype: Any = None) -> np.ndarray:
@@ -212,6 +291,36 @@ def labels(argument: str, value: Any, rows: int, classes: int | None = None) -> 
         expected = f"labels from 0 to {classes - 1}" if classes is not None else "labels of at least 0"
         raise ValueError(f"{argument} got {array[index]} at index {index}; expected {expected}")
     return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def keys(argument: str, value: Any, names: Iterable[str] = ()) -> dict[str, Any]:
+    """Return `value` if it is a dict that has all of these keys."""
+    if not isinstance(value, dict) or not value.keys() >= set(names):
+        raise ValueError(f"{argument} got {describe(value)}; expected a dict with {', '.join(names) or 'names'}")
+    return value
+
+
+def arrays(argument: str, value: Any, like: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return `value` as a dict of arrays that have the names, shapes and dtypes of those in `like`."""
+    if not isinstance(value, dict) or value.keys() != like.keys():
+        got = f"arrays named {sorted(map(str, value))}" if isinstance(value, dict) else describe(value)
+        raise ValueError(f"{argument} got {got}; expected a dict with arrays named {sorted(like)}")
+    result = {}
+    for name, target in like.items():
+        array = value[name]
+        result[name] = plain = np.asarray(array if isinstance(array, np.ndarray) else None)
+        if plain.shape != target.shape or plain.dtype != target.dtype:
+            expected = f"shape {tuple(target.shape)} and dtype {target.dtype}"
+            raise ValueError(f"{argument}[{name!r}] got {describe(array)}; expected {expected}")
+    return result
+
+
+def key(argument: str, value: Any, keys: Iterable[str]) -> str:
+    """Return `value` if it is one of `keys`; otherwise raise KeyError with the nearest match."""
+    try:
+        return one_of(argument, value, keys)
+    except ValueError as error:
+        raise KeyError(str(error)) from None
 
 
 def probabilities(argument: str, value: Any, rows: int, classes: int, dtype: Any = None) -> np.ndarray:

@@ -21,7 +21,7 @@ class RandomStreams:
     """
 
     def __init__(self, seed: int = 0):
-        self.seed = checks.integer("seed", seed, minimum=0)
+        self.seed = checks.seed(seed)
 
     def __repr__(self) -> str:
         return f"RandomStreams(seed={self.seed})"

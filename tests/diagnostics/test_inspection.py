@@ -304,7 +304,7 @@ def test_the_table_has_a_line_for_each_layer(by_hand):
 
 
 def test_a_column_that_is_not_there(by_hand):
-    with pytest.raises(KeyError, match="'size' is not a column; there are layer, mean"):
+    with pytest.raises(KeyError, match="column got 'size'; expected one of 'layer', 'mean'"):
         by_hand[0]["size"]
 
 

@@ -330,7 +330,24 @@ ALSO = {
     "delimiter": "target got",  # with another delimiter the header is one name
     "features": "expected at least one feature",
     "steps": "step",
+    "outputs": "targets",
+    "y": "label",
+    "index": "slice",
 }
+
+
+LABELS = {"print": print, "int": int, "10**400": HUGE[2], "1e+300": HUGE[0], "None": None, "2147483648": HUGE[0]}
+
+
+def spared(name, labels):
+    """Return whether a call is left out, given labels of `hostile.VALUES` by argument."""
+    wanted = ((LEFT_OUT.get((name, argument), ((),))[0], LABELS.get(label, BAD)) for argument, label in labels.items())
+    return name == "trace" or any(any(value is each for each in left_out) for left_out, value in wanted)
+
+
+def also(labels):
+    """Other words that do in a refusal of these arguments."""
+    return tuple(ALSO[argument] for argument in labels if argument in ALSO)
 
 
 def initializer_calls():

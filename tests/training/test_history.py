@@ -57,7 +57,7 @@ def test_its_columns_are_lists():
 
 
 def test_an_unknown_column_is_refused_with_the_ones_there_are():
-    with pytest.raises(KeyError, match="'acc' is not a column; there are epoch, loss, accuracy, validation_loss"):
+    with pytest.raises(KeyError, match="column got 'acc'; expected one of 'epoch', 'loss', 'accuracy', 'valid"):
         history_of()["acc"]
 
 

@@ -318,22 +318,26 @@ def test_the_writer_of_these_tests_writes_good_files(tmp_path):
 
 
 WEIGHT, BIAS = np.ones((6, 2), np.float32), np.ones(2, np.float32)
+NAMED, OF_WEIGHT = "snapshot got arrays named .*; expected a dict with arrays named", r"snapshot\['0.weight'\] got .*"
 
 
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({}, r"its arrays \[\] are not those of the layers"),
-        ({"0.weight": WEIGHT}, "are not those of the layers"),
-        ({"0.weight": WEIGHT, "0.bias": BIAS, "1.weight": WEIGHT}, "are not those of the layers"),
-        ({"0.weight": WEIGHT, "0.bais": BIAS}, "are not those of the layers"),
-        ({"0.weight": WEIGHT.T, "0.bias": BIAS}, "its array 0.weight is an array of shape"),
-        ({"0.weight": WEIGHT[:1], "0.bias": BIAS}, r"its array 0.weight is .* not of shape \(6, 2\)"),
-        ({"0.weight": WEIGHT, "0.bias": BIAS[0]}, "its array 0.bias is"),
-        ({"0.weight": WEIGHT.astype(np.float64), "0.bias": BIAS}, "its array 0.weight is .* dtype float64"),
-        ({"0.weight": WEIGHT.astype(">f4"), "0.bias": BIAS}, "its array 0.weight is .* dtype >f4"),
-        ({"0.weight": WEIGHT.astype(int), "0.bias": BIAS}, "its array 0.weight is .* dtype int64"),
-        ({"0.weight": WEIGHT.astype(str), "0.bias": BIAS}, "its array 0.weight is .* dtype <U"),
+        ({}, r"snapshot got arrays named \[\]; expected a dict with arrays named \['0.bias', '0.weight'\]"),
+        ({"0.weight": WEIGHT}, NAMED),
+        ({"0.weight": WEIGHT, "0.bias": BIAS, "1.weight": WEIGHT}, NAMED),
+        ({"0.weight": WEIGHT, "0.bais": BIAS}, NAMED),
+        ({"0.weight": WEIGHT.T, "0.bias": BIAS}, r"snapshot\['0.weight'\] got an array of shape \(2, 6\)"),
+        ({"0.weight": WEIGHT[:1], "0.bias": BIAS}, r"snapshot\['0.weight'\] got .*; expected shape \(6, 2\)"),
+        ({"0.weight": WEIGHT, "0.bias": BIAS[0]}, r"snapshot\['0.bias'\] got"),
+        (
+            {"0.weight": WEIGHT.astype(np.float64), "0.bias": BIAS},
+            OF_WEIGHT + r"dtype float64.*; expected .* dtype float32",
+        ),
+        ({"0.weight": WEIGHT.astype(">f4"), "0.bias": BIAS}, OF_WEIGHT + r"dtype >f4.*; expected .* dtype float32"),
+        ({"0.weight": WEIGHT.astype(int), "0.bias": BIAS}, OF_WEIGHT + r"dtype int64.*; expected .* dtype float32"),
+        ({"0.weight": WEIGHT.astype(str), "0.bias": BIAS}, OF_WEIGHT + r"dtype <U.*; expected .* dtype float32"),
     ],
 )
 def test_arrays_that_are_not_those_of_the_layers_are_refused(tmp_path, arrays, message):
