@@ -23,7 +23,9 @@ MISSING = {
 }  # fmt: skip
 SHOWN = 5  # bad entries named in a message; the rest is counted
 
-WHOLE = re.compile(r"[+-]?[0-9]{1,18}")  # what an int64 holds; longer ones are names
+WHOLE = re.compile(r"[+-]?[0-9]+")
+INDEX = re.compile(r"Unnamed: [0-9]+")  # as pandas calls columns without a name when it reads them
+LONGEST = 19  # digits of the largest label, 2⁶³ - 1
 
 
 def read_csv(
@@ -45,15 +47,15 @@ def read_csv(
             other numbers are regression targets.
 
     Returns:
-        A `Dataset` with x (rows, features) float64. For regression y is (rows, 1) float64. Whole numbers from 0 up
-        are class labels as they stand; other classes are numbered in sorted order, and their texts become
+        A `Dataset` with x (rows, features) float64. For regression y is (rows, 1) float64. Whole numbers from 0 to
+        2⁶³ - 1 are class labels as they stand; other classes are numbered in sorted order, and their texts become
         `class_names`.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: For missing values (empty, "NA", "null", "?" and the like), features that are not numbers (each with
-            line and column), rows that are not as long as the header, repeated or unknown column names, and files that
-            have no rows or are not such a table. The message names the path.
+            line and column), rows that are not as long as the header, repeated, unknown or missing column names, and
+            files that have no rows or are not such a table. The message names the path.
     """
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
         raise ValueError(f"delimiter got {checks.describe(delimiter)}; expected one character, such as ',' or ';'")
@@ -69,6 +71,13 @@ def read_csv(
         checks.one_of("features", name, header)
     if target in names:
         raise ValueError(f"features got {target!r}, which is the target; expected other columns")
+    if nameless := [name for name in (*names, target) if not name or (features is None and INDEX.fullmatch(name))]:
+        called = f", called {nameless[0]!r}" if nameless[0] else ""
+        raise ValueError(
+            f"{path} has no name for column {header.index(nameless[0]) + 1} of {len(header)}{called}, which most often "
+            "is a row number that pandas wrote; write the file with to_csv(path, index=False), give the column a name, "
+            "or choose columns with features=[...]"
+        )
     if not names:
         raise ValueError(f"{path} has no column but the target {target!r}; expected at least one feature")
 
@@ -149,7 +158,7 @@ def _table(path: str | os.PathLike[str], delimiter: str) -> tuple[list[str], lis
         raise ValueError(f"{path} has {found} in it; expected a header of column names and at least one row")
     header = rows[0]
     for name, count in Counter(header).items():
-        if count > 1:
+        if count > 1 and name:
             raise ValueError(f"{path} has {count} columns named {name!r}; expected names that differ")
     for row, line in zip(rows, lines, strict=True):
         if len(row) != len(header):
@@ -169,10 +178,12 @@ def _targets(
         task = "regression" if numeric and not whole else "classification"
     if task == "regression":
         return _numbers(path, {name: fields}, lines), None
-    if whole and min(map(int, fields)) >= 0:
-        return np.array(fields).astype(np.int64), None
-    class_names, labels = np.unique(fields, return_inverse=True)
-    return labels, class_names.tolist()
+    if whole and max(map(len, fields)) <= LONGEST + 1:  # with a sign
+        labels = [int(field) for field in fields]
+        if min(labels) >= 0 and max(labels) < 2**63:
+            return np.array(labels, np.int64), None
+    class_names, numbers = np.unique(fields, return_inverse=True)
+    return numbers, class_names.tolist()
 
 
 def _numbers(path: str | os.PathLike[str], columns: dict[str, list[str]], lines: list[int]) -> np.ndarray:

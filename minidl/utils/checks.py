@@ -198,9 +198,21 @@ def as_array(argument: str, value: Any, expected: str) -> np.ndarray:
             f"expected {expected}: fill them in (x.filled(0)), or remove their rows"
         )
     try:
-        return np.asarray(value)
+        array = np.asarray(value)
     except Exception as error:
         raise TypeError(f"{argument} got {describe(value)}; expected {expected}") from error
+    if not isinstance(value, np.ndarray) and (long := _beyond_int64(array, value)) is not None:
+        raise ValueError(f"{argument} got {describe(long)}; expected {expected}, with whole numbers below 2**63")
+    return array
+
+
+def _beyond_int64(array: np.ndarray, value: Any) -> int | None:
+    """Return one of the integers in a list that is too large for an array of them: NumPy takes floats or objects."""
+    if array.dtype.kind == "O" or (array.dtype.kind == "f" and array.size and float(np.abs(array).max()) >= 2**63):
+        entries = np.asarray(value, dtype=object).ravel()
+        if all(isinstance(entry, numbers.Integral) for entry in entries):
+            return next((int(entry) for entry in entries if not -(2**63) <= int(entry) < 2**63), None)
+    return None
 
 
 def reals(argument: str, value: Any, dtype: Any = None) -> np.ndarray:
@@ -288,7 +300,9 @@ def labels(argument: str, value: Any, rows: int, classes: int | None = None) -> 
     wrong = (array < 0) | (array > limit - 1)
     if wrong.any():
         index = int(np.argmax(wrong))
-        expected = f"labels from 0 to {classes - 1}" if classes is not None else "labels of at least 0"
+        expected = "labels of at least 0" + (" and below 2**63" if array[index] > 0 else "")
+        if classes is not None:
+            expected = f"labels from 0 to {classes - 1}"
         raise ValueError(f"{argument} got {array[index]} at index {index}; expected {expected}")
     return np.ascontiguousarray(array, dtype=np.int64)
 

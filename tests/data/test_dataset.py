@@ -161,6 +161,7 @@ def test_x_is_checked(x, error, match):
         (np.int64(1), ValueError, r"^y got shape \(\); expected \(4,\)"),
         (np.zeros((4, 1, 1), int), ValueError, r"^y got shape \(4, 1, 1\); expected \(4,\)"),
         ([0, 1, -1, 0], ValueError, "^y got -1 at index 2; expected labels of at least 0$"),
+        ([0, 1, 2**63 + 1, 0], ValueError, rf"^y got {2**63 + 1}; expected .* with whole numbers below 2\*\*63$"),
         ([True, False, True, True], TypeError, "^y got dtype bool; expected integer class labels$"),
         (list("abca"), TypeError, "^y got dtype <U1; expected integer class labels$"),
         (np.ones(4), TypeError, r"^y got an array of shape \(4,\) and dtype float64; .* y\[:, None\]$"),

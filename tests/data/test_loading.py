@@ -51,6 +51,47 @@ def test_whole_numbers_are_labels_as_they_stand(table):
     assert data.feature_names == ("a",)
 
 
+def test_long_whole_numbers_are_labels_none_of_which_are_merged(table):
+    largest = 2**63 - 1
+    data = read_csv(table(f"a,y\n1,{largest}\n2,{largest - 1}\n3,+{largest}\n4,0\n"), "y")
+    assert data.y.tolist() == [largest, largest - 1, largest, 0] and data.class_names is None
+
+
+@pytest.mark.parametrize("largest", [2**63, 2**64 + 1, 10**5000], ids=["2**63", "2**64", "10**5000"])
+def test_whole_numbers_beyond_labels_are_named_classes(table, largest):
+    large = "1" + "0" * 5000 if largest == 10**5000 else str(largest)
+    other = large[:-1] + ("1" if large[-1] != "1" else "2")
+    data = read_csv(table(f"a,y\n1,{large}\n2,{other}\n3,{large}\n4,7\n"), "y")
+    assert [data.class_names[label] for label in data.y] == [large, other, large, "7"]
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "called"),
+    [
+        (",a,y\n0,1,0\n1,2,1\n", "1 of 3", ""),  # as pandas writes a table
+        ("a,y,\n1,0,\n2,1,\n", "3 of 3", ""),  # with a delimiter at the end of each line
+        ("a, ,y,\n1,5,0,6\n", "2 of 4", ""),
+        ("Unnamed: 0,a,y\n0,1,0\n1,2,1\n", "1 of 3", ", called 'Unnamed: 0'"),  # read by pandas and written again
+    ],
+)
+def test_a_column_without_a_name_is_refused_with_the_reason(table, text, column, called):
+    path = table(text)
+    match = (
+        f"^{re.escape(str(path))} has no name for column {column}{called}, which most often is a row number that "
+        r"pandas wrote; write the file with to_csv\(path, index=False\), .* or choose columns with features=\[...\]$"
+    )
+    with pytest.raises(ValueError, match=match):
+        read_csv(path, "y")
+    assert read_csv(path, "y", features=["a"]).feature_names == ("a",)
+
+
+def test_a_column_without_a_name_cannot_be_chosen(table):
+    path = table(",a,y\n0,1,0\n1,2,1\n")
+    for target, features in (("y", ["", "a"]), ("", ["a"])):
+        with pytest.raises(ValueError, match="has no name for column 1 of 3"):
+            read_csv(path, target, features)
+
+
 def test_negative_whole_numbers_are_named_classes(table):
     data = read_csv(table("y,a\n-1,1\n+1,2\n"), "y")
     assert [data.class_names[label] for label in data.y] == ["-1", "+1"]

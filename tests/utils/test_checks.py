@@ -213,13 +213,20 @@ def test_labels_become_contiguous_int64():
     assert checks.labels("y", [0, 2**63 - 1], 2).tolist() == [0, 2**63 - 1]
 
 
+BELOW = "expected labels of at least 0 and below 2**63"
+LONG = "expected integer class labels, with whole numbers below 2**63"
+
+
 @pytest.mark.parametrize(
     ("value", "classes", "error", "message"),
     [
         ([0, 3], 3, ValueError, "y got 3 at index 1; expected labels from 0 to 2"),
         ([-1, 0], 3, ValueError, "y got -1 at index 0; expected labels from 0 to 2"),
         ([0, -7], None, ValueError, "y got -7 at index 1; expected labels of at least 0"),
-        (np.array([0, 2**63], np.uint64), None, ValueError, f"y got {2**63} at index 1; expected labels of at least 0"),
+        (np.array([0, 2**63], np.uint64), None, ValueError, f"y got {2**63} at index 1; {BELOW}"),
+        ([2**63, 2**63 + 1], None, ValueError, f"y got {2**63} at index 0; {BELOW}"),
+        ([2, 2**63 + 1], None, ValueError, f"y got {2**63 + 1}; {LONG}"),
+        ([2, 2**64], 3, ValueError, f"y got {2**64}; {LONG}"),
         ([0.0, 1.0], 3, TypeError, "y got dtype float64; expected integer class labels"),
         ([0, 1, 2], 3, ValueError, "y got shape (3,); expected (2,), one label for each row of x"),
         ([[0], [1, 2]], 3, TypeError, "y got [[0], [1, 2]]; expected integer class labels"),
