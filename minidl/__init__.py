@@ -9,6 +9,9 @@ dl.fit(model, train, validation=test, loss=dl.SoftmaxCrossEntropy(), optimizer=d
 
 from importlib.metadata import PackageNotFoundError, version
 
+from minidl.utils import environment as _environment  # noqa: F401 - first: it refuses what the others stumble on
+
+# isort: split
 from minidl import backend, calibration, data, diagnostics, emulator, initializers, layers, schedules
 from minidl.diagnostics.boundary import decision_boundary
 from minidl.diagnostics.contract import check_layer

@@ -16,6 +16,7 @@ from numba import uint64
 from minidl.cpu.engine import work_queue
 from minidl.cpu.engine.vector_math import inlined
 from minidl.utils import checks
+from minidl.utils.environment import refused
 
 MIN_PARALLEL = 2.0  # microseconds of one core from which threads share a loop
 ELEMENTWISE = 2.5e-4  # microseconds for one number, about
@@ -53,7 +54,7 @@ def _count() -> int:
     if text is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if not text.isdigit() or int(text) < 1:
-        raise ValueError(f"MINIDL_NUM_THREADS got {text!r}; expected an integer of at least 1")
+        raise refused(ValueError(f"MINIDL_NUM_THREADS got {text!r}; expected an integer of at least 1"))
     return int(text)
 
 
