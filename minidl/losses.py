@@ -224,12 +224,18 @@ class BinaryCrossEntropy(Loss):
     """
 
     def check_targets(self, argument: str, targets: Any, rows: int, n_out: int, dtype: np.dtype) -> np.ndarray:
-        if n_out == 1 and checks.as_array(argument, targets, "probabilities from 0 to 1").dtype.kind in "iu":
+        given = checks.as_array(argument, targets, "probabilities from 0 to 1")
+        if n_out == 1 and given.dtype.kind in "iub":
             targets = checks.labels(argument, targets, rows, classes=2)[:, None].astype(dtype)
+        elif given.ndim == 1 and given.dtype.kind in "iub":
+            raise ValueError(
+                f"{argument} got shape {given.shape}; expected {(rows, n_out)}, a probability for each output: for "
+                f"class labels use minidl.data.one_hot(y, {n_out})"
+            )
         targets = super().check_targets(argument, targets, rows, n_out, dtype)
         wrong = (targets < 0) | (targets > 1)
         if wrong.any():
-            raise ValueError(f"{argument} got {targets[wrong][0]:g}; expected probabilities from 0 to 1")
+            raise ValueError(f"{argument} got {checks.exact(targets[wrong][0])}; expected probabilities from 0 to 1")
         return targets
 
     def _forward(self, outputs: Any, targets: Any, row_losses: Any, row_correct: Any) -> None:

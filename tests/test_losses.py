@@ -290,6 +290,40 @@ def test_probabilities_outside_zero_to_one_never_reach_a_kernel(no_kernels, wron
         dl.BinaryCrossEntropy().forward(np.zeros((2, 2)), np.array([[0.0, 1.0], [0.5, wrong]]))
 
 
+@pytest.mark.parametrize(
+    ("kind", "columns", "targets", "message"),
+    [
+        (dl.BinaryCrossEntropy, 1, np.zeros(4), r"got shape \(4,\); .*; use y\[:, None\] for one output$"),
+        (dl.MeanSquaredError, 1, np.zeros(4), r"got shape \(4,\); .*; use y\[:, None\] for one output$"),
+        (
+            dl.BinaryCrossEntropy,
+            3,
+            np.zeros(4, int),
+            r"got shape .* expected \(4, 3\), .*: .* use minidl.data.one_hot\(y, 3\)$",
+        ),
+        (
+            dl.BinaryCrossEntropy,
+            3,
+            np.zeros(4, bool),
+            r"got shape .* expected \(4, 3\), .*: .* use minidl.data.one_hot\(y, 3\)$",
+        ),
+        (dl.BinaryCrossEntropy, 1, np.zeros((4, 1), int), r"got shape .*: use y\[:, 0\]$"),
+        (dl.BinaryCrossEntropy, 1, np.zeros(4, bool), "got dtype bool; expected integer class labels$"),
+        (dl.MeanSquaredError, 3, np.zeros((4, 3), bool), r"got dtype bool; .* \(use y.astype\('float32'\)\)$"),
+        (dl.BinaryCrossEntropy, 1, np.float32([[0], [1], [1], [1.0000001]]), "got 1.0000001; expected probabilities"),
+        (dl.SoftmaxCrossEntropy, 1, np.float32([[1], [1], [1], [1.0000001]]), "got 1.0000001; expected probabilities"),
+    ],
+)
+def test_what_is_said_about_targets_leads_to_targets_that_fit(kind, columns, targets, message):
+    with pytest.raises((TypeError, ValueError), match=f"^targets {message}"):
+        kind().forward(np.zeros((4, columns), np.float32), targets)
+
+
+def test_targets_of_a_head_are_no_pixels():
+    with pytest.raises(TypeError, match=r"^y\['a'\] got dtype int64; .* \(use y.astype\('float32'\)\)$"):
+        dl.data.Dataset(np.zeros((4, 2)), {"a": np.zeros((4, 2), int)})
+
+
 def test_binary_cross_entropy_takes_labels_for_one_output(rng):
     z, labels = rng.normal(size=(6, 1)), np.array([0, 1, 1, 0, 1, 0])
     expected = dl.BinaryCrossEntropy().forward(z, labels[:, None].astype(float))

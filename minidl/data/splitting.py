@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +10,8 @@ import numpy as np
 from minidl.data.dataset import Dataset
 from minidl.data.targets import map_targets
 from minidl.utils import checks
+
+ROUNDING = 1e-6  # of float32 fractions
 
 
 def split(data: Dataset, *parts: float, stratified: bool | None = None, seed: int = 0) -> tuple[Dataset, ...]:
@@ -92,15 +93,17 @@ def _sizes(parts: tuple[Any, ...], rows: int) -> list[int]:
     """Return the number of rows of each part."""
     if len(parts) < 2:
         raise ValueError(f"parts got {parts}; expected at least two fractions or numbers of rows")
+    got = f"parts got ({', '.join(map(str, parts))})"
     if all(isinstance(part, (int, np.integer)) for part in parts):
         sizes = [checks.integer("parts", part) for part in parts]
         if sum(sizes) != rows:
-            raise ValueError(f"parts got {parts}, {sum(sizes)} rows in all; expected {rows}, all rows of data")
+            raise ValueError(f"{got}, {sum(sizes)} rows in all; expected {rows}, all rows of data")
         return sizes
     fractions = [checks.real("parts", part, above=0.0, below=1.0) for part in parts]
-    if not math.isclose(sum(fractions), 1.0, abs_tol=1e-9):
-        raise ValueError(f"parts got {parts}, which add up to {sum(fractions):g}; expected fractions that add up to 1")
-    shares = np.array(fractions) * rows
+    total = sum(fractions)
+    if abs(total - 1) > ROUNDING:
+        raise ValueError(f"{got}, which add up to {checks.exact(round(total, 9))}; expected fractions that add up to 1")
+    shares = np.array(fractions) / total * rows
     counts = np.floor(shares).astype(int)
     counts[np.argsort(counts - shares, kind="stable")[: rows - counts.sum()]] += 1
     if not counts.all():

@@ -29,6 +29,12 @@ def describe(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def exact(number: Any) -> str:
+    """Return a number as the short text that is that number and no other one: 1.0000001, not 1."""
+    short = f"{number:g}"
+    return short if type(number)(short) == number else str(number)
+
+
 # Other names for a choice, which resemble the wrong one or none
 OFTEN_MEANT = {
     "gpu": "cuda",
@@ -123,7 +129,7 @@ def real(
         number = math.copysign(math.inf, value // abs(value))
     in_range = minimum <= number <= maximum and (above is None or number > above) and (below is None or number < below)
     if not (math.isfinite(number) and in_range):
-        raise ValueError(f"{argument} got {number:g}; expected {expected}")
+        raise ValueError(f"{argument} got {exact(number)}; expected {expected}")
     return number
 
 
@@ -253,17 +259,22 @@ def matrix(argument: str, value: Any, dtype: Any = None) -> np.ndarray:
         ValueError: For an empty array, or a number of dimensions other than two.
     """
     array = as_array(argument, value, "a 2-D array of float32 or float64")
+    of_inputs = argument.partition("[")[0].rpartition(".")[2] not in ("y", "targets")
     if array.dtype not in (np.float32, np.float64):
         hint = ""
-        if array.dtype.kind in "iu":
-            of_inputs = argument.rpartition(".")[2] not in ("y", "targets")
+        if array.dtype.kind in "iub":
             hint = " (for pixels: x.astype('float32') / 255)" if of_inputs else " (use y.astype('float32'))"
-            if array.ndim == 2 and array.shape[1] == 1:
+            if array.dtype.kind == "b" and of_inputs:
+                hint = " (use x.astype('float32'))"
+            elif array.ndim == 2 and array.shape[1] == 1:
                 hint = " (for class labels use y[:, 0]; for numbers y.astype('float32'))"
         raise TypeError(f"{argument} got dtype {array.dtype}; expected float32 or float64{hint}")
     if array.ndim != 2:
-        hint = "; use x[None, :] for a single sample" if array.ndim == 1 else ""
-        raise ValueError(f"{argument} got shape {array.shape}; expected two dimensions (rows, features){hint}")
+        hint = "use x[None, :] for a single sample" if of_inputs else "use y[:, None] for one output"
+        expected = f"two dimensions (rows, {'features' if of_inputs else 'outputs'})"
+        raise ValueError(
+            f"{argument} got shape {array.shape}; expected {expected}{f'; {hint}' if array.ndim == 1 else ''}"
+        )
     if array.size == 0:
         raise ValueError(f"{argument} got shape {array.shape}; expected at least one row and one feature")
     if array.dtype == dtype and array.flags.c_contiguous:
@@ -346,7 +357,7 @@ def probabilities(argument: str, value: Any, rows: int, classes: int, dtype: Any
         )
     if array.min() < 0 or array.max() > 1:
         wrong = array.min() if array.min() < 0 else array.max()
-        raise ValueError(f"{argument} got {wrong:g}; expected probabilities from 0 to 1")
+        raise ValueError(f"{argument} got {exact(wrong)}; expected probabilities from 0 to 1")
     sums = array.sum(axis=1, dtype=np.float64)
     worst = int(np.argmax(np.abs(sums - 1)))
     if abs(sums[worst] - 1) > 1e-3:

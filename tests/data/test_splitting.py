@@ -95,12 +95,34 @@ def test_names_are_kept_and_other_targets_are_split_at_random():
 
 
 @pytest.mark.parametrize(
+    "fractions", [(0.8, 0.1, 0.1), (0.7, 0.2, 0.1), (1 / 3, 1 / 3, 1 / 3), (0.9, 0.1), (0.05,) * 20]
+)
+@pytest.mark.parametrize("rows", [20, 60_000])
+def test_fractions_of_float32_are_those_of_python(fractions, rows):
+    """Whose sum is 1 within the rounding of float32 only: 0.8 + 0.1 + 0.1 is 1.0000000149."""
+    data = Dataset(np.zeros((rows, 1)), np.zeros((rows, 1)))
+    own = [len(part) for part in split(data, *fractions)]
+    assert [len(part) for part in split(data, *np.array(fractions, np.float32))] == own
+    assert sum(own) == rows
+
+
+@pytest.mark.parametrize(
     ("call", "error", "match"),
     [
         (lambda d: split([1, 2], 0.5, 0.5), TypeError, r"^data got \[1, 2\]; expected a minidl.data.Dataset"),
         (lambda d: split(d), ValueError, r"^parts got \(\); expected at least two"),
         (lambda d: split(d, 1.0), ValueError, r"^parts got \(1.0,\); expected at least two"),
         (lambda d: split(d, 0.8, 0.1), ValueError, r"^parts got \(0.8, 0.1\), which add up to 0.9; expected fractions"),
+        (
+            lambda d: split(d, 0.5, 0.500002),
+            ValueError,
+            r"^parts got \(.*\), which add up to 1.000002; expected fractions",
+        ),
+        (
+            lambda d: split(d, *np.array([0.8, 0.1], "f")),
+            ValueError,
+            r"^parts got \(0.8, 0.1\), which add up to 0.900000013; expected fractions that add up to 1$",
+        ),
         (lambda d: split(d, 0.8, 0.3, -0.1), ValueError, "^parts got -0.1; expected a finite number, greater than 0"),
         (lambda d: split(d, 0.99, 0.01), ValueError, "^parts got 0.01, which is no row of 12; expected a row or more$"),
         (lambda d: split(d, 8, 3), ValueError, r"^parts got \(8, 3\), 11 rows in all; expected 12, all rows of data$"),

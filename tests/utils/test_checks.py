@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -103,6 +104,12 @@ def test_real_refuses_what_is_outside_its_bounds(value, bounds, message):
     with pytest.raises(ValueError) as caught:
         checks.real("rate", value, **bounds)
     assert str(caught.value) == message
+
+
+def test_no_message_rounds_a_number_to_one_that_would_be_right():
+    for number, text in ((1 + 1e-9, "1.000000001"), (np.float32(1.0000001), "1.0000001192092896"), (1e30, "1e+30")):
+        with pytest.raises(ValueError, match=f"^rate got {re.escape(text)}; expected a finite number, .* at most 1$"):
+            checks.real("rate", number, 0.0, 1.0)
 
 
 def test_real_takes_bounds_as_they_are_meant():
