@@ -119,7 +119,7 @@ class Loss(Configurable):
         rows, dtype = outputs.shape[0], outputs.dtype
         if self._mean is None or self._mean.dtype != dtype:
             self._mean = self._backend.zeros((1,), dtype)
-            self._totals = self._backend.zeros((2,), dtype)
+            self._totals = self._backend.zeros((2,), np.float64)
             self._rows_so_far = 0
         row_losses = self._buffers.get("row_losses", (rows,), dtype)
         row_correct = self._buffers.get("row_correct", (rows,), dtype)

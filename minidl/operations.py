@@ -17,7 +17,7 @@ import numpy as np
 from minidl.scalar import losses, optimizers, penalties
 from minidl.scalar.activations import ACTIVATIONS, leaky_relu, leaky_relu_by_alpha, leaky_relu_slope
 from minidl.scalar.arrays import vectorized
-from minidl.scalar.clipping import clip
+from minidl.scalar.clipping import NORM_UNIT, clip
 from minidl.scalar.philox import philox
 from minidl.scalar.pooling import cut
 
@@ -43,11 +43,11 @@ class Operations:
 
     def dense_backward_weight(self, x, dy, dweight) -> None:
         """dW = xᵀ dy."""
-        dweight[...] = x.T @ dy
+        dweight[...] = np.matmul(x.T, dy, dtype=np.float64)  # float32 would lose digits over a long batch
 
     def column_sums(self, x, sums) -> None:
         """sums[j] = Σᵣ x[r, j]: the gradient of a bias, if x is dy."""
-        sums[...] = x.sum(axis=0)
+        sums[...] = x.sum(axis=0, dtype=np.float64)
 
     # Activations ------------------------------------------------------------------------------------------------------
 
@@ -69,7 +69,7 @@ class Operations:
     def prelu_backward(self, x, dy, slope, dx, dslope) -> None:
         """dx = dy where x > 0, else slope · dy;   dslope = Σ dy x over the rows with x ≤ 0."""
         dx[...] = dy * vectorized(leaky_relu_slope)(x, x, slope)
-        dslope[...] = (dy * vectorized(leaky_relu_by_alpha)(x)).sum(axis=0)
+        dslope[...] = (dy * vectorized(leaky_relu_by_alpha)(x)).sum(axis=0, dtype=np.float64)
 
     # Dropout and noise: random numbers are a pure function of key and step --------------------------------------------
 
@@ -117,9 +117,10 @@ class Operations:
         running estimates by 1 - decay towards the batch mean and the unbiased batch variance.
         """
         rows = len(x)
-        mean[...] = x[0] + (x - x[0]).mean(axis=0)  # sums of x - x[0] stay small where the mean is large
-        variance[...] = ((x - mean) ** 2).mean(axis=0)
-        inverse_std[...] = 1 / np.sqrt(variance + epsilon)
+        mean[...] = x[0] + (x - x[0]).mean(axis=0, dtype=np.float64)  # sums of x - x[0] stay small where it is large
+        std = norms(x - mean) / np.sqrt(rows)
+        variance[...] = std**2
+        inverse_std[...] = 1 / np.hypot(std, np.sqrt(epsilon))  # finite where the variance overflows
         running_mean[...] = decay * running_mean + (1 - decay) * mean
         running_variance[...] = decay * running_variance + (1 - decay) * (rows / (rows - 1) * variance)
         y[...] = gamma * ((x - mean) * inverse_std) + beta
@@ -131,8 +132,8 @@ class Operations:
     def batchnorm_backward(self, x, dy, gamma, mean, inverse_std, dgamma, dbeta, dx) -> None:
         """dβ = Σ dy,   dγ = Σ dy x̂,   dx = γ/σ (dy - (dβ + x̂ dγ) / rows), with x̂ = (x - mean) / σ."""
         normalized = (x - mean) * inverse_std
-        dbeta[...] = dy.sum(axis=0)
-        dgamma[...] = (dy * normalized).sum(axis=0)
+        dbeta[...] = dy.sum(axis=0, dtype=np.float64)
+        dgamma[...] = (dy * normalized).sum(axis=0, dtype=np.float64)
         dx[...] = gamma * inverse_std * (dy - (dbeta + normalized * dgamma) / len(x))
 
     # Losses: one number for each row, then the mean over the batch ----------------------------------------------------
@@ -192,10 +193,13 @@ class Operations:
         dpredictions[...] = 2 * (predictions - targets) / predictions.size
 
     def mean_loss(self, row_losses, row_correct, mean, totals) -> None:
-        """mean[0] = mean of the row losses;   totals[0] += their sum, totals[1] += the number of correct rows."""
-        mean[0] = row_losses.mean()
-        totals[0] += row_losses.sum()
-        totals[1] += row_correct.sum()
+        """mean[0] = mean of the row losses;   totals[0] += their sum, totals[1] += the number of correct rows.
+
+        totals (2,) is float64: float32 cannot count beyond 16,777,216 rows.
+        """
+        mean[0] = row_losses.mean(dtype=np.float64)
+        totals[0] += row_losses.sum(dtype=np.float64)
+        totals[1] += row_correct.sum(dtype=np.float64)
 
     # Optimizers: arrays are flat and of one length, learning_rate is (1,) ---------------------------------------------
 
@@ -241,7 +245,7 @@ class Operations:
     def penalty_cost(self, value, l1, l2, partials, cost) -> None:
         """cost[0] = Σ (l1 |w| + l2/2 w²),   cost[1] += the same.
 
-        value of any shape, cost (2,); `partials` is scratch for the partial sums of a GPU (`Backend.partial_sums`).
+        value of any shape, cost (2,) float64; `partials` is scratch for a GPU's partial sums (`Backend.partial_sums`).
         """
         cost[0] = vectorized(penalties.penalty)(value, l1, l2).sum(dtype=np.float64)
         cost[1] += cost[0]
@@ -257,36 +261,40 @@ class Operations:
         """Each of the values (n,) becomes the nearest number in [-limit, limit]; NaN stays NaN."""
         values[...] = vectorized(clip)(values, limit)
 
-    def squared_norm(self, values, partials, total) -> None:
-        """total[0] = Σ v².   values (n,), total (1,), `partials` as for `penalty_cost`."""
-        total[0] = (values.astype(np.float64) ** 2).sum()
+    def norm(self, values, partials, result) -> None:
+        """result[0] = √(Σ v²) / 2¹⁶.   values (n,), result (1,), `partials` as for `penalty_cost`.
 
-    def scale_to_norm(self, values, totals, limit) -> None:
-        """values *= limit / n if n > limit, where n = √(Σ totals) is the norm of several arrays together.
+        In units of 2¹⁶ the norm of finite numbers is finite, too.
+        """
+        result[0] = norms(values / NORM_UNIT)
 
-        values (n,) is one of them, totals (k,) has the squared norm of each (Pascanu et al. 2013, algorithm 1). Values
+    def scale_to_norm(self, values, norms, limit) -> None:
+        """values *= limit / n if n > limit, where n = 2¹⁶ √(Σ norms²) is the norm of several arrays together.
+
+        values (n,) is one of them, norms (k,) has what `norm` says of each (Pascanu et al. 2013, algorithm 1). Values
         of a norm up to the limit stay as they are, and so does everything if n is NaN; an infinite n makes finite
         values 0.
         """
-        norm = np.sqrt(totals.sum())
-        if norm > limit:
-            values *= limit / norm
+        norm = np.hypot.reduce(norms, dtype=np.float64)
+        if norm > limit / NORM_UNIT:
+            values[...] = values / NORM_UNIT * (limit / norm)
 
     def max_norm(self, weight, limit) -> None:
         """Scale each column of weight (n_in, n_out) whose Euclidean norm exceeds the limit to the limit.
 
         A column holds the weights of one unit (Srebro and Shraibman 2005; Srivastava et al. 2014, section 5.1).
         """
-        norms = np.sqrt((weight.astype(np.float64) ** 2).sum(axis=0))
-        weight[:, norms > limit] *= limit / norms[norms > limit]
+        lengths = norms(weight / NORM_UNIT)
+        long = lengths > limit / NORM_UNIT
+        weight[:, long] = weight[:, long] / NORM_UNIT * (limit / lengths[long])
 
     def centered_weight(self, v, gain, unit, norm, weight) -> None:
         """unit = (v - mean of each column) / norm, with norm the length of the centred columns; weight = gain · unit.
 
         v, unit and weight (n_in, n_out); gain and norm (n_out,). A column of equal entries has unit 0.
         """
-        centred = v - v.mean(axis=0)
-        norm[...] = np.sqrt((centred**2).sum(axis=0))
+        centred = v - v.mean(axis=0, dtype=np.float64).astype(v.dtype)
+        norm[...] = norms(centred)
         unit[...] = np.where(norm > 0, centred / np.where(norm > 0, norm, 1), 0)
         weight[...] = gain * unit
 
@@ -295,8 +303,8 @@ class Operations:
 
         `sums` (n_out,) is scratch: the column sums of dW.
         """
-        sums[...] = dweight.sum(axis=0)
-        dgain[...] = (dweight * unit).sum(axis=0)
+        sums[...] = dweight.sum(axis=0, dtype=np.float64)
+        dgain[...] = (dweight * unit).sum(axis=0, dtype=np.float64)
         scale = np.where(norm > 0, gain / np.where(norm > 0, norm, 1), 0)
         dv[...] = scale * (dweight - sums / len(dweight) - unit * dgain)
 
@@ -359,6 +367,11 @@ class Operations:
 
 
 NAMES = sorted(name for name in vars(Operations) if not name.startswith("_"))
+
+
+def norms(x: np.ndarray) -> np.ndarray:
+    """√(Σ x²) over the first axis, in float64 and without squares, which overflow or vanish long before the root."""
+    return np.hypot.reduce(x.astype(np.float64), axis=0)
 
 
 def surprise(logits: np.ndarray) -> np.ndarray:

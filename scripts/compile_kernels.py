@@ -148,7 +148,8 @@ def launched_kernels(dtype: str) -> list[Launch]:
 
     for name, variant in dense.VARIANTS.items():
         if dtype in variant.dtypes:
-            with mock.patch.object(dense, "choose_variant", lambda c, inner, name=name: name):
+            # One variant for all products, and two products for a batch of five rows.
+            with mock.patch.multiple(dense, choose_variant=lambda c, inner, name=name: name, ROWS_AT_ONCE=4):
                 launch = functools.partial(take_notes, capability=variant.capability)
                 for example in examples(dtype):
                     getattr(minidl.cuda, example.operation)(launch, *example.arguments.values())
@@ -188,7 +189,8 @@ def compile_kernel(launch: Launch, dtype: str, capability: str) -> Compiled:
     except Exception as error:
         message = " ".join(str(error).replace("\0", "").split())  # NVIDIA's linker ends its text as C does
         return Compiled(version, None, [f"{type(error).__name__}: {message[:600]}"])
-    return Compiled(version, figures, list(machine_code.problems(figures, code, dtype, launch.threads)))
+    widest = "float64" if any(str(getattr(kind, "dtype", kind)) == "float64" for kind in launch.types) else dtype
+    return Compiled(version, figures, list(machine_code.problems(figures, code, widest, launch.threads)))
 
 
 def to_cubin(launch: Launch, capability: str) -> tuple[bytes, str]:

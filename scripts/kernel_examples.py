@@ -134,15 +134,26 @@ def _calls(dtype: np.dtype, rows: int, columns: int, seed: int) -> Iterator[tupl
     yield "binary_cross_entropy_backward", {"logits": x, "targets": targets, "dlogits": out(*batch)}
     yield "mean_squared_error_forward", {"predictions": x, "targets": dy, **row_results}
     yield "mean_squared_error_backward", {"predictions": x, "targets": dy, "dpredictions": out(*batch)}
-    yield "mean_loss", {"row_losses": normal(rows), "row_correct": normal(rows), "mean": out(1), "totals": normal(2)}
+    yield (
+        "mean_loss",
+        {
+            "row_losses": normal(rows),
+            "row_correct": normal(rows),
+            "mean": out(1),
+            "totals": normal(2).astype(np.float64),
+        },
+    )
 
     size = rows * columns
     strength = {"l1": real(0.01), "l2": real(0.1)}
-    yield "penalty_cost", {"value": dy, **strength, "partials": np.zeros(PARTIALS, dtype), "cost": normal(2)}
+    yield (
+        "penalty_cost",
+        {"value": dy, **strength, "partials": np.zeros(PARTIALS, dtype), "cost": normal(2).astype(np.float64)},
+    )
     yield "penalty_gradient", {"value": dy, **strength, "gradient": normal(*batch), "result": out(*batch)}
     yield "clip_values", {"values": normal(size), "limit": real(0.7)}
-    yield "squared_norm", {"values": normal(size), "partials": np.zeros(PARTIALS, dtype), "total": out(1)}
-    yield "scale_to_norm", {"values": normal(size), "totals": positive(3), "limit": real(0.7)}
+    yield "norm", {"values": normal(size), "partials": np.zeros(PARTIALS, dtype), "result": out(1)}
+    yield "scale_to_norm", {"values": normal(size), "norms": positive(3), "limit": real(0.7)}
     yield "max_norm", {"weight": normal(*batch), "limit": real(2)}
 
     rate, epsilon = np.array([0.1], dtype), real(1e-8)

@@ -76,7 +76,7 @@ def figures(assembler_log: str, code: Code) -> Figures:
 
 
 def problems(found: Figures, code: Code, dtype: str, threads: int) -> Iterator[str]:
-    """What must not be, in a kernel whose arrays have `dtype` and whose blocks have `threads` threads."""
+    """What must not be, in a kernel whose widest numbers are `dtype` and whose blocks have `threads` threads."""
     double = float64_opcodes(code)
     if dtype == "float32" and double:
         kinds = ", ".join(sorted(set(double)))

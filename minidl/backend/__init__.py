@@ -41,7 +41,7 @@ class Backend:
             where a look means waiting for a GPU.
         on_host: Whether arrays of this backend are NumPy arrays.
         records: Whether `record` can be used.
-        partial_sums: Length of the scratch array that `squared_norm` and `penalty_cost` need to sum over an array.
+        partial_sums: Length of the scratch array that `norm` and `penalty_cost` need to sum over an array.
     """
 
     name: str

@@ -2,7 +2,7 @@
 
 from minidl.cpu.activations import activation_backward, activation_forward
 from minidl.cpu.batchnorm import batchnorm_backward, batchnorm_inference, batchnorm_training
-from minidl.cpu.clipping import clip_values, max_norm, scale_to_norm, squared_norm
+from minidl.cpu.clipping import clip_values, max_norm, norm, scale_to_norm
 from minidl.cpu.dense import column_sums, dense_backward_input, dense_backward_weight, dense_forward
 from minidl.cpu.dropout import dropout
 from minidl.cpu.elementwise import add, advance, copy_columns, gather_rows

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from minidl.cpu.clipping import length
 from minidl.cpu.engine.jit import jit
 from minidl.cpu.engine.parallel import chunked
 from minidl.cpu.engine.thread_pool import chunk, chunks_of_loop
-from minidl.scalar.constants import ONE, ZERO
+from minidl.scalar.clipping import NORM_UNIT
+from minidl.scalar.constants import BLOCK_OF_TERMS, ONE, ZERO
 
 PASSES = 2  # cost of one call in elementwise loops over x, about
 
@@ -26,19 +30,33 @@ def _training(
     for j in features:
         mean[j] = ZERO
         variance[j] = ZERO
-    for r in range(1, rows):
+    block = np.empty_like(mean)
+    for start in range(0, rows, BLOCK_OF_TERMS):
         for j in features:
-            mean[j] += x[r, j] - x[0, j]
+            block[j] = ZERO
+        for r in range(start, min(start + BLOCK_OF_TERMS, rows)):
+            for j in features:
+                block[j] += x[r, j] - x[0, j]
+        for j in features:
+            mean[j] += block[j]
     for j in features:
         mean[j] = x[0, j] + mean[j] * one_over_rows
     # A second pass over x: E[x²] - E[x]² in one pass cancels catastrophically.
-    for r in range(rows):
+    for start in range(0, rows, BLOCK_OF_TERMS):
         for j in features:
-            deviation = x[r, j] - mean[j]
-            variance[j] += deviation * deviation
+            block[j] = ZERO
+        for r in range(start, min(start + BLOCK_OF_TERMS, rows)):
+            for j in features:
+                deviation = x[r, j] - mean[j]
+                block[j] += deviation * deviation
+        for j in features:
+            variance[j] += block[j]
     for j in features:
         variance[j] *= one_over_rows
         inverse_std[j] = ONE / math.sqrt(variance[j] + epsilon)
+        if variance[j] == math.inf:
+            std = x.dtype.type(math.sqrt(one_over_rows) * NORM_UNIT * length(x[:, j] - mean[j]))
+            inverse_std[j] = ONE / std
         running_mean[j] = decay * running_mean[j] + (ONE - decay) * mean[j]
         running_variance[j] = decay * running_variance[j] + (ONE - decay) * (unbiased * variance[j])
     for r in range(rows):
@@ -60,12 +78,20 @@ def _inference(index, chunks, x, gamma, beta, running_mean, running_variance, ep
 def _backward(index, chunks, x, dy, gamma, mean, inverse_std, one_over_rows, dgamma, dbeta, dx):
     rows, features = len(x), chunk(index, chunks, x.shape[1])
     for j in features:
-        dbeta[j] = dy[0, j]
-        dgamma[j] = dy[0, j] * ((x[0, j] - mean[j]) * inverse_std[j])
-    for r in range(1, rows):
+        dbeta[j] = ZERO
+        dgamma[j] = ZERO
+    block = np.empty((2, len(mean)), x.dtype)
+    for start in range(0, rows, BLOCK_OF_TERMS):
         for j in features:
-            dbeta[j] += dy[r, j]
-            dgamma[j] += dy[r, j] * ((x[r, j] - mean[j]) * inverse_std[j])
+            block[0, j] = ZERO
+            block[1, j] = ZERO
+        for r in range(start, min(start + BLOCK_OF_TERMS, rows)):
+            for j in features:
+                block[0, j] += dy[r, j]
+                block[1, j] += dy[r, j] * ((x[r, j] - mean[j]) * inverse_std[j])
+        for j in features:
+            dbeta[j] += block[0, j]
+            dgamma[j] += block[1, j]
     for r in range(rows):
         for j in features:
             normalized = (x[r, j] - mean[j]) * inverse_std[j]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from minidl.cpu.engine.jit import jit, jit_in_any_order, scalar
 from minidl.cpu.engine.parallel import serial
-from minidl.scalar.clipping import clip
-from minidl.scalar.constants import ZERO
+from minidl.scalar.clipping import NORM_UNIT, SMALLEST_SQUARES, clip
 
 _clip = scalar(clip)
 
@@ -19,37 +20,49 @@ def clip_values(values, limit):
         values[i] = _clip(values[i], limit)
 
 
-@serial
 @jit_in_any_order
-def squared_norm(values, partials, total):
-    squares = 0.0  # a float64 on purpose: in float32 a long running sum loses digits
+def _squares(values):
+    squares = 0.0  # a float64 on purpose: in float32 a long running sum loses digits, and squares overflow
     for i in range(values.size):
-        squares += values[i] * values[i]
-    total[0] = squares
+        value = np.float64(values[i])
+        squares += value * value
+    return squares
+
+
+@jit
+def length(values):
+    """Return √(Σ v²) as a float64, in units of NORM_UNIT."""
+    squares = _squares(values)
+    if SMALLEST_SQUARES < squares < math.inf:
+        return math.sqrt(squares) / NORM_UNIT
+    norm = 0.0
+    for i in range(values.size):
+        norm = math.hypot(norm, values[i] / NORM_UNIT)
+    return norm
 
 
 @serial
 @jit
-def scale_to_norm(values, totals, limit):
-    squares = ZERO
-    for k in range(totals.size):
-        squares += totals[k]
-    norm = math.sqrt(squares)
-    if norm > limit:
+def norm(values, partials, result):
+    result[0] = length(values)
+
+
+@serial
+@jit
+def scale_to_norm(values, norms, limit):
+    norm = NORM_UNIT * length(norms)
+    if norm > limit / NORM_UNIT:
         factor = limit / norm
         for i in range(values.size):
-            values[i] *= factor
+            values[i] = values[i] / NORM_UNIT * factor
 
 
 @serial
 @jit
 def max_norm(weight, limit):
     for j in range(weight.shape[1]):
-        squares = 0.0  # a float64, as above
-        for i in range(weight.shape[0]):
-            squares += weight[i, j] * weight[i, j]
-        norm = math.sqrt(squares)
-        if norm > limit:
+        norm = length(weight[:, j])
+        if norm > limit / NORM_UNIT:
             factor = limit / norm
             for i in range(weight.shape[0]):
-                weight[i, j] *= factor
+                weight[i, j] = weight[i, j] / NORM_UNIT * factor

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from minidl.cpu.engine.jit import jit
 from minidl.cpu.engine.parallel import parallel
 from minidl.cpu.engine.product import product, product_of_transposed, product_with_transposed
 from minidl.cpu.engine.thread_pool import chunk
+from minidl.scalar.constants import BLOCK_OF_TERMS, ZERO
 
 
 def dense_forward(x, weight, bias, y):
@@ -25,7 +28,13 @@ def dense_backward_weight(x, dy, dweight):
 def column_sums(index, chunks, x, sums):
     columns = chunk(index, chunks, x.shape[1])
     for j in columns:
-        sums[j] = x[0, j]
-    for r in range(1, x.shape[0]):
+        sums[j] = ZERO
+    block = np.empty_like(sums)
+    for start in range(0, x.shape[0], BLOCK_OF_TERMS):
         for j in columns:
-            sums[j] += x[r, j]
+            block[j] = ZERO
+        for r in range(start, min(start + BLOCK_OF_TERMS, x.shape[0])):
+            for j in columns:
+                block[j] += x[r, j]
+        for j in columns:
+            sums[j] += block[j]

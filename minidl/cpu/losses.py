@@ -187,7 +187,7 @@ def mean_squared_error_backward(predictions, targets, dpredictions):
 @serial
 @jit_in_any_order
 def _mean_loss(row_losses, row_correct, one_over_rows, mean, totals):
-    loss, correct = ZERO, ZERO
+    loss, correct = 0.0, 0.0  # float64 on purpose: in float32 a long running sum loses digits
     for r in range(row_losses.size):
         loss += row_losses[r]
         correct += row_correct[r]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
+from minidl.cpu.clipping import length
 from minidl.cpu.dense import column_sums
 from minidl.cpu.engine.jit import jit
 from minidl.cpu.engine.parallel import serial
+from minidl.scalar.clipping import NORM_UNIT
 from minidl.scalar.constants import ONE, ZERO
 
 
@@ -17,12 +17,8 @@ def _center_and_scale(v, gain, one_over_rows, unit, norm, weight):
     for i in range(v.shape[0]):
         for j in range(v.shape[1]):
             unit[i, j] = v[i, j] - norm[j] * one_over_rows
-    norm[:] = ZERO
-    for i in range(v.shape[0]):
-        for j in range(v.shape[1]):
-            norm[j] += unit[i, j] * unit[i, j]
     for j in range(v.shape[1]):
-        norm[j] = math.sqrt(norm[j])
+        norm[j] = NORM_UNIT * length(unit[:, j])
     for i in range(v.shape[0]):
         for j in range(v.shape[1]):
             unit[i, j] *= ONE / norm[j] if norm[j] > ZERO else ZERO

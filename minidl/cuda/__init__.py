@@ -8,7 +8,7 @@ order, so the same seed gives the same bits.
 
 from minidl.cuda.activations import activation_backward, activation_forward
 from minidl.cuda.batchnorm import batchnorm_backward, batchnorm_inference, batchnorm_training
-from minidl.cuda.clipping import clip_values, max_norm, scale_to_norm, squared_norm
+from minidl.cuda.clipping import clip_values, max_norm, norm, scale_to_norm
 from minidl.cuda.dense import column_sums, dense_backward_input, dense_backward_weight, dense_forward
 from minidl.cuda.dropout import dropout
 from minidl.cuda.elementwise import add, advance, copy_columns, gather_rows

@@ -9,7 +9,15 @@ import math
 
 from numba import cuda
 
-from minidl.cuda.reduce import BLOCK, COLUMNS, ROWS, block_column_total, one_block_for_32_columns
+from minidl.cuda.reduce import (
+    BLOCK,
+    COLUMNS,
+    ROWS,
+    block_column_norm,
+    block_column_total,
+    ends_block,
+    one_block_for_32_columns,
+)
 from minidl.scalar.constants import ONE, ZERO
 
 
@@ -21,25 +29,36 @@ def statistics(
     partial = cuda.shared.array((ROWS, COLUMNS), x.dtype)
     j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
     inside = j < x.shape[1]
-    total = ZERO
+    total, part = ZERO, ZERO
     if inside:
         # Sums of x - x[0] stay small where the mean is large, so they lose no digits.
         for r in range(cuda.threadIdx.y, x.shape[0], ROWS):
-            total += x[r, j] - x[0, j]
-    total = block_column_total(partial, total)
-    squares = ZERO
+            part += x[r, j] - x[0, j]
+            if ends_block(r):
+                total, part = total + part, ZERO
+    total = block_column_total(partial, total + part)
+    squares, part = ZERO, ZERO
     centre = ZERO
     if inside:
         centre = x[0, j] + total * one_over_rows
         for r in range(cuda.threadIdx.y, x.shape[0], ROWS):
             deviation = x[r, j] - centre
-            squares += deviation * deviation
-    squares = block_column_total(partial, squares)
+            part += deviation * deviation
+            if ends_block(r):
+                squares, part = squares + part, ZERO
+    squares = block_column_total(partial, squares + part)
+    length = ZERO  # of the deviations, for a column whose squares overflow
+    if inside and squares == math.inf:
+        for r in range(cuda.threadIdx.y, x.shape[0], ROWS):
+            length = math.hypot(length, x[r, j] - centre)
+    length = block_column_norm(partial, length)
     if inside and cuda.threadIdx.y == 0:
         spread = squares * one_over_rows
         mean[j] = centre
         variance[j] = spread
         inverse_std[j] = ONE / math.sqrt(spread + epsilon)
+        if squares == math.inf:
+            inverse_std[j] = ONE / (length * math.sqrt(one_over_rows))
         running_mean[j] = decay * running_mean[j] + (ONE - decay) * centre
         running_variance[j] = decay * running_variance[j] + (ONE - decay) * (unbiased * spread)
 
@@ -63,14 +82,17 @@ def backward_parameters(x, dy, mean, inverse_std, dgamma, dbeta):
     partial = cuda.shared.array((ROWS, COLUMNS), x.dtype)
     j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
     inside = j < x.shape[1]
-    sum_dy = ZERO
-    sum_dy_normalized = ZERO
+    sum_dy, part = ZERO, ZERO
+    sum_dy_normalized, part_normalized = ZERO, ZERO
     if inside:
         for r in range(cuda.threadIdx.y, x.shape[0], ROWS):
-            sum_dy += dy[r, j]
-            sum_dy_normalized += dy[r, j] * ((x[r, j] - mean[j]) * inverse_std[j])
-    sum_dy = block_column_total(partial, sum_dy)
-    sum_dy_normalized = block_column_total(partial, sum_dy_normalized)
+            part += dy[r, j]
+            part_normalized += dy[r, j] * ((x[r, j] - mean[j]) * inverse_std[j])
+            if ends_block(r):
+                sum_dy, part = sum_dy + part, ZERO
+                sum_dy_normalized, part_normalized = sum_dy_normalized + part_normalized, ZERO
+    sum_dy = block_column_total(partial, sum_dy + part)
+    sum_dy_normalized = block_column_total(partial, sum_dy_normalized + part_normalized)
     if inside and cuda.threadIdx.y == 0:
         dbeta[j] = sum_dy
         dgamma[j] = sum_dy_normalized

@@ -11,13 +11,14 @@ from minidl.cuda.reduce import (
     BLOCK,
     COLUMNS,
     ROWS,
-    array_total,
-    block_column_total,
-    block_total,
+    array_norm,
+    block_column_norm,
+    block_norm,
     blocks_for_a_sum,
     one_block_for_32_columns,
+    safe_to_add,
 )
-from minidl.scalar.clipping import clip
+from minidl.scalar.clipping import NORM_UNIT, clip
 from minidl.scalar.constants import ZERO
 
 _clip = cuda.jit(device=True)(clip)
@@ -31,34 +32,38 @@ def clip_kernel(values, limit):
 
 
 @cuda.jit
-def partial_squares(values, partials):
+def partial_norms(values, partials):
     partial = cuda.shared.array(THREADS, values.dtype)
     squares = ZERO
     for i in range(cuda.grid(1), values.size, cuda.gridsize(1)):
         squares += values[i] * values[i]
-    squares = block_total(partial, squares)
+    norm = math.sqrt(squares) / NORM_UNIT
+    if not safe_to_add(squares):
+        norm = ZERO
+        for i in range(cuda.grid(1), values.size, cuda.gridsize(1)):
+            norm = math.hypot(norm, values[i] / NORM_UNIT)
+    norm = block_norm(partial, norm)
     if cuda.threadIdx.x == 0:
-        partials[cuda.blockIdx.x] = squares
+        partials[cuda.blockIdx.x] = norm
 
 
 @cuda.jit
-def total_squares(partials, total):
+def norm_of_partials(partials, result):
     partial = cuda.shared.array(THREADS, partials.dtype)
-    squares = array_total(partial, partials)
+    norm = array_norm(partial, partials)
     if cuda.threadIdx.x == 0:
-        total[0] = squares
+        result[0] = norm
 
 
 @cuda.jit
-def scale_kernel(values, totals, limit):
+def scale_kernel(values, norms, limit):
     i = cuda.grid(1)
     if i < values.size:
-        squares = ZERO
-        for k in range(totals.size):  # few: one for each array of parameters
-            squares += totals[k]
-        norm = math.sqrt(squares)
-        if norm > limit:
-            values[i] *= limit / norm
+        norm = ZERO
+        for k in range(norms.size):  # few: one for each array of parameters
+            norm = math.hypot(norm, norms[k])
+        if norm > limit / NORM_UNIT:
+            values[i] = values[i] / NORM_UNIT * (limit / norm)
 
 
 @cuda.jit
@@ -74,26 +79,31 @@ def max_norm_kernel(weight, limit):
     if inside:
         for i in range(cuda.threadIdx.y, weight.shape[0], ROWS):
             squares += weight[i, j] * weight[i, j]
-    norm = math.sqrt(block_column_total(partial, squares))
-    if inside and norm > limit:
+    norm = math.sqrt(squares) / NORM_UNIT
+    if inside and not safe_to_add(squares):
+        norm = ZERO
+        for i in range(cuda.threadIdx.y, weight.shape[0], ROWS):
+            norm = math.hypot(norm, weight[i, j] / NORM_UNIT)
+    norm = block_column_norm(partial, norm)
+    if inside and norm > limit / NORM_UNIT:
         factor = limit / norm
         for i in range(cuda.threadIdx.y, weight.shape[0], ROWS):
-            weight[i, j] *= factor
+            weight[i, j] = weight[i, j] / NORM_UNIT * factor
 
 
 def clip_values(launch, values, limit):
     launch(clip_kernel, one_thread_each(values.size), (THREADS,), values, limit)
 
 
-def squared_norm(launch, values, partials, total):
-    """Sum the squares of `values` into `total`; `partials` (128,) receives one partial sum per block, at most 128."""
+def norm(launch, values, partials, result):
+    """Set `result` to the norm of `values`; `partials` (128,) receives the norm of each block's part, at most 128."""
     partials = partials[: blocks_for_a_sum(values.size, THREADS)]
-    launch(partial_squares, partials.shape, (THREADS,), values, partials)
-    launch(total_squares, (1,), (THREADS,), partials, total)
+    launch(partial_norms, partials.shape, (THREADS,), values, partials)
+    launch(norm_of_partials, (1,), (THREADS,), partials, result)
 
 
-def scale_to_norm(launch, values, totals, limit):
-    launch(scale_kernel, one_thread_each(values.size), (THREADS,), values, totals, limit)
+def scale_to_norm(launch, values, norms, limit):
+    launch(scale_kernel, one_thread_each(values.size), (THREADS,), values, norms, limit)
 
 
 def max_norm(launch, weight, limit):

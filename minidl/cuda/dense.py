@@ -30,13 +30,14 @@ from numba import cuda
 from minidl.cuda.engine.edges import get_four
 from minidl.cuda.engine.ptx import aligned, load_four, store_four
 from minidl.cuda.ladder import tensor_cores
-from minidl.cuda.reduce import BLOCK, COLUMNS, ROWS, block_column_total, one_block_for_32_columns
-from minidl.scalar.constants import ZERO
+from minidl.cuda.reduce import BLOCK, COLUMNS, ROWS, block_column_total, ends_block, one_block_for_32_columns
+from minidl.scalar.constants import BLOCK_OF_TERMS, ZERO
 from minidl.utils import checks
 
 TF32 = checks.one_of("MINIDL_TF32", os.environ.get("MINIDL_TF32", "off"), ["off", "tf32", "3xtf32"])
 LITTLE = 16384  # multiply-adds; tiles do not pay for smaller products
 ENOUGH_BLOCKS = 64  # half of the multiprocessors of an H200; smaller tiles would load more than the idle half gains
+ROWS_AT_ONCE = 4 * BLOCK_OF_TERMS  # of a batch, in one product; the large tiles have few registers for a second sum
 PADDING = 4  # columns added to a tile that is written transposed, so that the lanes of a warp use different banks
 
 
@@ -106,14 +107,22 @@ def _transposed(extent):
     return fetch, store, extent + PADDING
 
 
+# What becomes of the total of an element of C before it is written; `more` is the bias where there is one.
+
+
 @cuda.jit(device=True)
-def _no_bias(total, bias, column):
+def _alone(total, more, c, row, column):
     return total
 
 
 @cuda.jit(device=True)
-def _bias(total, bias, column):
-    return total + bias[column]
+def _with_bias(total, more, c, row, column):
+    return total + more[column]
+
+
+@cuda.jit(device=True)
+def _added(total, more, c, row, column):
+    return total + c[row, column]
 
 
 def _tiled(variant, load_a, load_b, finish):
@@ -133,7 +142,7 @@ def _tiled(variant, load_a, load_b, finish):
             numbers[4 * g], numbers[4 * g + 1], numbers[4 * g + 2], numbers[4 * g + 3] = found
 
     @cuda.jit
-    def product(a, b, inner, bias, c):
+    def product(a, b, inner, more, c):
         tile_a = cuda.shared.array((depth, pitch_a), c.dtype, alignment=16)
         tile_b = cuda.shared.array((depth, pitch_b), c.dtype, alignment=16)
         partial = cuda.shared.array((slices, across, extent), c.dtype, alignment=16)
@@ -178,7 +187,7 @@ def _tiled(variant, load_a, load_b, finish):
                         total = partial[0, y, x]
                         for s in range(1, slices):
                             total += partial[s, y, x]
-                        c[row, left + x] = finish(total, bias, left + x)
+                        c[row, left + x] = finish(total, more, c, row, left + x)
             cuda.syncthreads()
 
     return product
@@ -199,14 +208,14 @@ def _plain(element_a, element_b, finish):
     extent = VARIANTS["plain"].extent
 
     @cuda.jit
-    def product(a, b, inner, bias, c):
+    def product(a, b, inner, more, c):
         t = cuda.threadIdx.x
         row, column = cuda.blockIdx.y * extent + t // extent, cuda.blockIdx.x * extent + t % extent
         if row < c.shape[0] and column < c.shape[1]:
             total = ZERO
             for k in range(inner):
                 total += element_a(a, row, k) * element_b(b, column, k)
-            c[row, column] = finish(total, bias, column)
+            c[row, column] = finish(total, more, c, row, column)
 
     return product
 
@@ -215,13 +224,13 @@ def _on_tensor_cores(variant, factor_a, factor_b, finish):
     compute = tensor_cores.block_of_products(MULTIPLY_ADD[variant], factor_a, factor_b, finish)
 
     @cuda.jit
-    def product(a, b, inner, bias, c):
-        compute(a, b, inner, bias, c)
+    def product(a, b, inner, more, c):
+        compute(a, b, inner, more, c)
 
     return product
 
 
-def _variants(along_a, along_b, finish=_no_bias):
+def _variants(along_a, along_b, finish=_alone):
     """Return a kernel for each variant; `along_a` and `along_b` say whether k runs along each row of the factor."""
     loads = [_transposed if along else _straight for along in (along_a, along_b)]
     factors = [tensor_cores.along() if along else tensor_cores.across() for along in (along_a, along_b)]
@@ -231,20 +240,23 @@ def _variants(along_a, along_b, finish=_no_bias):
 
 
 FORWARD = _variants(True, False)  # C = A B
-FORWARD_WITH_BIAS = _variants(True, False, _bias)  # C = A B, and a row added to each
+FORWARD_WITH_BIAS = _variants(True, False, _with_bias)  # C = A B, and a row added to each
 BACKWARD_INPUT = _variants(True, True)  # C = A Bᵀ
 BACKWARD_WEIGHT = _variants(False, False)  # C = Aᵀ B
+BACKWARD_WEIGHT_ADDED = _variants(False, False, _added)  # C += Aᵀ B
 
 
 @cuda.jit
 def column_sums_kernel(x, sums):
     partial = cuda.shared.array((ROWS, COLUMNS), x.dtype)
     column = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
-    total = ZERO
+    total, part = ZERO, ZERO
     if column < x.shape[1]:
         for r in range(cuda.threadIdx.y, x.shape[0], ROWS):
-            total += x[r, column]
-    total = block_column_total(partial, total)
+            part += x[r, column]
+            if ends_block(r):
+                total, part = total + part, ZERO
+    total = block_column_total(partial, total + part)
     if cuda.threadIdx.y == 0 and column < x.shape[1]:
         sums[column] = total
 
@@ -268,9 +280,9 @@ def choose_variant(c, inner):
     return "small" if math.prod(_grid("small", c)) >= ENOUGH_BLOCKS else "tiny"
 
 
-def _launch_product(launch, kernels, a, b, inner, bias, c):
+def _launch_product(launch, kernels, a, b, inner, more, c):
     variant = choose_variant(c, inner)
-    launch(kernels[variant], _grid(variant, c), (VARIANTS[variant].threads,), a, b, inner, bias, c)
+    launch(kernels[variant], _grid(variant, c), (VARIANTS[variant].threads,), a, b, inner, more, c)
 
 
 def dense_forward(launch, x, weight, bias, y):
@@ -285,7 +297,10 @@ def dense_backward_input(launch, dy, weight, dx):
 
 
 def dense_backward_weight(launch, x, dy, dweight):
-    _launch_product(launch, BACKWARD_WEIGHT, x, dy, x.shape[0], 0, dweight)
+    for start in range(0, x.shape[0], ROWS_AT_ONCE):
+        a, b = x[start : start + ROWS_AT_ONCE], dy[start : start + ROWS_AT_ONCE]
+        kernels = BACKWARD_WEIGHT_ADDED if start else BACKWARD_WEIGHT
+        _launch_product(launch, kernels, a, b, a.shape[0], 0, dweight)
 
 
 def column_sums(launch, x, sums):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import cuda
 
-from minidl.cuda.reduce import BLOCK, COLUMNS, ROWS, block_column_total, one_block_for_32_columns
+from minidl.cuda.reduce import BLOCK, COLUMNS, ROWS, block_column_total, ends_block, one_block_for_32_columns
 from minidl.scalar.activations import leaky_relu, leaky_relu_by_alpha, leaky_relu_slope
 from minidl.scalar.constants import ZERO
 
@@ -23,12 +23,14 @@ def backward(x, dy, slope, dx, dslope):
     partial = cuda.shared.array((ROWS, COLUMNS), x.dtype)
     j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
     inside = j < x.shape[1]
-    total = ZERO
+    total, part = ZERO, ZERO
     if inside:
         for r in range(cuda.threadIdx.y, x.shape[0], ROWS):
             dx[r, j] = dy[r, j] * _slope(x[r, j], x[r, j], slope[j])
-            total += dy[r, j] * _by_alpha(x[r, j])
-    total = block_column_total(partial, total)
+            part += dy[r, j] * _by_alpha(x[r, j])
+            if ends_block(r):
+                total, part = total + part, ZERO
+    total = block_column_total(partial, total + part)
     if inside and cuda.threadIdx.y == 0:
         dslope[j] = total
 

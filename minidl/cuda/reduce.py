@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 from numba import cuda
 
-from minidl.scalar.constants import ALL_LANES, WARP, ZERO
+from minidl.scalar.clipping import SMALLEST_SQUARES
+from minidl.scalar.constants import ALL_LANES, BLOCK_OF_TERMS, WARP, ZERO
 
 COLUMNS, ROWS = 32, 8  # a block of column sums: x along the features (coalesced reads), y along the rows
 BLOCK = (COLUMNS, ROWS)
 WARPS = 4  # rows for each block if one warp has one row
 ROW_BLOCK = (WARP, WARPS)
+BLOCK_OF_ROWS = ROWS * BLOCK_OF_TERMS  # of a column: each thread has BLOCK_OF_TERMS of them
 PARTIALS = 128  # the most blocks that share the sum over a whole array, and so the most partial sums
 
 
@@ -19,19 +23,49 @@ def one_block_for_32_columns(matrix):
 
 
 @cuda.jit(device=True)
-def block_column_total(partial, value):
-    """Add up `value` over threadIdx.y; every thread of a (COLUMNS, ROWS) block gets the sum of its column.
+def _sum(a, b):
+    return a + b
 
-    `partial` is shared memory of shape (ROWS, COLUMNS). All threads of the block must call this.
-    """
-    tx = cuda.threadIdx.x
-    partial[cuda.threadIdx.y, tx] = value
-    cuda.syncthreads()
-    total = partial[0, tx]
-    for i in range(1, ROWS):
-        total += partial[i, tx]
-    cuda.syncthreads()  # no thread may overwrite `partial` before all have read it
-    return total
+
+@cuda.jit(device=True)
+def _hypot(a, b):
+    """√(a² + b²): the norm of two parts, of which each may be the norm of many."""
+    return math.hypot(a, b)
+
+
+@cuda.jit(device=True)
+def ends_block(row):
+    """Return whether a thread's next row is in another block of terms."""
+    return row % BLOCK_OF_ROWS >= BLOCK_OF_ROWS - ROWS
+
+
+@cuda.jit(device=True)
+def safe_to_add(squares):
+    """Return whether no square has overflowed or vanished."""
+    return SMALLEST_SQUARES < squares < math.inf
+
+
+def _over_rows(combine):
+    @cuda.jit(device=True)
+    def over_rows(partial, value):
+        """Combine `value` over threadIdx.y; every thread of a (COLUMNS, ROWS) block gets the result of its column.
+
+        `partial` is shared memory of shape (ROWS, COLUMNS). All threads of the block must call this.
+        """
+        tx = cuda.threadIdx.x
+        partial[cuda.threadIdx.y, tx] = value
+        cuda.syncthreads()
+        total = partial[0, tx]
+        for i in range(1, ROWS):
+            total = combine(total, partial[i, tx])
+        cuda.syncthreads()  # no thread may overwrite `partial` before all have read it
+        return total
+
+    return over_rows
+
+
+block_column_total = _over_rows(_sum)
+block_column_norm = _over_rows(_hypot)
 
 
 def blocks_for_a_sum(count, threads):
@@ -44,32 +78,42 @@ def one_warp_for_a_row(matrix):
     return (-(-matrix.shape[0] // WARPS),)
 
 
-@cuda.jit(device=True)
-def block_total(partial, value):
-    """Add up `value` over all threads of a block by a tree of additions; thread 0 gets the sum.
+def _over_block(combine):
+    @cuda.jit(device=True)
+    def over_block(partial, value):
+        """Combine `value` over all threads of a block by a tree; thread 0 gets the result.
 
-    `partial` is shared memory with one element for each thread, a power of two. All threads must call this.
-    """
-    t = cuda.threadIdx.x
-    partial[t] = value
-    half = partial.size // 2
-    while half > 0:
-        cuda.syncthreads()
-        if t < half:
-            partial[t] += partial[t + half]
-        half //= 2
-    total = partial[t]  # the sum in thread 0; its own element is the only one that a thread may read without a barrier
-    cuda.syncthreads()  # no thread may overwrite `partial` before thread 0 has read it
-    return total
+        `partial` is shared memory with one element for each thread, a power of two. All threads must call this.
+        """
+        t = cuda.threadIdx.x
+        partial[t] = value
+        half = partial.size // 2
+        while half > 0:
+            cuda.syncthreads()
+            if t < half:
+                partial[t] = combine(partial[t], partial[t + half])
+            half //= 2
+        total = partial[t]  # the result in thread 0; only its own element may a thread read without a barrier
+        cuda.syncthreads()  # no thread may overwrite `partial` before thread 0 has read it
+        return total
+
+    return over_block
 
 
-@cuda.jit(device=True)
-def array_total(partial, values):
-    """Add up an array with one block: each of n threads sums every n-th element, `block_total` adds the n sums."""
-    total = ZERO
-    for i in range(cuda.threadIdx.x, values.size, partial.size):
-        total += values[i]
-    return block_total(partial, total)
+def _over_array(combine, over_block):
+    @cuda.jit(device=True)
+    def over_array(partial, values):
+        """Combine an array with one block: each of n threads takes every n-th element, a tree the n results."""
+        total = ZERO
+        for i in range(cuda.threadIdx.x, values.size, partial.size):
+            total = combine(total, values[i])
+        return over_block(partial, total)
+
+    return over_array
+
+
+block_total, block_norm = _over_block(_sum), _over_block(_hypot)
+array_total, array_norm = _over_array(_sum, block_total), _over_array(_hypot, block_norm)
 
 
 @cuda.jit(device=True)

@@ -9,7 +9,15 @@ import math
 
 from numba import cuda
 
-from minidl.cuda.reduce import BLOCK, COLUMNS, ROWS, block_column_total, one_block_for_32_columns
+from minidl.cuda.reduce import (
+    BLOCK,
+    COLUMNS,
+    ROWS,
+    block_column_norm,
+    block_column_total,
+    one_block_for_32_columns,
+    safe_to_add,
+)
 from minidl.scalar.constants import ONE, ZERO
 
 
@@ -27,7 +35,12 @@ def center_and_scale(v, gain, one_over_rows, unit, norm, weight):
     if inside:
         for i in range(cuda.threadIdx.y, v.shape[0], ROWS):
             squares += (v[i, j] - mean) * (v[i, j] - mean)
-    length = math.sqrt(block_column_total(partial, squares))
+    length = math.sqrt(squares)
+    if inside and not safe_to_add(squares):
+        length = ZERO
+        for i in range(cuda.threadIdx.y, v.shape[0], ROWS):
+            length = math.hypot(length, v[i, j] - mean)
+    length = block_column_norm(partial, length)
     if inside:
         inverse = ONE / length if length > ZERO else ZERO
         for i in range(cuda.threadIdx.y, v.shape[0], ROWS):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from minidl import penalties
 from minidl.layers.base import Layer
 from minidl.penalties import Penalty
@@ -19,7 +21,7 @@ class Penalized(Layer):
         of_the_model = self.context.penalty if self.context else None
         self.penalty_in_use = penalties.get(own) if own else of_the_model
         if self.penalty_in_use is not None:
-            self.cost = self.backend.zeros((2,), self.dtype)
+            self.cost = self.backend.zeros((2,), np.float64)
             self._partials = self.buffer("partials", self.backend.partial_sums)
 
     def penalize(self, value: Any, share: float = 1.0) -> None:

@@ -1,6 +1,12 @@
-"""One number, kept between two limits."""
+"""One number, kept between two limits, and what norms need."""
 
 from __future__ import annotations
+
+import numpy as np
+
+NORM_UNIT = np.float32(2.0**16)  # of the norms of whole arrays: up to 2³² numbers have a finite norm, however large
+# Squares that add up to less have lost digits, or vanished; those that add up to infinity have overflowed.
+SMALLEST_SQUARES = np.float32(2.0**-90)
 
 
 def clip(v, limit):

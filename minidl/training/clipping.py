@@ -53,9 +53,9 @@ class ClipNorm(ClipValue):
         if self._scratch is None or self._scratch[0] is not backend or self._scratch[1].shape[0] != len(parameters):
             scratch = backend.zeros((len(parameters),), dtype), backend.zeros((backend.partial_sums,), dtype)
             self._scratch = backend, *scratch
-        _, squares, partials = self._scratch
+        _, norms, partials = self._scratch
         gradients = [parameter.gradient.reshape(-1) for parameter in parameters]
         for i, gradient in enumerate(gradients):
-            backend.operations.squared_norm(gradient, partials, squares[i : i + 1])
+            backend.operations.norm(gradient, partials, norms[i : i + 1])
         for gradient in gradients:
-            backend.operations.scale_to_norm(gradient, squares, dtype.type(self.limit))
+            backend.operations.scale_to_norm(gradient, norms, dtype.type(self.limit))

@@ -111,7 +111,7 @@ FAULTS = {
         (dense, "-(-columns // extent)", "columns // extent", "dense_forward", WRONG),
     # Column sums.
     "no barrier before the partial sums are added":
-        (reduce, "] = value\n    cuda.syncthreads()\n", "] = value\n", "batchnorm_training", UninitializedReadError),
+        (reduce, "] = value\n        cuda.syncthreads()\n", "] = value\n", "batchnorm_training", UninitializedReadError),
     "no barrier before the partial sums are overwritten":
         (reduce, "    cuda.syncthreads()  # no thread may overwrite `partial` before all", "    # nothing before all",
          "batchnorm_training", WRONG),
@@ -134,18 +134,18 @@ FAULTS = {
         (losses, "return warp_sum(total)", "return total", "softmax", WRONG),
     # Sums over a whole array.
     "no barriers in the tree of additions":
-        (reduce, "        cuda.syncthreads()\n        if t < half", "        if t < half", "mean_loss",
+        (reduce, "            cuda.syncthreads()\n            if t < half", "            if t < half", "mean_loss",
          UninitializedReadError),
     "a barrier for one half of the tree":
-        (reduce, "            partial[t] +=", WAIT + "            partial[t] +=", "mean_loss", BarrierError),
+        (reduce, "if t < half:\n", "if t < half:\n                cuda.syncthreads()\n", "mean_loss", BarrierError),
     "the tree begins too high":
         (reduce, "half = partial.size // 2", "half = partial.size", "mean_loss", OutOfBoundsError),
     "every block begins at the same element":
-        (clipping, "range(cuda.grid(1), values.size", "range(cuda.threadIdx.x, values.size", "squared_norm", WRONG),
+        (clipping, "range(cuda.grid(1), values.size", "range(cuda.threadIdx.x, values.size", "norm", WRONG),
     "one partial sum for two blocks":
         (penalties, "partials[cuda.blockIdx.x] =", "partials[cuda.blockIdx.x // 2] =", "penalty_cost", WRONG),
     "only threads inside the matrix take part in the norm":
-        (clipping, "    norm = math.sqrt(bl", "    if not inside:\n        return\n    norm = math.sqrt(bl", "max_norm",
+        (clipping, "    norm = block_c", "    if not inside:\n        return\n    norm = block_c", "max_norm",
          BarrierError),
     # One thread for one element.
     "one element too many":

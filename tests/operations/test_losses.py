@@ -354,7 +354,7 @@ def check_mean_loss(backend, losses, correct, before):
 # One block of 256 threads takes all rows.
 @pytest.mark.parametrize("rows", [1, 2, 3, 31, 127, 128, 129, 255, 256, 257, 511, 512, 600])
 def test_mean_loss(any_backend, dtype, rng, rows):
-    losses, before = rng.exponential(size=rows).astype(dtype), rng.uniform(1, 9, 2).astype(dtype)
+    losses, before = rng.exponential(size=rows).astype(dtype), rng.uniform(1, 9, 2)
     check_mean_loss(any_backend, losses, rng.random(rows).astype(dtype), before)
 
 
@@ -363,7 +363,7 @@ def test_mean_loss(any_backend, dtype, rng, rows):
 def test_mean_loss_of_integers_is_exact(any_backend, dtype, rows, seed):
     rng = np.random.default_rng(seed)
     losses, correct = rng.integers(0, 1000, rows), rng.integers(0, 2, rows)
-    before = np.array([17, 4], dtype)
+    before = np.array([17.0, 4.0])
     mean, totals = run(
         any_backend, "mean_loss", losses.astype(dtype), correct.astype(dtype), out(dtype, 1), inout(before)
     )
@@ -375,6 +375,12 @@ def test_mean_loss_of_integers_is_exact(any_backend, dtype, rows, seed):
 def test_a_loss_that_is_not_finite_shows_in_the_mean(any_backend, dtype, value):
     losses = np.ones(300, dtype)
     losses[299] = value
-    mean, totals = run(any_backend, "mean_loss", losses, np.ones(300, dtype), out(dtype, 1), inout(np.zeros(2, dtype)))
+    mean, totals = run(any_backend, "mean_loss", losses, np.ones(300, dtype), out(dtype, 1), inout(np.zeros(2)))
     np.testing.assert_array_equal(mean, [value])
     np.testing.assert_array_equal(totals, [value, 300])
+
+
+def test_more_rows_are_counted_than_float32_has_whole_numbers(any_backend, dtype):
+    before = np.full(2, 2.0**24)
+    _, totals = run(any_backend, "mean_loss", np.ones(1, dtype), np.ones(1, dtype), out(dtype, 1), inout(before))
+    np.testing.assert_array_equal(totals, before + 1)

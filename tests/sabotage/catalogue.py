@@ -1074,9 +1074,9 @@ CATALOGUE = [
     Sabotage(
         "clip-norm-of-each-parameter", "training/clipping.py",
         "        for gradient in gradients:\n"
-        "            backend.operations.scale_to_norm(gradient, squares, dtype.type(self.limit))\n",
+        "            backend.operations.scale_to_norm(gradient, norms, dtype.type(self.limit))\n",
         "        for i, gradient in enumerate(gradients):\n"
-        "            backend.operations.scale_to_norm(gradient, squares[i : i + 1], dtype.type(self.limit))\n",
+        "            backend.operations.scale_to_norm(gradient, norms[i : i + 1], dtype.type(self.limit))\n",
         "One factor for all keeps the direction of the step; one for each does not.",
         ("training/test_clipping.py",),
     ),

@@ -22,7 +22,8 @@ good order:
   its own.
 - A panel is copied, too, if the rows of B are so far apart that each is on another page of memory.
 - Every element is one chain of multiply-adds in the order of k, wherever its block begins. So the bits do not depend on
-  the number of threads that share the columns or rows.
+  the number of threads that share the columns or rows. A chain of more than 1024 is cut: over a million rows of a batch
+  one chain would lose the last two digits in a hundred.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from minidl.cpu.engine.jit import jit, jit_in_any_order
 from minidl.cpu.engine.microkernel import FUSED, PANEL, VECTOR_BYTES, block_rows, micro_kernel, transposing_kernel
 from minidl.cpu.engine.parallel import chunked, serial
 from minidl.cpu.engine.thread_pool import chunks_for, chunks_of_loop
+from minidl.scalar.constants import BLOCK_OF_TERMS
 
 # Leave all products to NumPy's BLAS: for comparison, and on processors without fused multiply-add.
 BLAS = os.environ.get("MINIDL_BLAS", "0" if FUSED else "1") == "1"
@@ -166,6 +168,22 @@ def _cell(index, rows, height, columns, width):
 @jit
 def _product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right):
     """Compute the rows top:bottom and the columns left:right of C = start + A B, where `start` is one row for all."""
+    a, block = a.reshape(-1), min(depth, BLOCK_OF_TERMS)
+    _short_product(a, a_row, a_k, b[:block], start, c, block, top, bottom, left, right)
+    if block == depth:
+        return
+    start, more = np.zeros_like(start), np.empty_like(c)
+    for k in range(block, depth, block):
+        part = b[k : k + block]
+        _short_product(a[k * a_k :], a_row, a_k, part, start, more, len(part), top, bottom, left, right)
+        for i in range(top, bottom):
+            for j in range(left, right):
+                c[i, j] += more[i, j]
+
+
+@jit
+def _short_product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right):
+    """Do the same for a depth of up to BLOCK_OF_TERMS, with one chain of additions for each element."""
     c_row = c.shape[1]
     if bottom - top == 1:
         _row(a.reshape(-1), top * a_row, a_k, b, start, c.reshape(-1), top * c_row, left, right)
@@ -188,7 +206,7 @@ def _product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right):
 @jit
 def _single_row(a, b, start, c):
     """Compute C = start + A B for a single row of A: too little work for threads and for as many arguments as below."""
-    _row(a.reshape(-1), NONE, ONE, b, start, c.reshape(-1), NONE, NONE, b.shape[1])
+    _product(a, NONE, ONE, b, start, c, b.shape[0], NONE, ONE, NONE, b.shape[1])
 
 
 @chunked

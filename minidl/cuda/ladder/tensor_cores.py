@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from numba import cuda
 
-from minidl.cuda.engine.edges import begin_copy_of_four, put
+from minidl.cuda.engine.edges import begin_copy_of_four
 from minidl.cuda.engine.ptx import aligned, commit_copies, multiply_add_tf32, to_tf32, wait_for_copies
 from minidl.scalar.constants import ZERO
 
@@ -88,17 +88,17 @@ def multiply_add_thrice(a, b, sums):
 
 
 @cuda.jit(device=True)
-def plain(total, bias, column):
+def plain(total, more, c, row, column):
     return total
 
 
 def block_of_products(multiply_add, factor_a, factor_b, finish):
-    """Return a device function that computes a block of C and writes `finish(sum, bias, column)` for each sum."""
+    """Return a device function that computes a block of C and writes `finish(sum, more, c, row, column)` for each."""
     shape_a, begin_copies_of_a, element_of_a = factor_a
     shape_b, begin_copies_of_b, element_of_b = factor_b
 
     @cuda.jit(device=True)
-    def compute(a, b, inner, bias, c):
+    def compute(a, b, inner, more, c):
         tile_a = cuda.shared.array(shape_a, c.dtype, alignment=16)
         tile_b = cuda.shared.array(shape_b, c.dtype, alignment=16)
         sums = cuda.local.array((ROWS, COLUMNS, 4), c.dtype)
@@ -156,9 +156,9 @@ def block_of_products(multiply_add, factor_a, factor_b, finish):
         for m in range(ROWS):
             for n in range(COLUMNS):
                 for i in range(4):
-                    to = left + column + 8 * n + 2 * t + i % 2
-                    total = finish(sums[m, n, i], bias, to) if to < c.shape[1] else ZERO
-                    put(c, top + row + 16 * m + g + i // 2 * 8, to, total)
+                    i_c, j_c = top + row + 16 * m + g + i // 2 * 8, left + column + 8 * n + 2 * t + i % 2
+                    if i_c < c.shape[0] and j_c < c.shape[1]:
+                        c[i_c, j_c] = finish(sums[m, n, i], more, c, i_c, j_c)
 
     return compute
 
