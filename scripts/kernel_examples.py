@@ -134,25 +134,16 @@ def _calls(dtype: np.dtype, rows: int, columns: int, seed: int) -> Iterator[tupl
     yield "binary_cross_entropy_backward", {"logits": x, "targets": targets, "dlogits": out(*batch)}
     yield "mean_squared_error_forward", {"predictions": x, "targets": dy, **row_results}
     yield "mean_squared_error_backward", {"predictions": x, "targets": dy, "dpredictions": out(*batch)}
-    yield (
-        "mean_loss",
-        {
-            "row_losses": normal(rows),
-            "row_correct": normal(rows),
-            "mean": out(1),
-            "totals": normal(2).astype(np.float64),
-        },
-    )
+    scores = {"row_losses": normal(rows), "row_correct": normal(rows)}
+    yield "mean_loss", {**scores, "mean": out(1), "totals": rng.normal(size=2)}
 
     size = rows * columns
     strength = {"l1": real(0.01), "l2": real(0.1)}
-    yield (
-        "penalty_cost",
-        {"value": dy, **strength, "partials": np.zeros(PARTIALS, dtype), "cost": normal(2).astype(np.float64)},
-    )
+    scratch = {"partials": np.zeros(PARTIALS, dtype)}
+    yield "penalty_cost", {"value": dy, **strength, **scratch, "cost": rng.normal(size=2)}
     yield "penalty_gradient", {"value": dy, **strength, "gradient": normal(*batch), "result": out(*batch)}
     yield "clip_values", {"values": normal(size), "limit": real(0.7)}
-    yield "norm", {"values": normal(size), "partials": np.zeros(PARTIALS, dtype), "result": out(1)}
+    yield "norm", {"values": normal(size), **scratch, "result": out(1)}
     yield "scale_to_norm", {"values": normal(size), "norms": positive(3), "limit": real(0.7)}
     yield "max_norm", {"weight": normal(*batch), "limit": real(2)}
 

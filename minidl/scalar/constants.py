@@ -21,8 +21,8 @@ WARP, ALL_LANES = 32, 0xFFFFFFFF
 VECTOR_BYTES = 16
 TF32_BITS = 0xFFFFE000
 
-# A float32 sum of a million terms, one after another, is 1 % off. So a sum over the rows of a batch is made of blocks of
-# this many terms: their sums are added up in turn.
+# A float32 sum of a million terms, one after another, is 1 % off. So a sum over the rows of a batch has blocks of this
+# many terms, whose sums are added up in turn.
 BLOCK_OF_TERMS = 1024
 
 Split = tuple[np.float32, np.float32, np.float32]

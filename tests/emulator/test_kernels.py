@@ -111,7 +111,8 @@ FAULTS = {
         (dense, "-(-columns // extent)", "columns // extent", "dense_forward", WRONG),
     # Column sums.
     "no barrier before the partial sums are added":
-        (reduce, "] = value\n        cuda.syncthreads()\n", "] = value\n", "batchnorm_training", UninitializedReadError),
+        (reduce, "] = value\n        cuda.syncthreads()\n", "] = value\n", "batchnorm_training",
+         UninitializedReadError),
     "no barrier before the partial sums are overwritten":
         (reduce, "    cuda.syncthreads()  # no thread may overwrite `partial` before all", "    # nothing before all",
          "batchnorm_training", WRONG),

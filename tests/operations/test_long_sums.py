@@ -57,8 +57,9 @@ def test_every_row_counts_once(any_backend, rng, monkeypatch, rows):
     if rows > 1:
         statistics = [out(float, 37) for _ in range(3)]
         mean, variance, *_ = run(
-            any_backend, "batchnorm_training", dy, np.ones(37), np.zeros(37), inout(np.zeros(37)), inout(np.ones(37)), 0.9, 1e-5,
-            *statistics, out(float, rows, 37),
+            any_backend, "batchnorm_training",
+            dy, np.ones(37), np.zeros(37), inout(np.zeros(37)), inout(np.ones(37)), 0.9, 1e-5, *statistics,
+            out(float, rows, 37),
         )[-4:]  # fmt: skip
         np.testing.assert_allclose(mean, dy.mean(axis=0), atol=1e-14)
         np.testing.assert_allclose(variance, dy.var(axis=0), rtol=1e-13)

@@ -291,7 +291,7 @@ CATALOGUE = [
     ),
     Sabotage(
         "column-sums-skip-the-last-row", "cpu/dense.py",
-        "for r in range(1, x.shape[0]):", "for r in range(1, x.shape[0] - 1):",
+        "min(start + BLOCK_OF_TERMS, x.shape[0])", "min(start + BLOCK_OF_TERMS, x.shape[0] - 1)",
         "An off-by-one that only a test with known sums sees.",
         ("operations/test_dense.py",),
     ),
@@ -457,8 +457,8 @@ CATALOGUE = [
     ),
     Sabotage(
         "barrier-inside-a-branch", "cuda/reduce.py",
-        "    partial[cuda.threadIdx.y, tx] = value\n    cuda.syncthreads()\n",
-        "    partial[cuda.threadIdx.y, tx] = value\n    if cuda.threadIdx.y > 0:\n        cuda.syncthreads()\n",
+        "partial[cuda.threadIdx.y, tx] = value\n        cuda.syncthreads()\n",
+        "partial[cuda.threadIdx.y, tx] = value\n        if cuda.threadIdx.y > 0:\n            cuda.syncthreads()\n",
         "All threads of a block must reach a barrier, or none.",
         ("operations/test_dense.py::test_column_sums",),
     ),
@@ -534,9 +534,11 @@ CATALOGUE = [
     ),
     Sabotage(
         "batchnorm-one-pass-variance", "cpu/batchnorm.py",
-        "            deviation = x[r, j] - mean[j]\n            variance[j] += deviation * deviation\n"
+        "                deviation = x[r, j] - mean[j]\n                block[j] += deviation * deviation\n"
+        "        for j in features:\n            variance[j] += block[j]\n"
         "    for j in features:\n        variance[j] *= one_over_rows\n",
-        "            variance[j] += x[r, j] * x[r, j]\n"
+        "                block[j] += x[r, j] * x[r, j]\n"
+        "        for j in features:\n            variance[j] += block[j]\n"
         "    for j in features:\n        variance[j] = variance[j] * one_over_rows - mean[j] * mean[j]\n",
         "E[x²] - E[x]² subtracts two large numbers; with mean 1000 little is left in float32.",
         ("operations/test_batchnorm.py",),
@@ -707,27 +709,42 @@ CATALOGUE = [
     ),
     Sabotage(
         "norm-in-float32", "cpu/clipping.py", "    squares = 0.0  # a float64 on purpose",
-        "    squares = ZERO  # a float64 on purpose",
+        "    squares = np.float32(0.0)  # a float64 on purpose",
         "Late terms of a long running sum fall below its last digit.",
         ("operations/test_clipping.py",),
     ),
     Sabotage(
+        "squares-that-overflow", "cuda/clipping.py", "if not safe_to_add(squares):\n        norm", "if False:\n        norm",
+        "Gradients of 1e20 would be clipped to 0, in the very case that clipping is for.",
+        ("operations/test_clipping.py",),
+    ),
+    Sabotage(
+        "later-rows-in-place-of-earlier-ones", "cuda/dense.py",
+        "BACKWARD_WEIGHT_ADDED if start else BACKWARD_WEIGHT", "BACKWARD_WEIGHT",
+        "Only batches beyond a few thousand rows show it.",
+        ("operations/test_long_sums.py",),
+    ),
+    Sabotage(
+        "a-long-batch-in-one-chain", "cpu/engine/product.py", "min(depth, BLOCK_OF_TERMS)", "depth",
+        "Each addition of a small term to a large sum is rounded the same way; a million of them lose 1 %.",
+        ("operations/test_long_sums.py",),
+    ),
+    Sabotage(
         "clipped-by-the-squared-norm", "cuda/clipping.py",
-        "        norm = math.sqrt(squares)\n        if norm > limit:\n            values",
-        "        norm = squares\n        if norm > limit:\n            values",
+        "    norm = math.sqrt(squares) / NORM_UNIT\n    if not safe_to_add(squares):",
+        "    norm = squares / NORM_UNIT\n    if not safe_to_add(squares):",
         "The direction stays, so only the length of the result gives the missing root away.",
         ("operations/test_clipping.py",),
     ),
     Sabotage(
         "small-gradients-scaled-up", "cpu/clipping.py",
-        "    if norm > limit:\n        factor = limit / norm\n        for i in range(values.size)",
-        "    if norm > ZERO:\n        factor = limit / norm\n        for i in range(values.size)",
+        "    if norm > limit / NORM_UNIT:\n        factor = limit / norm\n        for i in range(values.size)",
+        "    if norm > 0.0:\n        factor = limit / norm\n        for i in range(values.size)",
         "Clipping shortens; it must not turn a small gradient into a large one.",
         ("operations/test_clipping.py",),
     ),
     Sabotage(
-        "max-norm-of-rows", "cpu/clipping.py", "            squares += weight[i, j] * weight[i, j]",
-        "            squares += weight[j % weight.shape[0], i % weight.shape[1]] ** 2",
+        "max-norm-of-rows", "cpu/clipping.py", "length(weight[:, j])", "length(weight[j % weight.shape[0]])",
         "A unit's incoming weights are a column of (n_in, n_out).",
         ("operations/test_clipping.py",),
     ),
