@@ -88,7 +88,7 @@ class MultiTask(Loss):
             raise RuntimeError(f"{type(self).__name__}: backward needs a forward pass before it")
         doutputs = self._buffers.get("doutputs", outputs.shape, outputs.dtype)
         for name, loss in self.losses.items():
-            dpart, weight = loss.backward(), outputs.dtype.type(self.weights[name])
+            dpart, weight = loss.backward(), checks.in_dtype(f"weights[{name!r}]", self.weights[name], outputs.dtype)
             start = self.heads.columns[name].start
             self._ops.copy_columns(dpart, 0, weight, doutputs, start, dpart.shape[1])
         return doutputs

@@ -38,7 +38,8 @@ class Optimizer:
         self.schedules: dict[str, Schedule] = {}
         self.learning_rate = learning_rate
         self._parameters: list[Parameter] | None = None
-        self._rate_on_device: float
+        self._rate_on_device: float | None = None
+        self._in_dtype: dict[str, float] = {}  # values that the dtype of the parameters holds
         self._groups: list[tuple[Any, ...]]
 
     def __repr__(self) -> str:
@@ -78,17 +79,27 @@ class Optimizer:
             raise ValueError(f"parameters got another list than before; {self!r} already belongs to a model")
         for name, schedule in self.schedules.items():
             getattr(type(self), name).set_from(schedule, self)
+        if self._in_dtype != self.values:
+            self.check_dtype(self._dtype)
+            self._in_dtype = dict(self.values)
         if self._rate_on_device != self.learning_rate:
             self._backend.copy_into(self._rate, np.array([self.learning_rate], self._dtype))
             self._rate_on_device = self.learning_rate
+
+    def check_dtype(self, dtype: np.dtype) -> None:
+        """Raise ValueError if a hyperparameter, rounded to `dtype`, is out of its bounds."""
+        for name, value in self.values.items():
+            hyperparameter = getattr(type(self), name)
+            bounds = hyperparameter.scheduled if name in self.schedules else hyperparameter.bounds
+            checks.in_dtype(name, value, dtype, **bounds)
 
     def apply(self) -> None:
         """Do the rest of a step, which consists of operations alone."""
         self._advance()
         for group in self._groups:
             self._update(*group)
-        for parameter in self._limited:
-            self._ops.max_norm(parameter.value, self._real(parameter.max_norm))
+        for parameter, limit in self._limited:
+            self._ops.max_norm(parameter.value, limit)
 
     def _attach(self, parameters: list[Parameter]) -> None:
         if not parameters:
@@ -97,9 +108,13 @@ class Optimizer:
         self._ops = self._backend.operations
         self._dtype = parameters[0].value.dtype
         self._real = self._dtype.type
-        self._rate = self._backend.array([self.learning_rate], self._dtype)
-        self._rate_on_device = self.learning_rate
-        self._limited = [parameter for parameter in parameters if parameter.max_norm is not None]
+        self._rate = self._backend.zeros((1,), self._dtype)
+        self._rate_on_device = None
+        self._limited = [
+            (parameter, checks.in_dtype(f"max_norm of {parameter.name}", parameter.max_norm, self._dtype, above=0.0))
+            for parameter in parameters
+            if parameter.max_norm is not None
+        ]
         # The kernels walk over flat arrays: value, gradient, then the moments, which start at zero.
         self._groups = [
             (decays, value, gradient, *(self._backend.zeros(value.shape, self._dtype) for _ in range(self.moments)))

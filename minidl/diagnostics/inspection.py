@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from scipy import linalg
 
 from minidl.cpu import activation_backward, activation_forward
 from minidl.data.targets import map_targets
@@ -168,9 +170,9 @@ def _of_slope(layer: Layer, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
 
 def _of_gradient(layer: Layer, dy: np.ndarray) -> dict[str, Any]:
     return {
-        "gradient_norm": _norm(dy),
+        "gradient_norm": norm(dy),
         "gradient_second_moment": float(np.mean(dy**2)),
-        "delta": _norm(dy.sum(axis=0)) if isinstance(layer, Dense) else None,
+        "delta": norm(dy.sum(axis=0)) if isinstance(layer, Dense) else None,
         "gradients": _histogram(dy),
     }
 
@@ -179,20 +181,22 @@ def _of_weights(layer: Layer, backward: bool) -> dict[str, Any]:
     weights = [] if layer.children() else [parameter for parameter in layer.parameters() if parameter.decays]
     if not weights:
         return {}
-    norm = _norm(*(_float64(layer, parameter.value) for parameter in weights))
+    weight_norm = norm(*(_float64(layer, parameter.value) for parameter in weights))
     if not backward:
-        return {"weight_norm": norm}
-    gradient_norm = _norm(*(_float64(layer, parameter.gradient) for parameter in weights))
-    ratio = float(np.divide(gradient_norm, norm))  # infinity or NaN where all weights are 0
-    return {"weight_norm": norm, "weight_gradient_norm": gradient_norm, "weight_ratio": ratio}
+        return {"weight_norm": weight_norm}
+    gradient_norm = norm(*(_float64(layer, parameter.gradient) for parameter in weights))
+    ratio = float(np.divide(gradient_norm, weight_norm))  # infinity or NaN where all weights are 0
+    return {"weight_norm": weight_norm, "weight_gradient_norm": gradient_norm, "weight_ratio": ratio}
 
 
 def _float64(layer: Layer, array: Any) -> np.ndarray:
     return layer.backend.to_numpy(array).astype(np.float64)
 
 
-def _norm(*arrays: np.ndarray) -> float:
-    return float(np.sqrt(sum(np.sum(array**2) for array in arrays)))
+def norm(*arrays: np.ndarray) -> float:
+    """Return the Euclidean norm of all numbers together."""
+    # Both scale the numbers first, where squares would overflow.
+    return math.hypot(*(linalg.norm(array.reshape(-1), check_finite=False) for array in arrays))
 
 
 def _slope(activation: str, alpha: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:

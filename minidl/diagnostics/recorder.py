@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.backend.parameters import Parameter
-from minidl.diagnostics.inspection import Inspection, Probe
+from minidl.diagnostics.inspection import Inspection, Probe, norm
 from minidl.diagnostics.layer_figures import draw_recording
 from minidl.training.run import Callback, Run
 from minidl.utils import checks
@@ -107,4 +107,4 @@ def _float64(weights: Parameter) -> np.ndarray:
 
 def _ratio(update: np.ndarray, weights: np.ndarray) -> float:
     with np.errstate(all="ignore"):  # weights of 0 give infinity, or NaN if they stay 0
-        return float(np.linalg.norm(update) / np.linalg.norm(weights))
+        return float(np.divide(norm(update), norm(weights)))

@@ -51,12 +51,13 @@ class BatchNorm(Layer):
         x = self.begin_forward(x, training)
         y = self.buffer("y", *x.shape)
         gamma, beta = self.gamma.value, self.beta.value
+        epsilon = checks.in_dtype("epsilon", self.epsilon, self.dtype, above=0.0)
         running = self.running_mean, self.running_variance
         if training:
             statistics = self.mean, self.variance, self.inverse_std
-            self.ops.batchnorm_training(x, gamma, beta, *running, self.decay, self.epsilon, *statistics, y)
+            self.ops.batchnorm_training(x, gamma, beta, *running, self.decay, epsilon, *statistics, y)
         else:
-            self.ops.batchnorm_inference(x, gamma, beta, *running, self.epsilon, y)
+            self.ops.batchnorm_inference(x, gamma, beta, *running, epsilon, y)
         return y
 
     def backward(self, dy: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 from minidl import penalties
 from minidl.layers.base import Layer
 from minidl.penalties import Penalty
+from minidl.utils import checks
 
 
 class Penalized(Layer):
@@ -21,6 +22,8 @@ class Penalized(Layer):
         of_the_model = self.context.penalty if self.context else None
         self.penalty_in_use = penalties.get(own) if own else of_the_model
         if self.penalty_in_use is not None:
+            for name in ("l1", "l2"):
+                checks.in_dtype(name, getattr(self.penalty_in_use, name), self.dtype)
             self.cost = self.backend.zeros((2,), np.float64)
             self._partials = self.buffer("partials", self.backend.partial_sums)
 

@@ -27,7 +27,10 @@ class ClipValue(Configurable):
     def __call__(self, parameters: Sequence[Parameter]) -> None:
         for parameter in listed(parameters):
             gradient = parameter.gradient.reshape(-1)
-            parameter.backend.operations.clip_values(gradient, checks.in_dtype("limit", self.limit, gradient.dtype))
+            parameter.backend.operations.clip_values(gradient, self._limit(gradient.dtype))
+
+    def _limit(self, dtype: Any) -> Any:
+        return checks.in_dtype("limit", self.limit, dtype, above=0.0)
 
 
 class ClipNorm(ClipValue):
@@ -49,7 +52,6 @@ class ClipNorm(ClipValue):
             return
         first = parameters[0]
         backend, dtype = first.backend, first.value.dtype
-        checks.in_dtype("limit", self.limit, dtype)
         if self._scratch is None or self._scratch[0] is not backend or self._scratch[1].shape[0] != len(parameters):
             scratch = backend.zeros((len(parameters),), dtype), backend.zeros((backend.partial_sums,), dtype)
             self._scratch = backend, *scratch
@@ -58,4 +60,4 @@ class ClipNorm(ClipValue):
         for i, gradient in enumerate(gradients):
             backend.operations.norm(gradient, partials, norms[i : i + 1])
         for gradient in gradients:
-            backend.operations.scale_to_norm(gradient, norms, dtype.type(self.limit))
+            backend.operations.scale_to_norm(gradient, norms, self._limit(dtype))

@@ -223,8 +223,12 @@ class Run:
             raise self._divergence("loss", self.loss.value, f"in epoch {self.epoch}, step {step}")
 
     def check_arrays(self, when: str) -> None:
-        """Raise DivergenceError if a weight or a running statistic is NaN or infinite: no later loss may show it."""
-        for name, array in self.model.arrays():
+        """Raise DivergenceError if a weight, a running statistic or a moment of the optimizer is NaN or infinite.
+
+        No later loss may show it: weights whose second moment is infinite do not move any more.
+        """
+        moments = {f"state {name} of {self.optimizer!r}": array for name, array in self.optimizer.arrays().items()}
+        for name, array in [*self.model.arrays(), *moments.items()]:
             values = self.model.backend.to_numpy(array)
             finite = np.isfinite(values)
             if not finite.all():

@@ -73,6 +73,7 @@ class TrainingStep:
             self.parameters = model.parameters()
         self.backend = model.backend
         self.loss.use(self.backend)
+        optimizer.check_dtype(model.dtype)
         self.graph = not self.backend.on_host if automatic else bool(graph)
         self._graph_required = self.graph and not automatic
         if self._graph_required and not self.backend.records:

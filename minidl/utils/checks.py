@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import math
 import numbers
 import os
@@ -133,12 +134,20 @@ def real(
     return number
 
 
-def in_dtype(argument: str, value: float, dtype: np.dtype) -> Any:
-    """Return `value` as a number of `dtype`; ValueError if it is infinite there, or 0 where it was not."""
+@functools.lru_cache(1000)  # a training step asks for the same numbers again and again
+def in_dtype(argument: str, value: float, dtype: np.dtype, **bounds: float) -> Any:
+    """Return `value`, which is in the bounds of `real`, as a number of `dtype`.
+
+    Raises:
+        ValueError: If the rounded number is out of the bounds: in float32, 1e-50 is 0 and 1e39 is infinite.
+    """
     with np.errstate(over="ignore", under="ignore"):
         number = dtype.type(value)
-    if not np.isfinite(number) or (value and not number):
-        raise ValueError(f"{argument} got {value:g}, which is {number:g} in {dtype}; expected a number in its range")
+    try:
+        real(argument, float(number), **bounds)
+    except ValueError as error:
+        expected = str(error).partition("; ")[2]
+        raise ValueError(f"{argument} got {value!r}, which is {number:g} in {dtype}; {expected}") from None
     return number
 
 

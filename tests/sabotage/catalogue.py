@@ -714,7 +714,8 @@ CATALOGUE = [
         ("operations/test_clipping.py",),
     ),
     Sabotage(
-        "squares-that-overflow", "cuda/clipping.py", "if not safe_to_add(squares):\n        norm", "if False:\n        norm",
+        "squares-that-overflow", "cuda/clipping.py",
+        "if not safe_to_add(squares):\n        norm", "if False:\n        norm",
         "Gradients of 1e20 would be clipped to 0, in the very case that clipping is for.",
         ("operations/test_clipping.py",),
     ),
@@ -1091,9 +1092,9 @@ CATALOGUE = [
     Sabotage(
         "clip-norm-of-each-parameter", "training/clipping.py",
         "        for gradient in gradients:\n"
-        "            backend.operations.scale_to_norm(gradient, norms, dtype.type(self.limit))\n",
+        "            backend.operations.scale_to_norm(gradient, norms, self._limit(dtype))\n",
         "        for i, gradient in enumerate(gradients):\n"
-        "            backend.operations.scale_to_norm(gradient, norms[i : i + 1], dtype.type(self.limit))\n",
+        "            backend.operations.scale_to_norm(gradient, norms[i : i + 1], self._limit(dtype))\n",
         "One factor for all keeps the direction of the step; one for each does not.",
         ("training/test_clipping.py",),
     ),
