@@ -60,6 +60,16 @@ class Loss(Configurable):
         """Return checked targets in a form whose weighted means make sense, for mixup: labels as probabilities."""
         return one_hot(targets, n_out, dtype) if targets.ndim == 1 else targets
 
+    def check_augmented(self, targets: Any, before: Any, rows: int, n_out: int) -> Any:
+        """Return what an augmentation has made of checked targets, checked again."""
+        argument = "the targets of augmentation"
+        if before.dtype.kind in "iu":
+            return checks.labels(argument, targets, rows, n_out)
+        targets = checks.finite(argument, checks.matrix(argument, targets, before.dtype))
+        if targets.shape != (expected := (rows, *before.shape[1:])):
+            raise ValueError(f"{argument} got shape {targets.shape}; expected {expected}")
+        return targets
+
     def _forward(self, outputs: Any, targets: Any, row_losses: Any, row_correct: Any) -> None:
         raise NotImplementedError
 
@@ -184,9 +194,11 @@ class SoftmaxCrossEntropy(Loss):
         label_smoothing: ε in [0, 1): t becomes (1-ε) t + ε/classes (Szegedy et al. 2016), at evaluation too.
     """
 
+    label_smoothing: Any = checks.Checked(checks.real, 0.0, below=1.0)
+
     def __init__(self, label_smoothing: float = 0.0):
         super().__init__()
-        self.label_smoothing = checks.real("label_smoothing", label_smoothing, 0.0, below=1.0)
+        self.label_smoothing = label_smoothing
 
     def check_targets(self, argument: str, targets: Any, rows: int, n_out: int, dtype: np.dtype) -> np.ndarray:
         array = checks.as_array(argument, targets, "integer class labels or probabilities")

@@ -8,6 +8,8 @@ the forward pass and to the gradient of its weights in the backward pass.
 
 from __future__ import annotations
 
+from typing import Any
+
 from minidl.utils import checks
 
 
@@ -19,9 +21,12 @@ class Penalty:
         l2: Strength of Σ w²/2, at least 0.
     """
 
+    l1: Any = checks.Checked(checks.real, 0.0)
+    l2: Any = checks.Checked(checks.real, 0.0)
+
     def __init__(self, l1: float, l2: float):
-        self.l1 = checks.real("l1", l1, 0.0)
-        self.l2 = checks.real("l2", l2, 0.0)
+        self.l1 = l1
+        self.l2 = l2
 
     def __repr__(self) -> str:
         """Return the call that builds it again; model files hold this text."""

@@ -137,8 +137,10 @@ class Shift(Geometric):
         pixels: Both shifts are uniform over the integers from -pixels to pixels.
     """
 
+    pixels: Any = checks.Checked(checks.size, minimum=0)
+
     def __init__(self, pixels: int):
-        self.pixels = checks.size("pixels", pixels, minimum=0)
+        self.pixels = pixels
 
     def sources(self, rows: int, rng: np.random.Generator) -> np.ndarray:
         matrices = _identities(rows)
@@ -154,8 +156,10 @@ class Rotation(Geometric):
             displayed, with row 0 at the top.
     """
 
+    degrees: Any = checks.Checked(checks.real, 0.0)
+
     def __init__(self, degrees: float):
-        self.degrees = checks.real("degrees", degrees, 0.0)
+        self.degrees = degrees
 
     def sources(self, rows: int, rng: np.random.Generator) -> np.ndarray:
         angle = np.deg2rad(rng.uniform(-self.degrees, self.degrees, rows))
@@ -173,8 +177,10 @@ class Scaling(Geometric):
         amount: The factor is uniform in [1 - amount, 1 + amount].
     """
 
+    amount: Any = checks.Checked(checks.real, 0.0, below=1.0)
+
     def __init__(self, amount: float):
-        self.amount = checks.real("amount", amount, 0.0, below=1.0)
+        self.amount = amount
 
     def sources(self, rows: int, rng: np.random.Generator) -> np.ndarray:
         matrices = _identities(rows)
@@ -214,8 +220,10 @@ class Noise(AugmentationStep):
         std: Standard deviation, in units of x.
     """
 
+    std: Any = checks.Checked(checks.real, 0.0)
+
     def __init__(self, std: float):
-        self.std = checks.real("std", std, 0.0)
+        self.std = std
 
     def apply(self, images: Images, targets: Any, rng: np.random.Generator) -> tuple[Images, Any]:
         return images + images.dtype.type(self.std) * rng.standard_normal(images.shape, images.dtype), targets
@@ -231,8 +239,10 @@ class Cutout(AugmentationStep):
             middle.
     """
 
+    size: Any = checks.Checked(checks.size)
+
     def __init__(self, size: int):
-        self.size = checks.size("size", size)
+        self.size = size
 
     def apply(self, images: Images, targets: Any, rng: np.random.Generator) -> tuple[Images, Any]:
         size = np.full(len(images), self.size)
@@ -264,8 +274,10 @@ class Mixing(AugmentationStep):
 
     mixes_targets = True
 
+    alpha: Any = checks.Checked(checks.real, above=0.0)
+
     def __init__(self, alpha: float = 1.0):
-        self.alpha = checks.real("alpha", alpha, above=0.0)
+        self.alpha = alpha
 
     def apply(self, images: Images, targets: Any, rng: np.random.Generator) -> tuple[Images, Any]:
         share = rng.beta(self.alpha, self.alpha, len(images))

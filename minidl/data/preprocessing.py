@@ -164,9 +164,12 @@ class Center(Preprocessing):
 
     statistics: tuple[str, ...] = ("mean",)
 
+    per: Any = checks.Checked(checks.one_of, ("feature", "channel"))
+    channels: Any = checks.Checked(checks.size)
+
     def __init__(self, per: str = "feature", channels: int = 1):
-        self.per = checks.one_of("per", per, ("feature", "channel"))
-        self.channels = checks.size("channels", channels)
+        self.per = per
+        self.channels = channels
 
     def _fit(self, x: np.ndarray) -> None:
         self.mean, _ = self._mean_and_deviation(x)
@@ -206,9 +209,11 @@ class Standardize(Center):
 
     statistics = ("mean", "scale")
 
+    epsilon: Any = checks.Checked(checks.real, 0.0)
+
     def __init__(self, per: str = "feature", channels: int = 1, epsilon: float = 1e-8):
         super().__init__(per, channels)
-        self.epsilon = checks.real("epsilon", epsilon, 0.0)
+        self.epsilon = epsilon
 
     def _fit(self, x: np.ndarray) -> None:
         self.mean, deviation = self._mean_and_deviation(x)
@@ -283,10 +288,13 @@ class Whiten(PCA):
         components: Number of axes to keep; None for all.
     """
 
+    method: Any = checks.Checked(checks.one_of, ("pca", "zca"))
+    epsilon: Any = checks.Checked(checks.real, above=0.0)
+
     def __init__(self, method: str = "pca", epsilon: float = 1e-5, components: int | None = None):
         super().__init__(components)
-        self.method = checks.one_of("method", method, ("pca", "zca"))
-        self.epsilon = checks.real("epsilon", epsilon, above=0.0)
+        self.method = method
+        self.epsilon = epsilon
 
     def _transform(self, x: np.ndarray) -> np.ndarray:
         varies = self.variances > NO_VARIANCE * self.variances[0]

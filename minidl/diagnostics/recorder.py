@@ -46,9 +46,11 @@ class Recorder(Callback):
     follows_steps = True
     writes = True  # it changes nothing, so a resumed run may leave it out or add it
 
+    every: Any = checks.Checked(checks.integer)
+
     def __init__(self, x: Any, labels: Any = None, every: int = 10):
         self.probe = Probe(x, labels)
-        self.every = checks.integer("every", every)
+        self.every = every
         self.records: list[Record] = []
         self._before: list[tuple[Parameter, np.ndarray]] = []
         self._inspection: Any = None

@@ -11,32 +11,13 @@ import numpy as np
 
 from minidl.backend import Backend
 from minidl.backend.buffers import Buffers
-from minidl.backend.parameters import Parameter, allocate_storage, copy_checked
+from minidl.backend.parameters import Parameter, allocate_storage
 from minidl.layers.context import Context
+from minidl.layers.guards import StateAttribute, check_memory, fixed
 from minidl.layers.tree import TreeNode
 from minidl.operations import Operations
 from minidl.utils import checks
 from minidl.utils.random_streams import RandomStreams
-
-
-class StateAttribute:
-    """An attribute of layers that holds a state array: an assignment copies into the array, which is saved."""
-
-    def __init__(self, name: str):
-        self.name = name
-
-    def __get__(self, layer: Any, kind: type) -> Any:
-        if layer is None:
-            return self
-        try:
-            return layer.__dict__[self.name]
-        except KeyError:
-            raise AttributeError(self.name) from None  # on to `Layer.__getattr__`, which says more
-
-    def __set__(self, layer: Any, value: Any) -> None:
-        own = layer.__dict__.setdefault(self.name, value)
-        if own is not value:
-            copy_checked(f"{self.name} of {layer.label}", layer.backend, own, value)
 
 
 class Layer(TreeNode["Layer"]):
@@ -53,8 +34,10 @@ class Layer(TreeNode["Layer"]):
     `backward` needs a forward pass with training=True.
     """
 
-    n_in: Any = None  # features that the layer takes and gives; None where it takes any number and keeps it
-    n_out: Any = None
+    n_in: Any = fixed("n_in")  # features that the layer takes and gives; None where it takes any number and keeps it
+    n_out: Any = fixed("n_out")
+    _n_in: Any = None
+    _n_out: Any = None
     smallest_batch = 1  # rows that a training pass needs
 
     context: Context | None = None  # backend, dtype, random streams and name; None until the layer is set up
@@ -166,7 +149,9 @@ class Layer(TreeNode["Layer"]):
 
     def build(self, backend: str = "auto", seed: int = 0, dtype: str = "float32") -> Layer:
         """Give a layer that stands alone its backend, seed and dtype. A `Sequential` does this for its layers."""
-        self.setup(Context.of(backend, seed, dtype))
+        context = Context.of(backend, seed, dtype)
+        check_memory(self.walk(), context.dtype.itemsize)
+        self.setup(context)
         allocate_storage(self.parameters())
         return self
 

@@ -51,7 +51,7 @@ def predict_mc(
     with model.lock, _sampling(layers):
         for sample in range(1, samples + 1):
             y = model.predict(x)
-            y = np.asarray(y if transform is None else transform(y), np.float64)
+            y = y.astype(np.float64) if transform is None else checks.reals("transform", transform(y), np.float64)
             # Welford's recursion: no cancellation where the spread is small compared to the mean.
             before, mean = mean, mean + (y - mean) / sample
             squares = squares + (y - before) * (y - mean)

@@ -76,6 +76,10 @@ class EarlyStopping(Configurable, Callback):
         best: After the run, `best.epoch` and `best.value` say which epoch was best.
     """
 
+    patience: Any = checks.Checked(checks.integer)
+    smallest_change: Any = checks.Checked(checks.real, 0.0)
+    restore_best: Any = checks.Checked(checks.boolean)
+
     def __init__(
         self,
         monitor: str = "validation_loss",
@@ -84,9 +88,9 @@ class EarlyStopping(Configurable, Callback):
         restore_best: bool = True,
     ):
         self.best, self.monitor = Best("monitor", monitor), monitor
-        self.patience = checks.integer("patience", patience)
-        self.smallest_change = checks.real("smallest_change", smallest_change, 0.0)
-        self.restore_best = checks.boolean("restore_best", restore_best)
+        self.patience = patience
+        self.smallest_change = smallest_change
+        self.restore_best = restore_best
         self._weights: dict[str, np.ndarray] = {}
 
     def on_start(self, run: Run) -> None:
@@ -155,9 +159,11 @@ class Checkpoint(Callback):
 
     writes = True
 
+    every: Any = checks.Checked(checks.integer)
+
     def __init__(self, path: str | os.PathLike[str], every: int = 1, best: str | None = None):
         self.path = _writable("the path of the checkpoint", path)
-        self.every = checks.integer("every", every)
+        self.every = every
         self.best = Best("best", best) if best is not None else None
         self._due = False
 

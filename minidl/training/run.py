@@ -190,11 +190,20 @@ class Run:
             self.model.backend.copy_into(cost, np.zeros(2))
         rows = self.batches.rows
         order = self._generator("order").permutation(rows) if self.shuffle else np.arange(rows)
-        augment = self.augmentation
-        if augment is None:
+        if self.augmentation is None:
             return self.batches.in_order(order)
         rng = self._generator("augmentation")
-        return self.batches.augmented(order, lambda x, targets: augment(x, targets, rng))
+        return self.batches.augmented(order, lambda x, targets: self._augment(x, targets, rng))
+
+    def _augment(self, x: np.ndarray, targets: Any, rng: np.random.Generator) -> tuple[np.ndarray, Any]:
+        """Return a batch after augmentation, checked, because it may be a function of the user's."""
+        assert self.augmentation is not None
+        result = checks.listed("augmentation", self.augmentation(x, targets, rng), "two: x and targets")
+        if len(result) != 2:
+            raise ValueError(f"augmentation got {len(result)} results of its call; expected two: x and targets")
+        images = checks.matrix("the x of augmentation", result[0], x.dtype)
+        n_out = self.model.n_out or images.shape[1]
+        return images, self.loss.check_augmented(result[1], targets, len(images), n_out)
 
     def _generator(self, name: str) -> np.random.Generator:
         """The random numbers of this epoch: the same however often the run was stopped and resumed."""

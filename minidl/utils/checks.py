@@ -90,6 +90,14 @@ def size(argument: str, value: Any, minimum: int = 1) -> int:
     return integer(argument, value, minimum, maximum=2**31 - 1)
 
 
+def memory_of_machine() -> float:
+    """Return the bytes of memory that the machine has; infinity where the system does not tell."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return math.inf
+
+
 def seed(value: Any) -> int:
     """Return `value` as an int that may be a seed, of up to 256 bits."""
     return integer("seed", value, minimum=0, maximum=2**256 - 1)
@@ -161,7 +169,7 @@ def boolean(argument: str, value: Any) -> bool:
 class Checked:
     """An attribute whose values all pass a check, also those that are assigned later: `limit = Checked(real)`."""
 
-    def __init__(self, check: Callable[..., Any], *bounds: float, **more: float):
+    def __init__(self, check: Callable[..., Any], *bounds: Any, **more: Any):
         self.check, self.bounds, self.more = check, bounds, more
 
     def __set_name__(self, owner: type, name: str) -> None:

@@ -174,7 +174,7 @@ def attempt(function: Callable[..., Any], arguments: dict[str, Any], names: list
             if isinstance(error, foreign) or (isinstance(error, LookupError) and " got " not in said):
                 kind = "another error"
             elif not isinstance(error, dl.DivergenceError) and not any(
-                re.search(rf"(?<![a-z]){name}(?![a-z])", said.partition(": ")[2]) for name in names
+                re.search(rf"(?<![a-z])({name})(?![a-z])", said.partition(": ")[2]) for name in names
             ):
                 kind = "unnamed"
         except Exception as error:
@@ -197,7 +197,7 @@ def fits(valid: Any, value: Any) -> bool:
     if isinstance(valid, (str, os.PathLike)):
         return isinstance(value, str)
     if isinstance(valid, np.ndarray):
-        return plain(value) is not None or isinstance(value, (list, tuple, numbers.Number))
+        return plain(value) is not None or isinstance(value, (list, tuple, bytearray, numbers.Number, np.generic))
     return True
 
 

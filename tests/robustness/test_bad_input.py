@@ -189,3 +189,76 @@ def test_a_loss_without_a_forward_pass():
 def test_data_whose_rows_do_not_match():
     with pytest.raises(ValueError, match=r"^y got shape \(4,\); expected \(5,\), one label for each row of x$"):
         dl.data.Dataset(np.ones((5, 6)), [0, 1, 2, 0])
+
+
+class Own(dl.Layer):
+    """A layer of the user's that gives arrays of these shapes."""
+
+    def __init__(self, y, dx):
+        self.y, self.dx = y, dx
+
+    def forward(self, x, training=False):
+        self.begin_forward(x, training)
+        return np.ones(self.y, np.float32)
+
+    def backward(self, dy):
+        return np.ones(self.dx, np.float32)
+
+
+def with_own(y=(20, 6), dx=(20, 6)):
+    return dl.Residual(Own(y, dx))
+
+
+def loss_of(labels):
+    loss = dl.SoftmaxCrossEntropy()
+    loss.use(dl.backend.get("cpu"))
+    return loss.compute(np.ones((2, 3), np.float32), np.array(labels))
+
+
+def set_width(layer, **sizes):
+    for name, size in sizes.items():
+        setattr(layer, name, size)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: loss_of([0, 10**6]), "targets got 1000000 at index 1; expected labels from 0 to 2"),
+        (
+            lambda: fit(augmentation=lambda x, y, rng: (x, y + 10**6)),
+            "the targets of augmentation got .* at index 0; expected labels from 0 to 2",
+        ),
+        (
+            lambda: fit(augmentation=lambda x, y, rng: (x, y[:2])),
+            r"the targets of augmentation got shape \(2,\); expected \(20,\)",
+        ),
+        (
+            lambda: make(with_own(y=(20, 2)), dl.Dense(6, 3)).forward(data().x),
+            r"y got shape \(20, 2\) from layer 0.Residual.0 Own\(.*; expected \(20, 6\)",
+        ),
+        (lambda: set_width(make(), n_in=60), "n_in of layer .* got 60; expected 6, for which its arrays are made"),
+        (lambda: dl.schedules.Cosine(0.1, 9)(float("nan")), "step got nan; expected an integer of at least 0"),
+        (lambda: dl.schedules.Steps(0.1, 2.0, 1)(9999), "at step 9999 got inf; expected a finite number"),
+        (lambda: dl.Dense(2**31, 8), "n_in got 2147483648; expected an integer of at most 2147483647"),
+        (lambda: dl.Dense(2**16, 2**16), "n_in · n_out got 4294967296; expected"),
+        (lambda: dl.Adam().step("3"), "parameters got '3'; expected a list such as model.parameters()"),
+    ],
+)
+def test_what_would_read_beyond_an_array_or_fill_the_memory(call, message):
+    with pytest.raises((TypeError, ValueError, RuntimeError), match=message):
+        call()
+
+
+def test_a_gradient_of_a_layer_of_ones_own_in_another_shape():
+    model = make(with_own(dx=(1, 1)), dl.Dense(6, 3))
+    dy = np.ones_like(model.forward(data().x, training=True))
+    with pytest.raises(
+        ValueError, match=r"^dx got shape \(1, 1\) from layer 0.Residual.0 Own\(.*; expected \(20, 6\)$"
+    ):
+        model.backward(dy)
+
+
+def test_a_model_larger_than_the_machine(monkeypatch):
+    monkeypatch.setattr("minidl.utils.checks.memory_of_machine", lambda: 2.0**20)
+    with pytest.raises(ValueError, match=r"^features of Dense\(999, 999\) got 998,001 numbers, with which the model"):
+        make(dl.Dense(3, 999), dl.Dense(999, 999))

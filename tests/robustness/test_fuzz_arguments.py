@@ -331,7 +331,8 @@ ALSO = {
     "features": "expected at least one feature",
     "steps": "step",
     "outputs": "targets",
-    "y": "label",
+    "y": "label|x",
+    "dx": "dy",
     "index": "slice",
 }
 

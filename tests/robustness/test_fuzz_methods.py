@@ -29,6 +29,7 @@ INNER = {
     "setup", "setup_children", "begin_forward", "begin_backward", "forward_chain", "backward_chain", "set_shape",
     "first_activation", "layer_requiring", "effective_weight", "regions", "draw", "sources", "apply", "mix", "penalize",
     "penalize_gradient", "allocate_penalty", "move_to", "set_from", "loss_at_random", "mixable", "check_targets",
+    "check_augmented",
     "on_start", "on_step_start", "on_step_end", "on_epoch_start", "on_epoch_end", "on_end", "write", "check_snapshot",
     "rescale", "at", "Parameter.transform",
     "Layer.forward", "Layer.backward", "ReparametrizedDense.forward", "Best.start", "Best.update",
@@ -218,6 +219,12 @@ def attribute(name: str, attribute: str) -> Call:
     return setting(layer, attribute, lambda: layer.forward(X, training=True), getattr(layer, attribute))
 
 
+def argument(name: str, attribute: str) -> Call:
+    """The assignment to an attribute that holds an argument of the constructor."""
+    target = made(name)
+    return setting(target, attribute, lambda: None, getattr(target, attribute))
+
+
 def state(name: str) -> Call:
     layer = built("BatchNorm")
     return setting(layer, name, lambda: layer.forward(X), np.array(getattr(layer, name)) + 1)
@@ -236,11 +243,64 @@ def bound(function: Callable[..., Call], *arguments: Any) -> Callable[[], Call]:
     return lambda: function(*arguments)
 
 
+# What functions and layers of the user's give back, as an argument.
+
+
+def fitted(**options: Any) -> Any:
+    made = model()
+    data = dl.data.Dataset(X, LABELS)
+    dl.fit(made, data, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(0.1), epochs=1, progress=False, **options)
+    return made.snapshot()
+
+
+def augmented(x: Any, targets: Any) -> Any:
+    return fitted(augmentation=lambda *_: (x, targets))
+
+
+def scheduled(rate: Any) -> Any:
+    return dl.SGD(lambda step: rate).learning_rate
+
+
+def transformed(transform: Any) -> Any:
+    return dl.predict_mc(model(), X, 2, transform=lambda y: transform)
+
+
+def around(block: type, y: Any, dx: Any) -> Any:
+    """A model with a layer of the user's, which gives `y` forward and `dx` backward."""
+
+    class Own(dl.Layer):
+        n_in = n_out = FEATURES
+
+        def forward(self, x: Any, training: bool = False) -> Any:
+            self.begin_forward(x, training)
+            return y
+
+        def backward(self, dy: Any) -> Any:
+            self.begin_backward(dy)
+            return dx
+
+    layers = {"a": Own(), "b": dl.Dense(FEATURES, FEATURES)} if block is dl.Heads else {}
+    inner = block(**layers) if layers else block(Own())
+    made = dl.Sequential(dl.Dense(FEATURES, FEATURES), inner, backend="cpu")
+    out = np.array(made.forward(X, training=True))
+    return [out, np.array(made.backward(np.ones_like(out))), parts(made.parameters())]
+
+
+def own_layer(block: type) -> Call:
+    return lambda **given: around(block, **given), {"y": X[::-1].copy(), "dx": X * 2}
+
+
 LOSSES = ("SoftmaxCrossEntropy", "BinaryCrossEntropy", "MeanSquaredError", "MultiTask")
 OPTIMIZERS = {
     "SGD": ["learning_rate"], "Momentum": ["momentum"], "Nesterov": ["momentum"], "RMSProp": ["decay", "epsilon"],
     "Adam": ["beta1", "beta2"], "AdamW": ["beta1", "beta2", "epsilon", "weight_decay"],
 }  # fmt: skip
+ARGUMENTS = [
+    ("EarlyStopping", "patience"), ("EarlyStopping", "smallest_change"), ("EarlyStopping", "restore_best"),
+    ("Checkpoint", "every"), ("Recorder", "every"), ("SoftmaxCrossEntropy", "label_smoothing"), ("Shift", "pixels"),
+    ("Rotation", "degrees"), ("Scaling", "amount"), ("Noise", "std"), ("Cutout", "size"), ("Mixup", "alpha"),
+    ("Center", "channels"), ("Standardize", "epsilon"), ("Whiten", "epsilon"), ("L1", "l1"), ("Dropout", "inverted"),
+]  # fmt: skip
 STEPS = ("Constant", "Steps", "Exponential", "InverseTime", "Cosine", "WarmUp", "OneCycle")
 
 METHODS: dict[str, Callable[[], Call]] = {
@@ -249,6 +309,11 @@ METHODS: dict[str, Callable[[], Call]] = {
     **{f"{name}.backward_parameters": bound(backward, name, "backward_parameters") for name in EXAMPLES},
     **{f"{name}.forward of": lambda name=name: (loss(name)[0].forward, loss(name)[1]) for name in LOSSES},
     **{f"{name}.compute": bound(compute, name) for name in LOSSES},
+    "what augmentation gives": lambda: (augmented, {"x": X, "targets": LABELS}),
+    "what a schedule gives": lambda: (scheduled, {"rate": 0.5}),
+    "what transform gives": lambda: (transformed, {"transform": X[:, :2]}),
+    **{f"what a layer in {block.__name__} gives": bound(own_layer, block)
+       for block in (dl.Sequential, dl.Residual, dl.Heads)},
     **{f"{name}.step": bound(step, name) for name in OPTIMIZERS},
     "Adam.step again": bound(second_step, "Adam"),
     "Adam.prepare": lambda: (made("Adam").prepare, {"parameters": with_gradients()}),
@@ -271,6 +336,10 @@ METHODS: dict[str, Callable[[], Call]] = {
     "Layer.buffer": bound(own, "buffer", {"name": "own", "shape": (2, 3), "dtype": np.dtype("f4")}),
     "Heads.split": lambda: (built("Heads").split, {"y": X}),
     **{f"parameters[{i}].{name} =": bound(parameter, name, i) for i in (0, 1) for name in ("value", "gradient")},
+    **{f"{name}.{size} =": bound(attribute, name, size)
+       for name in ("Dense", "Sequential", "MaxPool", "Heads") for size in ("n_in", "n_out")},
+    "MaxPool.shape =": bound(attribute, "MaxPool", "shape"),
+    **{f"{name}.{attribute} =": bound(argument, name, attribute) for name, attribute in ARGUMENTS},
     "Dropout.rate =": bound(attribute, "Dropout", "rate"),
     "DropConnect.rate =": bound(attribute, "DropConnect", "rate"),
     "NoisyDense.std =": bound(attribute, "NoisyDense", "std"),
