@@ -28,7 +28,7 @@ class Output:
                 try:
                     self._stream.write(text)
                 except UnicodeEncodeError:
-                    encoding = self._stream.encoding
+                    encoding = getattr(self._stream, "encoding", None) or "ascii"
                     self._stream.write(text.encode(encoding, "replace").decode(encoding))
         return len(text)
 
@@ -40,7 +40,7 @@ class Output:
 
     def isatty(self) -> bool:
         """Return whether this is a terminal."""
-        return not self._closed() and self._stream.isatty()
+        return not self._closed() and getattr(self._stream, "isatty", bool)()
 
     def _closed(self) -> bool:
         return self._stream is None or getattr(self._stream, "closed", False)

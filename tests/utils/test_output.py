@@ -53,10 +53,23 @@ def gone(number):
     return Gone()
 
 
-GONE = [lambda: None, closed, without_reader, lambda: gone(errno.EINVAL), lambda: gone(errno.EIO)]
+class OfAWindow:
+    """As programs with windows put in the place of the streams."""
+
+    def write(self, text):
+        text.encode("ascii")
+
+    def flush(self):
+        pass
+
+    def close(self):
+        pass
 
 
-@pytest.mark.parametrize("make", GONE, ids=["None", "closed", "a pipe", "a pipe on Windows", "a terminal"])
+GONE = [lambda: None, OfAWindow, closed, without_reader, lambda: gone(errno.EINVAL), lambda: gone(errno.EIO)]
+
+
+@pytest.mark.parametrize("make", GONE, ids=["None", "a window", "closed", "a pipe", "a pipe on Windows", "a terminal"])
 def test_training_goes_on_where_nobody_reads(monkeypatch, make):
     monkeypatch.setattr(sys, "stdout", make())
     monkeypatch.setattr(sys, "stderr", make())
@@ -65,7 +78,7 @@ def test_training_goes_on_where_nobody_reads(monkeypatch, make):
         loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(), epochs=2, progress=True,
     )  # fmt: skip
     assert len(history) == 2
-    print("more", file=Output(sys.stderr), flush=True)
+    print("more γ", file=Output(sys.stderr), flush=True)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.close()  # as Python does at its end: nothing is left that would fail
