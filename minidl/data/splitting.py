@@ -92,17 +92,19 @@ def concatenate(*datasets: Dataset) -> Dataset:
 def _sizes(parts: tuple[Any, ...], rows: int) -> list[int]:
     """Return the number of rows of each part."""
     if len(parts) < 2:
-        raise ValueError(f"parts got {parts}; expected at least two fractions or numbers of rows")
-    got = f"parts got ({', '.join(map(str, parts))})"
+        raise ValueError(f"parts got {checks.describe(parts)}; expected at least two fractions or numbers of rows")
     if all(isinstance(part, (int, np.integer)) for part in parts):
         sizes = [checks.integer("parts", part) for part in parts]
         if sum(sizes) != rows:
-            raise ValueError(f"{got}, {sum(sizes)} rows in all; expected {rows}, all rows of data")
+            got, in_all = checks.describe(tuple(sizes)), checks.describe(sum(sizes))
+            raise ValueError(f"parts got {got}, {in_all} rows in all; expected {rows}, all rows of data")
         return sizes
     fractions = [checks.real("parts", part, above=0.0, below=1.0) for part in parts]
     total = sum(fractions)
     if abs(total - 1) > ROUNDING:
-        raise ValueError(f"{got}, which add up to {checks.exact(round(total, 9))}; expected fractions that add up to 1")
+        got = checks.describe(tuple(round(fraction, 9) for fraction in fractions))
+        added = checks.exact(round(total, 9))
+        raise ValueError(f"parts got {got}, which add up to {added}; expected fractions that add up to 1")
     shares = np.array(fractions) / total * rows
     counts = np.floor(shares).astype(int)
     counts[np.argsort(counts - shares, kind="stable")[: rows - counts.sum()]] += 1
