@@ -1125,6 +1125,41 @@ CATALOGUE = [
         ("training/test_checkpoints.py", "robustness/test_kill.py"),
     ),
     Sabotage(
+        "saving-replaces-a-link", "utils/files.py",
+        "Path(os.path.realpath(path)) if path.is_symlink() else path", "path",
+        "Who keeps models on another disk, behind a link, finds the next one on this disk.",
+        ("utils/test_files.py",),
+    ),
+    Sabotage(
+        "saving-opens-a-private-file", "utils/files.py", "stat.S_IMODE(before.st_mode)", "0o644",
+        "The owner had said that nobody else may read it.",
+        ("utils/test_files.py",),
+    ),
+    Sabotage(
+        "training-ends-with-its-reader", "utils/output.py",
+        "GONE = {errno.EPIPE, errno.EINVAL, errno.EIO}", "GONE = set()",
+        "After `| head -1` nobody reads the lines, but somebody wants the model.",
+        ("utils/test_output.py",),
+    ),
+    Sabotage(
+        "names-read-as-formulas", "utils/figures.py",
+        "text.set_parse_math(text in numbers)", "text.set_parse_math(True)",
+        "A class called $5 to $10 is no formula, and one called $_$ ends every picture.",
+        ("utils/test_figures.py",),
+    ),
+    Sabotage(
+        "row-numbers-are-a-feature", "data/loading.py",
+        "if not name or (features is None", "if name and (features is None",
+        "pandas writes the row number into a column without a name; in a sorted file it tells the class.",
+        ("data/test_loading.py",),
+    ),
+    Sabotage(
+        "long-labels-through-float64", "data/loading.py", "np.array(labels, np.int64), None",
+        "np.array(labels, np.float64).astype(np.int64), None",
+        "float64 has 53 bits: neighbours among numbers of 19 digits become one class.",
+        ("data/test_loading.py",),
+    ),
+    Sabotage(
         "log-written-at-the-end", "training/callbacks.py",
         "            self._line(file, run.history.epochs[-1])\n"
         "            file.flush()\n",
