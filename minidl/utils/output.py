@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-GONE = {errno.EPIPE, errno.EINVAL, errno.EIO}  # the reader of a pipe, here and on Windows; a terminal
+GONE = {errno.EINVAL, errno.EIO}  # the reader of a pipe on Windows; a terminal
 
 
 class Output:
@@ -50,7 +50,7 @@ class Output:
         try:
             yield
         except OSError as error:
-            if error.errno not in GONE:
+            if not isinstance(error, BrokenPipeError) and error.errno not in GONE:
                 raise
             # What the stream still holds is written when Python ends, where it must not fail again.
             with contextlib.suppress(OSError, AttributeError), open(os.devnull, "wb") as nowhere:

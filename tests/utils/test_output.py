@@ -45,10 +45,10 @@ def without_reader():
     return open(theirs, "w", encoding="utf-8")
 
 
-def gone(number):
+def gone(*number):
     class Gone(io.StringIO):
         def write(self, text):
-            raise OSError(number, "gone")
+            raise OSError(*number, "gone") if number else BrokenPipeError
 
     return Gone()
 
@@ -66,10 +66,12 @@ class OfAWindow:
         pass
 
 
-GONE = [lambda: None, OfAWindow, closed, without_reader, lambda: gone(errno.EINVAL), lambda: gone(errno.EIO)]
+GONE = [lambda: None, OfAWindow, closed, without_reader, gone, lambda: gone(errno.EINVAL), lambda: gone(errno.EIO)]
 
 
-@pytest.mark.parametrize("make", GONE, ids=["None", "a window", "closed", "a pipe", "a pipe on Windows", "a terminal"])
+@pytest.mark.parametrize(
+    "make", GONE, ids=["None", "a window", "closed", "a pipe", "a broken pipe", "a pipe on Windows", "a terminal"]
+)
 def test_training_goes_on_where_nobody_reads(monkeypatch, make):
     monkeypatch.setattr(sys, "stdout", make())
     monkeypatch.setattr(sys, "stderr", make())
