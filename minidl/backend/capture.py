@@ -11,36 +11,26 @@ affected.
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Iterator
 from typing import Any
+
+from minidl.utils.block_local import BlockLocal
 
 
 class RecordingError(RuntimeError):
     """Raised when a function does something that a recording cannot contain."""
 
 
-class _ThisThread(threading.local):
-    captured: Any = None  # the backend that this thread is recording
+_captured = BlockLocal()  # the backend that this thread is recording
 
 
-_this_thread = _ThisThread()
-
-
-@contextlib.contextmanager
-def capturing(backend: Any) -> Iterator[None]:
-    """Let `backend` refuse, in this thread, everything but operations."""
-    if _this_thread.captured is not None:
+def capturing(backend: Any) -> Any:
+    """Return a block in which `backend` refuses, in this thread, everything but operations."""
+    if _captured.get() is not None:
         raise RecordingError("a step that makes a recording cannot be recorded")
-    _this_thread.captured = backend
-    try:
-        yield
-    finally:
-        _this_thread.captured = None
+    return _captured.set(backend)
 
 
 def refuse_while_capturing(backend: Any, action: str) -> None:
     """Raise RecordingError if this thread records `backend`; `action` says what the caller is about to do."""
-    if _this_thread.captured is backend:
+    if _captured.value is backend and _captured.get() is backend:
         raise RecordingError(f"a step that {action} cannot be recorded")

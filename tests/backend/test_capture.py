@@ -33,8 +33,8 @@ def fit(seed, backend="cpu", graph=None, batch_size=8):
 
 
 def assert_nothing_is_captured():
-    assert parallel._this_thread.calls is None
-    assert capture._this_thread.captured is None
+    assert parallel._capture.value is None
+    assert capture._captured.value is None
 
 
 @pytest.mark.parametrize("graph", [None, True])

@@ -13,10 +13,8 @@ them in one go, without Python between them.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -25,16 +23,13 @@ import numpy as np
 
 from minidl.cpu.engine import thread_pool, work_queue
 from minidl.cpu.engine.jit import jit
+from minidl.utils.block_local import Block, BlockLocal
 
 STORE, SET_CALLEE = 0, -1  # in place of a number of chunks
 NO_CALLEE = -1  # in place of a number of failures, or of an address
 
 
-class _ThisThread(threading.local):
-    calls: CallList | None = None  # to which the calls of this thread are appended while it captures them
-
-
-_this_thread = _ThisThread()
+_capture = BlockLocal()  # the CallList to which the calls of this thread are appended
 
 
 def parallel(function: Any, described_by: Any = None) -> Callable:
@@ -65,8 +60,8 @@ def chunked(function: Any) -> Callable:
 
     @functools.wraps(function.py_func)
     def run(chunks, *arguments):
-        if _this_thread.calls is not None:
-            _this_thread.calls.append(task, chunks, (chunks, *arguments))
+        if _capture.value is not None and (calls := _capture.get()) is not None:
+            calls.append(task, chunks, (chunks, *arguments))
         if chunks == 1:
             function(0, 1, *arguments)
         else:
@@ -82,8 +77,8 @@ def serial(function: Any) -> Callable:
 
     @functools.wraps(function.py_func)
     def run(*arguments):
-        if _this_thread.calls is not None:
-            _this_thread.calls.append(task, 1, arguments)
+        if _capture.value is not None and (calls := _capture.get()) is not None:
+            calls.append(task, 1, arguments)
         function(*arguments)
 
     run.compiled = function  # type: ignore[attr-defined]
@@ -95,8 +90,7 @@ def plain(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def run(*arguments):
-        calls = _this_thread.calls
-        if calls is not None:
+        if _capture.value is not None and (calls := _capture.get()) is not None:
             calls.append_plain(function, arguments)
         function(*arguments)
 
@@ -257,13 +251,13 @@ class CallList:
             _check(failed)
 
 
-@contextlib.contextmanager
-def capture_calls(inputs: Sequence[np.ndarray]) -> Iterator[CallList]:
-    """Append the calls that this thread makes meanwhile to a new `CallList`. Other threads go on as before."""
-    before, calls = _this_thread.calls, CallList(inputs)
-    _this_thread.calls = calls
-    try:
-        yield calls
-    finally:
-        _this_thread.calls = before
-    calls.finish()
+class capture_calls(Block):
+    """Append the calls that this thread makes in the block to a new `CallList`. Other threads go on as before."""
+
+    def __init__(self, inputs: Sequence[np.ndarray]):
+        super().__init__(_capture, CallList(inputs))
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        if error == (None, None, None):
+            self.value.finish()

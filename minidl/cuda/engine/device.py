@@ -6,13 +6,14 @@ import copyreg
 import functools
 import importlib.util
 import sys
-import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numba import config, cuda
+
+from minidl.utils.block_local import BlockLocal
 
 
 @functools.cache
@@ -92,14 +93,14 @@ def _configured(kernel: Any, grid: tuple[int, ...], block: tuple[int, ...]) -> A
 
 def launch(kernel: Any, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any) -> None:
     """Run `kernel` on `grid` blocks of `block` threads; returns before it has finished."""
-    graph = getattr(_capturing, "graph", None)
+    graph = _graph.get()
     if graph is None:
         _configured(kernel, grid, block)(*arguments)
     else:
         kernel[grid, block, graph](*arguments)
 
 
-_capturing = threading.local()  # `graph`: the one that this thread is building
+_graph = BlockLocal()  # the one that this thread is building
 
 
 def capture(function: Callable[[], None]) -> Callable[[], None]:
@@ -113,12 +114,10 @@ def capture(function: Callable[[], None]) -> Callable[[], None]:
     gpu = Device()
     gpu.set_current()
     builder = gpu.create_graph_builder().begin_building()
-    _capturing.graph = builder
     try:
-        with cuda.defer_cleanup():  # to free memory would end the capture
+        with _graph.set(builder), cuda.defer_cleanup():  # to free memory would end the capture
             function()
     finally:
-        _capturing.graph = None
         builder.end_building()
     return functools.partial(builder.complete().launch, Stream.from_handle(0))
 

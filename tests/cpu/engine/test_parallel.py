@@ -262,4 +262,4 @@ def test_each_thread_captures_its_own_calls():
     for worker in workers:
         worker.join()
     assert results == [(1, 2.0), (2, 6.0)]
-    assert parallel_module._this_thread.calls is None
+    assert parallel_module._capture.value is None
