@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 import os
@@ -14,7 +15,7 @@ from scipy import linalg
 
 from minidl.cpu import activation_backward, activation_forward
 from minidl.data.targets import map_targets
-from minidl.diagnostics.hooks import LayerPass, hooked, preserved
+from minidl.diagnostics.hooks import LayerPass, hook
 from minidl.diagnostics.layer_figures import draw_inspection
 from minidl.diagnostics.layer_statistics import BINS, Histogram, LayerStatistics
 from minidl.layers.activations import ActivationLayer
@@ -127,7 +128,10 @@ class Probe:
         if self.labels is not None:
             targets = self.loss.check_targets("labels", self.labels, len(x), model.n_out or x.shape[1], model.dtype)
             self.loss.use(model.backend)
-        with model.lock, preserved(model), hooked(model) as passes, np.errstate(all="ignore"):
+        with model.lock:
+            model = copy.deepcopy(model)  # so that nothing has to be put back, whatever interrupts the passes
+        passes = hook(model)
+        with np.errstate(all="ignore"):
             outputs = model.forward(model.backend.wrap(x), training=True)
             if targets is not None:
                 self.loss.compute_unchecked(outputs, map_targets(model.backend.wrap, targets))

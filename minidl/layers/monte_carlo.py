@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minidl.layers.sequential import Sequential
-from minidl.layers.stochastic import Stochastic
+from minidl.layers.stochastic import SAMPLED, Stochastic
 from minidl.utils import checks
 
 
@@ -48,7 +47,7 @@ def predict_mc(
     if not layers:
         raise ValueError("model got no stochastic layer, such as Dropout: every pass would give the same")
     mean = squares = np.zeros(())
-    with model.lock, _sampling(layers):
+    with model.lock, SAMPLED.set({layer: _counter(layer) for layer in layers}):
         for sample in range(1, samples + 1):
             y = model.predict(x)
             y = y.astype(np.float64) if transform is None else checks.reals("transform", transform(y), np.float64)
@@ -58,16 +57,6 @@ def predict_mc(
     return MonteCarlo(mean, np.sqrt(squares / (samples - 1)))
 
 
-@contextlib.contextmanager
-def _sampling(layers: list[Stochastic]) -> Iterator[None]:
-    """Let the layers draw at inference, with step numbers that training never reaches."""
-    numbers = [layer.backend.to_numpy(layer.step) for layer in layers]
-    try:
-        for layer in layers:
-            layer.sampling = True
-            layer.backend.copy_into(layer.step, np.array([2**31], np.uint32))
-        yield
-    finally:
-        for layer, number in zip(layers, numbers, strict=True):
-            layer.sampling = False
-            layer.backend.copy_into(layer.step, number)
+def _counter(layer: Stochastic) -> Any:
+    """Return a counter of draws that begins where training never comes."""
+    return layer.backend.array(np.array([2**31]), np.uint32)

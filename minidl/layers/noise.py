@@ -35,7 +35,7 @@ class GaussianNoise(Stochastic):
         if not self.draw(training):
             return x
         y = self.buffer("y", *x.shape)
-        self.ops.gaussian_noise(x, self.key, self.step, checks.in_dtype("std", self.std, self.dtype), y)
+        self.ops.gaussian_noise(x, self.key, self.counter, checks.in_dtype("std", self.std, self.dtype), y)
         return y
 
     def backward(self, dy: Any) -> Any:

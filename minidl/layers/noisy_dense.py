@@ -90,5 +90,5 @@ class NoisyDense(Stochastic, ReparametrizedDense):
         if not self.draw(training):
             return self.weight
         std = checks.in_dtype("std", self.std, self.dtype)
-        self.ops.gaussian_noise(self.weight.value, self.key, self.step, std, self.noisy)
+        self.ops.gaussian_noise(self.weight.value, self.key, self.counter, std, self.noisy)
         return EffectiveWeight(self.noisy, self.weight.gradient)  # dW = dV

@@ -137,7 +137,7 @@ class FractionalMaxPool(Stochastic, _Pooling):
     def regions(self, training: bool) -> Bounds:
         if not self.draw(training):
             return self._fixed
-        self.ops.fractional_regions(self.key, self.step, *self.shape[-2:], *self._random)
+        self.ops.fractional_regions(self.key, self.counter, *self.shape[-2:], *self._random)
         return self._random
 
 

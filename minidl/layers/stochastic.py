@@ -8,6 +8,10 @@ import numpy as np
 
 from minidl.layers.base import Layer
 from minidl.utils import checks
+from minidl.utils.block_local import BlockLocal
+
+# In `minidl.predict_mc`: the layers that draw at inference, too, each with its counter.
+SAMPLED = BlockLocal()
 
 
 class Stochastic(Layer):
@@ -17,18 +21,22 @@ class Stochastic(Layer):
     backward pass computes the same ones again.
     """
 
-    sampling = False  # whether inference passes draw too: see `minidl.predict_mc`
-
     def allocate(self) -> None:
         self.key = self.backend.array(self.streams.key(f"{self.name}.mask"), np.uint32)
         self.step = self.state("step", np.zeros(1), np.uint32)
 
     def draw(self, training: bool) -> bool:
         """Return whether this pass draws new numbers; if so, advance `step`."""
-        drawing = training or self.sampling
+        drawing = training or (SAMPLED.value is not None and self.counter is not self.step)
         if drawing:
-            self.ops.advance(self.step)
+            self.ops.advance(self.counter)
         return drawing
+
+    @property
+    def counter(self) -> Any:
+        """The number of the draw: `step`, or in `minidl.predict_mc` a counter that leaves `step` as it is."""
+        sampled = SAMPLED.get() if SAMPLED.value is not None else None
+        return sampled.get(self, self.step) if sampled else self.step
 
 
 class Dropping(Stochastic):
@@ -46,7 +54,7 @@ class Dropping(Stochastic):
     @property
     def mask(self) -> tuple[Any, Any, Any]:
         """The arguments from which the operations compute the mask."""
-        return self.key, self.step, self.threshold
+        return self.key, self.counter, self.threshold
 
     @property
     def inverse_keep(self) -> Any:

@@ -238,6 +238,7 @@ def test_layers_inside_layers_have_rows_of_their_own(rng):
         "6.Heads.b.Sequential", "6.Heads.b.Sequential.0.Sigmoid", "6.Heads.b.Sequential.1.CenteredDense",
     ]  # fmt: skip
     rows = dict(zip(inspection["layer"], inspection.rows, strict=True))
+    network.forward(x, training=True)  # the same pass
     y, block = network.outputs[4], network.layers[4]
     assert rows["4.Residual"].std == pytest.approx(y.std(), rel=1e-5)
     assert rows["4.Residual.2.DropConnect"].std == pytest.approx(block.outputs[2].std(), rel=1e-5)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
+from minidl.layers.stochastic import SAMPLED
 from tests.conftest import copies
 
 
@@ -41,16 +42,12 @@ def train(model, steps, seed=3):
 
 def passes_by_hand(model, x, samples):
     """The same drawings, made one by one: passes with noise, whose statistics come from the model's state."""
-    state = copies(model)
-    drawing = [layer for layer in model.walk() if isinstance(layer, dl.Stochastic)]
-    outputs = []
-    for layer in drawing:
-        model.backend.copy_into(layer.step, np.array([2**31], np.uint32))
-        layer.sampling = True
-    for _ in range(samples):
-        outputs.append(model.backend.to_numpy(model.forward(x)))
-    for layer in drawing:
-        layer.sampling = False
+    state, start = copies(model), np.array([2**31], np.uint32)
+    counters = {
+        layer: model.backend.array(start, np.uint32) for layer in model.walk() if isinstance(layer, dl.Stochastic)
+    }
+    with SAMPLED.set(counters):
+        outputs = [model.backend.to_numpy(model.forward(x)) for _ in range(samples)]
     model.restore(state)
     return np.array(outputs, np.float64)
 
@@ -107,7 +104,7 @@ def test_two_calls_give_the_same_numbers_and_inference_is_inference_again(rng):
     first, second = dl.predict_mc(model, x, 10), dl.predict_mc(model, x, 10)
     np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(model.predict(x), predicted)
-    assert not any(layer.sampling for layer in model.walk() if isinstance(layer, dl.Stochastic))
+    assert SAMPLED.value is None
     train(model, 1)  # moves the weights, so the numbers too
     assert not np.array_equal(dl.predict_mc(model, x, 10).mean, first.mean)
 

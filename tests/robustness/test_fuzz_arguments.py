@@ -44,7 +44,7 @@ RESULTS = {
     "UninitializedReadError", "RaceError", "Trace", "draw_accesses",
     "Backend", "CPU", "NumPy", "CUDA", "Emulator", "Hyperparameter", "Initializer",
     "Check", "Histogram", "Inspection", "LayerStatistics", "LayerPass", "Preflight", "Record", "Snapshot", "state_of",
-    "preserved", "hooked", "line_style", "draw_inspection", "draw_recording", "draw_preflight",
+    "hook", "line_style", "draw_inspection", "draw_recording", "draw_preflight",
     "draw_decision_boundary",
     "AugmentationStep", "Geometric", "Mixing", "Preprocessing", "Configurable",
     "draw_loss", "draw_accuracy", "draw_curves", "draw_range_test", "save_figure", "map_targets", "text", "initializer",

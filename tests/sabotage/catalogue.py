@@ -593,7 +593,7 @@ CATALOGUE = [
         ("layers/test_dropout.py",),
     ),
     Sabotage(
-        "dropout-at-inference", "layers/stochastic.py", "drawing = training or self.sampling", "drawing = True",
+        "dropout-at-inference", "layers/stochastic.py", "drawing = training or", "drawing = True or",
         "Inference uses all units.",
         ("layers/test_dropout.py",),
     ),
