@@ -309,7 +309,7 @@ CATALOGUE = [
         ("backend/test_parameters.py",),
     ),
     Sabotage(
-        "assigned-state-goes-elsewhere", "layers/base.py",
+        "assigned-state-goes-elsewhere", "layers/guards.py",
         "layer.__dict__.setdefault(self.name, value)", "layer.__dict__[self.name] = value",
         "A running mean that is used, and not saved.",
         ("backend/test_parameters.py",),
@@ -356,16 +356,16 @@ CATALOGUE = [
         ("cpu/engine/test_parallel.py",),
     ),
     Sabotage(
-        "one-call-list-for-all-threads", "cpu/engine/parallel.py",
-        "class _ThisThread(threading.local):", "class _ThisThread:",
+        "one-call-list-for-all-threads", "utils/block_local.py",
+        "class BlockLocal(threading.local):", "class BlockLocal:",
         "Two threads that record at the same time append to each other's list.",
-        ("cpu/engine/test_parallel.py", "backend/test_capture.py"),
+        ("utils/test_block_local.py", "cpu/engine/test_parallel.py", "backend/test_capture.py"),
     ),
     Sabotage(
-        "one-capture-for-all-threads", "backend/capture.py",
-        "class _ThisThread(threading.local):", "class _ThisThread:",
-        "While one thread records, the others are refused memory.",
-        ("backend/test_capture.py",),
+        "a-torn-recording-goes-on", "utils/block_local.py",
+        "            if frame is None:\n                self.value = self._owner = None\n", "",
+        "After Ctrl-C at the wrong instruction every later allocation would be refused.",
+        ("utils/test_block_local.py",),
     ),
     Sabotage(
         "one-name-for-two-functions", "cpu/engine/jit.py",
@@ -583,7 +583,7 @@ CATALOGUE = [
     ),
     Sabotage(
         "dropout-same-mask-every-step", "layers/stochastic.py",
-        "            self.ops.advance(self.step)\n", "            pass\n",
+        "            self.ops.advance(self.counter)\n", "            pass\n",
         "One mask for ever is a smaller network, not an ensemble.",
         ("layers/test_dropout.py",),
     ),
@@ -1171,8 +1171,8 @@ CATALOGUE = [
     ),
     # Instruments -----------------------------------------------------------------------------------------------------
     Sabotage(
-        "inspect-moves-the-dropout", "diagnostics/hooks.py", "[*state_of(model), *gradients, *costs]",
-        "[*gradients, *costs]",
+        "inspect-moves-the-dropout", "diagnostics/inspection.py",
+        "            model = copy.deepcopy(model)", "            pass",
         "Who measures must not touch: a drawing more, and every later mask of the run is another.",
         ("diagnostics/test_inspection.py", "diagnostics/test_recorder.py"),
     ),
