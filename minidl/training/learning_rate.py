@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from dataclasses import dataclass
@@ -60,8 +61,8 @@ def find_learning_rate(
 ) -> RangeTest:
     """Train for `steps` steps with a learning rate that grows from `lowest` to `highest`, and suggest one.
 
-    The test stops early where the loss explodes. Afterwards the model is as it was before, bit for bit, and `optimizer`
-    has made no step.
+    The test stops early where the loss explodes. It trains a copy: the model stays as it is, and `optimizer` makes no
+    step.
 
     Args:
         model: A `Sequential`.
@@ -83,14 +84,14 @@ def find_learning_rate(
     checks.real("lowest", lowest, above=0.0)
     checks.real("highest", highest, above=lowest)
     checks.integer("steps", steps, minimum=10)
-    run = Run(model, train, loss, optimizer, epochs=1, batch_size=batch_size, progress=False)
+    checks.instance("model", model, Sequential)
+    checks.instance("optimizer", optimizer, Optimizer)
+    with model.lock:
+        model = copy.deepcopy(model)
     trial = optimizer.new()
     trial.learning_rate = schedules.Exponential(lowest, highest / lowest, steps - 1)
-    before = model.snapshot()
-    try:
-        rates, losses = _climb(run, trial, steps)
-    finally:
-        model.restore(before)
+    run = Run(model, train, loss, trial, epochs=1, batch_size=batch_size, progress=False)
+    rates, losses = _climb(run, trial, steps)
     if len(rates) < 10:
         raise ValueError(f"lowest got {lowest:g}, at which the loss explodes already after {len(rates)} steps")
     return RangeTest(rates, losses, float(rates[np.argmin(losses)]) / 10)

@@ -47,6 +47,11 @@ def steps(network: dl.Sequential) -> None:
         step(X[start : start + 16], DATA.y[start : start + 16])
 
 
+def find_rate(network: dl.Sequential) -> None:
+    loss, optimizer = dl.SoftmaxCrossEntropy(), dl.SGD()
+    dl.find_learning_rate(network, DATA, loss=loss, optimizer=optimizer, steps=10, batch_size=16)
+
+
 def record(network: dl.Sequential) -> None:
     network.forward(X[:16], training=True)
     network.backend.record(lambda x: network.forward(x, training=True), X[:16])
@@ -58,6 +63,7 @@ SCENARIOS: dict[str, tuple[Callable[[Any], Any], bool]] = {
     "evaluate": (lambda network: dl.evaluate(network, DATA, loss=dl.SoftmaxCrossEntropy()), True),
     "predict_mc": (lambda network: dl.predict_mc(network, X, samples=3), True),
     "inspect": (lambda network: dl.inspect(network, X, DATA.y), True),
+    "find_learning_rate": (find_rate, True),
     "fit by hand": (lambda network: fit(network, False), False),
     "fit recorded": (lambda network: fit(network, True), False),
     "steps": (steps, False),
