@@ -120,8 +120,11 @@ def copy_checked(name: str, backend: Backend, target: Any, values: Any) -> None:
         raise TypeError(f"{name} got {checks.describe(values)}; expected numbers of shape {tuple(target.shape)}")
     if numbers.shape != tuple(target.shape):
         raise ValueError(f"{name} got shape {numbers.shape}; expected {tuple(target.shape)}")
-    with np.errstate(over="ignore"):
-        backend.copy_into(target, checks.finite(name, numbers.astype(target.dtype)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        fitting = checks.finite(name, numbers.astype(target.dtype))
+    if target.dtype.kind in "iu" and (fitting != numbers).any():
+        raise ValueError(f"{name} got {numbers[fitting != numbers][0]}; expected numbers that {target.dtype} holds")
+    backend.copy_into(target, fitting)
 
 
 class Slice(NamedTuple):

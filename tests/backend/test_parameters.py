@@ -123,6 +123,16 @@ def test_an_assignment_to_a_state_of_a_layer():
     assert other.build("cpu").running_mean.shape == (2,)
 
 
+@pytest.mark.parametrize("given", [[-1], [2**32], [0.5], [np.nan]], ids=str)
+def test_a_counter_takes_only_what_it_holds(any_backend, given):
+    layer = dl.Dropout(0.5).build(any_backend.name)
+    with pytest.raises(ValueError, match=r"^step of Dropout\(0\.5\) got "):
+        layer.step = given
+    assert any_backend.to_numpy(layer.step).tolist() == [0]
+    layer.step = [2**32 - 1]
+    assert any_backend.to_numpy(layer.step).tolist() == [2**32 - 1]
+
+
 def test_some_of_the_parameters_are_groups_of_their_own():
     first, second, third = dl.Sequential(
         dl.Dense(2, 3, bias=False), dl.Dense(3, 4, bias=False), dl.Dense(4, 5, bias=False), backend="cpu"

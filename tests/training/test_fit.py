@@ -374,26 +374,26 @@ def test_the_same_seed_gives_the_same_bits(dtype):
 
 
 FIVE_STEPS = """
-import hashlib, json
+import hashlib, itertools, json
 import numpy as np
 import minidl as dl
 
 train, _ = dl.data.digits()
 digests = {}
-for dtype in ("float32", "float64"):
-    for batch_size in (1, 7, 128):
-        normalize = [dl.BatchNorm(256)] if batch_size > 1 else []
-        model = dl.Sequential(
-            dl.Dense(784, 256), *normalize, dl.ReLU(), dl.Dropout(0.2), dl.Dense(256, 10),
-            backend="cpu", seed=3, dtype=dtype,
-        )
-        rows = train[np.arange(5 * batch_size) % len(train)]
-        dl.fit(model, rows, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.Adam(), epochs=1, batch_size=batch_size,
-               progress=False)
-        digest = hashlib.sha256()
-        for _, array in model.arrays():
-            digest.update(array.tobytes())
-        digests[f"{dtype}, batches of {batch_size}"] = digest.hexdigest()
+for dtype, batch_size, graph in itertools.product(("float32", "float64"), (1, 7, 128), (False, True)):
+    normalize = [dl.BatchNorm(256)] if batch_size > 1 else []
+    model = dl.Sequential(
+        dl.Dense(784, 256), *normalize, dl.ReLU(), dl.Dropout(0.2), dl.Dense(256, 10),
+        backend="cpu", seed=3, dtype=dtype,
+    )
+    rows = train[np.arange(5 * batch_size) % len(train)]
+    dl.fit(model, rows, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.Adam(), epochs=1, batch_size=batch_size,
+           graph=graph, progress=False)
+    digest = hashlib.sha256()
+    for _, array in model.arrays():
+        digest.update(array.tobytes())
+    name = f"{dtype}, batches of {batch_size}"
+    assert digests.setdefault(name, digest.hexdigest()) == digest.hexdigest(), f"{name}: recorded is not by hand"
 print(json.dumps(digests))
 """
 
