@@ -720,6 +720,17 @@ CATALOGUE = [
         ("operations/test_clipping.py",),
     ),
     Sabotage(
+        "infinite-moments-unseen", "training/run.py", "[*self.model.arrays(), *moments.items()]", "self.model.arrays()",
+        "Weights whose second moment is infinite stay where they are, and the loss with them.",
+        ("training/test_extreme_numbers.py",),
+    ),
+    Sabotage(
+        "epsilon-that-float32-rounds-to-0", "utils/checks.py", "        real(argument, float(number), **bounds)",
+        "        real(argument, value, **bounds)",
+        "In range as Python's number, and the division by 0 comes in float32.",
+        ("training/test_extreme_numbers.py",),
+    ),
+    Sabotage(
         "later-rows-in-place-of-earlier-ones", "cuda/dense.py",
         "BACKWARD_WEIGHT_ADDED if start else BACKWARD_WEIGHT", "BACKWARD_WEIGHT",
         "Only batches beyond a few thousand rows show it.",
