@@ -60,16 +60,6 @@ class Loss(Configurable):
         """Return checked targets in a form whose weighted means make sense, for mixup: labels as probabilities."""
         return one_hot(targets, n_out, dtype) if targets.ndim == 1 else targets
 
-    def check_augmented(self, targets: Any, before: Any, rows: int, n_out: int) -> Any:
-        """Return what an augmentation has made of checked targets, checked again."""
-        argument = "the targets of augmentation"
-        if before.dtype.kind in "iu":
-            return checks.labels(argument, targets, rows, n_out)
-        targets = checks.finite(argument, checks.matrix(argument, targets, before.dtype))
-        if targets.shape != (expected := (rows, *before.shape[1:])):
-            raise ValueError(f"{argument} got shape {targets.shape}; expected {expected}")
-        return targets
-
     def _forward(self, outputs: Any, targets: Any, row_losses: Any, row_correct: Any) -> None:
         raise NotImplementedError
 
@@ -113,12 +103,11 @@ class Loss(Configurable):
 
     def compute(self, outputs: Any, targets: Any) -> None:
         """Do the forward pass, without waiting for the result: `value` and `mean_so_far` read it."""
-        if not hasattr(outputs, "__cuda_array_interface__"):
-            outputs = checks.matrix("outputs", outputs)
-        if self._backend is None or not self._backend.owns(outputs):
-            self.use(backends.get("cpu" if isinstance(outputs, np.ndarray) else "cuda"))
-        if isinstance(outputs, np.ndarray):
-            outputs = self._backend.wrap(outputs)
+        on_host = not hasattr(outputs, "__cuda_array_interface__")
+        if self._backend is None or self._backend.on_host != on_host:
+            self.use(backends.get("cpu" if on_host else "cuda"))
+        if on_host:
+            outputs = self._backend.wrap(checks.matrix("outputs", outputs))
         rows, n_out = outputs.shape
         targets = self.check_targets("targets", targets, rows, n_out, outputs.dtype)
         self.compute_unchecked(outputs, map_targets(self._backend.wrap, targets))

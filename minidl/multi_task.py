@@ -68,13 +68,6 @@ class MultiTask(Loss):
     def mixable(self, targets: Any, n_out: int, dtype: np.dtype) -> Any:
         return {name: loss.mixable(targets[name], self.widths[name], dtype) for name, loss in self.losses.items()}
 
-    def check_augmented(self, targets: Any, before: Any, rows: int, n_out: int) -> Any:
-        checks.keys("the targets of augmentation", targets, self.losses)
-        return {
-            name: loss.check_augmented(targets[name], before[name], rows, self.widths[name])
-            for name, loss in self.losses.items()
-        }
-
     def use(self, backend: Backend) -> None:
         if backend is not self._backend:
             super().use(backend)

@@ -6,13 +6,12 @@ The rules for one weight stand in `scalar/optimizers.py`. Weight decay touches w
 from __future__ import annotations
 
 import inspect
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from minidl.backend.parameters import Parameter, contiguous_groups, listed
+from minidl.backend.parameters import Parameter, are_those, contiguous_groups, listed
 from minidl.schedules import Hyperparameter, Schedule
 from minidl.utils import checks
 from minidl.utils.reprs import without_address
@@ -72,10 +71,7 @@ class Optimizer:
         """Do the host's part of a step: follow the schedules, and copy the learning rate to the device."""
         if self._parameters is None:
             self._attach(listed(parameters))
-        elif type(parameters) is not list:
-            return self.prepare(listed(parameters))
-        elif len(parameters) != len(self._parameters) or any(map(operator.is_not, parameters, self._parameters)):
-            listed(parameters)
+        elif not are_those(self._parameters, parameters):
             raise ValueError(f"parameters got another list than before; {self!r} already belongs to a model")
         for name, schedule in self.schedules.items():
             getattr(type(self), name).set_from(schedule, self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter
+from operator import attrgetter, is_
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,6 +105,16 @@ def listed(parameters: Any) -> list[Parameter]:
         if not isinstance(parameter, Parameter):
             raise TypeError(f"parameters got {checks.describe(parameter)}; expected a list such as model.parameters()")
     return found
+
+
+def are_those(own: list[Parameter], parameters: Any) -> bool:
+    """Return whether `parameters` are the same as `own`; TypeError if they are none of any model."""
+    if type(parameters) is not list:
+        parameters = listed(parameters)
+    if len(parameters) == len(own) and all(map(is_, parameters, own)):
+        return True
+    listed(parameters)
+    return False
 
 
 def copy_checked(name: str, backend: Backend, target: Any, values: Any) -> None:

@@ -13,7 +13,7 @@ from minidl.backend import Backend
 from minidl.backend.buffers import Buffers
 from minidl.backend.parameters import Parameter, allocate_storage
 from minidl.layers.context import Context
-from minidl.layers.guards import StateAttribute, check_memory, fixed
+from minidl.layers.guards import StateAttribute, check_memory
 from minidl.layers.tree import TreeNode
 from minidl.operations import Operations
 from minidl.utils import checks
@@ -34,11 +34,10 @@ class Layer(TreeNode["Layer"]):
     `backward` needs a forward pass with training=True.
     """
 
-    n_in: Any = fixed("n_in")  # features that the layer takes and gives; None where it takes any number and keeps it
-    n_out: Any = fixed("n_out")
-    _n_in: Any = None
-    _n_out: Any = None
+    n_in: Any = None  # features that the layer takes and gives; None where it takes any number and keeps it
+    n_out: Any = None
     smallest_batch = 1  # rows that a training pass needs
+    from_outside = False  # whether its class is one of the user's, whose results are checked
 
     context: Context | None = None  # backend, dtype, random streams and name; None until the layer is set up
     backend: Backend
@@ -47,6 +46,9 @@ class Layer(TreeNode["Layer"]):
     streams: RandomStreams
     x: Any = None  # the input of the last forward pass, if that was a training pass
     cost: Any = None  # (2,) array of the backend, if the layer has a penalty: that of the last training pass, and a sum
+
+    def __init_subclass__(cls) -> None:
+        cls.from_outside = not cls.__module__.startswith("minidl.")
 
     # For subclasses to fill in ---------------------------------------------------------------------------------------
 
@@ -83,17 +85,18 @@ class Layer(TreeNode["Layer"]):
 
     def parameter(self, name: str, value: np.ndarray, decays: bool = False) -> Parameter:
         """Make a parameter that starts at `value`. Parameters are listed in the order in which they are made."""
-        value, decays = checks.reals("value", value, self.dtype), checks.boolean("decays", decays)
-        name = checks.text("name", name)
-        parameter = Parameter(f"{self.name}.{name}".lstrip("."), value, self.backend, self.dtype, decays)
+        value, full_name = (
+            checks.reals("value", value, self.dtype),
+            f"{self.name}.{checks.text('name', name)}".lstrip("."),
+        )
+        parameter = Parameter(full_name, value, self.backend, self.dtype, checks.boolean("decays", decays))
         self._parameters[name] = parameter
         return parameter
 
     def state(self, name: str, value: np.ndarray, dtype: Any = None) -> Any:
         """Make an array of the backend that is saved with the model but not learned."""
         dtype = self.dtype if dtype is None else checks.dtype("dtype", dtype)
-        name, value = checks.text("name", name), checks.reals("value", value, dtype)
-        self._state[name] = self.backend.array(value, dtype)
+        self._state[checks.text("name", name)] = self.backend.array(checks.reals("value", value, dtype), dtype)
         return self._state[name]
 
     def buffer(self, name: str, *shape: int, dtype: Any = None) -> Any:
@@ -104,9 +107,8 @@ class Layer(TreeNode["Layer"]):
         """Check `x` and return it as an array of the backend; remember it if this is a training pass."""
         if self.context is None:
             self.build()
-        if training is not True and training is not False:
-            training = checks.boolean("training", training)
-        x = self._accept("x", x)
+        training = training if type(training) is bool else checks.boolean("training", training)
+        x = self.accept("x", x)
         if self.n_in is not None and x.shape[1] != self.n_in:
             layer = self.layer_requiring("n_in")
             raise ValueError(f"x got {x.shape[1]} features; layer {layer.label} expects {self.n_in}")
@@ -123,20 +125,13 @@ class Layer(TreeNode["Layer"]):
         """Check `dy`; return it with the input x of the training pass that it belongs to."""
         if self.x is None:
             raise RuntimeError(f"layer {self.label}: backward needs a forward pass with training=True before it")
-        dy = self._accept("dy", dy)
+        dy = self.accept("dy", dy)
         expected = (self.x.shape[0], self.n_out or self.x.shape[1])
         if dy.shape != expected:
             raise ValueError(f"dy got shape {dy.shape}; layer {self.label} expects {expected}, the shape of its output")
         return self.x, dy
 
-    def checked(self, result: str, array: Any, expected: tuple[int, int]) -> Any:
-        """Return what a pass of this layer, perhaps one of your own, gave; ValueError if it is of another shape."""
-        array = self._accept(result, array)
-        if array.shape != expected:
-            raise ValueError(f"{result} got shape {array.shape} from layer {self.label}; expected {expected}")
-        return array
-
-    def _accept(self, argument: str, array: Any) -> Any:
+    def accept(self, argument: str, array: Any) -> Any:
         """Return `array` as the operations take it: as it is where its form allows, else checked and copied."""
         if type(array) is np.ndarray:  # a subclass, such as np.matrix, becomes a plain array below
             if array.dtype == self.dtype and array.ndim == 2 and array.size and array.flags.carray:
@@ -149,9 +144,7 @@ class Layer(TreeNode["Layer"]):
 
     def build(self, backend: str = "auto", seed: int = 0, dtype: str = "float32") -> Layer:
         """Give a layer that stands alone its backend, seed and dtype. A `Sequential` does this for its layers."""
-        context = Context.of(backend, seed, dtype)
-        check_memory(self.walk(), context.dtype.itemsize)
-        self.setup(context)
+        self.setup(check_memory(self.walk(), Context.of(backend, seed, dtype)))
         allocate_storage(self.parameters())
         return self
 

@@ -23,11 +23,9 @@ class Dropout(Dropping):
         inverted: Whether the scaling happens in training.
     """
 
-    inverted: Any = checks.Checked(checks.boolean)
-
     def __init__(self, rate: float, inverted: bool = True):
         self.rate = rate
-        self.inverted = inverted
+        self.inverted = checks.boolean("inverted", inverted)
 
     def first_activation(self, following: str | None) -> str | None:
         return following

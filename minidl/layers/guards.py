@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from operator import attrgetter
 from typing import Any
 
 from minidl.backend.parameters import copy_checked
+from minidl.layers.context import Context
 from minidl.utils import checks
 
 
@@ -30,28 +30,25 @@ class StateAttribute:
             copy_checked(f"{self.name} of {layer.label}", layer.backend, own, value)
 
 
-def fixed(name: str) -> Any:
-    """Return an attribute of layers that stays once their arrays are made: passes would read beyond these."""
-    own = f"_{name}"
-
-    def set_it(layer: Any, value: Any) -> None:
-        now = getattr(layer, own)
-        if layer.context is not None and now is not None and (type(value) is not type(now) or value != now):
-            got = f"{name} of layer {layer.label} got {checks.describe(value)}"
-            raise ValueError(f"{got}; expected {now}, for which its arrays are made: make a new layer")
-        setattr(layer, own, value)
-
-    return property(attrgetter(own), set_it)  # read in every pass, so without a function of Python
-
-
-def check_memory(layers: Iterable[Any], itemsize: int) -> None:
-    """Raise ValueError, before anything is allocated, if the machine cannot hold the parameters of a model."""
+def check_memory(layers: Iterable[Any], context: Context) -> Context:
+    """Return the context of a model; ValueError, before anything is allocated, if its parameters fill the memory."""
     sizes = {layer: layer.min_size() for layer in layers}
     largest = max(sizes, key=lambda layer: sizes[layer])
     # Initial values, values and gradients; and the float64 in which a matrix is drawn.
-    asked, there = 3 * itemsize * sum(sizes.values()) + 8 * sizes[largest], checks.memory_of_machine()
+    asked, there = 3 * context.dtype.itemsize * sum(sizes.values()) + 8 * sizes[largest], checks.memory_of_machine()
     if asked > there:
         raise ValueError(
             f"features of {largest!r} got {sizes[largest]:,} numbers, with which the model takes {asked / 2**30:,.0f} "
             f"GiB; this machine has {there / 2**30:,.0f} GiB; expected fewer features"
         )
+    return context
+
+
+def check_result(layer: Any, name: str, array: Any, expected: tuple[int, int]) -> Any:
+    """Return what a pass of `layer` gave; ValueError if the layer is one of the user's and gave another shape."""
+    if not layer.from_outside:
+        return array
+    array = layer.accept(name, array)
+    if array.shape != expected:
+        raise ValueError(f"{name} got shape {array.shape} from layer {layer.label}; expected {expected}")
+    return array

@@ -8,6 +8,7 @@ import numpy as np
 
 from minidl.layers.base import Layer
 from minidl.layers.context import Context
+from minidl.layers.guards import check_result
 from minidl.utils import checks
 
 TAKEN = ("layer", "layers", "heads", "weights")  # by model files, and by the arguments of `minidl.MultiTask`
@@ -63,7 +64,7 @@ class Heads(Layer):
         y = self.buffer("y", x.shape[0], self.n_out)
         for name, head in self.heads.items():
             columns = self.columns[name]
-            part = head.checked("y", head.forward(x, training), (x.shape[0], head.n_out))
+            part = check_result(head, "y", head.forward(x, training), (x.shape[0], head.n_out))
             self.ops.copy_columns(part, 0, self._one, y, columns.start, head.n_out)
         return y
 
@@ -71,7 +72,7 @@ class Heads(Layer):
         x, dy = self.begin_backward(dy)
         dx = self.buffer("dx", *x.shape)
         for i, (name, head) in enumerate(self.heads.items()):
-            part = head.checked("dx", head.backward(self._part(name, head, dy)), x.shape)
+            part = check_result(head, "dx", head.backward(self._part(name, head, dy)), x.shape)
             if i == 0:
                 self.ops.copy_columns(part, 0, self._one, dx, 0, dx.shape[1])
             else:

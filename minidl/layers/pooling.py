@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from minidl.layers.base import Layer
-from minidl.layers.guards import fixed
 from minidl.layers.stochastic import Stochastic
 from minidl.utils import checks
 
@@ -22,9 +21,8 @@ class _Pooling(Layer):
     the columns column_start[j]:column_stop[j], the same in each channel and for each row of the batch.
     """
 
-    shape: Any = fixed("shape")
+    shape: tuple[int, ...]
     output_shape: tuple[int, ...]
-    _shape: Any = None
 
     def set_shape(self, shape: Any, grid: tuple[int, int]) -> None:
         """Set the shape of the input image and the numbers of regions down and across."""

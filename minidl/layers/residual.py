@@ -15,6 +15,7 @@ from minidl.layers.batchnorm import BatchNorm
 from minidl.layers.centered_dense import CenteredDense
 from minidl.layers.context import Context
 from minidl.layers.dense import Dense
+from minidl.layers.guards import check_result
 from minidl.layers.sequential import Sequential
 from minidl.utils import checks
 
@@ -77,7 +78,8 @@ class Residual(Sequential):
         x, dy = self.begin_backward(dy)
         shortcut = self.projection.backward(dy) if self.projection else dy
         dx = self.buffer("dx", *x.shape)
-        self.ops.add(shortcut, self.layers[0].checked("dx", self.backward_chain(dy), x.shape), dx)
+        inner = check_result(self.layers[0], "dx", self.backward_chain(dy), x.shape)
+        self.ops.add(shortcut, inner, dx)
         return dx
 
     def backward_parameters(self, dy: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from minidl import penalties
 from minidl.layers.base import Layer
 from minidl.layers.context import Context
+from minidl.layers.guards import check_result
 from minidl.layers.model import Model
 from minidl.penalties import Penalty
 from minidl.utils import checks
@@ -102,11 +103,11 @@ class Sequential(Model):
     def forward_chain(self, x: Any, training: bool) -> Any:
         """Pass x through the layers, one after another."""
         self.outputs.clear()
-        expected = x.shape[0], self.n_out or x.shape[1]
+        rows, n_in = x.shape
         for layer in self.layers:
             x = layer.forward(x, training)
             self.outputs.append(x)
-        return layer.checked("y", x, expected)
+        return check_result(layer, "y", x, (rows, self.n_out or n_in))
 
     def backward(self, dy: Any) -> Any:
         _, dy = self.begin_backward(dy)

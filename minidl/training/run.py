@@ -14,6 +14,7 @@ from minidl.layers.base import Layer
 from minidl.layers.sequential import Sequential
 from minidl.losses import Loss
 from minidl.optimizers import Optimizer
+from minidl.training.augmented import checked_augmentation
 from minidl.training.batches import Batches
 from minidl.training.evaluation import EVALUATION_BATCH, evaluate_batches, prepare
 from minidl.training.history import History
@@ -193,17 +194,7 @@ class Run:
         if self.augmentation is None:
             return self.batches.in_order(order)
         rng = self._generator("augmentation")
-        return self.batches.augmented(order, lambda x, targets: self._augment(x, targets, rng))
-
-    def _augment(self, x: np.ndarray, targets: Any, rng: np.random.Generator) -> tuple[np.ndarray, Any]:
-        """Return a batch after augmentation, checked, because it may be a function of the user's."""
-        assert self.augmentation is not None
-        result = checks.listed("augmentation", self.augmentation(x, targets, rng), "two: x and targets")
-        if len(result) != 2:
-            raise ValueError(f"augmentation got {len(result)} results of its call; expected two: x and targets")
-        images = checks.matrix("the x of augmentation", result[0], x.dtype)
-        n_out = self.model.n_out or images.shape[1]
-        return images, self.loss.check_augmented(result[1], targets, len(images), n_out)
+        return self.batches.augmented(order, checked_augmentation(self.augmentation, rng, self.loss, self.model.n_out))
 
     def _generator(self, name: str) -> np.random.Generator:
         """The random numbers of this epoch: the same however often the run was stopped and resumed."""

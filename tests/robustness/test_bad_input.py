@@ -215,11 +215,6 @@ def loss_of(labels):
     return loss.compute(np.ones((2, 3), np.float32), np.array(labels))
 
 
-def set_width(layer, **sizes):
-    for name, size in sizes.items():
-        setattr(layer, name, size)
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -236,7 +231,6 @@ def set_width(layer, **sizes):
             lambda: make(with_own(y=(20, 2)), dl.Dense(6, 3)).forward(data().x),
             r"y got shape \(20, 2\) from layer 0.Residual.0 Own\(.*; expected \(20, 6\)",
         ),
-        (lambda: set_width(make(), n_in=60), "n_in of layer .* got 60; expected 6, for which its arrays are made"),
         (lambda: dl.schedules.Cosine(0.1, 9)(float("nan")), "step got nan; expected an integer of at least 0"),
         (lambda: dl.schedules.Steps(0.1, 2.0, 1)(9999), "at step 9999 got inf; expected a finite number"),
         (lambda: dl.Dense(2**31, 8), "n_in got 2147483648; expected an integer of at most 2147483647"),

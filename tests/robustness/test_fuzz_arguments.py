@@ -47,7 +47,8 @@ RESULTS = {
     "hook", "line_style", "draw_inspection", "draw_recording", "draw_preflight",
     "draw_decision_boundary",
     "AugmentationStep", "Geometric", "Mixing", "Preprocessing", "Configurable",
-    "draw_loss", "draw_accuracy", "draw_curves", "draw_range_test", "save_figure", "map_targets", "text", "initializer",
+    "norm", "draw_loss", "draw_accuracy", "draw_curves", "draw_range_test", "save_figure",
+    "map_targets", "text", "initializer",
 }  # fmt: skip
 
 X = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)

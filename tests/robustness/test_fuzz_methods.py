@@ -29,9 +29,9 @@ INNER = {
     "setup", "setup_children", "begin_forward", "begin_backward", "forward_chain", "backward_chain", "set_shape",
     "first_activation", "layer_requiring", "effective_weight", "regions", "draw", "sources", "apply", "mix", "penalize",
     "penalize_gradient", "allocate_penalty", "move_to", "set_from", "loss_at_random", "mixable", "check_targets",
-    "check_augmented",
+    "Optimizer.check_dtype",
     "on_start", "on_step_start", "on_step_end", "on_epoch_start", "on_epoch_end", "on_end", "write", "check_snapshot",
-    "rescale", "at", "Parameter.transform",
+    "accept", "rescale", "at", "Parameter.transform",
     "Layer.forward", "Layer.backward", "ReparametrizedDense.forward", "Best.start", "Best.update",
     "Callback.restore", "EarlyStopping.restore", "TrainingStep.forward", "Probe.use",
     "Loss.use", "MultiTask.use", "Loss.count", "MultiTask.count", "checked", "compute_unchecked",
@@ -299,7 +299,7 @@ ARGUMENTS = [
     ("EarlyStopping", "patience"), ("EarlyStopping", "smallest_change"), ("EarlyStopping", "restore_best"),
     ("Checkpoint", "every"), ("Recorder", "every"), ("SoftmaxCrossEntropy", "label_smoothing"), ("Shift", "pixels"),
     ("Rotation", "degrees"), ("Scaling", "amount"), ("Noise", "std"), ("Cutout", "size"), ("Mixup", "alpha"),
-    ("Center", "channels"), ("Standardize", "epsilon"), ("Whiten", "epsilon"), ("L1", "l1"), ("Dropout", "inverted"),
+    ("Center", "channels"), ("Standardize", "epsilon"), ("Whiten", "epsilon"), ("L1", "l1"),
 ]  # fmt: skip
 STEPS = ("Constant", "Steps", "Exponential", "InverseTime", "Cosine", "WarmUp", "OneCycle")
 
@@ -336,9 +336,6 @@ METHODS: dict[str, Callable[[], Call]] = {
     "Layer.buffer": bound(own, "buffer", {"name": "own", "shape": (2, 3), "dtype": np.dtype("f4")}),
     "Heads.split": lambda: (built("Heads").split, {"y": X}),
     **{f"parameters[{i}].{name} =": bound(parameter, name, i) for i in (0, 1) for name in ("value", "gradient")},
-    **{f"{name}.{size} =": bound(attribute, name, size)
-       for name in ("Dense", "Sequential", "MaxPool", "Heads") for size in ("n_in", "n_out")},
-    "MaxPool.shape =": bound(attribute, "MaxPool", "shape"),
     **{f"{name}.{attribute} =": bound(argument, name, attribute) for name, attribute in ARGUMENTS},
     "Dropout.rate =": bound(attribute, "Dropout", "rate"),
     "DropConnect.rate =": bound(attribute, "DropConnect", "rate"),

@@ -1,0 +1,42 @@
+"""What an augmentation gives back, checked: it may be a function of the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minidl.utils import checks
+
+
+def checked_augmentation(
+    augmentation: Callable[..., Any], rng: np.random.Generator, loss: Any, n_out: int | None
+) -> Callable[[np.ndarray, Any], tuple[np.ndarray, Any]]:
+    """Return a function of (x, targets) that applies `augmentation`, and raises where the results are no such batch."""
+
+    def augment(x: np.ndarray, targets: Any) -> tuple[np.ndarray, Any]:
+        results = checks.listed("augmentation", augmentation(x, targets, rng), "two: x and targets")
+        if len(results) != 2:
+            raise ValueError(f"augmentation got {len(results)} results of its call; expected two: x and targets")
+        images = checks.matrix("the x of augmentation", results[0], x.dtype)
+        rows, columns = images.shape
+        if not isinstance(targets, dict):
+            return images, _check_targets(results[1], targets, rows, n_out or columns)
+        made, widths = checks.keys("the targets of augmentation", results[1], targets), loss.widths
+        return images, {
+            head: _check_targets(made[head], before, rows, widths[head]) for head, before in targets.items()
+        }
+
+    return augment
+
+
+def _check_targets(targets: Any, before: np.ndarray, rows: int, n_out: int) -> np.ndarray:
+    """Return targets made of `before`, which the loss has checked; no operation sees a bad label."""
+    argument = "the targets of augmentation"
+    if before.dtype.kind in "iu":
+        return checks.labels(argument, targets, rows, n_out)
+    targets = checks.finite(argument, checks.matrix(argument, targets, before.dtype))
+    if targets.shape != (expected := (rows, *before.shape[1:])):
+        raise ValueError(f"{argument} got shape {targets.shape}; expected {expected}")
+    return targets
