@@ -30,11 +30,12 @@ from minidl.penalties import L1, L2, ElasticNet, Penalty
 from minidl.training import callbacks
 from minidl.training.callbacks import Checkpoint, EarlyStopping
 from minidl.training.clipping import ClipNorm, ClipValue
+from minidl.training.divergence import DivergenceError
 from minidl.training.evaluation import Evaluation, evaluate
 from minidl.training.fit import fit
 from minidl.training.history import History
 from minidl.training.learning_rate import RangeTest, find_learning_rate
-from minidl.training.run import Callback, DivergenceError
+from minidl.training.run import Callback
 from minidl.training.step import TrainingStep
 
 try:

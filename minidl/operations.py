@@ -7,7 +7,7 @@ compiled loops and `minidl.cuda` as kernels for a GPU; the tests compare all of 
 An operation writes into arrays that it is given, returns nothing and keeps no other memory. Arrays are float32 or
 float64, all those of a call alike; numbers such as `alpha`, `momentum` and `limit` are scalars of the same type.
 Formulas for one number, such as an activation or an update rule, stand in `scalar/`; `vectorized` applies one to each
-element of its arrays. `philox` there makes random numbers: the same four words for the same counter and key.
+element of its arrays, and `random_words` makes random numbers, the same for the same key and step.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ import numpy as np
 
 from minidl.scalar import losses, optimizers, penalties
 from minidl.scalar.activations import ACTIVATIONS, leaky_relu, leaky_relu_by_alpha, leaky_relu_slope
-from minidl.scalar.arrays import vectorized
+from minidl.scalar.arrays import random_words, vectorized
 from minidl.scalar.clipping import NORM_UNIT, clip
-from minidl.scalar.philox import philox
 from minidl.scalar.pooling import cut
 
 
@@ -378,9 +377,3 @@ def surprise(logits: np.ndarray) -> np.ndarray:
     """-log softmax(z) = log Σⱼ exp(zⱼ - max z) - (z - max z), for each row of logits (rows, classes)."""
     below = logits - logits.max(axis=1, keepdims=True)
     return np.log(np.exp(below).sum(axis=1, keepdims=True)) - below
-
-
-def random_words(count: int, key: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """`count` random uint32 words: word i is number i mod 4 of philox((i // 4, step, 0, 0), key)."""
-    counters, zero = np.arange(-(-count // 4), dtype=np.uint32), np.zeros(1, np.uint32)
-    return np.stack(philox(counters, step, zero, zero, key[:1], key[1:]), axis=1).reshape(-1)[:count]

@@ -16,6 +16,8 @@ from types import FunctionType, SimpleNamespace
 import numpy as np
 from scipy import special
 
+from minidl.scalar.philox import philox
+
 MATH = SimpleNamespace(
     copysign=np.copysign, cos=np.cos, erf=special.erf, erfc=special.erfc, exp=np.exp, expm1=np.expm1, log=np.log,
     log1p=np.log1p, pi=np.pi, pow=np.power, sin=np.sin, sqrt=np.sqrt, tan=np.tan, tanh=np.tanh, atan=np.arctan,
@@ -64,3 +66,9 @@ def _for_each(function: Callable) -> Callable:
         )
 
     return loop
+
+
+def random_words(count: int, key: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """`count` random uint32 words: word i is number i mod 4 of philox((i // 4, step, 0, 0), key)."""
+    counters, zero = np.arange(-(-count // 4), dtype=np.uint32), np.zeros(1, np.uint32)
+    return np.stack(philox(counters, step, zero, zero, key[:1], key[1:]), axis=1).reshape(-1)[:count]

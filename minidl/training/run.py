@@ -10,29 +10,17 @@ from typing import Any
 import numpy as np
 
 from minidl.data.dataset import Dataset
-from minidl.layers.base import Layer
 from minidl.layers.sequential import Sequential
 from minidl.losses import Loss
 from minidl.optimizers import Optimizer
 from minidl.training.augmented import checked_augmentation
 from minidl.training.batches import Batches
+from minidl.training.divergence import check_finite
 from minidl.training.evaluation import EVALUATION_BATCH, evaluate_batches, prepare
 from minidl.training.history import History
 from minidl.training.step import TrainingStep
 from minidl.utils import checks, storage
 from minidl.utils.reprs import without_address
-
-
-class DivergenceError(ArithmeticError):
-    """The loss or the weights became NaN or infinite.
-
-    Attributes:
-        layer: The first layer whose output was not finite, or None.
-        history: The epochs before.
-    """
-
-    layer: Layer | None = None
-    history: History
 
 
 class Callback:
@@ -205,8 +193,7 @@ class Run:
         if self._validation_batches is None:
             return None, None
         held_out = evaluate_batches(self.model, self._validation_batches, self.loss)
-        if not math.isfinite(held_out.loss):
-            raise self._divergence("validation loss", held_out.loss, f"after epoch {self.epoch}")
+        check_finite(self.model, self.history, "validation loss", held_out.loss, f"after epoch {self.epoch}")
         return held_out
 
     def mean_penalty(self, steps: int) -> float:
@@ -220,7 +207,7 @@ class Run:
     def check_loss(self, step: int) -> None:
         """Raise DivergenceError if the loss of the last forward pass is NaN or infinite."""
         if not math.isfinite(self.loss.value):
-            raise self._divergence("loss", self.loss.value, f"in epoch {self.epoch}, step {step}")
+            check_finite(self.model, self.history, "loss", self.loss.value, f"in epoch {self.epoch}, step {step}")
 
     def check_arrays(self, when: str) -> None:
         """Raise DivergenceError if a weight, a running statistic or a moment of the optimizer is NaN or infinite.
@@ -230,18 +217,4 @@ class Run:
         moments = {f"state {name} of {self.optimizer!r}": array for name, array in self.optimizer.arrays().items()}
         for name, array in [*self.model.arrays(), *moments.items()]:
             values = self.model.backend.to_numpy(array)
-            finite = np.isfinite(values)
-            if not finite.all():
-                raise self._divergence(name, values[~finite][0], f"in {when} of epoch {self.epoch}")
-
-    def _divergence(self, name: str, value: float, when: str) -> DivergenceError:
-        layer = self.model.first_not_finite()
-        where = (
-            f"the first layer with a non-finite output is {layer.label}" if layer else "all layer outputs are finite"
-        )
-        error = DivergenceError(
-            f"the {name} became {value} {when}; {where}. "
-            f"Try a smaller learning rate, another initializer, or batch normalization"
-        )
-        error.layer, error.history = layer, self.history
-        return error
+            check_finite(self.model, self.history, name, values, f"in {when} of epoch {self.epoch}")
