@@ -7,6 +7,8 @@ shows in the result.
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -36,11 +38,16 @@ def examples(dtype: Any, rows: int = 5, columns: int = 37, seed: int = 0) -> lis
 
     Raises LookupError if an operation has no example: write one below.
     """
-    made = [Example(operation, arguments) for operation, arguments in _calls(np.dtype(dtype), rows, columns, seed)]
+    made = copy.deepcopy(_made(np.dtype(dtype), rows, columns, seed))  # the caller may overwrite the arrays
     forgotten = set(operations.NAMES) - {example.operation for example in made}
     if forgotten:
         raise LookupError(f"scripts/kernel_examples.py has no example for {', '.join(sorted(forgotten))}")
     return made
+
+
+@functools.cache
+def _made(dtype: np.dtype, rows: int, columns: int, seed: int) -> list[Example]:
+    return [Example(operation, arguments) for operation, arguments in _calls(dtype, rows, columns, seed)]
 
 
 def _calls(dtype: np.dtype, rows: int, columns: int, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
