@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from minidl.cpu.warp import warp
-from minidl.data.targets import map_targets
+from minidl.data.targets import map_targets, real_targets
 from minidl.utils import checks
 from minidl.utils.reprs import Configurable
 
@@ -78,17 +78,15 @@ class Augmentation(Configurable):
             raise ValueError(f"x got {x.shape[1]} features; expected {math.prod(self.shape)}, images of {self.shape}")
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng got {checks.describe(rng)}; expected a numpy.random.Generator")
-        if isinstance(targets, dict) and not targets:
-            raise ValueError("targets got an empty dict; expected targets for at least one head")
-        targets = map_targets(lambda each: self._check_targets(each, len(x)), targets)
+        targets = real_targets("targets", targets, len(x))
+        map_targets(lambda array: self._check_targets(array, len(x)), targets)
         images = x.reshape(len(x), -1, *self.shape[-2:])
         for step in self._stages:
             images, targets = step.apply(images, targets, rng)
         return np.ascontiguousarray(images.reshape(x.shape)), targets
 
-    def _check_targets(self, targets: Any, rows: int) -> np.ndarray:
-        array = checks.reals("targets", targets)
-        if array.ndim == 0 or len(array) != rows:
+    def _check_targets(self, array: np.ndarray, rows: int) -> None:
+        if len(array) != rows:
             raise ValueError(f"targets got shape {array.shape}; expected {rows} rows, one for each row of x")
         if self.mixes_targets and (array.ndim != 2 or array.dtype.kind != "f"):
             mixing = next(step for step in self.steps if step.mixes_targets)
@@ -96,7 +94,6 @@ class Augmentation(Configurable):
                 f"targets got {checks.describe(array)}; {mixing!r} expects probabilities (rows, classes): "
                 "minidl.data.one_hot(labels, classes)"
             )
-        return array
 
 
 class AugmentationStep(Configurable):

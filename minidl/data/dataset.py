@@ -132,7 +132,8 @@ def _names(argument: str, names: Any) -> tuple[str, ...] | None:
     if names is None:
         return None
     # A string is a sequence of strings too, and never what is meant.
-    listed = None if isinstance(names, str) or not isinstance(names, (Sequence, np.ndarray)) else list(names)
+    kind = isinstance(names, (Sequence, np.ndarray)) and not isinstance(names, str)
+    listed = checks.listed(argument, names, "names") if kind else None
     if listed is None or not all(isinstance(name, str) for name in listed):
         raise TypeError(f"{argument} got {checks.describe(names)}; expected a list of names")
     if twice := [name for name, count in Counter(listed).items() if count > 1]:

@@ -94,7 +94,7 @@ def _sizes(parts: tuple[Any, ...], rows: int) -> list[int]:
     if len(parts) < 2:
         raise ValueError(f"parts got {checks.describe(parts)}; expected at least two fractions or numbers of rows")
     if all(isinstance(part, (int, np.integer)) for part in parts):
-        sizes = [checks.integer("parts", part) for part in parts]
+        sizes = [checks.integer("parts", part, maximum=None) for part in parts]
         if sum(sizes) != rows:
             got, in_all = checks.describe(tuple(sizes)), checks.describe(sum(sizes))
             raise ValueError(f"parts got {got}, {in_all} rows in all; expected {rows}, all rows of data")

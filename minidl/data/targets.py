@@ -18,6 +18,20 @@ def map_targets(function: Callable[..., Any], *targets: Any) -> Any:
     return function(*targets)
 
 
+def real_targets(argument: str, targets: Any, rows: int) -> Any:
+    """Return the targets of `rows` rows as arrays of real numbers; a loss checks the rest."""
+
+    def check(each: Any) -> np.ndarray:
+        array = checks.reals(argument, each)
+        if array.ndim == 0:
+            raise ValueError(f"{argument} got shape {array.shape}; expected {rows} rows, one for each row of x")
+        return array
+
+    if isinstance(targets, dict) and not targets:
+        raise ValueError(f"{argument} got an empty dict; expected targets for at least one head")
+    return map_targets(check, targets)
+
+
 def one_hot(labels: ArrayLike, classes: int, dtype: Any = np.float32) -> np.ndarray:
     """Convert labels to rows of probabilities: 1 in the column of the label, 0 elsewhere.
 

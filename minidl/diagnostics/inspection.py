@@ -14,7 +14,7 @@ import numpy as np
 from scipy import linalg
 
 from minidl.cpu import activation_backward, activation_forward
-from minidl.data.targets import map_targets
+from minidl.data.targets import map_targets, real_targets
 from minidl.diagnostics.hooks import LayerPass, hook
 from minidl.diagnostics.layer_figures import draw_inspection
 from minidl.diagnostics.layer_statistics import BINS, Histogram, LayerStatistics
@@ -110,7 +110,7 @@ class Probe:
             raise ValueError(f"loss got {checks.describe(loss)} and labels None; expected labels for the loss")
         self.x, self.labels = checks.finite("x", checks.matrix("x", x)).copy(), labels
         if labels is not None:
-            map_targets(lambda each: checks.reals("labels", each), labels)
+            real_targets("labels", labels, len(self.x))
         self.use(SoftmaxCrossEntropy() if loss is None else loss)
 
     def use(self, loss: Loss) -> None:

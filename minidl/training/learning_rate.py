@@ -83,6 +83,7 @@ def find_learning_rate(
     """
     checks.real("lowest", lowest, above=0.0)
     checks.real("highest", highest, above=lowest)
+    checks.real("highest / lowest", float(highest) / float(lowest))
     checks.integer("steps", steps, minimum=10)
     checks.instance("model", model, Sequential)
     checks.instance("optimizer", optimizer, Optimizer)

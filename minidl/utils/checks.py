@@ -11,11 +11,14 @@ import functools
 import math
 import numbers
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+LARGEST = int(sys.float_info.max)  # of an integer, so that it can be divided by, and printed
 
 
 def describe(value: Any) -> str:
@@ -73,7 +76,7 @@ def instance(argument: str, value: Any, kind: type) -> Any:
     return value
 
 
-def integer(argument: str, value: Any, minimum: int = 1, maximum: int | None = None) -> int:
+def integer(argument: str, value: Any, minimum: int = 1, maximum: int | None = LARGEST) -> int:
     """Return `value` as an int from `minimum` to `maximum`. Booleans and floats are refused (TypeError)."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{argument} got {describe(value)}; expected an integer of at least {minimum}")
@@ -81,7 +84,7 @@ def integer(argument: str, value: Any, minimum: int = 1, maximum: int | None = N
     if number < minimum:
         raise ValueError(f"{argument} got {describe(number)}; expected an integer of at least {minimum}")
     if maximum is not None and number > maximum:
-        raise ValueError(f"{argument} got {describe(number)}; expected an integer of at most {maximum}")
+        raise ValueError(f"{argument} got {describe(number)}; expected an integer of at most {describe(maximum)}")
     return number
 
 

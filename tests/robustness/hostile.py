@@ -173,7 +173,7 @@ def attempt(function: Callable[..., Any], arguments: dict[str, Any], names: list
             foreign = (RecursionError, NotImplementedError)
             if isinstance(error, foreign) or (isinstance(error, LookupError) and " got " not in said):
                 kind = "another error"
-            elif not isinstance(error, dl.DivergenceError) and not any(
+            elif not isinstance(error, (dl.DivergenceError, OSError)) and not any(
                 re.search(rf"(?<![a-z])({name})(?![a-z])", said.partition(": ")[2]) for name in names
             ):
                 kind = "unnamed"

@@ -300,6 +300,7 @@ CALLS = {
 }
 
 # Argument → values that are left out, and why.
+SLICE = slice(1, 2)
 OWN = (print, int)  # functions that the user passes may raise what they like
 LEFT_OUT = {
     ("fit", "augmentation"): (OWN, "not minidl's"),
@@ -316,6 +317,7 @@ LEFT_OUT = {
     ("fashion_mnist", "folder"): ((None,), "downloads"),
     ("one_hot", "classes"): (HUGE, "so many columns"),
     ("launch", "grid"): (HUGE, "so many blocks"),
+    ("Dataset[]", "index"): ((SLICE,), "legal"),
     ("trace", "grid"): (HUGE, "so many blocks"),
     ("trace", "arguments"): (BAD, "the kernel of the user does with them what it likes"),
 }  # fmt: skip
@@ -334,11 +336,14 @@ ALSO = {
     "outputs": "targets",
     "y": "label|x",
     "dx": "dy",
-    "index": "slice",
+    "path": "x",
 }
 
 
-LABELS = {"print": print, "int": int, "10**400": HUGE[2], "1e+300": HUGE[0], "None": None, "2147483648": HUGE[0]}
+LABELS = {
+    "slice(1, 2, None)": SLICE, "print": print, "int": int, "None": None, "10**400": HUGE[2], "1e+300": HUGE[0],
+    "2147483648": HUGE[0],
+}  # fmt: skip
 
 
 def spared(name, labels):
