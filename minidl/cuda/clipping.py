@@ -11,7 +11,6 @@ from minidl.cuda.reduce import (
     BLOCK,
     COLUMNS,
     ROWS,
-    array_norm,
     block_column_norm,
     block_norm,
     blocks_for_a_sum,
@@ -33,25 +32,29 @@ def clip_kernel(values, limit):
 
 @cuda.jit
 def partial_norms(values, partials):
-    partial = cuda.shared.array(THREADS, values.dtype)
+    partial = cuda.shared.array((ROWS, COLUMNS), values.dtype)
+    first = (cuda.blockIdx.x * ROWS + cuda.threadIdx.y) * COLUMNS + cuda.threadIdx.x
     squares = ZERO
-    for i in range(cuda.grid(1), values.size, cuda.gridsize(1)):
+    for i in range(first, values.size, cuda.gridDim.x * THREADS):
         squares += values[i] * values[i]
     norm = math.sqrt(squares) / NORM_UNIT
     if not safe_to_add(squares):
         norm = ZERO
-        for i in range(cuda.grid(1), values.size, cuda.gridsize(1)):
+        for i in range(first, values.size, cuda.gridDim.x * THREADS):
             norm = math.hypot(norm, values[i] / NORM_UNIT)
     norm = block_norm(partial, norm)
-    if cuda.threadIdx.x == 0:
+    if cuda.threadIdx.x == 0 and cuda.threadIdx.y == 0:
         partials[cuda.blockIdx.x] = norm
 
 
 @cuda.jit
 def norm_of_partials(partials, result):
-    partial = cuda.shared.array(THREADS, partials.dtype)
-    norm = array_norm(partial, partials)
-    if cuda.threadIdx.x == 0:
+    partial = cuda.shared.array((ROWS, COLUMNS), partials.dtype)
+    norm = ZERO
+    for i in range(cuda.threadIdx.y * COLUMNS + cuda.threadIdx.x, partials.size, THREADS):
+        norm = math.hypot(norm, partials[i])
+    norm = block_norm(partial, norm)
+    if cuda.threadIdx.x == 0 and cuda.threadIdx.y == 0:
         result[0] = norm
 
 
@@ -98,8 +101,8 @@ def clip_values(launch, values, limit):
 def norm(launch, values, partials, result):
     """Set `result` to the norm of `values`; `partials` (128,) receives the norm of each block's part, at most 128."""
     partials = partials[: blocks_for_a_sum(values.size, THREADS)]
-    launch(partial_norms, partials.shape, (THREADS,), values, partials)
-    launch(norm_of_partials, (1,), (THREADS,), partials, result)
+    launch(partial_norms, partials.shape, BLOCK, values, partials)
+    launch(norm_of_partials, (1,), BLOCK, partials, result)
 
 
 def scale_to_norm(launch, values, norms, limit):

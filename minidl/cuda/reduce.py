@@ -78,42 +78,32 @@ def one_warp_for_a_row(matrix):
     return (-(-matrix.shape[0] // WARPS),)
 
 
-def _over_block(combine):
-    @cuda.jit(device=True)
-    def over_block(partial, value):
-        """Combine `value` over all threads of a block by a tree; thread 0 gets the result.
+@cuda.jit(device=True)
+def block_total(partial, value):
+    """Add up `value` over all threads of a block by a tree of additions; thread 0 gets the sum.
 
-        `partial` is shared memory with one element for each thread, a power of two. All threads must call this.
-        """
-        t = cuda.threadIdx.x
-        partial[t] = value
-        half = partial.size // 2
-        while half > 0:
-            cuda.syncthreads()
-            if t < half:
-                partial[t] = combine(partial[t], partial[t + half])
-            half //= 2
-        total = partial[t]  # the result in thread 0; only its own element may a thread read without a barrier
-        cuda.syncthreads()  # no thread may overwrite `partial` before thread 0 has read it
-        return total
-
-    return over_block
+    `partial` is shared memory with one element for each thread, a power of two. All threads must call this.
+    """
+    t = cuda.threadIdx.x
+    partial[t] = value
+    half = partial.size // 2
+    while half > 0:
+        cuda.syncthreads()
+        if t < half:
+            partial[t] += partial[t + half]
+        half //= 2
+    total = partial[t]  # the sum in thread 0; its own element is the only one that a thread may read without a barrier
+    cuda.syncthreads()  # no thread may overwrite `partial` before thread 0 has read it
+    return total
 
 
-def _over_array(combine, over_block):
-    @cuda.jit(device=True)
-    def over_array(partial, values):
-        """Combine an array with one block: each of n threads takes every n-th element, a tree the n results."""
-        total = ZERO
-        for i in range(cuda.threadIdx.x, values.size, partial.size):
-            total = combine(total, values[i])
-        return over_block(partial, total)
-
-    return over_array
-
-
-block_total, block_norm = _over_block(_sum), _over_block(_hypot)
-array_total, array_norm = _over_array(_sum, block_total), _over_array(_hypot, block_norm)
+@cuda.jit(device=True)
+def array_total(partial, values):
+    """Add up an array with one block: each of n threads sums every n-th element, `block_total` adds the n sums."""
+    total = ZERO
+    for i in range(cuda.threadIdx.x, values.size, partial.size):
+        total += values[i]
+    return block_total(partial, total)
 
 
 @cuda.jit(device=True)
@@ -122,6 +112,17 @@ def warp_sum(value):
     shift = WARP // 2
     while shift > 0:
         value += cuda.shfl_xor_sync(ALL_LANES, value, shift)
+        shift >>= 1
+    return value
+
+
+@cuda.jit(device=True)
+def block_norm(partial, value):
+    """Return √(Σ value²) over all threads of a (COLUMNS, ROWS) block, whose rows are warps; every thread gets it."""
+    value = block_column_norm(partial, value)
+    shift = WARP // 2
+    while shift > 0:
+        value = math.hypot(value, cuda.shfl_xor_sync(ALL_LANES, value, shift))
         shift >>= 1
     return value
 

@@ -135,14 +135,14 @@ FAULTS = {
         (losses, "return warp_sum(total)", "return total", "softmax", WRONG),
     # Sums over a whole array.
     "no barriers in the tree of additions":
-        (reduce, "            cuda.syncthreads()\n            if t < half", "            if t < half", "mean_loss",
+        (reduce, "        cuda.syncthreads()\n        if t < half", "        if t < half", "mean_loss",
          UninitializedReadError),
     "a barrier for one half of the tree":
-        (reduce, "if t < half:\n", "if t < half:\n                cuda.syncthreads()\n", "mean_loss", BarrierError),
+        (reduce, "            partial[t] +=", WAIT + "            partial[t] +=", "mean_loss", BarrierError),
     "the tree begins too high":
         (reduce, "half = partial.size // 2", "half = partial.size", "mean_loss", OutOfBoundsError),
     "every block begins at the same element":
-        (clipping, "range(cuda.grid(1), values.size", "range(cuda.threadIdx.x, values.size", "norm", WRONG),
+        (clipping, "(cuda.blockIdx.x * ROWS + cuda.threadIdx.y)", "cuda.threadIdx.y", "norm", WRONG),
     "one partial sum for two blocks":
         (penalties, "partials[cuda.blockIdx.x] =", "partials[cuda.blockIdx.x // 2] =", "penalty_cost", WRONG),
     "only threads inside the matrix take part in the norm":

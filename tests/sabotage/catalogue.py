@@ -392,7 +392,7 @@ CATALOGUE = [
         ("scalar/test_arrays.py",),
     ),
     Sabotage(
-        "rows-share-a-counter-with-their-neighbours", "operations.py", "np.arange(-(-count // 4), dtype=np.uint32)",
+        "rows-share-a-counter-with-their-neighbours", "scalar/arrays.py", "np.arange(-(-count // 4), dtype=np.uint32)",
         "np.arange(-(-count // 4), dtype=np.uint32) // 2",
         "Two groups of four elements with one counter are dropped together.",
         ("operations/test_dropout.py",),
