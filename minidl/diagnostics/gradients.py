@@ -263,7 +263,7 @@ class _Comparison:
             return math.nan
         if analytic == numeric:
             return 0.0
-        return abs(analytic - numeric) / max(abs(analytic), abs(numeric), noise / self.tolerance)
+        return abs(analytic - numeric) / max(abs(analytic), abs(numeric), float(noise) / self.tolerance)
 
     def directions(self, point: np.ndarray) -> Iterator[tuple[tuple[int, ...] | None, np.ndarray]]:
         """Unit vectors along single entries, and for an array with more of them than we check, one random direction."""

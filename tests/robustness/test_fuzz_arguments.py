@@ -342,7 +342,7 @@ ALSO = {
 
 LABELS = {
     "slice(1, 2, None)": SLICE, "print": print, "int": int, "None": None, "10**400": HUGE[2], "1e+300": HUGE[0],
-    "2147483648": HUGE[0],
+    "2147483648": HUGE[0], "9223372036854775808": HUGE[0],
 }  # fmt: skip
 
 
