@@ -72,7 +72,10 @@ class Optimizer:
         if self._parameters is None:
             self._attach(listed(parameters))
         elif not are_those(self._parameters, parameters):
-            raise ValueError(f"parameters got another list than before; {self!r} already belongs to a model")
+            raise ValueError(
+                f"parameters got another list than before; {self!r} already belongs to a model. "
+                "(A model and its optimizer are copied together: copy.deepcopy((model, optimizer)))"
+            )
         for name, schedule in self.schedules.items():
             getattr(type(self), name).set_from(schedule, self)
         if self._in_dtype != self.values:

@@ -45,6 +45,9 @@ class ContractReport:
         """True if the layer keeps every clause."""
         return not any(self.clauses.values())
 
+    def __bool__(self) -> bool:
+        return self.ok
+
     def __str__(self) -> str:
         lines = [
             f"{'BROKEN' if wrong else 'ok':<8}{name}{wrong and f': {wrong}'}" for name, wrong in self.clauses.items()

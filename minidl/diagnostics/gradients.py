@@ -83,6 +83,9 @@ class GradientReport:
         """True if every gradient is right."""
         return all(check.ok for check in self.checks)
 
+    def __bool__(self) -> bool:
+        return self.ok
+
     def __str__(self) -> str:
         rows = [("gradient of", "shape", "worst at", "backward", "differences", "error", "")]
         for check in self.checks:

@@ -23,7 +23,7 @@ class Penalized(Layer):
         self.penalty_in_use = penalties.get(own) if own else of_the_model
         if self.penalty_in_use is not None:
             for name in ("l1", "l2"):
-                checks.in_dtype(name, getattr(self.penalty_in_use, name), self.dtype)
+                checks.in_dtype(f"{name} of {self.penalty_in_use!r}", getattr(self.penalty_in_use, name), self.dtype)
             self.cost = self.backend.zeros((2,), np.float64)
             self._partials = self.buffer("partials", self.backend.partial_sums)
 

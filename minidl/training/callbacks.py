@@ -114,6 +114,7 @@ class EarlyStopping(Configurable, Callback):
         return {}, self._weights
 
     def restore(self, run: Run, description: dict[str, Any], arrays: dict[str, Any]) -> None:
+        checks.instance("run", run, Run)
         if self.restore_best:
             run.model.check_snapshot(arrays)
             self._weights = arrays

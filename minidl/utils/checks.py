@@ -216,17 +216,25 @@ def path(argument: str, value: Any) -> Path:
 
 
 def as_array(argument: str, value: Any, expected: str) -> np.ndarray:
-    """Return `value` as a plain NumPy array. Unequal rows (TypeError) and masked entries (ValueError) are refused."""
-    if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
-        index = tuple(int(i) for i in np.argwhere(np.ma.getmaskarray(value))[0])
-        raise ValueError(
-            f"{argument} got a masked array, with {np.ma.count_masked(value)} masked entries, the first at {index}; "
-            f"expected {expected}: fill them in (x.filled(0)), or remove their rows"
-        )
+    """Return `value` as a plain NumPy array in the byte order of this machine.
+
+    Raises:
+        TypeError: For unequal rows, and what else makes no array.
+        ValueError: For masked entries.
+    """
     try:
+        rows_with_masks = isinstance(value, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) for row in value)
+        masked = np.ma.array(value) if rows_with_masks else value
+        mask = np.ma.getmaskarray(masked) if isinstance(masked, np.ma.MaskedArray) else np.zeros(0, bool)
         array = np.asarray(value)
+        array = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
     except Exception as error:
         raise TypeError(f"{argument} got {describe(value)}; expected {expected}") from error
+    if mask.any():
+        raise ValueError(
+            f"{argument} got a masked array, where {np.count_nonzero(mask)} of {mask.size} are masked, the first at "
+            f"{tuple(np.argwhere(mask)[0].tolist())}; expected {expected}: fill them in, or remove their rows"
+        )
     if not isinstance(value, np.ndarray) and (long := _beyond_int64(array, value)) is not None:
         raise ValueError(f"{argument} got {describe(long)}; expected {expected}, with whole numbers below 2**63")
     return array
@@ -281,7 +289,7 @@ def matrix(argument: str, value: Any, dtype: Any = None) -> np.ndarray:
     array = as_array(argument, value, "a 2-D array of float32 or float64")
     of_inputs = argument.partition("[")[0].rpartition(".")[2] not in ("y", "targets")
     if array.dtype not in (np.float32, np.float64):
-        hint = ""
+        hint = f" (use {'x' if of_inputs else 'y'}.astype('float32'))" if array.dtype.kind == "f" else ""
         if array.dtype.kind in "iub":
             hint = " (for pixels: x.astype('float32') / 255)" if of_inputs else " (use y.astype('float32'))"
             if array.dtype.kind == "b" and of_inputs:

@@ -131,8 +131,8 @@ def test_a_change_to_such_a_number_is_refused_and_a_schedule_may_decay_to_it():
         (lambda: dl.NoisyDense(2, 2, std=1e39), "std"),
         (lambda: dl.LeakyReLU(1e39), "slope"),
         (lambda: dl.ELU(1e39), "alpha"),
-        (lambda: dl.Dense(2, 2, penalty="L2(strength=1e39)"), "l2"),
-        (lambda: dl.Dense(2, 2, penalty="L1(strength=1e39)"), "l1"),
+        (lambda: dl.Dense(2, 2, penalty="L2(strength=1e39)"), r"l2 of L2\(strength=1e\+39\)"),
+        (lambda: dl.Dense(2, 2, penalty="L1(strength=1e39)"), r"l1 of L1\(strength=1e\+39\)"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
