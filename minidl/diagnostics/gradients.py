@@ -6,8 +6,10 @@ the model is restored before every forward pass, so a dropout mask stays the sam
 that of a ReLU or a change of the largest input of a pool, the difference is not a derivative: the step is made smaller,
 and the entry is skipped if that does not help.
 
-A gradient passes only if it is finite and agrees in every entry. A point at which all derivatives drown in the rounding
-of L does not pass either, because nothing was compared there.
+Where a difference disagrees, others are made with larger and smaller steps. A large step is inexact because L is
+curved, which the differences at neighbouring steps show; a small one because L is rounded, which is measured. The best
+step decides, and the gradient may be off by what is uncertain there. An entry of which too little is certain to see a
+gradient that is a thousandth off is left out; where nothing is left, nothing passes.
 """
 
 from __future__ import annotations
@@ -28,9 +30,13 @@ from minidl.utils.random_streams import RandomStreams
 from minidl.utils.tables import aligned
 
 STEP = 1e-5  # of the central difference, relative to entries larger than 1: truncation and rounding are both near 1e-10
-SMALLER = (1.0, 1e-2, 1e-4)  # steps to try: entries may be large and vary little, as 10,000 ± 1 before a batch norm
+STEPS = tuple(10.0**-k for k in range(3, 12))  # entries may be large and vary little, as 10,000 ± 1 before a batch norm
+ROUNDINGS = 10.0  # how many times its standard deviation the rounding of L may move a difference
+VISIBLE = 1e-3  # a gradient that is off by this much must be seen, where the derivative is not small beside others,
+SMALL = 1e-6  # this much smaller than the largest
 SHRINK = 8.0  # how much smaller a step becomes when it crosses a kink
 TRIES = 4
+ENOUGH = 16  # wrong entries of an array, after which no others are checked: each takes many differences
 ELEMENTS = 256  # checked one by one; larger arrays are sampled, and checked as a whole along a random direction
 
 
@@ -52,6 +58,7 @@ class GradientCheck:
             NaN if one of the two is not finite.
         checked: Number of entries compared.
         skipped: Number of entries at a kink.
+        lost: Number of entries whose derivative is lost in the rounding of L.
         ok: Whether the error of every entry is at most the tolerance.
     """
 
@@ -64,6 +71,7 @@ class GradientCheck:
     checked: int
     skipped: int
     ok: bool
+    lost: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,8 +99,8 @@ class GradientReport:
         for check in self.checks:
             where = "a direction" if check.index is None else str(list(check.index))
             verdict = "ok" if check.ok else "WRONG" if check.checked else "NOTHING COMPARED"
-            if check.skipped:
-                verdict += f", {check.skipped} at a kink left out"
+            verdict += f", {check.skipped} at a kink left out" if check.skipped else ""
+            verdict += f", {check.lost} lost in rounding left out" if check.lost else ""
             figures = (f"{check.analytic:.6g}", f"{check.numeric:.6g}", f"{check.error:.1e}")
             rows.append((check.name, str(check.shape), where, *figures, verdict))
         return "\n".join(aligned(rows, "<" * len(rows[0])))
@@ -103,7 +111,8 @@ class GradientReport:
             wrong = ", ".join(check.name for check in self.checks if check.checked and not check.ok)
             unknown = ", ".join(check.name for check in self.checks if not check.checked)
             said = [f"the gradient of {wrong} is wrong (tolerance {self.tolerance:g})"] if wrong else []
-            said += [f"every entry of {unknown} stands on a kink, so nothing could be compared"] if unknown else []
+            reason = "is lost in rounding" if any(check.lost for check in self.checks) else "stands on a kink"
+            said += [f"every entry of {unknown} {reason}, so nothing could be compared"] if unknown else []
             raise GradientError("; ".join(said) + f"\n{self}")
 
 
@@ -176,50 +185,74 @@ class _Comparison:
         self.tolerance, self.rng = tolerance, rng
         self.state = Snapshot(layer.backend, state_of(layer))
         self.weights: np.ndarray | None = None
-        self.scale = 0.0
-        self.drowned = True  # no derivative so far was larger than what rounding may add to it
+        self.rounding = self.largest = 0.0  # standard deviation of L, and the largest derivative by the backward pass
 
     def report(self, raises: bool) -> GradientReport:
-        backend = self.layer.backend
-        self.value()
-        doutputs = self.loss.backward() if self.loss else backend.array(self.weights, np.float64)
-        dx = backend.to_numpy(self.layer.backward(doutputs))
-        gradients = [(p, backend.to_numpy(p.gradient)) for p in self.layer.parameters()]
-
-        def set_x(values: np.ndarray) -> None:
-            self.x[...] = values
-
-        found = [self.compare("x", self.x.copy(), dx, set_x)]
-        for parameter, gradient in gradients:
-            before = backend.to_numpy(parameter.value)
-
-            def set_parameter(values: np.ndarray, parameter: Any = parameter) -> None:
-                backend.copy_into(parameter.value, values)
-
-            found.append(self.compare(parameter.name or "parameter", before, gradient, set_parameter))
-        self.state.restore()
-        if self.drowned and not all(check.analytic == check.numeric for check in found):
-            found = [replace(check, ok=False) for check in found]
+        backend, parameters = self.layer.backend, self.layer.parameters()
+        before = Snapshot(backend, (parameter.value for parameter in parameters))
+        try:
+            found = self.compare_all()
+        finally:
+            before.restore()
+            self.state.restore()
         report = GradientReport(found, self.tolerance)
         if raises:
             report.raise_if_wrong()
         return report
+
+    def compare_all(self) -> list[GradientCheck]:
+        backend, parameters = self.layer.backend, self.layer.parameters()
+        self.value()
+        doutputs = self.loss.backward() if self.loss else backend.array(self.weights, np.float64)
+        dx = backend.to_numpy(self.layer.backward(doutputs))
+
+        def set_x(values: np.ndarray) -> None:
+            self.x[...] = values
+
+        arrays: list[tuple[str, np.ndarray, np.ndarray, Callable[[np.ndarray], None]]] = [
+            ("x", self.x.copy(), dx, set_x)
+        ]
+        for parameter in parameters:
+
+            def set_parameter(values: np.ndarray, parameter: Any = parameter) -> None:
+                backend.copy_into(parameter.value, values)
+
+            point, gradient = backend.to_numpy(parameter.value), backend.to_numpy(parameter.gradient)
+            arrays.append((parameter.name or "parameter", point, gradient, set_parameter))
+        self.rounding = max(self.rounding_along(point, assign) for _, point, _, assign in arrays)
+        self.largest = max(float(np.abs(gradient).max(initial=0.0)) for _, _, gradient, _ in arrays)
+        return [self.compare(*array) for array in arrays]
+
+    def rounding_along(self, point: np.ndarray, assign: Callable[[np.ndarray], None]) -> float:
+        """Measure how much rounding moves L, as a standard deviation (Moré & Wild 2011, Computational Noise).
+
+        At points so near to each other, nothing but rounding is left of the fourth differences of L, which have 70
+        times the variance of L.
+        """
+        direction = self.rng.standard_normal(point.shape)
+        spacing = 1e-13 * max(1.0, float(np.abs(point).max(initial=0.0)))
+        values = []
+        for k in range(9):
+            assign(point + k * spacing * direction)
+            values.append(self.value())
+        assign(point)
+        if not np.isfinite(values).all():
+            return 0.0  # the differences will not be finite either
+        measured = math.sqrt(float(np.mean(np.diff(values, 4) ** 2)) / 70.0)
+        return max(measured, np.finfo(np.float64).eps * max(map(abs, values)))
 
     def value(self) -> float:
         """L at the present x and parameters."""
         self.state.restore()
         outputs = self.layer.forward(self.layer.backend.wrap(self.x), training=True)
         if self.loss is not None:
-            value = self.loss.forward(outputs, self.targets) + self.layer.penalty_cost()
-            self.scale = abs(value) + 1.0
-            return value
+            return self.loss.forward(outputs, self.targets) + self.layer.penalty_cost()
         y = self.layer.backend.to_numpy(outputs)
         if self.weights is None:
             self.weights = self.rng.standard_normal(y.shape)
         penalty = self.layer.penalty_cost()
         terms = self.weights * y
-        self.scale = float(np.abs(terms).sum()) + penalty
-        return math.fsum(terms.ravel()) + penalty if math.isfinite(self.scale) else math.nan
+        return math.fsum(terms.ravel()) + penalty if np.isfinite(terms).all() else math.nan
 
     def branches(self) -> list[np.ndarray]:
         """Which smooth piece of every layer with kinks was used, in the last forward pass."""
@@ -229,44 +262,83 @@ class _Comparison:
         self, name: str, point: np.ndarray, gradient: np.ndarray, assign: Callable[[np.ndarray], None]
     ) -> GradientCheck:
         worst = GradientCheck(name, point.shape, (0,) * point.ndim, 0.0, 0.0, math.nan, 0, 0, False)
-        largest, checked, skipped = -1.0, 0, 0
+        largest, checked, skipped, lost, wrong = -1.0, 0, 0, 0, 0
         for index, direction in self.directions(point):
             analytic = float(gradient[index]) if index is not None else float(np.vdot(gradient, direction))
-            found = self.nearest(analytic, point, direction, assign)
+            found = self.judge(analytic, point, direction, assign)
             if found is None:
                 skipped += 1
                 continue
+            error, numeric, uncertain = found
+            size = max(abs(analytic), abs(numeric))
+            if not error > self.tolerance and uncertain > VISIBLE * size and size > SMALL * self.largest:
+                lost += 1
+                continue
             checked += 1
-            error, numeric, noise = found
-            self.drowned = self.drowned and not max(abs(analytic), abs(numeric)) > noise
-            if (size := math.inf if math.isnan(error) else error) > largest:  # the first of equals, and of NaNs
-                largest = size
-                worst = GradientCheck(name, point.shape, index, analytic, numeric, error, 0, 0, size <= self.tolerance)
+            if (error := math.inf if math.isnan(error) else error) > largest:  # the first of equals, and of NaNs
+                largest = error
+                ok = error <= self.tolerance
+                worst = GradientCheck(name, point.shape, index, analytic, numeric, found[0], 0, 0, ok)
+            wrong += error > self.tolerance
+            if wrong == ENOUGH:
+                break
         assign(point)
-        return replace(worst, checked=checked, skipped=skipped)
+        return replace(worst, checked=checked, skipped=skipped, lost=lost)
 
-    def nearest(
+    def judge(
         self, analytic: float, point: np.ndarray, direction: np.ndarray, assign: Callable[[np.ndarray], None]
     ) -> tuple[float, float, float] | None:
-        """Return error, difference and noise at the first step where both agree, else at the best; None at a kink."""
-        found = []
-        for smaller in SMALLER:
-            difference = self.difference(point, direction, assign, smaller)
-            if difference is None:
+        """Return the error, the difference and how uncertain it is; None at a kink."""
+        step = STEP * max(1.0, float(np.abs(point * direction).max()))
+        numeric = None
+        for _ in range(TRIES):
+            numeric = self.difference(point, direction, assign, step)
+            if numeric is not None:
                 break
-            error = self.error(analytic, *difference)
-            found.append((error, *difference))
-            if not error > self.tolerance:
-                break
-        return min(found, key=lambda each: each[0], default=None)
+            step /= SHRINK
+        if numeric is None:
+            return None
+        if abs(analytic - numeric) <= self.tolerance * max(abs(analytic), abs(numeric)):
+            return self.error(analytic, numeric, 0.0), numeric, 0.0  # no accident: six digits agree
+        numeric, uncertain = self.best_difference(point, direction, assign, numeric, step)
+        return self.error(analytic, numeric, uncertain), numeric, uncertain
 
-    def error(self, analytic: float, numeric: float, noise: float) -> float:
+    def best_difference(
+        self,
+        point: np.ndarray,
+        direction: np.ndarray,
+        assign: Callable[[np.ndarray], None],
+        numeric: float,
+        step: float,
+    ) -> tuple[float, float]:
+        """Return the most certain of the differences at many steps, and how uncertain it is."""
+        found = {step: numeric}
+        for smaller in STEPS:
+            other = smaller * max(1.0, float(np.abs(point * direction).max()))
+            if other != step and (difference := self.difference(point, direction, assign, other)) is not None:
+                found[other] = difference
+        steps = sorted(found, reverse=True)
+        best, least = numeric, math.inf
+        for k, each in enumerate(steps):
+            uncertain = ROUNDINGS * self.rounding / each
+            if k + 1 < len(steps):  # what a smaller step changes is the curvature that this one has missed
+                finer = found[steps[k + 1]]
+                uncertain += 2.0 * abs(found[each] - finer)
+                if abs(finer) - ROUNDINGS * self.rounding / steps[k + 1] > 2.0 * abs(found[each]):
+                    continue  # so long a step that L has turned round, or stopped to change
+            if k > 0:  # which grows with the square of the step
+                uncertain += abs(found[each] - found[steps[k - 1]]) / 10.0
+            if uncertain < least:
+                best, least = found[each], uncertain
+        return best, least
+
+    def error(self, analytic: float, numeric: float, uncertain: float) -> float:
         """The relative error; NaN, which is worse than any number, if anything is not finite."""
-        if not all(map(math.isfinite, (analytic, numeric, noise))):
+        if not all(map(math.isfinite, (analytic, numeric, uncertain))):
             return math.nan
         if analytic == numeric:
             return 0.0
-        return abs(analytic - numeric) / max(abs(analytic), abs(numeric), float(noise) / self.tolerance)
+        return abs(analytic - numeric) / max(abs(analytic), abs(numeric), uncertain / self.tolerance)
 
     def directions(self, point: np.ndarray) -> Iterator[tuple[tuple[int, ...] | None, np.ndarray]]:
         """Unit vectors along single entries, and for an array with more of them than we check, one random direction."""
@@ -282,19 +354,16 @@ class _Comparison:
             yield index, direction
 
     def difference(
-        self, point: np.ndarray, direction: np.ndarray, assign: Callable[[np.ndarray], None], smaller: float = 1.0
-    ) -> tuple[float, float] | None:
-        """(L(point + h·direction) - L(point - h·direction)) / 2h and what rounding may add to it, or None at a kink."""
-        step = smaller * STEP * max(1.0, float(np.abs(point * direction).max()))
-        for _ in range(TRIES):
-            assign(point + step * direction)
-            above, branches_above = self.value(), self.branches()
-            assign(point - step * direction)
-            below, branches_below = self.value(), self.branches()
-            if all(np.array_equal(a, b) for a, b in zip(branches_above, branches_below, strict=True)):
-                difference = (above - below) / (2.0 * step)
-                # L is rounded, and so are the entries, which may be large beside the step.
-                rounded = self.scale + abs(difference) * float(np.abs(point).max())
-                return difference, 8.0 * np.finfo(np.float64).eps * rounded / step
-            step /= SHRINK
-        return None
+        self, point: np.ndarray, direction: np.ndarray, assign: Callable[[np.ndarray], None], step: float
+    ) -> float | None:
+        """(L(point + step·direction) - L(point - step·direction)) / (2 step), or None if a kink is in between."""
+        above, below = point + step * direction, point - step * direction
+        assign(above)
+        value_above, branches_above = self.value(), self.branches()
+        assign(below)
+        value_below, branches_below = self.value(), self.branches()
+        if not all(np.array_equal(a, b) for a, b in zip(branches_above, branches_below, strict=True)):
+            return None
+        # Twice the step, as far as it is not lost in the rounding of large entries.
+        width = float(np.vdot(above - below, direction)) / float(np.vdot(direction, direction))
+        return (value_above - value_below) / width if width > 0.0 else math.nan

@@ -48,3 +48,97 @@ def test_where_every_entry_stands_on_a_kink_nothing_is_called_wrong(layer):
     assert not report.ok and "WRONG" not in str(report) and "NOTHING COMPARED, 8 at a kink left out" in str(report)
     with pytest.raises(GradientError, match="^every entry of x stands on a kink, so nothing could be compared"):
         report.raise_if_wrong()
+
+
+def times(layer, factor, which):
+    """The layer with dx, or one parameter's gradient, off by a factor."""
+
+    class Off(type(layer)):
+        def backward(self, dy):
+            dx = super().backward(dy)
+            if which == "x":
+                return dx * factor
+            getattr(self, which).gradient *= factor
+            return dx
+
+    layer.__class__ = Off
+    return layer
+
+
+@pytest.mark.parametrize("which", ["x", "weight", "bias"])
+@pytest.mark.parametrize("factor", [1.001, 1.01, 1.1])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda rng: rng.normal(size=(64, 4)),
+        lambda rng: 1e4 + rng.normal(size=(16, 4)),
+        lambda rng: 1e3 * rng.normal(size=(16, 4)),
+        lambda rng: 100 + rng.normal(size=(64, 4)),
+        lambda rng: 1e-6 * rng.normal(size=(16, 4)),
+    ],
+)
+def test_no_scale_and_no_offset_hides_a_gradient_that_is_off(make, factor, which, rng):
+    x = make(rng)
+    assert dl.check_gradients(dl.Dense(4, 3), x).ok
+    report = dl.check_gradients(times(dl.Dense(4, 3), factor, which), x)
+    assert [check.name for check in report.checks if not check.ok] == [which]
+
+
+def test_many_rows_hide_nothing(rng):
+    x = rng.normal(size=(256, 40))
+    assert dl.check_gradients(dl.Dense(40, 30), x).ok
+    assert not dl.check_gradients(times(dl.Dense(40, 30), 1.001, "x"), x).ok
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.001, 2.0])
+def test_small_derivatives_beside_large_ones_are_judged_too(factor, rng):
+    class Scaled(dl.Layer):
+        scale = np.array([1, 1e-3, 1e-5])
+
+        def forward(self, x, training=False):
+            return self.begin_forward(x, training) * self.scale + 100
+
+        def backward(self, dy):
+            return self.begin_backward(dy)[1] * self.scale * np.array([1, factor, factor])
+
+    assert dl.check_gradients(Scaled(), rng.normal(size=(8, 3))).ok == (factor == 1.0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("mean", "spread"), [(1e4, 1), (1e4, 1e-3), (1e6, 1), (1e8, 1)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: dl.BatchNorm(4),
+        lambda: dl.Sequential(dl.BatchNorm(4), dl.Tanh(), dl.Dense(4, 3)),
+        lambda: dl.Sequential(dl.BatchNorm(4), dl.ReLU(), dl.Dense(4, 3)),
+        lambda: dl.CenteredDense(4, 3),
+        lambda: dl.Residual(dl.Dense(4, 6), dl.Tanh(), dl.Dense(6, 4)),
+    ],
+)
+def test_a_right_gradient_is_never_called_wrong(make, mean, spread, seed):
+    x = mean + spread * np.random.default_rng(seed).standard_normal((8, 4))
+    report = dl.check_gradients(make(), x)
+    assert "WRONG" not in str(report)
+    assert report.ok or mean == 1e8, str(report)  # where most is lost in the rounding of x itself
+
+
+@pytest.mark.parametrize("value", [0.5, 1.0])
+def test_where_the_derivative_is_0_rounding_is_no_mistake(value):
+    assert dl.check_gradients(dl.CenteredDense(3, 2), np.full((4, 3), value)).ok
+
+
+def test_an_error_in_between_leaves_the_layer_as_it_was(rng):
+    layer = dl.Sequential(dl.Dense(3, 4), dl.BatchNorm(4), dl.Dense(4, 2), dtype="float64", backend="cpu")
+    before, calls, own = layer.snapshot(), [], dl.Sequential.forward
+
+    def interrupted(self, x, training=False):
+        calls.append(1)
+        if len(calls) == 90:
+            raise KeyboardInterrupt
+        return own(self, x, training)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(dl.Sequential, "forward", interrupted)
+        dl.check_gradients(layer, rng.normal(size=(5, 3)))
+    assert all(array.tobytes() == before[name].tobytes() for name, array in layer.snapshot().items())

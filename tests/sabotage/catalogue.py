@@ -1214,7 +1214,7 @@ CATALOGUE = [
         ("diagnostics/test_gradients.py",),
     ),
     Sabotage(
-        "gradients-below-rounding-pass", "diagnostics/gradients.py", "self.drowned = True", "self.drowned = False",
+        "gradients-below-rounding-pass", "diagnostics/gradients.py", "VISIBLE = 1e-3", "VISIBLE = 1e9",
         "Where differences are rounding errors only, every gradient agrees with them, also a wrong one.",
         ("diagnostics/test_gradients.py",),
     ),
@@ -1259,8 +1259,7 @@ CATALOGUE = [
         ("emulator/test_atomics.py",),
     ),
     Sabotage(
-        "loss-excuses-gradients", "diagnostics/gradients.py", "self.scale = abs(value) + 1.0",
-        "self.scale = 1e6 * (abs(value) + 1.0)",
+        "loss-excuses-gradients", "diagnostics/gradients.py", "ROUNDINGS = 10.0", "ROUNDINGS = 1e7",
         "Who allows for a million times the rounding there is accepts wrong gradients.",
         ("diagnostics/test_gradients.py",),
     ),
