@@ -9,14 +9,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.backend import CACHE_LINE, Backend
+from minidl.backend.buffers import Buffers
 from minidl.utils import checks
 
 
 class Storage:
-    """The two arrays of which the values and the gradients of all parameters of a model are parts."""
+    """The two arrays of which the values and the gradients of all parameters of a model are parts.
+
+    Attributes:
+        buffers: Scratch for operations on all of them.
+    """
 
     def __init__(self, backend: Backend, values: np.ndarray, gradients: np.ndarray):
-        self.backend = backend
+        self.backend, self.buffers = backend, Buffers(backend)
         self.values, self.gradients = (backend.array(array, array.dtype) for array in (values, gradients))
 
     def __reduce__(self) -> Any:  # over the host, to the beginning of a cache line

@@ -13,7 +13,7 @@ from minidl.backend import Backend
 from minidl.backend.buffers import Buffers
 from minidl.backend.parameters import Parameter, allocate_storage
 from minidl.layers.context import Context
-from minidl.layers.guards import StateAttribute, check_memory
+from minidl.layers.guards import check_memory, forget_context, guard_states
 from minidl.layers.tree import TreeNode
 from minidl.operations import Operations
 from minidl.utils import checks
@@ -144,8 +144,13 @@ class Layer(TreeNode["Layer"]):
 
     def build(self, backend: str = "auto", seed: int = 0, dtype: str = "float32") -> Layer:
         """Give a layer that stands alone its backend, seed and dtype. A `Sequential` does this for its layers."""
-        self.setup(check_memory(self.walk(), Context.of(backend, seed, dtype)))
-        allocate_storage(self.parameters())
+        context = check_memory(self.walk(), Context.of(backend, seed, dtype))
+        try:
+            self.setup(context)
+            allocate_storage(self.parameters())
+        except BaseException:  # also that of Ctrl-C: the next call builds anew
+            forget_context(self, context)
+            raise
         return self
 
     def setup(self, context: Context) -> None:
@@ -157,20 +162,14 @@ class Layer(TreeNode["Layer"]):
         self.ops = context.backend.operations
         self._parameters, self._state, self._buffers = {}, {}, Buffers(context.backend)
         self.allocate()
-        for name, value in self.__dict__.items():
-            if any(value is array for array in self._state.values()):
-                setattr(type(self), name, StateAttribute(name))
+        guard_states(self)
 
     def setup_children(self, context: Context, next_activations: Iterable[str | None] = ()) -> None:
         """Set up the layers inside, each with the activation behind it as far as there is one."""
         prefix = f"{context.name}." if context.name else ""
-        try:
-            for (name, child), activation in zip_longest(self.named_children().items(), next_activations):
-                name = f"{prefix}{name}.{type(child).__name__}"
-                child.setup(replace(context, name=name, next_activation=activation))
-        except Exception:
-            self.context = None  # a model with a layer of another one must not look set up the next time
-            raise
+        for (name, child), activation in zip_longest(self.named_children().items(), next_activations):
+            name = f"{prefix}{name}.{type(child).__name__}"
+            child.setup(replace(context, name=name, next_activation=activation))
 
     def __getattr__(self, name: str) -> Any:
         if name in ("backend", "ops", "dtype", "streams"):  # a layer that is set up has them, and does not come here
@@ -186,6 +185,7 @@ class Layer(TreeNode["Layer"]):
         vars(self).update(state)
         if self.context is not None:
             self.ops = self.context.backend.operations
+            guard_states(self)
 
     def parameters(self) -> list[Parameter]:
         """Return the parameters, weight before bias and γ before β, with those of the layers inside, in order."""

@@ -30,6 +30,20 @@ class StateAttribute:
             copy_checked(f"{self.name} of {layer.label}", layer.backend, own, value)
 
 
+def guard_states(layer: Any) -> None:
+    """Let assignments to the attributes that hold states of `layer` copy into their arrays."""
+    for name, value in vars(layer).items():
+        if any(value is array for array in layer._state.values()):
+            setattr(type(layer), name, StateAttribute(name))
+
+
+def forget_context(model: Any, context: Context) -> None:
+    """Take back the context of a model, and of the layers inside that have it from there: building it has failed."""
+    for layer in model.walk():
+        if layer.context is not None and layer.context.lock is context.lock:
+            layer.context = None
+
+
 def check_memory(layers: Iterable[Any], context: Context) -> Context:
     """Return the context of a model; ValueError, before anything is allocated, if its parameters fill the memory."""
     sizes = {layer: layer.min_size() for layer in layers}

@@ -42,20 +42,15 @@ class ClipNorm(ClipValue):
         limit: The largest norm, greater than 0.
     """
 
-    def __init__(self, limit: float):
-        super().__init__(limit)
-        self._scratch: Any = None
-
     def __call__(self, parameters: Sequence[Parameter]) -> None:
         parameters = listed(parameters)
         if not parameters:
             return
         first = parameters[0]
         backend, dtype = first.backend, first.value.dtype
-        if self._scratch is None or self._scratch[0] is not backend or self._scratch[1].shape[0] != len(parameters):
-            scratch = backend.zeros((len(parameters),), dtype), backend.zeros((backend.partial_sums,), dtype)
-            self._scratch = backend, *scratch
-        _, norms, partials = self._scratch
+        scratch = first.slice.storage.buffers  # of the model, because models in several threads may share a limit
+        norms = scratch.get("norms", (len(parameters),), dtype)
+        partials = scratch.get("partials", (backend.partial_sums,), dtype)
         gradients = [parameter.gradient.reshape(-1) for parameter in parameters]
         for i, gradient in enumerate(gradients):
             backend.operations.norm(gradient, partials, norms[i : i + 1])

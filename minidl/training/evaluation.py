@@ -43,7 +43,7 @@ def evaluate(model: Sequential, data: Dataset, *, loss: Loss) -> Evaluation:
         ValueError: If the data do not fit the model or the loss.
     """
     checks.instance("model", model, Sequential)
-    checks.instance("loss", loss, Loss)
+    loss = checks.instance("loss", loss, Loss).new()  # with results of its own: threads may share the given one
     with model.lock:  # which gives a model without one its backend
         loss.use(model.backend)
         batches = Batches(model.backend, *prepare("data", model, data, loss), EVALUATION_BATCH)

@@ -361,7 +361,9 @@ def arrays(argument: str, value: Any, like: Mapping[str, Any]) -> dict[str, np.n
     result = {}
     for name, target in like.items():
         array = value[name]
-        result[name] = plain = np.asarray(array if isinstance(array, np.ndarray) else None)
+        result[name] = plain = as_array(
+            f"{argument}[{name!r}]", array if isinstance(array, np.ndarray) else None, "an array"
+        )
         if plain.shape != target.shape or plain.dtype != target.dtype:
             expected = f"shape {tuple(target.shape)} and dtype {target.dtype}"
             raise ValueError(f"{argument}[{name!r}] got {describe(array)}; expected {expected}")

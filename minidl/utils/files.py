@@ -47,7 +47,7 @@ def write_whole(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[A
         return
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
     before = path.stat() if path.exists() else None
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:50]}.", suffix=".part", dir=path.parent)
     try:
         with open(descriptor, mode, **as_text) as file:
             yield file

@@ -28,10 +28,19 @@ X = np.random.default_rng(0).normal(size=(96, 40)).astype(np.float32)
 DATA = dl.data.Dataset(X, np.random.default_rng(1).integers(0, 3, len(X)))
 
 
-def model() -> dl.Sequential:
-    return dl.Sequential(
-        dl.Dense(40, 24), dl.BatchNorm(24), dl.ReLU(), dl.Dropout(0.3), dl.Dense(24, 3), seed=0, backend="cpu"
-    )
+def model(**options: Any) -> dl.Sequential:
+    """A model; without options it is built, for the CPU and with seed 0, when it is first asked."""
+    layers = dl.Dense(40, 24), dl.BatchNorm(24), dl.ReLU(), dl.Dropout(0.3), dl.Dense(24, 3)
+    return dl.Sequential(*layers, **options)
+
+
+def start(name: str) -> dl.Sequential:
+    """A model as a scenario finds it."""
+    if name == "build":
+        return model()
+    network = model(backend="cpu", seed=0)
+    network.predict(X)
+    return network
 
 
 def fit(network: dl.Sequential, graph: bool) -> None:
@@ -59,6 +68,7 @@ def record(network: dl.Sequential) -> None:
 
 # What is interrupted, and whether it leaves the predictions of the model as they are.
 SCENARIOS: dict[str, tuple[Callable[[Any], Any], bool]] = {
+    "build": (lambda network: network.predict(X), True),
     "predict": (lambda network: network.predict(X), True),
     "evaluate": (lambda network: dl.evaluate(network, DATA, loss=dl.SoftmaxCrossEntropy()), True),
     "predict_mc": (lambda network: dl.predict_mc(network, X, samples=3), True),
@@ -131,9 +141,8 @@ def results(network: dl.Sequential) -> dict[str, bytes]:
 def wrong(name: str, at: int, expected: dict[str, bytes]) -> Iterator[str]:
     """Interrupt a scenario at instruction number `at`; say what is different afterwards."""
     function, keeps = SCENARIOS[name]
-    network, interrupter = model(), _Interrupter(at)
-    network.predict(X)
-    interrupter.run(function, network)
+    network = start(name)
+    _Interrupter(at).run(function, network)
     try:
         found = results(network)
     except Exception as error:
@@ -152,10 +161,8 @@ def search(name: str, places: int, seed: int) -> dict[str, list[str]]:
     """Return what was wrong, with the places, after interrupts at `places` random instructions of a scenario."""
     function, _ = SCENARIOS[name]
     expected, counter = results(model()), _Interrupter()
-    warm = model()
-    warm.predict(X)
-    function(model())  # compiles what it needs
-    counter.run(function, warm)
+    function(start(name))  # compiles what it needs
+    counter.run(function, start(name))
     where = counter.places()
     found: dict[str, list[str]] = collections.defaultdict(list)
     for at in random.Random(seed).sample(sorted(where), min(places, len(where))):
