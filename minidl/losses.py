@@ -72,6 +72,10 @@ class Loss(Configurable):
         """Return a loss with the same arguments and no results yet."""
         return type(self)(**self.get_config())
 
+    def show(self, other: Loss) -> None:
+        """Take the results of `other`: a run measures with a `new` loss of its own, as threads may share this one."""
+        vars(self).update(vars(other))
+
     def forward(self, outputs: Any, targets: Any) -> float:
         """Return the mean loss over the batch.
 

@@ -43,11 +43,13 @@ def evaluate(model: Sequential, data: Dataset, *, loss: Loss) -> Evaluation:
         ValueError: If the data do not fit the model or the loss.
     """
     checks.instance("model", model, Sequential)
-    loss = checks.instance("loss", loss, Loss).new()  # with results of its own: threads may share the given one
+    given, loss = loss, checks.instance("loss", loss, Loss).new()
     with model.lock:  # which gives a model without one its backend
         loss.use(model.backend)
         batches = Batches(model.backend, *prepare("data", model, data, loss), EVALUATION_BATCH)
-        return evaluate_batches(model, batches, loss)
+        result = evaluate_batches(model, batches, loss)
+    given.show(loss)
+    return result
 
 
 def evaluate_batches(model: Sequential, batches: Batches, loss: Loss) -> Evaluation:

@@ -138,6 +138,7 @@ def train_epoch(run: Run, interrupted: Flag) -> None:
     rate, seconds = run.optimizer.learning_rate, time.perf_counter() - start
     epoch = Epoch(run.epoch, *means, *held_out, rate, seconds, penalty)
     run.history.epochs.append(epoch)
+    run.given_loss.show(run.loss)
     if run.progress:
         say(epoch)
     run.notify("on_epoch_end")

@@ -104,8 +104,7 @@ class Run:
             raise ValueError(
                 f"graph got True; expected 'auto' or False beside {self.followers[0]!r}, which follows the steps"
             )
-        checks.instance("loss", loss, Loss)
-        loss = loss.new()  # with results of its own, because runs in several threads may be given the same
+        self.given_loss, loss = loss, checks.instance("loss", loss, Loss).new()
         self.training_step = TrainingStep(model, loss, optimizer, clip=clip, graph=graph)
         if self.followers:
             self.training_step.graph = False

@@ -364,7 +364,7 @@ def arrays(argument: str, value: Any, like: Mapping[str, Any]) -> dict[str, np.n
         result[name] = plain = as_array(
             f"{argument}[{name!r}]", array if isinstance(array, np.ndarray) else None, "an array"
         )
-        if plain.shape != target.shape or plain.dtype != target.dtype:
+        if plain.shape != target.shape or array.dtype != target.dtype:
             expected = f"shape {tuple(target.shape)} and dtype {target.dtype}"
             raise ValueError(f"{argument}[{name!r}] got {describe(array)}; expected {expected}")
     return result

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import minidl as dl
-from minidl.diagnostics.gradients import ELEMENTS, GradientError
+from minidl.diagnostics.gradient_report import GradientError
+from minidl.diagnostics.gradients import ELEMENTS
 
 
 class WrongScale(dl.Dense):

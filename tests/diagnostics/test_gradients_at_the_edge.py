@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
-from minidl.diagnostics.gradients import GradientError
+from minidl.diagnostics.gradient_report import GradientError
 
 
 @pytest.mark.parametrize("mean", [0.0, 1e3, 1e4, 1e5, -1e4])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -131,3 +133,23 @@ def test_a_pool_of_processes_takes_and_gives_models():
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         trained = list(pool.map(fit, models))
     assert [bits(model) for model in trained] == [bits(fit(model)) for model in models]
+
+
+ASSIGN = """
+import pickle, sys
+import numpy as np
+model = pickle.load(sys.stdin.buffer)  # nothing was built in this process
+model.layers[1].running_mean = np.full(4, 7.0)
+assert model.snapshot()["1.running_mean"].tolist() == [7.0] * 4, model.snapshot()
+try:
+    model.layers[1].running_mean = np.zeros(3)
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_states_of_an_unpickled_model_are_assigned_as_in_the_original():
+    model = dl.Sequential(dl.Dense(3, 4), dl.BatchNorm(4), backend="cpu")
+    found = subprocess.run([sys.executable, "-c", ASSIGN], input=pickle.dumps(model), capture_output=True, timeout=300)
+    assert found.returncode == 0, found.stderr.decode()
+    assert found.stdout.decode().strip() == "running_mean of 1 BatchNorm(4) got shape (3,); expected (4,)"

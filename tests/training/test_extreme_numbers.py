@@ -148,3 +148,12 @@ def test_limits_that_float32_does_not_hold_are_refused():
     for clip in (dl.ClipNorm(1e-50), dl.ClipValue(1e-50)):
         with pytest.raises(ValueError, match="^limit got 1e-50, which is 0 in float32"):
             clip(layer.parameters())
+
+
+def test_a_limit_serves_models_of_both_precisions(any_backend):
+    clip = dl.ClipNorm(1.0)
+    for dtype, size in (("float32", 1.0), ("float64", 1e200), ("float32", 1e30)):
+        layer = dl.Dense(2, 2, bias=False).build(any_backend.name, dtype=dtype)
+        layer.weight.gradient = np.full((2, 2), size)
+        clip(layer.parameters())
+        np.testing.assert_allclose(any_backend.to_numpy(layer.weight.gradient), 0.5, rtol=1e-6)

@@ -95,3 +95,30 @@ def test_a_fit_is_the_same_while_others_ask(graph):
             other.join()
     assert not failed
     assert bits(model.predict(data().x)) == bits(alone.predict(data().x))
+
+
+def test_threads_may_share_a_loss_and_a_limit_on_gradients():
+    def fit(seed, loss, clip):
+        model = dl.Sequential(dl.Dense(5, 16), dl.ReLU(), dl.Dense(16, 3), seed=seed, backend="cpu")
+        history = dl.fit(
+            model, data(), validation=data(60), loss=loss, optimizer=dl.SGD(0.1), clip=clip, epochs=3, batch_size=8,
+            progress=False,
+        )  # fmt: skip
+        return history["loss"], history["validation_loss"], model.predict(data().x).tobytes()
+
+    alone = [fit(seed, dl.SoftmaxCrossEntropy(), dl.ClipNorm(0.05)) for seed in range(THREADS)]
+    loss, clip = dl.SoftmaxCrossEntropy(), dl.ClipNorm(0.05)
+    with ThreadPoolExecutor(THREADS) as pool:
+        assert list(pool.map(lambda seed: fit(seed, loss, clip), range(THREADS))) == alone
+    models = [dl.Sequential(dl.Dense(5, 3), seed=seed, backend="cpu") for seed in range(THREADS)]
+    expected = [dl.evaluate(model, data(), loss=dl.SoftmaxCrossEntropy()) for model in models]
+    for _ in range(TURNS):
+        with ThreadPoolExecutor(THREADS) as pool:
+            assert list(pool.map(lambda model: dl.evaluate(model, data(), loss=loss), models)) == expected
+
+
+def test_a_loss_shows_what_the_last_run_measured():
+    loss, model = dl.SoftmaxCrossEntropy(), network()
+    history = dl.fit(model, data(), loss=loss, optimizer=dl.SGD(0.1), epochs=1, batch_size=8, progress=False)
+    assert loss.mean_so_far()[0] == history["loss"][0]
+    assert loss.mean_so_far() != dl.evaluate(model, data(), loss=loss) == loss.mean_so_far()
