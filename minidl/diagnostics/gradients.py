@@ -162,7 +162,9 @@ class _Comparison:
         assign(point)
         if not np.isfinite(values).all():
             return 0.0  # the differences will not be finite either
-        measured = math.sqrt(float(np.mean(np.diff(values, 4) ** 2)) / 70.0)
+        with np.errstate(all="ignore"):
+            differences = np.diff(values, 4)
+        measured = math.hypot(*differences) / math.sqrt(70.0 * differences.size)
         return max(measured, np.finfo(np.float64).eps * max(map(abs, values)))
 
     def value(self) -> float:
