@@ -389,3 +389,13 @@ def test_a_parameter_shows_its_name_shape_and_dtype():
     assert repr(weight) == "<Parameter weight (2, 3) float32>"
     assert (weight.shape, weight.size, bias.shape, bias.size) == ((2, 3), 6, (3,), 3)
     np.testing.assert_array_equal(weight.gradient, np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_a_model_whose_building_failed_is_built_by_the_next_call(rng, monkeypatch, error):
+    model, x = dl.Sequential(dl.Dense(4, 3), dl.BatchNorm(3), dl.Dense(3, 2)), rng.normal(size=(5, 4))
+    with monkeypatch.context() as patch, pytest.raises(error):
+        patch.setattr(dl.BatchNorm, "allocate", lambda layer: (_ for _ in ()).throw(error))
+        model.predict(x)
+    expected = dl.Sequential(dl.Dense(4, 3), dl.BatchNorm(3), dl.Dense(3, 2)).predict(x)
+    np.testing.assert_array_equal(model.predict(x), expected)

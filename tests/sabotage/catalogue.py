@@ -362,6 +362,22 @@ CATALOGUE = [
         ("utils/test_block_local.py", "cpu/engine/test_parallel.py", "backend/test_capture.py"),
     ),
     Sabotage(
+        "threads-share-a-loss", "training/run.py", 'checks.instance("loss", loss, Loss).new()',
+        'checks.instance("loss", loss, Loss)',
+        "The gradients of one run are made of the outputs of another, without a word.",
+        ("training/test_threads.py",),
+    ),
+    Sabotage(
+        "half-built-model", "layers/base.py", "            forget_context(self, context)\n", "",
+        "After Ctrl-C in the first call every later one would miss weights.",
+        ("layers/test_base.py",),
+    ),
+    Sabotage(
+        "unpickled-states-unguarded", "layers/base.py", "operations\n            guard_states(self)\n", "operations\n",
+        "In a process that built no such layer, an assigned state would be used and not saved.",
+        ("training/test_copies.py",),
+    ),
+    Sabotage(
         "a-torn-recording-goes-on", "utils/block_local.py",
         "            if frame is None:\n                self.value = self._owner = None\n", "",
         "After Ctrl-C at the wrong instruction every later allocation would be refused.",
