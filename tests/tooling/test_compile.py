@@ -63,7 +63,9 @@ def test_the_types_are_those_of_the_dtype():
     for dtype in compile_kernels.DTYPES:
         other = {"float32": "float64", "float64": "float32"}[dtype]
         for launch in compile_kernels.launched_kernels(dtype):
-            assert not [found for found in launch.types if other in str(found)]
+            found = [kind for kind in launch.types if other in str(kind)]
+            totals = launch.name in ("losses.mean_loss_kernel", "penalties.total_penalty")  # float64 for both
+            assert len(found) == (totals and dtype == "float32"), launch.name
 
 
 def test_a_kernel_with_two_lists_of_types_is_compiled_for_both(monkeypatch):
