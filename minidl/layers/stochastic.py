@@ -34,7 +34,7 @@ class Stochastic(Layer):
 
     @property
     def counter(self) -> Any:
-        """The number of the draw: `step`, or in `minidl.predict_mc` a counter that leaves `step` as it is."""
+        """The number of the draw, which is `step`, or in `minidl.predict_mc` a counter that leaves `step` as it is."""
         sampled = SAMPLED.get() if SAMPLED.value is not None else None
         return sampled.get(self, self.step) if sampled else self.step
 
