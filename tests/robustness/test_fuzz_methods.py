@@ -34,7 +34,7 @@ INNER = {
     "accept", "rescale", "at", "Parameter.transform",
     "Layer.forward", "Layer.backward", "ReparametrizedDense.forward", "Best.start", "Best.update",
     "Callback.restore", "EarlyStopping.restore", "TrainingStep.forward", "Probe.use",
-    "Loss.use", "MultiTask.use", "Loss.count", "MultiTask.count", "checked", "compute_unchecked",
+    "Loss.use", "MultiTask.use", "Loss.count", "MultiTask.count", "Loss.show", "checked", "compute_unchecked",
 }  # fmt: skip
 
 
