@@ -21,6 +21,7 @@ from minidl import exercises, initializers, losses, multi_task, penalties
 from minidl.exercises import folders
 from minidl.layers import monte_carlo
 from minidl.training import clipping
+from tests.robustness.hostile import call
 
 MODULES = [
     dl, dl.backend, dl.calibration, dl.callbacks, dl.data, dl.emulator, dl.gains, dl.initializers, dl.schedules,
@@ -388,22 +389,6 @@ ALL += list(initializer_calls())
 
 def test_every_public_name_has_a_valid_call():
     assert [name for name, _, call in ALL if call is None] == []
-
-
-def call(function, arguments):
-    """Call it; positional rests such as *layers stand under their name."""
-    positional = []
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except ValueError:
-        parameters = []
-    arguments = dict(arguments)
-    for parameter in parameters:
-        if parameter.kind is parameter.VAR_POSITIONAL and parameter.name in arguments:
-            rest = arguments.pop(parameter.name)
-            before = [arguments.pop(p.name) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-            positional = [*before, *(rest if isinstance(rest, tuple) else (rest,))]
-    return function(*positional, **arguments)
 
 
 @pytest.mark.parametrize(("name", "function", "valid"), ALL, ids=[name for name, _, _ in ALL])
