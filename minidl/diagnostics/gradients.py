@@ -215,36 +215,28 @@ class _Comparison:
         self, analytic: float, point: np.ndarray, direction: np.ndarray, assign: Callable[[np.ndarray], None]
     ) -> tuple[float, float, float] | None:
         """Return the error, the difference and how uncertain it is; None at a kink."""
-        step = STEP * max(1.0, float(np.abs(point * direction).max()))
-        numeric = None
+        scale = max(1.0, float(np.abs(point * direction).max()))
+        step = STEP * scale
         for _ in range(TRIES):
             numeric = self.difference(point, direction, assign, step)
             if numeric is not None:
                 break
             step /= SHRINK
-        if numeric is None:
+        else:
             return None
         if abs(analytic - numeric) <= self.tolerance * max(abs(analytic), abs(numeric)):
             return self.error(analytic, numeric, 0.0), numeric, 0.0  # no accident: six digits agree
-        numeric, uncertain = self.best_difference(point, direction, assign, numeric, step)
-        return self.error(analytic, numeric, uncertain), numeric, uncertain
-
-    def best_difference(
-        self,
-        point: np.ndarray,
-        direction: np.ndarray,
-        assign: Callable[[np.ndarray], None],
-        numeric: float,
-        step: float,
-    ) -> tuple[float, float]:
-        """Return the most certain of the differences at many steps, and how uncertain it is."""
         found = {step: numeric}
-        for smaller in STEPS:
-            other = smaller * max(1.0, float(np.abs(point * direction).max()))
+        for other in (relative * scale for relative in STEPS):
             if other != step and (difference := self.difference(point, direction, assign, other)) is not None:
                 found[other] = difference
+        numeric, uncertain = self.most_certain(found)
+        return self.error(analytic, numeric, uncertain), numeric, uncertain
+
+    def most_certain(self, found: dict[float, float]) -> tuple[float, float]:
+        """Return the most certain of some differences, given by their steps, and how uncertain it is."""
         steps = sorted(found, reverse=True)
-        best, least = numeric, math.inf
+        best, least = next(iter(found.values())), math.inf
         for k, each in enumerate(steps):
             uncertain = ROUNDINGS * self.rounding / each
             if k + 1 < len(steps):  # what a smaller step changes is the curvature that this one has missed
