@@ -48,6 +48,7 @@ class ClipNorm(ClipValue):
             return
         first = parameters[0]
         backend, dtype = first.backend, first.value.dtype
+        limit = self._limit(dtype)
         scratch = first.slice.storage.buffers  # of the model, because models in several threads may share a limit
         norms = scratch.get("norms", (len(parameters),), dtype)
         partials = scratch.get("partials", (backend.partial_sums,), dtype)
@@ -55,4 +56,4 @@ class ClipNorm(ClipValue):
         for i, gradient in enumerate(gradients):
             backend.operations.norm(gradient, partials, norms[i : i + 1])
         for gradient in gradients:
-            backend.operations.scale_to_norm(gradient, norms, self._limit(dtype))
+            backend.operations.scale_to_norm(gradient, norms, limit)

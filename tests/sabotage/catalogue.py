@@ -1119,9 +1119,9 @@ CATALOGUE = [
     Sabotage(
         "clip-norm-of-each-parameter", "training/clipping.py",
         "        for gradient in gradients:\n"
-        "            backend.operations.scale_to_norm(gradient, norms, self._limit(dtype))\n",
+        "            backend.operations.scale_to_norm(gradient, norms, limit)\n",
         "        for i, gradient in enumerate(gradients):\n"
-        "            backend.operations.scale_to_norm(gradient, norms[i : i + 1], self._limit(dtype))\n",
+        "            backend.operations.scale_to_norm(gradient, norms[i : i + 1], limit)\n",
         "One factor for all keeps the direction of the step; one for each does not.",
         ("training/test_clipping.py",),
     ),
