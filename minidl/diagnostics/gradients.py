@@ -23,7 +23,6 @@ import numpy as np
 
 from minidl.backend.snapshot import Snapshot
 from minidl.diagnostics.gradient_report import GradientCheck, GradientReport
-from minidl.diagnostics.hooks import state_of
 from minidl.layers.base import Layer
 from minidl.losses import Loss
 from minidl.utils import checks
@@ -107,7 +106,7 @@ class _Comparison:
     ):
         self.layer, self.x, self.loss, self.targets = layer, x, loss, targets
         self.tolerance, self.rng = tolerance, rng
-        self.state = Snapshot(layer.backend, state_of(layer))
+        self.state = Snapshot(layer.backend, (array for inner in layer.walk() for array in inner.state_arrays()))
         self.weights: np.ndarray | None = None
         self.rounding = self.largest = 0.0  # standard deviation of L, and the largest derivative by the backward pass
 

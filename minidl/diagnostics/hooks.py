@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from minidl.layers.base import Layer
-
-
-def state_of(layer: Layer) -> Iterator[Any]:
-    """Yield the arrays that training passes change and optimizers do not: running estimates, counters of drawings."""
-    for inner in layer.walk():
-        yield from inner.state_arrays()
 
 
 @dataclass

@@ -85,11 +85,9 @@ class Layer(TreeNode["Layer"]):
 
     def parameter(self, name: str, value: np.ndarray, decays: bool = False) -> Parameter:
         """Make a parameter that starts at `value`. Parameters are listed in the order in which they are made."""
-        value, full_name = (
-            checks.reals("value", value, self.dtype),
-            f"{self.name}.{checks.text('name', name)}".lstrip("."),
-        )
-        parameter = Parameter(full_name, value, self.backend, self.dtype, checks.boolean("decays", decays))
+        value, decays = checks.reals("value", value, self.dtype), checks.boolean("decays", decays)
+        full_name = f"{self.name}.{checks.text('name', name)}".lstrip(".")
+        parameter = Parameter(full_name, value, self.backend, self.dtype, decays)
         self._parameters[name] = parameter
         return parameter
 

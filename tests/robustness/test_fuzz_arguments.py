@@ -44,7 +44,7 @@ RESULTS = {
     "Parameter", "RangeTest", "Stochastic", "BarrierError", "EmulatorError", "OutOfBoundsError",
     "UninitializedReadError", "RaceError", "Trace", "draw_accesses",
     "Backend", "CPU", "NumPy", "CUDA", "Emulator", "Hyperparameter", "Initializer",
-    "Check", "Histogram", "Inspection", "LayerStatistics", "LayerPass", "Preflight", "Record", "Snapshot", "state_of",
+    "Check", "Histogram", "Inspection", "LayerStatistics", "LayerPass", "Preflight", "Record", "Snapshot",
     "hook", "line_style", "draw_inspection", "draw_recording", "draw_preflight",
     "draw_decision_boundary",
     "AugmentationStep", "Geometric", "Mixing", "Preprocessing", "Configurable",

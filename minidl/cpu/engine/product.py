@@ -22,8 +22,8 @@ good order:
   its own.
 - A panel is copied, too, if the rows of B are so far apart that each is on another page of memory.
 - Every element is one chain of multiply-adds in the order of k, wherever its block begins. So the bits do not depend on
-  the number of threads that share the columns or rows. A chain of more than 1024 is cut: over a million rows of a batch
-  one chain would lose the last two digits in a hundred.
+  the number of threads that share the columns or rows. A chain of more than 1024 is cut, because over the million rows
+  of a batch one chain would be 1 % off.
 """
 
 from __future__ import annotations
