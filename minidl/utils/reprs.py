@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import numbers
 import re
 from typing import Any
 
@@ -32,10 +34,15 @@ class Configurable:
 
 
 def plain(value: Any) -> Any:
-    """Return a number or a text of NumPy as Python's own: files hold it, and a resumed run compares how it prints."""
-    if isinstance(value, np.floating):
-        return float(value)
-    return value.item() if isinstance(value, np.generic) else value
+    """Return a number of any kind, or a text of NumPy, as Python's own: files and resumed runs compare how it prints.
+
+    A fraction that no float holds stays what it is, for a check to refuse.
+    """
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, numbers.Real) and not isinstance(value, (bool, int)):
+        with contextlib.suppress(OverflowError):
+            return int(value) if isinstance(value, numbers.Integral) else float(value)
+    return value
 
 
 def without_address(value: Any) -> str:

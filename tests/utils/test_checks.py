@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -159,11 +160,39 @@ def test_the_order_of_bytes_does_not_matter(kind):
     np.testing.assert_array_equal(layer.forward(x.astype(kind)), layer.forward(x.astype(np.float32)))
 
 
-@pytest.mark.parametrize("std", [np.float64(0.5), np.float32(0.5), np.logspace(-1, 0, 3)[0]])
-def test_numbers_of_numpy_become_plain_in_the_text_of_an_initializer(std):
+class Half(float):
+    """A number with a text of its own."""
+
+    def __repr__(self):
+        return "half"
+
+
+@pytest.mark.parametrize(
+    "std", [np.float64(0.5), np.float32(0.5), np.logspace(-1, 0, 3)[0], np.longdouble(0.5), Fraction(1, 2), Half(0.5)]
+)
+def test_numbers_of_every_kind_become_plain_in_texts(std):
     layer = dl.Dense(3, 2, init=dl.initializers.normal(std=std))
     assert repr(layer) == f"Dense(3, 2, init='normal(std={float(std)!r})')"
     assert dl.Dense(3, 2, init=layer.init).init == layer.init
+    assert repr(dl.schedules.Constant(std)) == f"Constant(value={float(std)!r})"
+    assert repr(dl.LeakyReLU(std)) == f"LeakyReLU(slope={float(std)!r})"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda number: dl.initializers.normal(std=number),
+        lambda number: dl.schedules.Constant(number),
+        lambda number: dl.SGD(number),
+        lambda number: dl.Dropout(number),
+        lambda number: dl.data.Noise(number),
+    ],
+)
+def test_a_decimal_and_a_fraction_that_no_float_holds_are_refused_by_name(use):
+    with pytest.raises(TypeError, match=r"^\w+ got Decimal\('0.5'\); expected a finite number"):
+        use(Decimal("0.5"))
+    with pytest.raises(ValueError, match=r"^\w+ got inf; expected a finite number"):
+        use(Fraction(10**400))
 
 
 def test_boolean():
