@@ -292,7 +292,7 @@ class Operations:
 
         v, unit and weight (n_in, n_out); gain and norm (n_out,). A column of equal entries has unit 0.
         """
-        centred = v - v.mean(axis=0, dtype=np.float64).astype(v.dtype)
+        centred = v - (v[0] + (v - v[0]).mean(axis=0, dtype=np.float64)).astype(v.dtype)
         norm[...] = norms(centred)
         unit[...] = np.where(norm > 0, centred / np.where(norm > 0, norm, 1), 0)
         weight[...] = gain * unit

@@ -26,7 +26,7 @@ def _training(
     variance, inverse_std, y
 ):  # fmt: skip
     rows, features = len(x), chunk(index, chunks, x.shape[1])
-    # Sums of x - x[0] stay small where the mean is large, so they lose no digits.
+    # Sums of x - x[0] stay small where the mean is large, so they lose no digits; divided first, they stay finite.
     for j in features:
         mean[j] = ZERO
         variance[j] = ZERO
@@ -36,11 +36,11 @@ def _training(
             block[j] = ZERO
         for r in range(start, min(start + BLOCK_OF_TERMS, rows)):
             for j in features:
-                block[j] += x[r, j] - x[0, j]
+                block[j] += (x[r, j] - x[0, j]) * one_over_rows
         for j in features:
             mean[j] += block[j]
     for j in features:
-        mean[j] = x[0, j] + mean[j] * one_over_rows
+        mean[j] += x[0, j]
     # A second pass over x: E[x²] - E[x]² in one pass cancels catastrophically.
     for start in range(0, rows, BLOCK_OF_TERMS):
         for j in features:

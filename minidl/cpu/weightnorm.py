@@ -13,10 +13,14 @@ from minidl.scalar.constants import ONE, ZERO
 @serial
 @jit
 def _center_and_scale(v, gain, one_over_rows, unit, norm, weight):
-    # At first, norm holds the column sums of v.
+    # At first, norm holds the means of the columns, less v[0]: exactly 0 where all entries are equal.
+    norm[:] = ZERO
     for i in range(v.shape[0]):
         for j in range(v.shape[1]):
-            unit[i, j] = v[i, j] - norm[j] * one_over_rows
+            norm[j] += (v[i, j] - v[0, j]) * one_over_rows
+    for i in range(v.shape[0]):
+        for j in range(v.shape[1]):
+            unit[i, j] = v[i, j] - v[0, j] - norm[j]
     for j in range(v.shape[1]):
         norm[j] = NORM_UNIT * length(unit[:, j])
     for i in range(v.shape[0]):
@@ -26,7 +30,6 @@ def _center_and_scale(v, gain, one_over_rows, unit, norm, weight):
 
 
 def centered_weight(v, gain, unit, norm, weight):
-    column_sums(v, norm)
     _center_and_scale(v, gain, v.dtype.type(1 / len(v)), unit, norm, weight)
 
 

@@ -31,34 +31,35 @@ def statistics(
     inside = j < x.shape[1]
     total, part = ZERO, ZERO
     if inside:
-        # Sums of x - x[0] stay small where the mean is large, so they lose no digits.
+        # Sums of x - x[0] stay small where the mean is large, so they lose no digits; divided first, they stay finite.
         for r in range(cuda.threadIdx.y, x.shape[0], ROWS):
-            part += x[r, j] - x[0, j]
+            part += (x[r, j] - x[0, j]) * one_over_rows
             if ends_block(r):
                 total, part = total + part, ZERO
     total = block_column_total(partial, total + part)
     squares, part = ZERO, ZERO
     centre = ZERO
     if inside:
-        centre = x[0, j] + total * one_over_rows
+        centre = x[0, j] + total
         for r in range(cuda.threadIdx.y, x.shape[0], ROWS):
             deviation = x[r, j] - centre
             part += deviation * deviation
             if ends_block(r):
                 squares, part = squares + part, ZERO
     squares = block_column_total(partial, squares + part)
-    length = ZERO  # of the deviations, for a column whose squares overflow
+    std = ZERO  # of a column whose squares overflow
+    scale = math.sqrt(one_over_rows)
     if inside and squares == math.inf:
         for r in range(cuda.threadIdx.y, x.shape[0], ROWS):
-            length = math.hypot(length, x[r, j] - centre)
-    length = block_column_norm(partial, length)
+            std = math.hypot(std, scale * (x[r, j] - centre))
+    std = block_column_norm(partial, std)
     if inside and cuda.threadIdx.y == 0:
         spread = squares * one_over_rows
         mean[j] = centre
         variance[j] = spread
         inverse_std[j] = ONE / math.sqrt(spread + epsilon)
         if squares == math.inf:
-            inverse_std[j] = ONE / (length * math.sqrt(one_over_rows))
+            inverse_std[j] = ONE / std
         running_mean[j] = decay * running_mean[j] + (ONE - decay) * centre
         running_variance[j] = decay * running_variance[j] + (ONE - decay) * (unbiased * spread)
 

@@ -29,10 +29,11 @@ def center_and_scale(v, gain, one_over_rows, unit, norm, weight):
     total = ZERO
     if inside:
         for i in range(cuda.threadIdx.y, v.shape[0], ROWS):
-            total += v[i, j]
-    mean = block_column_total(partial, total) * one_over_rows
+            total += (v[i, j] - v[0, j]) * one_over_rows  # exactly 0 where all entries are equal
+    mean = block_column_total(partial, total)
     squares = ZERO
     if inside:
+        mean += v[0, j]
         for i in range(cuda.threadIdx.y, v.shape[0], ROWS):
             squares += (v[i, j] - mean) * (v[i, j] - mean)
     length = math.sqrt(squares)

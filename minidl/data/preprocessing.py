@@ -23,6 +23,7 @@ from minidl.utils import checks, storage
 from minidl.utils.reprs import Configurable
 
 NO_VARIANCE = 1e-13  # as a share of the largest
+LARGEST = 1e150  # with squares whose sums float64 holds
 
 Data = TypeVar("Data", Dataset, np.ndarray)
 Step = TypeVar("Step", bound="Preprocessing")
@@ -66,6 +67,8 @@ class Preprocessing(Configurable):
                 "rows are to measure: fit on the training set and transform both, or pass allow_held_out=True"
             )
         x = _inputs(data).astype(np.float64)
+        if np.abs(x).max() > LARGEST:
+            raise ValueError(f"data got numbers up to {np.abs(x).max():g}; expected at most {LARGEST:g}: rescale them")
         self._fit(x)
         self.rows, self.features = x.shape
         return self

@@ -149,10 +149,11 @@ def _inner(model: Layer) -> Iterator[Layer]:
 def _statistics(layer: Layer, seen: LayerPass) -> LayerStatistics:
     y = _float64(layer, seen.y)
     dy = None if seen.dy is None else _float64(layer, seen.dy)
+    unit = 2.0 ** (np.frexp(np.abs(y).max())[1] - 1)  # a power of two, so that dividing by it loses no digits
     return LayerStatistics(
         layer=layer.name,
-        mean=float(y.mean()),
-        std=float(y.std()),
+        mean=unit * float((y / unit).mean()),
+        std=unit * float((y / unit).std()),
         second_moment=float(np.mean(y**2)),
         sample_variance=float(y.var(axis=0).mean()),
         not_finite=float(np.mean(~np.isfinite(y))),

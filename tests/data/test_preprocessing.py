@@ -292,6 +292,10 @@ def test_before_fit_there_is_nothing_to_transform_with(make, tmp_path):
         (lambda x: Whiten(epsilon=0), ValueError, "^epsilon got 0; expected a finite number, greater than 0$"),
         (lambda x: Center().fit(x.astype(int)), TypeError, "^data got dtype int64"),
         (lambda x: Center().fit(x * np.nan), ValueError, "^data got nan at row 0, column 0"),
+        *[
+            (lambda x, step=step: step.fit(x * 1e200), ValueError, r"^data got numbers up to \S+e\+20\d; expected at most")
+            for step in (Center(), Standardize(), PCA(), Whiten())
+        ],
         (lambda x: Center().fit(x, 1), TypeError, "^allow_held_out got 1"),
         (lambda x: Center().fit(x).transform(x[:, :4]), ValueError, r"^data got 4 features; expected 6, as Center\(\)"),
         (lambda x: PCA(2).fit(x).inverse_transform(x), ValueError, "^data got 6 features; expected 2"),

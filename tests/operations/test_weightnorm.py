@@ -65,3 +65,10 @@ def test_a_column_of_equal_entries_has_no_direction(any_backend, dtype):
     _, dv, dgain = run(any_backend, "centered_weight_backward", dweight, unit, gain, norm, *outputs)
     np.testing.assert_array_equal(dv[:, 0], np.zeros(4))
     np.testing.assert_array_equal(dgain, [0.0, 0.5])
+
+
+@pytest.mark.parametrize("rows", [2, 3, 7, 33])
+@pytest.mark.parametrize("constant", [0.1, -3.7, 1e30])  # whose mean, as their sum by the number, is rounded
+def test_equal_entries_whose_sum_is_rounded_have_no_direction_either(any_backend, dtype, constant, rows):
+    unit, norm, weight = forward(any_backend, dtype, np.full((rows, 33), constant, dtype), np.ones(33, dtype))
+    assert not norm.any() and not unit.any() and not weight.any()

@@ -73,6 +73,35 @@ def test_batch_normalization_of_numbers_whose_squares_overflow(any_backend, dtyp
         np.testing.assert_allclose(*gradients, rtol=1e-4)  # of which ε makes most
 
 
+@pytest.mark.parametrize("rows", [7, 256, 1025])
+@pytest.mark.parametrize("largest", [1e37, 1e38, 3e38])
+def test_batch_normalization_of_numbers_whose_sums_overflow(any_backend, rng, rows, largest):
+    x = rng.uniform(0, largest, (rows, 3)).astype(np.float32)
+    layer = dl.BatchNorm(3).build(any_backend.name)
+    with np.errstate(over="ignore"):
+        y = any_backend.to_numpy(layer.forward(x, training=True))
+    exact = x.astype(np.float64)
+    np.testing.assert_allclose(y, (exact - exact.mean(axis=0)) / exact.std(axis=0), atol=1e-5)
+    np.testing.assert_allclose(any_backend.to_numpy(layer.running_mean), 0.1 * exact.mean(axis=0), rtol=1e-5)
+
+
+def test_centered_weights_whose_sums_overflow(any_backend, rng):
+    layer, ordinary = (dl.CenteredDense(50, 2).build(any_backend.name) for _ in range(2))
+    v = rng.uniform(0, 1, (50, 2)).astype(np.float32)
+    ordinary.parameters()[0].value, layer.parameters()[0].value = v, v * np.float32(3e37)
+    x = rng.normal(size=(4, 50)).astype(np.float32)
+    outputs = [any_backend.to_numpy(each.forward(x)) for each in (layer, ordinary)]
+    np.testing.assert_allclose(*outputs, atol=1e-5)
+
+
+def test_inspection_measures_outputs_whose_squares_overflow():
+    x = np.array([[1e200], [3e200]])
+    layer = dl.inspect(dl.Sequential(dl.Tanh(), dl.Dense(1, 1), dtype="float64", backend="cpu"), x).rows[0]
+    assert layer.mean == layer.std + 1 == 1.0
+    layer = dl.inspect(dl.Sequential(dl.ReLU(), dl.Dense(1, 1), dtype="float64", backend="cpu"), x).rows[0]
+    np.testing.assert_allclose([layer.mean, layer.std], [2e200, 1e200])
+
+
 def test_inspection_and_recorder_measure_large_weights():
     network = model()
     network.parameters()[0].value = np.full((2, 8), 1e30, np.float32)
