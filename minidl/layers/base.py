@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import zip_longest
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from minidl.backend import Backend
 from minidl.backend.buffers import Buffers
 from minidl.backend.parameters import Parameter, allocate_storage
 from minidl.layers.context import Context
-from minidl.layers.guards import check_memory, forget_context, guard_states
+from minidl.layers.guards import assign_guarded, check_memory, forget_context, guarded_attributes
 from minidl.layers.tree import TreeNode
 from minidl.operations import Operations
 from minidl.utils import checks
@@ -45,6 +46,7 @@ class Layer(TreeNode["Layer"]):
     dtype: np.dtype
     streams: RandomStreams
     x: Any = None  # the input of the last forward pass, if that was a training pass
+    _guarded: Mapping[str, Any] = MappingProxyType({})  # attributes that stay as they are once the layer is set up
     cost: Any = None  # (2,) array of the backend, if the layer has a penalty: that of the last training pass, and a sum
 
     def __init_subclass__(cls) -> None:
@@ -155,12 +157,12 @@ class Layer(TreeNode["Layer"]):
         """Take the context and allocate there. A layer is set up once, so two models never share one."""
         if self.context is not None:
             raise ValueError(f"layer {self.label} already belongs to a model; make a new layer for this one")
-        self.context = context
+        self._guarded, self.context = {}, context
         self.backend, self.dtype, self.streams = context.backend, context.dtype, context.streams
         self.ops = context.backend.operations
         self._parameters, self._state, self._buffers = {}, {}, Buffers(context.backend)
         self.allocate()
-        guard_states(self)
+        self._guarded = guarded_attributes(self)
 
     def setup_children(self, context: Context, next_activations: Iterable[str | None] = ()) -> None:
         """Set up the layers inside, each with the activation behind it as far as there is one."""
@@ -168,6 +170,12 @@ class Layer(TreeNode["Layer"]):
         for (name, child), activation in zip_longest(self.named_children().items(), next_activations):
             name = f"{prefix}{name}.{type(child).__name__}"
             child.setup(replace(context, name=name, next_activation=activation))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._guarded:
+            assign_guarded(self, name, value)
+        else:
+            object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
         if name in ("backend", "ops", "dtype", "streams"):  # a layer that is set up has them, and does not come here
@@ -177,13 +185,13 @@ class Layer(TreeNode["Layer"]):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickled layer consists of: all but the last pass and the operations."""
-        return {name: value for name, value in vars(self).items() if name not in ("ops", "x")}
+        return {name: value for name, value in vars(self).items() if name not in ("_guarded", "ops", "x")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         if self.context is not None:
             self.ops = self.context.backend.operations
-            guard_states(self)
+            self._guarded = guarded_attributes(self)
 
     def parameters(self) -> list[Parameter]:
         """Return the parameters, weight before bias and γ before β, with those of the layers inside, in order."""

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from typing import Any
 
-from minidl.backend.parameters import copy_checked
+from minidl.backend.parameters import Parameter, copy_checked
 from minidl.layers.context import Context
 from minidl.utils import checks
 
 
-class StateAttribute:
-    """An attribute of layers that holds a state array: an assignment copies into the array, which is saved."""
+def guarded_attributes(layer: Any) -> dict[str, Any]:
+    """Return the attributes of a layer that is set up to which nothing else may be assigned, with their values.
 
-    def __init__(self, name: str):
-        self.name = name
-
-    def __get__(self, layer: Any, kind: type) -> Any:
-        if layer is None:
-            return self
-        try:
-            return layer.__dict__[self.name]
-        except KeyError:
-            raise AttributeError(self.name) from None  # on to `Layer.__getattr__`, which says more
-
-    def __set__(self, layer: Any, value: Any) -> None:
-        own = layer.__dict__.setdefault(self.name, value)
-        if own is not value:
-            copy_checked(f"{self.name} of {layer.label}", layer.backend, own, value)
+    They are its arrays and parameters, its sizes, and the arguments that count only while it is set up.
+    """
+    fixed = {"n_in", "n_out", "backend", "dtype"}
+    if not layer.from_outside:  # a layer of the user's may read its arguments in each pass
+        fixed |= inspect.signature(type(layer)).parameters.keys()
+    own = [*layer._parameters.values(), *layer._state.values()]
+    return {
+        name: value
+        for name, value in vars(layer).items()
+        if any(value is one for one in own)
+        or (name in fixed and not hasattr(inspect.getattr_static(type(layer), name, None), "__set__"))
+    }
 
 
-def guard_states(layer: Any) -> None:
-    """Let assignments to the attributes that hold states of `layer` copy into their arrays."""
-    for name, value in vars(layer).items():
-        if any(value is array for array in layer._state.values()):
-            setattr(type(layer), name, StateAttribute(name))
+def assign_guarded(layer: Any, name: str, value: Any) -> None:
+    """Copy `value` into the state array of that name; AttributeError for the other guarded attributes."""
+    own = layer._guarded[name]
+    if value is own:  # as it is after `layer.running_mean *= 0.5`
+        return
+    if any(own is array for array in layer._state.values()):
+        copy_checked(f"{name} of {layer.label}", layer.backend, own, value)
+        return
+    way_out = f"assign numbers to {name}.value" if isinstance(own, Parameter) else "make a new layer"
+    got = f"{name} of {layer.label} got {checks.describe(value)}"
+    raise AttributeError(f"{got}; expected no assignment after the layer is set up: {way_out}")
 
 
 def forget_context(model: Any, context: Context) -> None:

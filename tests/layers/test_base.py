@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
+import pickle
 import re
 import tracemalloc
 
@@ -389,6 +392,39 @@ def test_a_parameter_shows_its_name_shape_and_dtype():
     assert repr(weight) == "<Parameter weight (2, 3) float32>"
     assert (weight.shape, weight.size, bias.shape, bias.size) == ((2, 3), 6, (3,), 3)
     np.testing.assert_array_equal(weight.gradient, np.zeros((2, 3)))
+
+
+# Attributes after a layer is set up
+
+
+@pytest.mark.parametrize(
+    "again", [lambda model: model, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))],
+    ids=["itself", "copied", "pickled"],
+)  # fmt: skip
+def test_what_counts_only_while_a_layer_is_set_up_cannot_be_assigned_later(again):
+    model = dl.Sequential(
+        dl.Dense(4, 6), dl.BatchNorm(6), dl.LeakyReLU(0.1), dl.ELU(0.5), dl.Dropout(0.3), dl.MaxPool((2, 3), 1),
+        dl.FractionalMaxPool((2, 3), 1.5), dl.PReLU(2), dl.Residual(dl.CenteredDense(2, 2), zero_init=True), Scale(2),
+        dl.DropConnect(2, 6, 0.5), dl.NoisyDense(6, 6, 0.1), dl.Heads(a=dl.Dense(6, 2), b=dl.Dense(6, 2)),
+        penalty="L2(strength=0.1)", backend="cpu",
+    )  # fmt: skip
+    model.parameters()
+    model = again(model)
+    for layer in model.walk():
+        arguments = set() if isinstance(layer, Scale) else set(inspect.signature(type(layer)).parameters)
+        settled = {*arguments, "n_in", "n_out", "backend", "dtype"} & vars(layer).keys() - {"decay", "epsilon", "std"}
+        weights = {name for name, value in vars(layer).items() if isinstance(value, dl.Parameter)}
+        assert settled and (weights or not layer.parameters() or layer.children())
+        for name in settled | weights:
+            way_out = f"assign numbers to {name}.value" if name in weights else "make a new layer"
+            with pytest.raises(AttributeError, match=rf"^{name} of .* got 7; expected no assignment .*: {way_out}$"):
+                setattr(layer, name, 7)
+            setattr(layer, name, getattr(layer, name))  # the same once more is no change
+    batch_norm, dropout, scale = model.layers[1], model.layers[4], model.layers[9]
+    batch_norm.decay, batch_norm.epsilon, dropout.rate, scale.start = 0.5, 1e-3, 0.7, 3.0
+    assert [repr(layer) for layer in (batch_norm, dropout, scale)] == [
+        "BatchNorm(6, decay=0.5, epsilon=0.001)", "Dropout(0.7)", "Scale(2, start=3.0)",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])

@@ -310,7 +310,8 @@ CATALOGUE = [
     ),
     Sabotage(
         "assigned-state-goes-elsewhere", "layers/guards.py",
-        "layer.__dict__.setdefault(self.name, value)", "layer.__dict__[self.name] = value",
+        "copy_checked(f\"{name} of {layer.label}\", layer.backend, own, value)",
+        "vars(layer)[name] = value",
         "A running mean that is used, and not saved.",
         ("backend/test_parameters.py",),
     ),
@@ -373,9 +374,21 @@ CATALOGUE = [
         ("layers/test_base.py",),
     ),
     Sabotage(
-        "unpickled-states-unguarded", "layers/base.py", "operations\n            guard_states(self)\n", "operations\n",
+        "unpickled-states-unguarded", "layers/base.py",
+        "operations\n            self._guarded = guarded_attributes(self)\n", "operations\n",
         "In a process that built no such layer, an assigned state would be used and not saved.",
         ("training/test_copies.py",),
+    ),
+    Sabotage(
+        "sizes-may-change", "layers/guards.py", 'fixed = {"n_in", "n_out", "backend", "dtype"}', "fixed = set()",
+        "A kernel reads beyond an array whose layer says that it is larger.",
+        ("layers/test_base.py",),
+    ),
+    Sabotage(
+        "a-weight-may-be-exchanged", "layers/guards.py",
+        "own = [*layer._parameters.values(), *layer._state.values()]", "own = [*layer._state.values()]",
+        "The layer uses the other parameter, and the optimizer trains the old one.",
+        ("layers/test_base.py",),
     ),
     Sabotage(
         "a-torn-recording-goes-on", "utils/block_local.py",
