@@ -14,10 +14,10 @@ import numpy as np
 from minidl.backend.parameters import Parameter, are_those, contiguous_groups, listed
 from minidl.schedules import Hyperparameter, Schedule
 from minidl.utils import checks
-from minidl.utils.reprs import without_address
+from minidl.utils.reprs import CopiedWhole, without_address
 
 
-class Optimizer:
+class Optimizer(CopiedWhole):
     """The base class: steps the parameters of one model.
 
     An optimizer keeps moments for each parameter, so it belongs to the first list of parameters that it steps. Each of

@@ -19,11 +19,12 @@ from minidl.layers.sequential import Sequential
 from minidl.losses import Loss
 from minidl.optimizers import Optimizer
 from minidl.utils import checks
+from minidl.utils.reprs import CopiedWhole
 
 CAPTURE, VERIFICATION = 2, 3  # numbers of the steps with a batch size; the first only warms up
 
 
-class TrainingStep:
+class TrainingStep(CopiedWhole):
     """Forward pass, loss, backward pass and update for one model, loss and optimizer.
 
         step = dl.TrainingStep(model, dl.SoftmaxCrossEntropy(), dl.Adam(1e-3), graph=True)

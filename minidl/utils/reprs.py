@@ -1,8 +1,9 @@
-"""Objects that print as the call that builds them again, and reprs without addresses."""
+"""Objects that print as the call that builds them again and are copied whole, and reprs without addresses."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import numbers
 import re
@@ -11,7 +12,14 @@ from typing import Any
 import numpy as np
 
 
-class Configurable:
+class CopiedWhole:
+    """What `copy.copy` copies whole, as `copy.deepcopy` does: two that shared arrays would change each other."""
+
+    def __copy__(self) -> Any:
+        return copy.deepcopy(self)
+
+
+class Configurable(CopiedWhole):
     """Keep each argument of the constructor under its own name, and print as the call that builds the object again."""
 
     def get_config(self) -> dict[str, Any]:
