@@ -122,6 +122,21 @@ def test_a_loss_leaves_no_room_for_small_mistakes(loss, rng):
     ]
 
 
+@pytest.mark.parametrize("size", [1.0, 0.1, 0.01])
+@pytest.mark.parametrize("loss", [dl.SoftmaxCrossEntropy, dl.MeanSquaredError, dl.BinaryCrossEntropy])
+def test_a_loss_leaves_no_room_for_mistakes_in_small_derivatives(loss, size, rng):
+    class Proportional(dl.Dense):
+        def backward_parameters(self, dy):
+            super().backward_parameters(dy)
+            self.weight.gradient *= 1.0 + 1e-5
+
+    targets = rng.integers(0, 3, 6) if loss is dl.SoftmaxCrossEntropy else rng.uniform(size=(6, 3))
+    x = size * rng.normal(size=(6, 4))
+    assert dl.check_gradients(dl.Dense(4, 3), x, loss(), targets).ok
+    wrong = dl.check_gradients(Proportional(4, 3), x, loss(), targets).checks
+    assert [check.name for check in wrong if not check.ok] == ["weight"]
+
+
 def spoiled(kind, where, value):
     """A layer with one entry that is not finite in one array: y, dx, or the gradient of a parameter."""
 
