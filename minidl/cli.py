@@ -176,11 +176,11 @@ def _output_folder(options: argparse.Namespace, outputs: Sequence[str]) -> Path:
             number += 1
         folder = Path("runs", f"{options.data}-{number}")
     else:
-        folder = Path(options.out)
+        folder = checks.path("--out", options.out)
     there = [name for name in outputs if (folder / name).exists()]
     if there and not options.overwrite:
         raise ValueError(f"--out got {folder}, which already has {', '.join(there)}; add --overwrite to replace them")
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     if not existing.is_dir():
         raise ValueError(f"--out got {folder}; expected a folder, but {existing} is a file")
     if not os.access(existing, os.W_OK):

@@ -86,6 +86,18 @@ def test_out_may_not_be_a_file(tmp_path, capsys):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+LINKS = pytest.mark.skipif(os.name != "posix", reason="elsewhere not everybody may make links")
+
+
+@pytest.mark.parametrize("out", ["", "a\0b", pytest.param("loop", marks=LINKS)])
+def test_out_that_can_be_no_folder_is_told_before_training(tmp_path, capsys, monkeypatch, out):
+    monkeypatch.setattr(cli, "build_model", lambda *_: pytest.fail("too late"))
+    if out == "loop":
+        (tmp_path / "loop").symlink_to("loop")
+    assert cli.main([*QUICK, "--out", out]) == cli.WRONG
+    assert "--out got " in capsys.readouterr().err
+
+
 def test_the_same_seed_gives_the_same_model(undrawn, tmp_path):
     cli.main([*QUICK, "--out", "a"])
     cli.main([*QUICK, "--out", "b"])

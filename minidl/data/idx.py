@@ -12,11 +12,11 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
-from minidl.utils import checks
+from minidl.utils.files import open_to_read
 
 # The third byte of the magic number names the type of the entries.
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -41,13 +41,12 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
         ValueError: If it is not exactly one whole IDX array: a wrong magic number, an empty dimension, missing or
             surplus bytes, a damaged gzip stream. The message names the path.
     """
-    path = checks.path("path", path)
-    with open(path, "rb") as file, decompressed(file, path) as stream:
+    with open_to_read("path", path) as file, decompressed(file, path) as stream:
         return _read_array(stream, path)
 
 
 @contextlib.contextmanager
-def decompressed(file: BinaryIO, name: object) -> Iterator[BinaryIO]:
+def decompressed(file: IO[bytes], name: object) -> Iterator[IO[bytes]]:
     """Read `file` through gzip if it is compressed, else as it is; a damaged gzip stream is a ValueError."""
     compressed = file.read(2) == b"\x1f\x8b"
     file.seek(0)
@@ -61,7 +60,7 @@ def decompressed(file: BinaryIO, name: object) -> Iterator[BinaryIO]:
         raise ValueError(f"{name} is a damaged gzip file: {error}") from error
 
 
-def _read_array(stream: BinaryIO, path: str | os.PathLike[str]) -> np.ndarray:
+def _read_array(stream: IO[bytes], path: str | os.PathLike[str]) -> np.ndarray:
     zeros, code, dimensions = struct.unpack(">HBB", _read(stream, 4, path))
     if zeros != 0 or code not in DTYPES or not 1 <= dimensions <= MAX_DIMENSIONS:
         magic = f"{zeros:04x}{code:02x}{dimensions:02x}"
@@ -77,7 +76,7 @@ def _read_array(stream: BinaryIO, path: str | os.PathLike[str]) -> np.ndarray:
     return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
-def _read(stream: BinaryIO, size: int, path: str | os.PathLike[str]) -> bytearray:
+def _read(stream: IO[bytes], size: int, path: str | os.PathLike[str]) -> bytearray:
     """Read exactly `size` bytes, in chunks, so that a header with an absurd size cannot claim the memory for it."""
     data = bytearray()
     while len(data) < size:

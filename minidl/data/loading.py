@@ -15,6 +15,7 @@ import numpy as np
 
 from minidl.data.dataset import Dataset
 from minidl.utils import checks
+from minidl.utils.files import open_to_read
 
 # What stands for a missing value, in lower case: with "?", that which pandas writes and reads.
 MISSING = {
@@ -63,7 +64,6 @@ def read_csv(
         checks.one_of("task", task, ("classification", "regression"))
     if features is not None and (isinstance(features, str) or not isinstance(features, Sequence)):
         raise TypeError(f"features got {checks.describe(features)}; expected a list of column names")
-    path = checks.path("path", path)
     header, rows, lines = _table(path, delimiter)
     checks.one_of("target", target, header)
     names = [name for name in header if name != target] if features is None else list(features)
@@ -111,8 +111,7 @@ def read_npz(path: str | os.PathLike[str], x: str = "x", y: str = "y") -> Datase
             missing values (NaN, with row and column), and arrays that a `Dataset` cannot hold. The message names the
             path.
     """
-    path = checks.path("path", path)
-    with open(path, "rb") as file, _readable(path, "npz"), np.load(file, allow_pickle=False) as archive:
+    with open_to_read("path", path) as file, _readable(path, "npz"), np.load(file, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     checks.one_of("x", x, arrays)
     checks.one_of("y", y, arrays)
@@ -131,8 +130,8 @@ def read_npy(x_path: str | os.PathLike[str], y_path: str | os.PathLike[str]) -> 
         FileNotFoundError, TypeError, ValueError: As `read_npz` does.
     """
     arrays = []
-    for path in (checks.path("x_path", x_path), checks.path("y_path", y_path)):
-        with open(path, "rb") as file, _readable(path, "npy"):
+    for argument, path in (("x_path", x_path), ("y_path", y_path)):
+        with open_to_read(argument, path) as file, _readable(path, "npy"):
             arrays.append(np.lib.format.read_array(file, allow_pickle=False))
     return _dataset(x_path, arrays[0], y_path, arrays[1])
 
@@ -144,7 +143,7 @@ def _table(path: str | os.PathLike[str], delimiter: str) -> tuple[list[str], lis
     """Read the header, the rows, and the line each row ends in; blank lines are skipped."""
     rows, lines = [], []
     # utf-8-sig drops the byte order mark that spreadsheets put in front.
-    with open(path, newline="", encoding="utf-8-sig") as file:
+    with open_to_read("path", path, "r", newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         try:
             for row in reader:

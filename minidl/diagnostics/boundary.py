@@ -36,7 +36,7 @@ def decision_boundary(model: Sequential, data: Dataset, path: str | os.PathLike[
         raise ValueError(f"data got {data!r}; expected two features and class labels")
     if model.n_in not in (None, 2):
         raise ValueError(f"model got {model.n_in} features in; expected 2")
-    checks.path("path", path)
+    checks.file_path("path", path)
 
     low, high = data.x.min(axis=0), data.x.max(axis=0)
     margin = MARGIN * (high - low) + np.where(high > low, 0, 1)  # a constant feature needs a margin, too

@@ -14,6 +14,7 @@ from pathlib import Path
 from minidl.exercises.catalogue import EXERCISES, Exercise
 from minidl.exercises.cutting import student_file
 from minidl.utils import checks
+from minidl.utils.files import naming
 from minidl.utils.output import Output, say
 
 TIMEOUT, LONGEST = 60.0, 86_400.0  # seconds
@@ -39,8 +40,9 @@ def start(name: str, folder: str | os.PathLike[str] = ".") -> Path:
     target = checks.path("folder", folder) / name
     if os.path.lexists(target):
         raise FileExistsError(f"folder got {str(folder)!r}, which has {name} already; move it, or choose another")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=target.parent))
+    with naming("folder", folder, "a folder that can be written"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=target.parent))
     try:
         whole = temporary / name  # mkdtemp makes a private folder; one inside it has the usual permissions
         whole.mkdir()

@@ -31,7 +31,7 @@ from minidl.training import checkpoints
 from minidl.training.history import COLUMNS, Epoch
 from minidl.training.run import Callback, Run
 from minidl.utils import checks
-from minidl.utils.files import open_stream, write_whole
+from minidl.utils.files import naming, open_stream, write_whole
 from minidl.utils.reprs import Configurable, without_address
 
 
@@ -228,8 +228,9 @@ class Log(Callback):
 
 def _writable(argument: str, path: str | os.PathLike[str]) -> Path:
     """Check before the first epoch, rather than after it, that the folder of `path` exists."""
-    path = checks.path(argument, path)
-    folder = Path(os.path.realpath(path)).parent if path.is_symlink() else path.parent
+    path = checks.file_path(argument, path)
+    with naming(argument, path, "a file that can be written"):
+        folder = Path(os.path.realpath(path)).parent if path.is_symlink() else path.parent
     if path.is_dir() or not folder.is_dir():
         problem = "is a folder" if path.is_dir() else f"is in {folder}, which is not a folder"
         raise ValueError(f"{argument} got {path}, which {problem}; expected a file in a folder that exists")

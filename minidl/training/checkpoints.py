@@ -44,7 +44,7 @@ def restore(run: Run, path: str | os.PathLike[str]) -> None:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is damaged, or is of another run; nothing is changed then.
     """
-    _, description, arrays = storage.read(path, storage.CHECKPOINT)
+    _, description, arrays = storage.read(path, storage.CHECKPOINT, argument="resume")
     try:
         _compare(run, description)
         history = _of_kind(list, "history", description["history"])

@@ -31,7 +31,6 @@ from minidl.training.evaluation import Evaluation
 from minidl.training.history import Epoch, History
 from minidl.training.interrupts import Flag, interrupt_between_steps
 from minidl.training.run import Callback, Run
-from minidl.utils import checks
 from minidl.utils.output import Output, say
 
 
@@ -91,7 +90,7 @@ def fit(
     )  # fmt: skip
     run.callbacks = [*callbacks, *writers]
     if resume is not None:
-        checkpoints.restore(run, checks.path("resume", resume))
+        checkpoints.restore(run, resume)
 
     run.notify("on_start")
     with interrupt_between_steps() as interrupted:

@@ -212,7 +212,20 @@ def path(argument: str, value: Any) -> Path:
         raise ValueError(f"{argument} got {describe(value)}; expected the path of a file or folder")
     if "\0" in os.fspath(value):
         raise ValueError(f"{argument} got {describe(value)}; expected a path, without a null character")
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{argument} got {describe(value)}; expected a text that can be a path here") from error
     return Path(value)
+
+
+def file_path(argument: str, value: Any) -> Path:
+    """Return `value` as the Path of a file: "model/" names a folder, and Path would take it for the file "model"."""
+    found = path(argument, value)
+    folder, name = os.path.split(os.fspath(value))
+    if folder and name in ("", "."):
+        raise ValueError(f"{argument} got {describe(value)}, which ends as a folder does; expected the path of a file")
+    return found
 
 
 def as_array(argument: str, value: Any, expected: str) -> np.ndarray:

@@ -33,7 +33,7 @@ def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
     """Write a figure to a file, whole or not at all, without a display; the suffix of `path` chooses the format."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    suffix = checks.path("path", path).suffix.lstrip(".").lower()
+    suffix = checks.file_path("path", path).suffix.lstrip(".").lower()
     checks.one_of("the suffix of path", suffix, FigureCanvasAgg(figure).get_supported_filetypes())
     _take_names_as_they_stand(figure)
     with write_whole(path) as file:

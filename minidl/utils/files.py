@@ -1,8 +1,9 @@
-"""The cache folder, and writing files whole or not at all."""
+"""The cache folder, opening files to read, and writing files whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 import stat
@@ -27,17 +28,38 @@ def cache_folder() -> Path:
 
 
 @contextlib.contextmanager
+def naming(argument: str, path: str | os.PathLike[str], expected: str) -> Iterator[None]:
+    """Let an error of the system say which argument it is about."""
+    try:
+        yield
+    except OSError as error:
+        raise type(error)(f"{argument} got {os.fspath(path)!r}; expected {expected} ({error.strerror})") from error
+
+
+def open_to_read(argument: str, path: str | os.PathLike[str], mode: str = "rb", **as_text: Any) -> IO[Any]:
+    """Open a file to read it; an error names the argument. Bytes from a pipe are collected, so that one can go back."""
+    with naming(argument, path, "a file that can be read"):
+        file: IO[Any] = checks.file_path(argument, path).open(mode, **as_text)
+        if "b" in mode and not file.seekable():
+            with file:
+                return io.BytesIO(file.read())
+        return file
+
+
+@contextlib.contextmanager
 def write_whole(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path` and move it there once it is complete and on the disk.
 
     A reader of `path` sees the old file or the new one, never a part. If the body raises, `path` is untouched. A
     symbolic link stays and its target is written; a file that was there keeps its owner and permissions. A pipe or a
-    device stays, too, and gets the bytes once they are complete.
+    device stays, too, and gets the bytes once they are complete. Of a file with several names (hard links) only `path`
+    becomes the new one, the others stay the old one: both could be changed only in place, where a part can be seen.
     """
-    path = checks.path("path", path)
+    path = checks.file_path("path", path)
     # The same bytes on every system: a file that is continued elsewhere has one kind of line ends.
     as_text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
-    stream = open_stream(path)
+    with naming("path", path, "a file that can be written"):
+        stream = open_stream(path)
     if stream is not None:
         with stream, tempfile.TemporaryFile() as whole:  # in which pictures and archives can go back, unlike in a pipe
             with open(os.dup(whole.fileno()), mode, **as_text) as file:
@@ -45,9 +67,10 @@ def write_whole(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[A
             whole.seek(0)
             shutil.copyfileobj(whole, stream)
         return
-    path = Path(os.path.realpath(path)) if path.is_symlink() else path
-    before = path.stat() if path.exists() else None
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:50]}.", suffix=".part", dir=path.parent)
+    with naming("path", path, "a file that can be written"):
+        path = Path(os.path.realpath(path)) if path.is_symlink() else path
+        before = path.stat() if path.exists() else None
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:50]}.", suffix=".part", dir=path.parent)
     try:
         with open(descriptor, mode, **as_text) as file:
             yield file

@@ -11,12 +11,11 @@ import math
 import os
 import zipfile
 import zlib
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
-from minidl.utils import checks
-from minidl.utils.files import write_whole
+from minidl.utils.files import open_to_read, write_whole
 
 MODEL = "minidl model"
 PREPROCESSING = "minidl preprocessing"
@@ -35,7 +34,9 @@ def write(
         np.savez(file, **members)
 
 
-def read(path: str | os.PathLike[str], *kinds: str) -> tuple[str, dict[str, Any], dict[str, np.ndarray]]:
+def read(
+    path: str | os.PathLike[str], *kinds: str, argument: str = "path"
+) -> tuple[str, dict[str, Any], dict[str, np.ndarray]]:
     """Read a file that is one of `kinds`.
 
     Returns:
@@ -45,8 +46,7 @@ def read(path: str | os.PathLike[str], *kinds: str) -> tuple[str, dict[str, Any]
         FileNotFoundError: If there is no such file.
         ValueError: If the file is truncated, corrupt or of another kind.
     """
-    path = checks.path("path", path)
-    with open(path, "rb") as file:
+    with open_to_read(argument, path) as file:
         try:
             description, arrays = _parse(file)
             if description.get("format") not in kinds:
@@ -79,7 +79,7 @@ def checksum(arrays: dict[str, np.ndarray]) -> int:
     return total
 
 
-def _parse(file: BinaryIO) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _parse(file: IO[bytes]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     size = file.seek(0, os.SEEK_END)
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import gzip
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import minidl as dl
@@ -218,6 +221,120 @@ def test_a_link_into_a_missing_folder_is_told_before_training(tmp_path):
     (tmp_path / "log.csv").symlink_to("missing/log.csv")
     with pytest.raises(ValueError, match="which is not a folder"):
         dl.callbacks.Log(tmp_path / "log.csv")
+
+
+@pytest.fixture(scope="module")
+def uses():
+    """What takes the path of a file, with the name of the argument."""
+    model, data = dl.Sequential(dl.Dense(2, 2), seed=0, backend="cpu"), dl.data.gaussians(20)
+    loss = dl.SoftmaxCrossEntropy()
+
+    def fit(**options):
+        return dl.fit(model, data, loss=loss, optimizer=dl.SGD(), epochs=1, progress=False, **options)
+
+    history, found = fit(), dl.inspect(model, data.x)
+    reading = {
+        "load": (dl.load, "path"),
+        "load_preprocessing": (dl.data.load_preprocessing, "path"),
+        "read_csv": (lambda path: dl.data.read_csv(path, "y"), "path"),
+        "read_npz": (dl.data.read_npz, "path"),
+        "read_npy": (lambda path: dl.data.read_npy(path, path), "x_path"),
+        "read_idx": (dl.data.read_idx, "path"),
+        "resume": (lambda path: fit(resume=path), "resume"),
+    }
+    writing = {
+        "save": (model.save, "path"),
+        "Standardize.save": (dl.data.Standardize().fit(data.x).save, "path"),
+        "History.save": (history.save, "path"),
+        "History.plot": (history.plot, "path"),
+        "Inspection.plot": (found.plot, "path"),
+        "decision_boundary": (lambda path: dl.decision_boundary(model, data, path), "path"),
+        "log": (lambda path: fit(log=path), "the path of the log"),
+        "checkpoint": (lambda path: fit(checkpoint=path), "the path of the checkpoint"),
+    }
+    return {"reading": reading, "writing": writing}
+
+
+@pytest.mark.parametrize("kind", ["reading", "writing"])
+@pytest.mark.parametrize("path", ["", "a\0b.csv", "\ud800.csv", "new/", "new/.", "file/", "folder/"])
+def test_a_text_that_is_no_path_of_a_file_is_refused_by_name(tmp_path, monkeypatch, uses, kind, path):
+    if path == "\ud800.csv" and os.name == "nt":
+        pytest.skip("there it is one")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for use, argument in uses[kind].values():
+        with pytest.raises(ValueError) as caught:
+            use(path)
+        assert str(caught.value).startswith(f"{argument} got {path!r}")
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+@pytest.mark.parametrize(
+    "path", [".", "folder", "missing/file.csv", "file/file.csv", pytest.param("n" * 300, marks=ON_POSIX)]
+)
+def test_what_the_system_says_about_a_path_names_the_argument(tmp_path, monkeypatch, uses, path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for use, argument in [*uses["reading"].values(), uses["writing"]["save"], uses["writing"]["History.save"]]:
+        with pytest.raises(OSError) as caught:
+            use(path)
+        assert str(caught.value).startswith(f"{argument} got {path!r}; expected a file that can be ")
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("read", [dl.load, dl.data.load_preprocessing, dl.data.read_npz])
+def test_a_missing_file_is_named_with_its_argument(tmp_path, read):
+    path = tmp_path / "absent.npz"
+    with pytest.raises(FileNotFoundError) as caught:
+        read(path)
+    reason = os.strerror(errno.ENOENT)
+    assert str(caught.value) == f"path got {os.fspath(path)!r}; expected a file that can be read ({reason})"
+
+
+@contextlib.contextmanager
+def writing(pipe, content):
+    """Write into a named pipe meanwhile."""
+    os.mkfifo(pipe)
+    program = f"open({os.fspath(pipe)!r}, 'wb').write({content!r})"
+    with subprocess.Popen([sys.executable, "-c", program]) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+@ON_POSIX
+def test_files_of_all_kinds_are_read_from_pipes(tmp_path):
+    model, data = dl.Sequential(dl.Dense(2, 2), seed=0, backend="cpu"), dl.data.gaussians(20)
+    model.save(tmp_path / "model")
+    dl.data.Standardize().fit(data.x).save(tmp_path / "preprocessing")
+    np.savez(tmp_path / "data.npz", x=data.x, y=data.y)
+    (tmp_path / "table.csv").write_text("a,y\n0.5,1\n1.5,0\n")
+    idx = b"\0\0\x08\x01\0\0\0\x02\x05\x07"
+    (tmp_path / "numbers.idx").write_bytes(idx)
+    (tmp_path / "numbers.gz").write_bytes(gzip.compress(idx))
+    for name, read in (
+        ("model", lambda path: repr(dl.load(path))),
+        ("preprocessing", lambda path: dl.data.load_preprocessing(path).transform(data.x).tolist()),
+        ("data.npz", lambda path: dl.data.read_npz(path).x.tolist()),
+        ("table.csv", lambda path: dl.data.read_csv(path, "y").x.tolist()),
+        ("numbers.idx", lambda path: dl.data.read_idx(path).tolist()),
+        ("numbers.gz", lambda path: dl.data.read_idx(path).tolist()),
+    ):
+        expected = read(tmp_path / name)
+        with writing(tmp_path / f"{name}.pipe", (tmp_path / name).read_bytes()):
+            assert read(tmp_path / f"{name}.pipe") == expected
+
+
+@ON_POSIX
+def test_another_name_of_a_file_keeps_the_old_one_whole(tmp_path):
+    (tmp_path / "file").write_bytes(b"old")
+    os.link(tmp_path / "file", tmp_path / "other")
+    write(tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert (tmp_path / "other").read_bytes() == b"old"
 
 
 @pytest.mark.parametrize(
