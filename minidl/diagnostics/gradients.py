@@ -239,10 +239,11 @@ class _Comparison:
         for k, each in enumerate(steps):
             uncertain = ROUNDINGS * self.rounding / each
             if k + 1 < len(steps):  # what a smaller step changes is the curvature that this one has missed
-                finer = found[steps[k + 1]]
-                uncertain += 2.0 * abs(found[each] - finer)
-                if abs(finer) - ROUNDINGS * self.rounding / steps[k + 1] > 2.0 * abs(found[each]):
-                    continue  # so long a step that L has turned round, or stopped to change
+                uncertain += 2.0 * abs(found[each] - found[steps[k + 1]])
+            # The next step may miss as much: a long one where L has turned round, or stopped to change.
+            for finer in steps[k + 2 :]:
+                missed = abs(found[each] - found[finer]) - ROUNDINGS * self.rounding / finer
+                uncertain = max(uncertain, 2.0 * missed)
             if k > 0:  # which grows with the square of the step
                 uncertain += abs(found[each] - found[steps[k - 1]]) / 10.0
             if uncertain < least:
