@@ -376,7 +376,7 @@ CATALOGUE = [
     Sabotage(
         "unpickled-states-unguarded", "layers/base.py",
         "operations\n            self._guarded = guarded_attributes(self)\n", "operations\n",
-        "In a process that built no such layer, an assigned state would be used and not saved.",
+        "A state that is assigned to a copied or unpickled model would be used and not saved.",
         ("training/test_copies.py",),
     ),
     Sabotage(

@@ -141,6 +141,15 @@ def test_a_pool_of_processes_takes_and_gives_models():
     assert [bits(model) for model in trained] == [bits(fit(model)) for model in models]
 
 
+@each_way
+def test_states_of_a_copy_are_assigned_as_in_the_original(again):
+    model = again(dl.Sequential(dl.Dense(3, 4), dl.BatchNorm(4), backend="cpu"))
+    model.layers[1].running_mean = np.full(4, 7.0)
+    assert model.snapshot()["1.running_mean"].tolist() == [7.0] * 4
+    with pytest.raises(ValueError, match=r"^running_mean of 1 BatchNorm\(4\) got shape \(3,\); expected \(4,\)$"):
+        model.layers[1].running_mean = np.zeros(3)
+
+
 ASSIGN = """
 import pickle, sys
 import numpy as np
