@@ -90,7 +90,7 @@ class Optimizer(CopiedWhole):
         for name, value in self.values.items():
             hyperparameter = getattr(type(self), name)
             bounds = hyperparameter.scheduled if name in self.schedules else hyperparameter.bounds
-            checks.in_dtype(name, value, dtype, **bounds)
+            checks.in_dtype(f"{name} of {type(self).__name__}", value, dtype, **bounds)
 
     def apply(self) -> None:
         """Do the rest of a step, which consists of operations alone."""

@@ -29,7 +29,8 @@ class ActivationLayer(Layer):
         return f"{name}({parameter}={self.parameter_value!r})" if parameter else name
 
     def allocate(self) -> None:
-        self._alpha = checks.in_dtype(self.activation.parameter or "alpha", self.parameter_value, self.dtype)
+        name = f"{self.activation.parameter or 'alpha'} of {type(self).__name__}"
+        self._alpha = checks.in_dtype(name, self.parameter_value, self.dtype)
 
     def forward(self, x: Any, training: bool = False) -> Any:
         x = self.begin_forward(x, training)

@@ -51,7 +51,7 @@ class BatchNorm(Layer):
         x = self.begin_forward(x, training)
         y = self.buffer("y", *x.shape)
         gamma, beta = self.gamma.value, self.beta.value
-        epsilon = checks.in_dtype("epsilon", self.epsilon, self.dtype, above=0.0)
+        epsilon = checks.in_dtype("epsilon of BatchNorm", self.epsilon, self.dtype, above=0.0)
         running = self.running_mean, self.running_variance
         if training:
             statistics = self.mean, self.variance, self.inverse_std

@@ -35,7 +35,8 @@ class GaussianNoise(Stochastic):
         if not self.draw(training):
             return x
         y = self.buffer("y", *x.shape)
-        self.ops.gaussian_noise(x, self.key, self.counter, checks.in_dtype("std", self.std, self.dtype), y)
+        std = checks.in_dtype("std of GaussianNoise", self.std, self.dtype)
+        self.ops.gaussian_noise(x, self.key, self.counter, std, y)
         return y
 
     def backward(self, dy: Any) -> Any:

@@ -89,6 +89,6 @@ class NoisyDense(Stochastic, ReparametrizedDense):
     def effective_weight(self, training: bool) -> Any:
         if not self.draw(training):
             return self.weight
-        std = checks.in_dtype("std", self.std, self.dtype)
+        std = checks.in_dtype("std of NoisyDense", self.std, self.dtype)
         self.ops.gaussian_noise(self.weight.value, self.key, self.counter, std, self.noisy)
         return EffectiveWeight(self.noisy, self.weight.gradient)  # dW = dV

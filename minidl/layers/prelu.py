@@ -36,7 +36,7 @@ class PReLU(Layer):
         return f"leaky_relu(slope={self.initial_slope!r})"
 
     def allocate(self) -> None:
-        checks.in_dtype("slope", self.initial_slope, self.dtype)
+        checks.in_dtype("slope of PReLU", self.initial_slope, self.dtype)
         self.slope = self.parameter("slope", np.full(self.features, self.initial_slope))
 
     def forward(self, x: Any, training: bool = False) -> Any:

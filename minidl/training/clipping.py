@@ -30,7 +30,7 @@ class ClipValue(Configurable):
             parameter.backend.operations.clip_values(gradient, self._limit(gradient.dtype))
 
     def _limit(self, dtype: Any) -> Any:
-        return checks.in_dtype("limit", self.limit, dtype, above=0.0)
+        return checks.in_dtype(f"limit of {type(self).__name__}", self.limit, dtype, above=0.0)
 
 
 class ClipNorm(ClipValue):

@@ -114,18 +114,18 @@ def test_inspection_and_recorder_measure_large_weights():
 OUT_OF_RANGE = [
     (
         lambda: dl.Adam(1e-3, epsilon=1e-50),
-        "epsilon got 1e-50, which is 0 in float32; expected a finite number",
+        "epsilon of Adam got 1e-50, which is 0 in float32; expected a finite number",
     ),
-    (lambda: dl.RMSProp(1e-3, epsilon=1e-46), "epsilon got 1e-46, which is 0 in float32"),
+    (lambda: dl.RMSProp(1e-3, epsilon=1e-46), "epsilon of RMSProp got 1e-46, which is 0 in float32"),
     (
         lambda: dl.RMSProp(1e-3, decay=1 - 1e-9),
-        "decay got 0.999999999, which is 1 in float32; expected",
+        "decay of RMSProp got 0.999999999, which is 1 in float32; expected",
     ),
-    (lambda: dl.Adam(1e-3, beta2=1 - 1e-10), "beta2 got 0.9999999999, which is 1 in float32"),
-    (lambda: dl.Momentum(1e-3, momentum=0.99999999), "momentum got 0.99999999, which is 1 in float32"),
-    (lambda: dl.SGD(1e39), r"learning_rate got 1e\+39, which is inf in float32; expected a finite number"),
-    (lambda: dl.SGD(1e-50), "learning_rate got 1e-50, which is 0 in float32"),
-    (lambda: dl.AdamW(1e-3, weight_decay=1e300), r"weight_decay got 1e\+300, which is inf in float32"),
+    (lambda: dl.Adam(1e-3, beta2=1 - 1e-10), "beta2 of Adam got 0.9999999999, which is 1 in float32"),
+    (lambda: dl.Momentum(1e-3, momentum=0.99999999), "momentum of Momentum got 0.99999999, which is 1 in float32"),
+    (lambda: dl.SGD(1e39), r"learning_rate of SGD got 1e\+39, which is inf in float32; expected a finite number"),
+    (lambda: dl.SGD(1e-50), "learning_rate of SGD got 1e-50, which is 0 in float32"),
+    (lambda: dl.AdamW(1e-3, weight_decay=1e300), r"weight_decay of AdamW got 1e\+300, which is inf in float32"),
 ]
 
 
@@ -145,7 +145,7 @@ def test_a_change_to_such_a_number_is_refused_and_a_schedule_may_decay_to_it():
     network, optimizer = model(), dl.Adam(1e-3)
     optimizer.step(network.parameters())
     optimizer.epsilon = 1e-50
-    with pytest.raises(ValueError, match="^epsilon got 1e-50, which is 0 in float32"):
+    with pytest.raises(ValueError, match="^epsilon of Adam got 1e-50, which is 0 in float32"):
         optimizer.step(network.parameters())
     scheduled = dl.SGD(dl.schedules.Exponential(1e-3, factor=1e-60))
     for _ in range(3):
@@ -155,11 +155,12 @@ def test_a_change_to_such_a_number_is_refused_and_a_schedule_may_decay_to_it():
 @pytest.mark.parametrize(
     "make, name",
     [
-        (lambda: dl.BatchNorm(2, epsilon=1e-50), "epsilon"),
-        (lambda: dl.GaussianNoise(1e39), "std"),
-        (lambda: dl.NoisyDense(2, 2, std=1e39), "std"),
-        (lambda: dl.LeakyReLU(1e39), "slope"),
-        (lambda: dl.ELU(1e39), "alpha"),
+        (lambda: dl.BatchNorm(2, epsilon=1e-50), "epsilon of BatchNorm"),
+        (lambda: dl.GaussianNoise(1e39), "std of GaussianNoise"),
+        (lambda: dl.NoisyDense(2, 2, std=1e39), "std of NoisyDense"),
+        (lambda: dl.LeakyReLU(1e39), "slope of LeakyReLU"),
+        (lambda: dl.PReLU(2, 1e39), "slope of PReLU"),
+        (lambda: dl.ELU(1e39), "alpha of ELU"),
         (lambda: dl.Dense(2, 2, penalty="L2(strength=1e39)"), r"l2 of L2\(strength=1e\+39\)"),
         (lambda: dl.Dense(2, 2, penalty="L1(strength=1e39)"), r"l1 of L1\(strength=1e\+39\)"),
     ],
@@ -175,7 +176,7 @@ def test_limits_that_float32_does_not_hold_are_refused():
     with pytest.raises(ValueError, match="^max_norm of weight got 1e-50, which is 0 in float32"):
         dl.SGD(0.1).step(layer.parameters())
     for clip in (dl.ClipNorm(1e-50), dl.ClipValue(1e-50)):
-        with pytest.raises(ValueError, match="^limit got 1e-50, which is 0 in float32"):
+        with pytest.raises(ValueError, match=f"^limit of {type(clip).__name__} got 1e-50, which is 0 in float32"):
             clip(layer.parameters())
 
 
