@@ -22,6 +22,7 @@ MISSING = {
     "", "?", "na", "n/a", "nan", "-nan", "null", "none", "<na>", "#na", "#n/a", "#n/a n/a",
     "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan",
 }  # fmt: skip
+DELIMITERS = ",;\t|"  # that are usual
 SHOWN = 5  # bad entries named in a message; the rest is counted
 
 WHOLE = re.compile(r"[+-]?[0-9]+")
@@ -151,11 +152,16 @@ def _table(path: str | os.PathLike[str], delimiter: str) -> tuple[list[str], lis
                     rows.append([field.strip() for field in row])
                     lines.append(reader.line_num)
         except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not a table of UTF-8 text (after line {reader.line_num}: {error})") from error
+            expected = f"UTF-8 text with {delimiter!r} between fields"
+            raise ValueError(f"{path} is not a table of {expected} (after line {reader.line_num}: {error})") from error
     if len(rows) < 2:
         found = "only a header" if rows else "nothing"
         raise ValueError(f"{path} has {found} in it; expected a header of column names and at least one row")
     header = rows[0]
+    other = max(DELIMITERS.replace(delimiter, ""), key=header[0].count)
+    if len(header) == 1 and other in header[0]:
+        got = f"one column, {checks.describe(header[0])}, with delimiter={delimiter!r}"
+        raise ValueError(f"{path} has {got}; did you mean delimiter={other!r}?")
     for name, count in Counter(header).items():
         if count > 1 and name:
             raise ValueError(f"{path} has {count} columns named {name!r}; expected names that differ")

@@ -112,6 +112,29 @@ def test_quotes_blank_lines_spaces_byte_order_mark_and_windows_line_ends(table):
     assert data.x.tolist() == [[1, 2], [3, 4]] and data.class_names == ('x "q", z', "ü")
 
 
+@pytest.mark.parametrize("wrong", [",", ";", "\t", "|", " "])
+@pytest.mark.parametrize("right", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("content", ["a,b,y\n1,2,0\n", "a,b,y\n1.5,2,0\n\n2.5,3\n", "a,y\n1 | 2; 3\t4 5,0\n"])
+def test_another_delimiter_than_that_of_the_file_is_told(table, content, right, wrong):
+    if wrong == right:
+        return
+    with pytest.raises(ValueError) as caught:
+        read_csv(table(content.replace(",", right)), "y", delimiter=wrong)
+    header = content.partition("\n")[0].replace(",", right)
+    expected = f"one column, {header!r}, with delimiter={wrong!r}; did you mean delimiter={right!r}?"
+    assert str(caught.value).endswith(expected)
+
+
+@pytest.mark.parametrize("content", ['"a";"y"\n1;0\n', 'a\n"1";"0"\n'])
+def test_another_delimiter_between_quoted_fields_is_told(table, content):
+    with pytest.raises(ValueError, match="is not a table of UTF-8 text with ',' between fields"):
+        read_csv(table(content), "y")
+
+
+def test_a_usual_delimiter_may_be_part_of_a_name(table):
+    assert read_csv(table("a;b,y\n1,0\n2,1\n"), "y").feature_names == ("a;b",)
+
+
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
 def test_other_delimiters(table, delimiter):
     data = read_csv(table(TABLE.replace(",", delimiter)), "kind", ["width"], delimiter)
