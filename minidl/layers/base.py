@@ -118,7 +118,7 @@ class Layer(TreeNode["Layer"]):
                 f"x got a training batch of {x.shape[0]} row; layer {layer.label} expects at least "
                 f"{self.smallest_batch}: choose another batch size, or leave the last row out"
             )
-        self.x = x if training else None
+        object.__setattr__(self, "x", x if training else None)  # past the guard, which would take as long as all this
         return x
 
     def begin_backward(self, dy: Any) -> tuple[Any, Any]:
