@@ -1171,6 +1171,17 @@ CATALOGUE = [
         ("utils/test_files.py",),
     ),
     Sabotage(
+        "folders-become-files", "utils/checks.py", 'if folder and name in ("", "."):', "if False:",
+        "Path drops the separator at the end, and save writes a file where a folder was meant.",
+        ("utils/test_files.py",),
+    ),
+    Sabotage(
+        "fractions-stay-fractions", "utils/reprs.py",
+        "int(value) if isinstance(value, numbers.Integral) else float(value)", "value",
+        "The text of an initializer is read again, and fractions.Fraction is no word of that language.",
+        ("utils/test_checks.py",),
+    ),
+    Sabotage(
         "saving-opens-a-private-file", "utils/files.py", "stat.S_IMODE(before.st_mode)", "0o644",
         "The owner had said that nobody else may read it.",
         ("utils/test_files.py",),
