@@ -13,6 +13,8 @@ import pytest
 import minidl as dl
 from minidl.diagnostics.inspection import COLUMNS, Histogram
 
+pytestmark = pytest.mark.usefixtures("unspaced_figures")
+
 ROWS = 40
 
 

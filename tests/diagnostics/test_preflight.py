@@ -11,6 +11,8 @@ import minidl as dl
 from minidl.diagnostics import data_figures
 from minidl.diagnostics.preflight import CHECKS
 
+pytestmark = pytest.mark.usefixtures("unspaced_figures")
+
 
 def network(*layers, **options):
     layers = layers or (dl.Dense(2, 32), dl.ReLU(), dl.Dense(32, 2))

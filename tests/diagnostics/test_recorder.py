@@ -9,6 +9,8 @@ import pytest
 import minidl as dl
 from minidl.diagnostics.layer_figures import _in_bins
 
+pytestmark = pytest.mark.usefixtures("unspaced_figures")
+
 
 def data(rows=30, seed=0):
     x = np.random.default_rng(seed).normal(size=(rows, 4)).astype(np.float32)

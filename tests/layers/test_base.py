@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
+from tests.conftest import each
 
 FEATURES = 4
 ROWS = 6
@@ -166,7 +167,7 @@ def test_backward_needs_a_training_pass_before_it(new_layer, rng):
             backward(dy)
 
 
-@pytest.mark.parametrize("wrong", [(ROWS - 1, 0), (ROWS + 1, 0), (ROWS, 1), (ROWS, -1)])
+@each("wrong", [(ROWS - 1, 0), (ROWS + 1, 0), (ROWS, 1), (ROWS, -1)])
 def test_dy_of_another_shape_than_the_output_is_refused(new_layer, rng, wrong):
     layer = new_layer().build("cpu")
     x, _ = draw(layer, rng)
@@ -232,7 +233,7 @@ def test_kernels_see_one_layout_only(new_layer, rng):
             assert type(inner.x) is np.ndarray and inner.x.flags.carray and inner.x.dtype == layer.dtype
 
 
-@pytest.mark.parametrize(
+@each(
     "wrong",
     [
         np.ones((ROWS, FEATURES), int),
@@ -247,7 +248,6 @@ def test_kernels_see_one_layout_only(new_layer, rng):
         "x",
         None,
     ],
-    ids=lambda value: str(getattr(value, "dtype", value)),
 )
 def test_only_floats_are_accepted(new_layer, wrong):
     layer = new_layer().build("cpu")
@@ -258,7 +258,7 @@ def test_only_floats_are_accepted(new_layer, wrong):
         layer.backward(wrong)
 
 
-@pytest.mark.parametrize("shape", [(0, FEATURES), (ROWS, 0), (FEATURES,), (1, ROWS, FEATURES), ()])
+@each("shape", [(0, FEATURES), (ROWS, 0), (FEATURES,), (1, ROWS, FEATURES), ()])
 def test_only_matrices_with_entries_are_accepted(new_layer, shape):
     layer = new_layer().build("cpu")
     with pytest.raises(ValueError, match=r"^x got shape \(.*\); expected "):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import minidl
 from minidl.backend import get
 from minidl.scalar.activations import ACTIVATIONS
+from tests.conftest import each
 from tests.operations import reference
 from tests.operations.calls import assert_close, assert_same_bits, drawn, eps, huge, out, run
 
@@ -24,7 +25,7 @@ from tests.operations.calls import assert_close, assert_same_bits, drawn, eps, h
 ULPS = 8
 
 every_entry = pytest.mark.parametrize("name", ACTIVATIONS)
-known_entry = pytest.mark.parametrize("name", reference.KNOWN_ACTIVATIONS)
+known_entry = each("name", reference.KNOWN_ACTIVATIONS)
 
 
 def alphas(name, dtype):
@@ -68,7 +69,7 @@ def test_the_reference_knows_no_function_that_is_gone():
 
 # Blocks have 256 threads.
 @known_entry
-@pytest.mark.parametrize("shape", [(1,), (2,), (255,), (256,), (257,), (3, 5), (17, 31)], ids=str)
+@each("shape", [(1,), (2,), (255,), (256,), (257,), (3, 5), (17, 31)])
 def test_value_and_slope(any_backend, dtype, rng, name, shape):
     x, dy = ordinary(dtype, rng, *shape), ordinary(dtype, rng, *shape)
     for alpha in alphas(name, dtype):
@@ -91,7 +92,7 @@ def test_slope_at_extremes(any_backend, dtype, name):
             check_slope(any_backend, name, x, np.ones_like(x), alpha)
 
 
-@pytest.mark.parametrize("name", ["relu", "leaky_relu"])
+@each("name", ["relu", "leaky_relu"])
 def test_functions_that_only_choose_are_exact(any_backend, dtype, name):
     # A denormal must not become 0, and α z is one rounding.
     x, alpha = extreme(dtype), dtype.type(0.3)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import each
 from tests.operations import reference
 from tests.operations.calls import assert_close, assert_same_bits, drawn, eps, inout, out, run, seeds
 
@@ -15,8 +15,8 @@ SHAPES = [(2, 1), (2, 33), (3, 31), (7, 32), (8, 5), (9, 64), (17, 33), (37, 40)
 EPSILONS = [1e-5, 0.25]  # the second is large enough to show where it is added
 DECAY = 0.9
 
-shapes = pytest.mark.parametrize("shape", SHAPES, ids=str)
-epsilons = pytest.mark.parametrize("epsilon", EPSILONS)
+shapes = each("shape", SHAPES)
+epsilons = each("epsilon", EPSILONS)
 
 
 def batch(dtype, rng, rows, features):
@@ -96,7 +96,7 @@ def test_training_in_any_shape(any_backend, dtype, rows, features, seed):
     check_training(any_backend, batch(dtype, rng, rows, features), rng, 1e-3)
 
 
-@pytest.mark.parametrize("scale", [1e-18, 1e-12, 1e12, 1e18])
+@each("scale", [1e-18, 1e-12, 1e12, 1e18])
 def test_training_at_extreme_scales(any_backend, dtype, rng, scale):
     check_training(any_backend, (scale * rng.normal(size=(13, 5))).astype(dtype), rng, 1e-5)
 
@@ -110,7 +110,7 @@ def test_a_large_mean_leaves_the_variance_its_digits(any_backend, dtype, rng):
     check_training(any_backend, x, rng, 1e-5)
 
 
-@pytest.mark.parametrize("value", [0.0, -0.0, 0.1, 1000.1, 1e30])
+@each("value", [0.0, -0.0, 0.1, 1000.1, 1e30])
 def test_a_constant_feature_is_exactly_beta(any_backend, dtype, rng, value):
     x = np.full((37, 3), value, dtype)
     gamma, beta = rng.normal(size=(2, 3)).astype(dtype)
@@ -121,7 +121,7 @@ def test_a_constant_feature_is_exactly_beta(any_backend, dtype, rng, value):
     assert_close(new_variance, np.full(3, 0.9), 2 * eps(dtype))
 
 
-@pytest.mark.parametrize("decay", [0.0, 1.0])
+@each("decay", [0.0, 1.0])
 def test_decay_0_takes_the_batch_and_decay_1_keeps_the_old_estimates(any_backend, dtype, rng, decay):
     x, old_mean, old_variance = batch(dtype, rng, 9, 4), *rng.uniform(1, 2, (2, 4)).astype(dtype)
     gamma = beta = np.ones(4, dtype)
@@ -145,7 +145,7 @@ def test_nan_spoils_its_feature_and_no_other(any_backend, dtype, rng):
 
 
 @epsilons
-@pytest.mark.parametrize("shape", [(1, 1), (1, 33), *SHAPES], ids=str)
+@each("shape", [(1, 1), (1, 33), *SHAPES])
 def test_inference(any_backend, dtype, rng, shape, epsilon):
     x = batch(dtype, rng, *shape)
     gamma, beta, mean = (rng.normal(size=shape[1]).astype(dtype) for _ in range(3))

@@ -5,23 +5,23 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pytest
 
 from minidl import backend
 from minidl.cuda import reduce
 from minidl.cuda.reduce import PARTIALS
+from tests.conftest import each
 from tests.operations import reference
 from tests.operations.calls import assert_close, assert_same_bits, eps, huge, inout, out, roundings_of_sum, run
 
 # Blocks have 256 threads.
-sizes = pytest.mark.parametrize("size", [1, 2, 31, 255, 256, 257, 523])
+sizes = each("size", [1, 2, 31, 255, 256, 257, 523])
 
 
 # By value ------------------------------------------------------------------------------------------------------------
 
 
 @sizes
-@pytest.mark.parametrize("limit", [0.0, 0.5, 100.0])
+@each("limit", [0.0, 0.5, 100.0])
 def test_values_are_clipped(any_backend, dtype, rng, size, limit):
     values = rng.normal(size=size).astype(dtype)
     clipped = run(any_backend, "clip_values", inout(values), dtype.type(limit))
@@ -61,8 +61,8 @@ def test_norm(any_backend, dtype, rng, size):
     check_norm(any_backend, rng.normal(size=size).astype(dtype))
 
 
-@pytest.mark.parametrize("share", [0.9, 1e-6])
-@pytest.mark.parametrize("size", [1, 2, 523])
+@each("share", [0.9, 1e-6])
+@each("size", [1, 2, 523])
 def test_norms_of_numbers_whose_squares_overflow_or_vanish(any_backend, dtype, rng, size, share):
     info = np.finfo(dtype)
     check_norm(any_backend, (rng.uniform(0.5, 1, size) * share * info.max).astype(dtype))
@@ -86,7 +86,7 @@ def test_a_long_sum_of_equal_terms_loses_no_digits():
     check_norm(backend.get("cpu"), np.full(1_000_003, 0.3, np.float32))
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0])
+@each("value", [np.nan, np.inf, -np.inf, 0.0])
 def test_norms_of_extreme_values(any_backend, dtype, value):
     values = np.zeros(523, dtype)
     values[522] = value
@@ -94,7 +94,7 @@ def test_norms_of_extreme_values(any_backend, dtype, value):
 
 
 @sizes
-@pytest.mark.parametrize(("arrays", "excess"), [(1, 1.01), (2, 7.0), (5, 1e6), (1, 1e6), (5, 1.01)])
+@each("arrays, excess", [(1, 1.01), (2, 7.0), (5, 1e6), (1, 1e6), (5, 1.01)])
 def test_values_are_scaled_to_the_norm(any_backend, dtype, rng, size, arrays, excess):
     values, norms = rng.normal(size=size).astype(dtype), rng.uniform(0.5, 2, arrays).astype(dtype)
     norm = UNIT * math.hypot(*map(float, norms))
@@ -105,7 +105,7 @@ def test_values_are_scaled_to_the_norm(any_backend, dtype, rng, size, arrays, ex
     assert_close(scaled, expected, (2 * arrays + 3) * eps(dtype) * np.abs(expected))
 
 
-@pytest.mark.parametrize("norms", [[5.0], [3.0, 4.0], [4.5], [0.0, 0.0], [np.nan, 99.0]], ids=str)
+@each("norms", [[5.0], [3.0, 4.0], [4.5], [0.0, 0.0], [np.nan, 99.0]])
 def test_a_norm_up_to_the_limit_or_no_norm_at_all_changes_nothing(any_backend, dtype, rng, norms):
     values = rng.normal(size=300).astype(dtype)
     values[7] = np.nan
@@ -123,7 +123,7 @@ def test_an_infinite_norm_scales_to_zero(any_backend, dtype):
 
 
 # (n_in, n_out): a block has 32 columns and 8 rows of threads.
-@pytest.mark.parametrize("shape", [(1, 1), (2, 31), (7, 32), (8, 33), (9, 65), (37, 5), (1031, 2)], ids=str)
+@each("shape", [(1, 1), (2, 31), (7, 32), (8, 33), (9, 65), (37, 5), (1031, 2)])
 def test_max_norm(any_backend, dtype, rng, shape):
     limit = dtype.type(0.3)
     weight = rng.normal(size=shape)
@@ -137,7 +137,7 @@ def test_max_norm(any_backend, dtype, rng, shape):
     assert_same_bits(got[:, small], weight[:, small])
 
 
-@pytest.mark.parametrize("rows", [2, 37])
+@each("rows", [2, 37])
 def test_max_norm_of_weights_whose_squares_overflow_or_vanish(any_backend, dtype, rng, rows):
     info, weight = np.finfo(dtype), rng.uniform(0.5, 1, (rows, 3))
     weight = (weight * [0.9 * float(info.max), 1.0, 2**20 * float(info.tiny)]).astype(dtype)

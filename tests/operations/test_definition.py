@@ -13,6 +13,7 @@ from minidl import cli
 from minidl.backend.capture import RecordingError
 from minidl.operations import NAMES, Operations
 from scripts.kernel_examples import WORKING_MEMORY, examples
+from tests.conftest import each
 from tests.operations.calls import eps
 
 PACKAGE = Path(dl.__file__).parent
@@ -25,7 +26,7 @@ def widened(value):
     return value
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_every_backend_computes_what_is_defined(any_backend, dtype, name):
     """With the definition in float64. How far each result may be off, and what happens at extremes, other files say."""
     for example in examples(dtype, 7, 5):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import each
 from tests.operations import reference
 from tests.operations.calls import assert_close, assert_same_bits, drawn, eps, huge, out, run, seeds
 
@@ -31,38 +31,41 @@ def error_of_product(k, scale, dtype):
     return k * eps(dtype) * scale
 
 
-@pytest.fixture(params=SHAPES, ids=str)
-def matrices(request, dtype, rng):
+def matrices(shape, dtype, rng):
     """x, weight, bias, dy of a dense layer."""
-    batch, n_in, n_out = request.param
+    batch, n_in, n_out = shape
     shapes = [(batch, n_in), (n_in, n_out), (n_out,), (batch, n_out)]
     return [rng.normal(size=shape).astype(dtype) for shape in shapes]
 
 
-def test_forward_is_x_times_weight(any_backend, dtype, matrices):
-    x, weight, _, dy = matrices
+@each("shape", SHAPES)
+def test_forward_is_x_times_weight(any_backend, dtype, rng, shape):
+    x, weight, _, dy = matrices(shape, dtype, rng)
     expected, scale = reference.product(x, weight)
     y = run(any_backend, "dense_forward", x, weight, None, out(dtype, *dy.shape))
     assert_close(y, expected, error_of_product(x.shape[1], scale, dtype))
 
 
-def test_forward_adds_the_bias_to_every_row(any_backend, dtype, matrices):
-    x, weight, bias, dy = matrices
+@each("shape", SHAPES)
+def test_forward_adds_the_bias_to_every_row(any_backend, dtype, rng, shape):
+    x, weight, bias, dy = matrices(shape, dtype, rng)
     expected, scale = reference.product(x, weight)
     y = run(any_backend, "dense_forward", x, weight, bias, out(dtype, *dy.shape))
     # The bias is one term more.
     assert_close(y, expected + bias, error_of_product(x.shape[1] + 1, scale + np.abs(bias), dtype))
 
 
-def test_backward_input_is_dy_times_weight_transposed(any_backend, dtype, matrices):
-    x, weight, _, dy = matrices
+@each("shape", SHAPES)
+def test_backward_input_is_dy_times_weight_transposed(any_backend, dtype, rng, shape):
+    x, weight, _, dy = matrices(shape, dtype, rng)
     expected, scale = reference.product(dy, weight.T)
     dx = run(any_backend, "dense_backward_input", dy, weight, out(dtype, *x.shape))
     assert_close(dx, expected, error_of_product(dy.shape[1], scale, dtype))
 
 
-def test_backward_weight_is_x_transposed_times_dy(any_backend, dtype, matrices):
-    x, weight, _, dy = matrices
+@each("shape", SHAPES)
+def test_backward_weight_is_x_transposed_times_dy(any_backend, dtype, rng, shape):
+    x, weight, _, dy = matrices(shape, dtype, rng)
     expected, scale = reference.product(x.T, dy)
     dweight = run(any_backend, "dense_backward_weight", x, dy, out(dtype, *weight.shape))
     assert_close(dweight, expected, error_of_product(len(x), scale, dtype))
@@ -91,7 +94,7 @@ def test_factors_of_extreme_size_keep_their_accuracy(any_backend, dtype, rng):
     assert_close(y, expected, error_of_product(17, scale, dtype))
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@each("value", [np.nan, np.inf, -np.inf])
 def test_a_value_that_is_not_finite_spoils_its_row_and_no_other(any_backend, dtype, rng, value):
     x = rng.uniform(1, 2, (18, 19)).astype(dtype)
     weight = rng.uniform(1, 2, (19, 20)).astype(dtype)  # all of one sign, so inf stays inf
@@ -102,7 +105,7 @@ def test_a_value_that_is_not_finite_spoils_its_row_and_no_other(any_backend, dty
     assert_close(y, expected, error_of_product(19, scale, dtype))
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 33), (7, 32), (8, 31), (9, 33), (17, 1), (37, 65), (257, 3)], ids=str)
+@each("shape", [(1, 1), (1, 33), (7, 32), (8, 31), (9, 33), (17, 1), (37, 65), (257, 3)])
 def test_column_sums(any_backend, dtype, rng, shape):
     x = rng.normal(size=shape).astype(dtype)
     sums = run(any_backend, "column_sums", x, out(dtype, shape[1]))

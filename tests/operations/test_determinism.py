@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from minidl.operations import NAMES
 from scripts.kernel_examples import examples
+from tests.conftest import each
 from tests.operations.calls import assert_same_bits
 
 # Several tiles, blocks and warps, and more rows than the threads that add up a loss.
 ROWS, COLUMNS = 300, 35
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_the_same_inputs_give_the_same_bits(any_backend, dtype, name):
     runs = []
     for _ in range(2):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from tests.conftest import each
 from tests.operations import reference
 from tests.operations.calls import assert_same_bits, drawn, inout, out, run, seeds
 
@@ -36,8 +36,8 @@ def expected(x, rate, key=KEY, step=0):
 
 
 # A thread makes four elements, a block of 256 threads 1024.
-@pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("shape", [*((n,) for n in range(1, 10)), (1023,), (1024,), (1025,), (3, 5), (7, 149)], ids=str)
+@each("rate", RATES)
+@each("shape", [*((n,) for n in range(1, 10)), (1023,), (1024,), (1025,), (3, 5), (7, 149)])
 def test_mask_is_that_of_the_reference(any_backend, dtype, rng, shape, rate):
     x = rng.normal(size=shape).astype(dtype)
     assert_same_bits(drop(any_backend, x, rate), expected(x, rate))
@@ -63,7 +63,7 @@ def test_the_word_at_the_threshold_is_kept_and_the_one_below_dropped(any_backend
         assert y.tolist() == [kept]
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@each("value", [np.nan, np.inf, -np.inf])
 def test_a_dropped_value_is_zero_whatever_it_was(any_backend, dtype, value):
     x = np.full(64, value, dtype)
     y = drop(any_backend, x, 0.5)
@@ -84,7 +84,7 @@ def test_the_step_wraps_around(any_backend):
     assert run(any_backend, "advance", inout(steps(2**32 - 1))).tolist() == [0]
 
 
-@pytest.mark.parametrize("rate", [0.1, 1 / 3, 0.5, 0.9])
+@each("rate", [0.1, 1 / 3, 0.5, 0.9])
 def test_share_of_kept_elements(any_backend, dtype, rate):
     n, alpha = 20_000 if any_backend.name != "emulator" else 2_000, 1e-9
     threshold, _ = threshold_and_scale(rate, dtype)

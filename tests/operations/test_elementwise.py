@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
+from tests.conftest import each
 from tests.operations.calls import assert_same_bits, huge, inout, out, run
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (5, 7), (16, 16), (13, 23)], ids=str)
+@each("shape", [(1, 1), (5, 7), (16, 16), (13, 23)])
 def test_add_rounds_the_exact_sum_once(any_backend, dtype, rng, shape):
     a, b = rng.normal(size=shape).astype(dtype), rng.normal(size=shape).astype(dtype)
     # The sum of two float32 is exact in float64 up to a last bit that does not change the rounding to float32.
@@ -23,9 +23,9 @@ def test_add_passes_infinities_and_nan(any_backend, dtype):
     np.testing.assert_array_equal(run(any_backend, "add", a, b, out(dtype, 1, 6)), expected)
 
 
-@pytest.mark.parametrize("rows", [1, 2, 37])
-@pytest.mark.parametrize("source_start, target_start, count", [(0, 0, 1), (2, 5, 3), (4, 0, 7), (0, 12, 11)])
-@pytest.mark.parametrize("scale", [1.0, 1 / 3])
+@each("rows", [1, 2, 37])
+@each("source_start, target_start, count", [(0, 0, 1), (2, 5, 3), (4, 0, 7), (0, 12, 11)])
+@each("scale", [1.0, 1 / 3])
 def test_columns_are_copied_and_the_others_left(
     any_backend, dtype, rng, rows, source_start, target_start, count, scale
 ):
@@ -42,7 +42,7 @@ def test_copied_columns_pass_infinities_and_nan(any_backend, dtype):
     np.testing.assert_array_equal(got, -source)
 
 
-@pytest.mark.parametrize("samples, size", [(1, 1), (7, 3), (130, 16), (130, 43)])
+@each("samples, size", [(1, 1), (7, 3), (130, 16), (130, 43)])
 def test_batches_of_rows_come_in_the_given_order(any_backend, dtype, rng, samples, size):
     order = rng.permutation(samples)
     for source in (rng.normal(size=(samples, 5)).astype(dtype), rng.integers(0, 10, samples)):

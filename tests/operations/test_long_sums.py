@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 import minidl as dl
 from minidl.cpu.engine import product
 from minidl.cuda import dense, reduce
+from tests.conftest import each
 from tests.operations.calls import inout, out, run
 
 BOUND = 1e-4  # relative; a chain of additions reaches it at ten thousand rows or so
@@ -15,8 +15,8 @@ BOUND = 1e-4  # relative; a chain of additions reaches it at ten thousand rows o
 TERM = np.float32(-0.1)
 
 
-@pytest.mark.parametrize("name", ["numpy", "cpu"])
-@pytest.mark.parametrize("n_in, n_out", [(1, 1), (1, 40), (3, 5), (40, 1), (35, 70), (512, 64)])
+@each("name", ["numpy", "cpu"])
+@each("n_in, n_out", [(1, 1), (1, 40), (3, 5), (40, 1), (35, 70), (512, 64)])
 def test_gradients_of_a_million_rows(name, n_in, n_out):
     rows = 2**20 + 1 if n_in * n_out < 1000 else 2**17 + 1
     x, dy = np.full((rows, n_in), TERM), np.full((rows, n_out), TERM)
@@ -28,7 +28,7 @@ def test_gradients_of_a_million_rows(name, n_in, n_out):
     np.testing.assert_allclose(bias, rows * float(TERM), rtol=BOUND)
 
 
-@pytest.mark.parametrize("name", ["numpy", "cpu"])
+@each("name", ["numpy", "cpu"])
 def test_statistics_and_slopes_of_a_million_rows(name):
     backend, rows = dl.backend.get(name), 2**20
     x = np.tile(np.float32([[0.1, 0.3], [0.5, 0.3]]), (rows // 2, 1))  # mean 0.3, standard deviation 0.2 and 0
@@ -44,7 +44,7 @@ def test_statistics_and_slopes_of_a_million_rows(name):
     np.testing.assert_allclose(slopes, [-rows * 0.13, -rows * 0.09], rtol=BOUND)
 
 
-@pytest.mark.parametrize("rows", [1, 15, 16, 17, 31, 33, 64, 100])
+@each("rows", [1, 15, 16, 17, 31, 33, 64, 100])
 def test_every_row_counts_once(any_backend, rng, monkeypatch, rows):
     """With short blocks of terms: those of a thread, and those of one product."""
     monkeypatch.setattr(dense, "ROWS_AT_ONCE", 16)

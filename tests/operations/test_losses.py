@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
+from tests.conftest import each
 from tests.operations import reference
 from tests.operations.calls import assert_close, assert_same_bits, drawn, eps, huge, inout, out, run, seeds
 
 # (rows, columns): a warp of 32 lanes has a row, a block has 4 rows.
 SHAPES = [(1, 1), (1, 33), (2, 31), (3, 32), (4, 2), (5, 65), (7, 10), (8, 3), (13, 5)]
 
-shapes = pytest.mark.parametrize("shape", SHAPES, ids=str)
+shapes = each("shape", SHAPES)
 any_shape = given(rows=st.integers(1, 9), columns=st.integers(1, 70), seed=seeds)
 
 # exp, log and log1p have 2 ulp on the CPU (`vector_math`), and up to 4 elsewhere, where they come from the platform.
@@ -69,7 +69,7 @@ def test_softmax_and_loss_in_any_shape(any_backend, dtype, rows, columns, seed):
     check_softmax(any_backend, rng.normal(size=(rows, columns)).astype(dtype), rng.integers(0, columns, rows))
 
 
-@pytest.mark.parametrize("size", [1e-30, 1e4, np.inf])
+@each("size", [1e-30, 1e4, np.inf])
 def test_logits_of_any_size_give_a_loss_that_is_finite_and_right(any_backend, dtype, size):
     size = min(size, huge(dtype))
     # The label has the largest, the smallest, and one of two equal logits.
@@ -81,7 +81,7 @@ def test_logits_of_any_size_give_a_loss_that_is_finite_and_right(any_backend, dt
         assert_close(losses, np.array([0, 2 * float(logits[0, 0]), np.log(2), np.log(3)]), 8 * eps(dtype) * losses)
 
 
-@pytest.mark.parametrize("column", [0, 1, 31, 32, 64])
+@each("column", [0, 1, 31, 32, 64])
 def test_the_largest_logit_is_found_in_any_column(any_backend, dtype, column):
     # If it is not subtracted, its exponential is infinite.
     logits, labels = np.zeros((2, 65), dtype), np.array([column, 2])
@@ -92,8 +92,8 @@ def test_the_largest_logit_is_found_in_any_column(any_backend, dtype, column):
     assert correct.tolist() == [1, 0]
 
 
-@pytest.mark.parametrize("columns", [1, 10, 33])
-@pytest.mark.parametrize("value", [0.0, -0.0, 1e4, -1e4])
+@each("columns", [1, 10, 33])
+@each("value", [0.0, -0.0, 1e4, -1e4])
 def test_equal_logits_mean_equal_probabilities(any_backend, dtype, columns, value):
     logits, labels = np.full((3, columns), value, dtype), np.array([0, columns // 2, columns - 1])
     probabilities, losses, correct = forward(any_backend, logits, labels)
@@ -103,7 +103,7 @@ def test_equal_logits_mean_equal_probabilities(any_backend, dtype, columns, valu
     np.testing.assert_array_equal(correct, labels == 0)
 
 
-@pytest.mark.parametrize("first, second", [(0, 1), (2, 33), (31, 32), (5, 37), (1, 64)])
+@each("first, second", [(0, 1), (2, 33), (31, 32), (5, 37), (1, 64)])
 def test_the_first_of_two_largest_logits_is_the_answer(any_backend, dtype, first, second):
     # Columns 32 apart belong to the same lane; 33 belongs to a lane before that of 2.
     logits = np.zeros((3, 65), dtype)
@@ -122,8 +122,8 @@ def test_a_logit_of_minus_infinity_is_impossible(any_backend, dtype):
     assert correct.tolist() == [0, 0, 1]
 
 
-@pytest.mark.parametrize("column", [0, 3, 33])
-@pytest.mark.parametrize("value", [np.nan, np.inf])
+@each("column", [0, 3, 33])
+@each("value", [np.nan, np.inf])
 def test_nan_spoils_its_row_and_no_other(any_backend, dtype, rng, column, value):
     # The same for +inf: inf / inf has no value.
     logits, labels = rng.normal(size=(6, 34)).astype(dtype), np.zeros(6, np.int64)
@@ -209,7 +209,7 @@ def test_a_certain_target_is_a_label(any_backend, dtype, rng, shape):
     assert_same_bits(*gradients)
 
 
-@pytest.mark.parametrize("size", [1e-30, 1e4, np.inf])
+@each("size", [1e-30, 1e4, np.inf])
 def test_soft_targets_and_logits_of_any_size(any_backend, dtype, size):
     size = min(size, huge(dtype))
     logits = (size * np.array([[1, -1, 0], [1, -1, 0], [1, 1, -1], [-1, -1, -1]])).astype(dtype)
@@ -217,7 +217,7 @@ def test_soft_targets_and_logits_of_any_size(any_backend, dtype, size):
     check_soft_cross_entropy(any_backend, logits, targets)
 
 
-@pytest.mark.parametrize("impossible", [-1.0, -np.inf])
+@each("impossible", [-1.0, -np.inf])
 def test_a_class_that_never_occurs_costs_nothing(any_backend, dtype, impossible):
     impossible = max(impossible * huge(dtype), -np.inf)
     logits = np.array([[0, impossible, 1], [impossible, 2, 2]], dtype)
@@ -227,7 +227,7 @@ def test_a_class_that_never_occurs_costs_nothing(any_backend, dtype, impossible)
     assert correct.tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("first, second", [(0, 1), (2, 33), (31, 32), (5, 37), (1, 64)])
+@each("first, second", [(0, 1), (2, 33), (31, 32), (5, 37), (1, 64)])
 def test_the_first_of_two_largest_targets_is_the_answer(any_backend, dtype, first, second):
     logits, targets = np.zeros((3, 65), dtype), np.zeros((3, 65), dtype)
     targets[:, [first, second]] = 0.5
@@ -236,8 +236,8 @@ def test_the_first_of_two_largest_targets_is_the_answer(any_backend, dtype, firs
     assert correct.tolist() == [1, 0, 0]
 
 
-@pytest.mark.parametrize("where", [0, 1])
-@pytest.mark.parametrize("column", [0, 33])
+@each("where", [0, 1])
+@each("column", [0, 33])
 def test_nan_in_soft_targets_or_logits_spoils_its_row_and_no_other(any_backend, dtype, rng, where, column):
     arrays = rng.normal(size=(6, 34)).astype(dtype), np.full((6, 34), 1 / 34, dtype)
     arrays[where][4, column] = np.nan
@@ -287,7 +287,7 @@ def test_binary_cross_entropy_in_any_shape(any_backend, dtype, rows, columns, se
     check_binary_cross_entropy(any_backend, z, rng.random((rows, columns)).astype(dtype))
 
 
-@pytest.mark.parametrize("size", [0.0, 1e-40, 1e-30, 50.0, 100.0, 1000.0, np.inf])
+@each("size", [0.0, 1e-40, 1e-30, 50.0, 100.0, 1000.0, np.inf])
 def test_binary_cross_entropy_at_extremes(any_backend, dtype, size):
     size = min(size, huge(dtype))
     z = np.array([[size, size, -size, -size, size, -size]], dtype).T
@@ -315,7 +315,7 @@ def check_mean_squared_error(backend, y, t):
 
 
 @shapes
-@pytest.mark.parametrize("scale", [1e-15, 1.0, 1e15])
+@each("scale", [1e-15, 1.0, 1e15])
 def test_mean_squared_error(any_backend, dtype, rng, shape, scale):
     y, t = (scale * rng.normal(size=(2, *shape))).astype(dtype)
     check_mean_squared_error(any_backend, y, t)
@@ -328,7 +328,7 @@ def test_mean_squared_error_in_any_shape(any_backend, dtype, rows, columns, seed
     check_mean_squared_error(any_backend, y, t)
 
 
-@pytest.mark.parametrize("loss", ["binary_cross_entropy", "mean_squared_error"])
+@each("loss", ["binary_cross_entropy", "mean_squared_error"])
 def test_nan_in_outputs_spoils_its_row_and_no_other(any_backend, dtype, rng, loss):
     x, t = rng.random((2, 6, 34)).astype(dtype)
     x[4, 33] = np.nan
@@ -352,7 +352,7 @@ def check_mean_loss(backend, losses, correct, before):
 
 
 # One block of 256 threads takes all rows.
-@pytest.mark.parametrize("rows", [1, 2, 3, 31, 127, 128, 129, 255, 256, 257, 511, 512, 600])
+@each("rows", [1, 2, 3, 31, 127, 128, 129, 255, 256, 257, 511, 512, 600])
 def test_mean_loss(any_backend, dtype, rng, rows):
     losses, before = rng.exponential(size=rows).astype(dtype), rng.uniform(1, 9, 2)
     check_mean_loss(any_backend, losses, rng.random(rows).astype(dtype), before)
@@ -371,7 +371,7 @@ def test_mean_loss_of_integers_is_exact(any_backend, dtype, rows, seed):
     assert_close(mean, losses.mean(keepdims=True), 2 * eps(dtype) * losses.mean())
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
+@each("value", [np.nan, np.inf])
 def test_a_loss_that_is_not_finite_shows_in_the_mean(any_backend, dtype, value):
     losses = np.ones(300, dtype)
     losses[299] = value

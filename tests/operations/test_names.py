@@ -5,12 +5,11 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
-import pytest
-
 import minidl.cpu
 import minidl.cuda
 from minidl.operations import NAMES, Operations
 from scripts.kernel_examples import examples
+from tests.conftest import each
 
 SOURCES = "".join(
     path.read_text(encoding="utf-8")
@@ -27,29 +26,29 @@ def parameters_of(function):
     return list(inspect.signature(function).parameters)
 
 
-@pytest.mark.parametrize("package", [minidl.cpu, minidl.cuda])
+@each("package", [minidl.cpu, minidl.cuda])
 def test_cpu_and_cuda_have_exactly_the_operations_that_are_defined(package):
     assert functions_of(package) == set(NAMES)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_the_arguments_are_those_of_the_definition_after_a_launcher_on_cuda(name):
     defined = parameters_of(getattr(Operations, name))[1:]
     assert parameters_of(getattr(minidl.cpu, name)) == defined
     assert parameters_of(getattr(minidl.cuda, name)) == ["launch", *defined]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_every_backend_has_the_operation(any_backend, name):
     assert callable(getattr(any_backend.operations, name))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_every_operation_is_compared_with_the_reference(name):
     assert f'"{name}"' in SOURCES
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_every_operation_is_explained_where_it_is_defined(name):
     assert getattr(Operations, name).__doc__
 

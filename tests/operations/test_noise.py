@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numba import cuda
@@ -13,6 +12,7 @@ from scipy import stats
 import minidl.emulator
 from minidl.cuda.engine import device
 from minidl.scalar.noise import box_muller
+from tests.conftest import each
 from tests.operations import reference
 from tests.operations.calls import assert_close, assert_same_bits, drawn, eps, out, run, seeds
 
@@ -95,8 +95,8 @@ def check_noise(backend, x, std, key=KEY, step=0):
 
 
 # A thread makes four elements, a block of 256 threads 1024.
-@pytest.mark.parametrize("shape", [*((n,) for n in range(1, 10)), (1023,), (1024,), (1025,), (3, 5), (7, 149)], ids=str)
-@pytest.mark.parametrize("std", [0.1, 10.0])
+@each("shape", [*((n,) for n in range(1, 10)), (1023,), (1024,), (1025,), (3, 5), (7, 149)])
+@each("std", [0.1, 10.0])
 def test_noise_is_that_of_the_reference(any_backend, dtype, rng, shape, std):
     check_noise(any_backend, rng.normal(size=shape).astype(dtype), std)
 
@@ -152,8 +152,8 @@ def check_row_dropout(backend, x, rate, key=KEY, step=0):
 
 
 # A warp of 32 lanes has a row, a block has 4 rows, and 4 rows share a counter.
-@pytest.mark.parametrize("rate", [0.0, 1 / 3, 1.0])
-@pytest.mark.parametrize("shape", [(1, 1), (2, 33), (3, 32), (4, 2), (5, 65), (7, 31), (37, 3)], ids=str)
+@each("rate", [0.0, 1 / 3, 1.0])
+@each("shape", [(1, 1), (2, 33), (3, 32), (4, 2), (5, 65), (7, 31), (37, 3)])
 def test_rows_are_dropped_as_in_the_reference(any_backend, dtype, rng, shape, rate):
     check_row_dropout(any_backend, rng.normal(size=shape).astype(dtype), rate)
 
@@ -173,7 +173,7 @@ def test_a_row_at_the_threshold_is_kept_and_one_below_dropped(any_backend, dtype
         assert y.tolist() == [[kept, kept]]
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
+@each("value", [np.nan, np.inf])
 def test_a_dropped_row_is_zero_whatever_it_was(any_backend, dtype, value):
     kept = check_row_dropout(any_backend, np.full((37, 3), value, dtype), 0.5)
     assert 0 < np.count_nonzero(kept) < 37

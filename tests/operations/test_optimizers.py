@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
+from tests.conftest import each
 from tests.operations import reference
 from tests.operations.calls import assert_close, assert_same_bits, eps, huge, inout, run
 
 # Blocks have 256 threads.
-sizes = pytest.mark.parametrize("size", [1, 2, 31, 255, 256, 257, 523])
-epsilons = pytest.mark.parametrize("epsilon", [1e-8, 0.1])  # the second is large enough to show where it is added
+sizes = each("size", [1, 2, 31, 255, 256, 257, 523])
+epsilons = each("epsilon", [1e-8, 0.1])  # the second is large enough to show where it is added
 
 RATE = 0.3
 
@@ -71,8 +71,8 @@ def momentum_expected(w, g, velocity, eta, mu, nesterov):
 
 
 @sizes
-@pytest.mark.parametrize("name", ["momentum_update", "nesterov_update"])
-@pytest.mark.parametrize("mu", [0.0, 0.9])
+@each("name", ["momentum_update", "nesterov_update"])
+@each("mu", [0.0, 0.9])
 def test_momentum_and_nesterov(any_backend, dtype, rng, name, mu, size):
     w, velocity, g = normal(dtype, rng, size), normal(dtype, rng, size), gradients(dtype, rng, size)
     new_w, new_velocity = run(any_backend, name, inout(w), g, inout(velocity), rate(dtype), dtype.type(mu))
@@ -113,7 +113,7 @@ def test_rmsprop(any_backend, dtype, rng, size, epsilon):
 BETAS = (0.9, 0.999)
 
 
-@pytest.mark.parametrize("betas", [BETAS, (0.5, 0.25), (0.0, 0.0)])
+@each("betas", [BETAS, (0.5, 0.25), (0.0, 0.0)])
 def test_the_corrections_are_one_minus_a_power(any_backend, dtype, betas):
     correction = np.zeros(2, dtype)
     for t in range(1, 31):
@@ -141,7 +141,7 @@ def update(backend, w, g, first, second, correction, epsilon, weight_decay, eta=
 
 
 @epsilons
-@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@each("weight_decay", [0.0, 0.1])
 @sizes
 def test_adam_for_three_steps(any_backend, dtype, rng, size, epsilon, weight_decay):
     """Each step is compared with a float64 step from the same state; the step number goes in as a power."""
@@ -185,7 +185,7 @@ UPDATES = [
 ]
 
 
-@pytest.mark.parametrize("name, moments, scalars", UPDATES, ids=[update[0] for update in UPDATES])
+@each("name, moments, scalars", UPDATES)
 def test_no_gradient_no_step_and_nan_stays_where_it_is(any_backend, dtype, rng, name, moments, scalars):
     w, g = normal(dtype, rng, 6), np.array([0, -0.0, np.nan, 0, -0.0, 0], dtype)
     state = [inout(np.zeros(6, dtype)) for _ in range(moments)]

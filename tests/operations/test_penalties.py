@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from minidl import backend
 from minidl.cuda import reduce
 from minidl.cuda.reduce import PARTIALS
+from tests.conftest import each
 from tests.operations import reference
 from tests.operations.calls import assert_close, assert_same_bits, eps, huge, inout, out, roundings_of_sum, run
 
 # Blocks have 256 threads.
-shapes = pytest.mark.parametrize("shape", [(1,), (7,), (256,), (257,), (523,), (1, 1), (13, 29)], ids=str)
-strengths = pytest.mark.parametrize("l1, l2", [(0.3, 0.0), (0.0, 0.3), (0.7, 0.2)])
+shapes = each("shape", [(1,), (7,), (256,), (257,), (523,), (1, 1), (13, 29)])
+strengths = each("l1, l2", [(0.3, 0.0), (0.0, 0.3), (0.7, 0.2)])
 
 
 def cost(backend, value, l1, l2, before=0.0):
@@ -52,7 +52,7 @@ def test_a_long_sum_of_equal_terms_loses_no_digits():
     check_cost(backend.get("cpu"), value, 1.0, 0.0)
 
 
-@pytest.mark.parametrize("size", [1e-30, np.inf])
+@each("size", [1e-30, np.inf])
 def test_penalties_of_extreme_weights(any_backend, dtype, size):
     size = min(size, huge(dtype))
     value = np.array([size, -size, 0.0], dtype)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import each
 from tests.operations import reference
 from tests.operations.calls import assert_close, assert_same_bits, drawn, eps, huge, inout, out, run, seeds
 
@@ -102,7 +103,7 @@ def test_extreme_numbers_come_out_as_they_are(any_backend, dtype):
     check_forward(any_backend, pairs, 1, (1, 2), windows(1, 1, 1), windows(2, 2, 2))
 
 
-@pytest.mark.parametrize("at", range(4))
+@each("at", range(4))
 def test_a_nan_comes_out_wherever_it_stands_in_its_window(any_backend, dtype, at):
     x = np.array([[1, np.inf, -1, 0] * 2], dtype)
     x[0, at] = np.nan
@@ -141,7 +142,7 @@ def test_cuts_are_those_of_the_reference(any_backend, shape, data, key, step):
     assert cut(any_backend, shape, regions, np.array(key, np.uint32), step) == expected
 
 
-@pytest.mark.parametrize("regions", [(700, 2), (2, 700), (257, 256), (256, 257), (300, 600)])
+@each("regions", [(700, 2), (2, 700), (257, 256), (256, 257), (300, 600)])
 def test_more_regions_than_a_block_has_threads(any_backend, regions):
     """Down, across, or both: the grid must have a thread for each region of the longer side."""
     shape = tuple(count + count // 2 for count in regions)

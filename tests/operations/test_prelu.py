@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import each
 from tests.operations import reference
 from tests.operations.calls import assert_close, drawn, eps, huge, out, run, seeds
 
@@ -31,7 +31,7 @@ def draw(dtype, rng, rows, features):
     return x, dy, rng.normal(0.3, 1, features).astype(dtype)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@each("shape", SHAPES)
 def test_forward_and_backward(any_backend, dtype, rng, shape):
     check(any_backend, *draw(dtype, rng, *shape))
 

@@ -19,12 +19,15 @@ def run(name: str, folder: Path) -> dict[str, Any]:
     """What the tutorial leaves behind: its names, and under "figures_written" the figures that it saved."""
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
-    plt.rcParams["savefig.dpi"] = 60  # pixels that nobody looks at
     before = Path.cwd()
     os.chdir(folder)
     try:
-        namespace = runpy.run_path(str(TUTORIALS / f"{name}.py"), run_name="__main__")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(plt.rcParams, "savefig.dpi", 60)  # pixels that nobody looks at, and no room for labels
+            patch.setattr(Figure, "get_layout_engine", lambda figure: None)
+            namespace = runpy.run_path(str(TUTORIALS / f"{name}.py"), run_name="__main__")
         namespace["figures_written"] = sorted(Path("runs/tutorials").resolve().glob("*.png"))
     finally:
         plt.close("all")
