@@ -53,7 +53,7 @@ def assert_same_bits(found, expected):
 # Gradients
 
 
-# In the emulator this is a clause of tests/diagnostics/test_contract.py, for the same layers.
+# In the emulator tests/diagnostics/test_contract.py compares them with NumPy's, for the same layers.
 @pytest.mark.parametrize("backend", [name for name in ("numpy", "cpu", "cuda") if not dl.backend.available()[name]])
 def test_gradients_match_central_differences(new_layer, backend, rng):
     layer = new_layer().build(backend, 0, "float64")
