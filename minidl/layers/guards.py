@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Iterable
 from typing import Any
@@ -16,16 +17,17 @@ def guarded_attributes(layer: Any) -> dict[str, Any]:
 
     They are its arrays and parameters, its sizes, and the arguments that count only while it is set up.
     """
-    fixed = {"n_in", "n_out", "backend", "dtype"}
-    if not layer.from_outside:  # a layer of the user's may read its arguments in each pass
-        fixed |= inspect.signature(type(layer)).parameters.keys()
+    fixed = _fixed_attributes(type(layer), layer.from_outside)  # type: ignore[arg-type]
     own = [*layer._parameters.values(), *layer._state.values()]
-    return {
-        name: value
-        for name, value in vars(layer).items()
-        if any(value is one for one in own)
-        or (name in fixed and not hasattr(inspect.getattr_static(type(layer), name, None), "__set__"))
-    }
+    return {name: value for name, value in vars(layer).items() if name in fixed or any(value is one for one in own)}
+
+
+@functools.cache
+def _fixed_attributes(kind: type, from_outside: bool) -> set[str]:
+    names = {"n_in", "n_out", "backend", "dtype"}
+    if not from_outside:  # a layer of the user's may read its arguments in each pass
+        names |= inspect.signature(kind).parameters.keys()
+    return {name for name in names if not hasattr(inspect.getattr_static(kind, name, None), "__set__")}
 
 
 def assign_guarded(layer: Any, name: str, value: Any) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import inspect
 import numbers
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+# To look at a signature takes longer than to build a small layer.
+signature_of: Callable[[Any], inspect.Signature] = functools.cache(inspect.signature)
 
 
 class CopiedWhole:
@@ -24,13 +29,13 @@ class Configurable(CopiedWhole):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor, by name: they build the object again."""
-        return {name: plain(getattr(self, name)) for name in inspect.signature(type(self)).parameters}
+        return {name: plain(getattr(self, name)) for name in signature_of(type(self)).parameters}
 
     def __repr__(self) -> str:
         """Return the call that builds the object again, without arguments that have their default."""
         parts: list[str] = []
         config = self.get_config()
-        for name, parameter in inspect.signature(type(self)).parameters.items():
+        for name, parameter in signature_of(type(self)).parameters.items():
             value = config[name]
             if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
                 parts += map(repr, value)

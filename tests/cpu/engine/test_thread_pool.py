@@ -163,13 +163,14 @@ def test_a_function_may_take_any_number_of_arguments():
     np.testing.assert_array_equal(result, 3 * given)
 
 
+@jit
+def numbers(index, chunks, size):
+    return list(thread_pool.chunk(index, chunks, size))
+
+
 @pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 1000])
 @pytest.mark.parametrize("chunks", [1, 2, 3, 7, 100])
 def test_the_chunks_of_a_range_are_the_range(size, chunks):
-    @jit
-    def numbers(index, chunks, size):
-        return list(thread_pool.chunk(index, chunks, size))
-
     found = [numbers(index, chunks, size) for index in range(chunks)]
     assert list(itertools.chain(*found)) == list(range(size))
     assert all(chunk[0] % thread_pool.CACHE_LINE == 0 for chunk in found if chunk)
