@@ -6,9 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 import minidl
+from tests.conftest import each
 
 PACKAGE = Path(minidl.__file__).parent
 
@@ -63,7 +62,7 @@ def test_every_file_has_a_floor():
     assert {component_of(module) for module in FILES} == set(FLOOR)
 
 
-@pytest.mark.parametrize("module", FILES)
+@each("module", FILES)
 def test_imports_go_down(module):
     here = component_of(module)
     for target in ARROWS[module]:
@@ -73,7 +72,7 @@ def test_imports_go_down(module):
         )
 
 
-@pytest.mark.parametrize("module", FILES)
+@each("module", FILES)
 def test_every_import_is_a_statement_with_a_whole_name(module):
     for target, node in imported(TREES[module]):
         assert not target.startswith("."), f"line {node.lineno} of {module} imports {target}: write minidl...."
@@ -83,7 +82,7 @@ def test_every_import_is_a_statement_with_a_whole_name(module):
             assert name not in ("__import__", "import_module"), f"line {node.lineno} of {module} calls {name}"
 
 
-@pytest.mark.parametrize("component", ["cpu", "cuda"])
+@each("component", ["cpu", "cuda"])
 def test_an_engine_knows_nothing_of_what_runs_on_it(component):
     """The loops and kernels that a learner reads stand on `engine`, which he may skip."""
     for module, targets in ARROWS.items():
@@ -128,7 +127,7 @@ MAY_BE_HIDDEN = {
 }
 
 
-@pytest.mark.parametrize("module", FILES)
+@each("module", FILES)
 def test_no_import_is_hidden(module):
     top = {id(node) for node in TREES[module].body}
     for target, node in imported(TREES[module]):

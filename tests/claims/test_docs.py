@@ -18,6 +18,7 @@ import pytest
 import minidl as dl
 from minidl.exercises import EXERCISES
 from scripts import expected_kernels
+from tests.conftest import each
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
@@ -75,7 +76,7 @@ def test_every_entry_of_the_reference_exists():
         assert thing(entry) is not None, entry
 
 
-@pytest.mark.parametrize("name", dl.__all__)
+@each("name", dl.__all__)
 def test_every_public_name_has_an_entry_in_the_reference(name):
     assert any(thing(entry) is getattr(dl, name) for entry in ENTRIES)
 
@@ -117,7 +118,7 @@ def test_docstrings_keep_their_meaning_on_the_site(conf):
     assert lines[directive - 1] == lines[directive + 1] == ""
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "minidl").rglob("*.py")), ids=lambda path: path.name)
+@each("path", sorted((ROOT / "minidl").rglob("*.py")))
 def test_no_sentence_is_taken_for_a_type(path):
     """Napoleon reads "Something: more", at the beginning of what is returned or of a property, as a type."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

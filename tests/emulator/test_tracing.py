@@ -19,6 +19,7 @@ from minidl.cuda.ladder.shared_tile import product
 from minidl.emulator import EmulatorError, launch, trace
 from minidl.emulator.access_figure import STYLES
 from minidl.emulator.program import TYPED_MATH
+from tests.conftest import each
 
 
 def matrices(count, n, dtype=np.float32):
@@ -295,8 +296,8 @@ def test_a_long_kernel_is_drawn_in_part(tmp_path):
 # Operations -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 7), (33, 4, 2)], ids=str)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@each("shape", [(1, 1, 1), (3, 5, 7), (33, 4, 2)])
+@each("dtype", [np.float32, np.float64])
 def test_a_naive_product_does_two_operations_for_each_of_its_products(shape, dtype):
     m, k, n = shape
     a, b, c = np.ones((m, k), dtype), np.ones((k, n), dtype), np.zeros((m, n), dtype)
@@ -344,9 +345,9 @@ def count(compute, dtype):
     return flops, traced[0]
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("other", OTHERS)
-@pytest.mark.parametrize("operate", ARITHMETIC, ids=lambda operate: operate.__name__)
+@each("dtype", [np.float32, np.float64])
+@each("other", OTHERS)
+@each("operate", ARITHMETIC)
 def test_arithmetic_counts_on_both_sides_and_its_result_still_counts(operate, other, dtype):
     constant = OTHERS[other]
     as_left = count(lambda a, b: operate(a, b if constant is None else constant), dtype)
@@ -360,16 +361,16 @@ def test_arithmetic_counts_on_both_sides_and_its_result_still_counts(operate, ot
     assert count(lambda a, b: b + operate(a, b if constant is None else constant) * b, dtype)[0] == 3
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("other", OTHERS)
-@pytest.mark.parametrize("compare", COMPARISONS, ids=lambda compare: compare.__name__)
+@each("dtype", [np.float32, np.float64])
+@each("other", OTHERS)
+@each("compare", COMPARISONS)
 def test_comparisons_count_nothing_on_either_side(compare, other, dtype):
     constant = OTHERS[other]
     assert count(lambda a, b: compare(a, b if constant is None else constant), dtype)[0] == 0
     assert count(lambda a, b: compare(b if constant is None else constant, a), dtype)[0] == 0
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@each("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
     "change",
     [
@@ -388,7 +389,7 @@ def test_signs_choices_and_conversions_count_nothing_but_what_follows_does(chang
         assert trace(kernel, 1, 1, x, np.zeros(1)).flops == flops
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@each("dtype", [np.float32, np.float64])
 def test_a_multiply_add_counts_two(dtype):
     assert count(lambda a, b: a * b + a, dtype)[0] == 2
     assert count(lambda a, b: a - 2.0 * b, dtype)[0] == 2

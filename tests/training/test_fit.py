@@ -406,13 +406,12 @@ def start_five_steps(threads):
 
 
 def test_fresh_processes_and_an_old_one_give_the_same_bits_with_one_thread_and_with_two(set_thread_count, capsys):
-    processes = [start_five_steps(threads) for threads in (1, 2)]
     digests = []
     for threads in (1, 2):  # in this process, which has done much before
         set_thread_count(threads)
         exec(FIVE_STEPS, {})
         digests.append(json.loads(capsys.readouterr().out))
-    for process in processes:
+    for process in [start_five_steps(threads) for threads in (1, 2)]:  # by now all is compiled
         with process:
             output, _ = process.communicate(timeout=300)
         assert process.returncode == 0
