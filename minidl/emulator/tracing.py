@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -180,8 +181,7 @@ class _Recorder(Observer):
 
     def begin_block(self) -> None:
         self._step = 0
-        self._times: dict[Any, Counter[Any]] = defaultdict(Counter)
-        self._arrays: dict[int, tuple[str, int]] = {}
+        self._known: dict[Any, tuple[str, str, int, Counter[Any]]] = {}  # what the accesses at one place share
         block = self.device.blockIdx
         self._block = block.x, block.y, block.z
 
@@ -198,21 +198,20 @@ class _Recorder(Observer):
 
     def access(self, array: Any, key: Any, kind: int, value: Any, part: int = 0) -> None:
         thread, frame = self.device.threadIdx, kernel_frame(3)
-        number, line_number = id(array), frame.f_lineno
-        if number not in self._arrays:
+        place = (id(frame.f_code), frame.f_lineno, id(array), kind)
+        known = self._known.get(place)
+        if known is None:
             name = array.name if array.kind == "global" else assigned_variable(*array.made_at)
-            self._arrays[number] = name, _first_address(array)
-        name, first = self._arrays[number]
+            line = _line(frame.f_code.co_filename, frame.f_lineno)
+            known = self._known[place] = line, name, array.start - _first_address(array), Counter()
+        line, name, start, times = known
         position, warp, lane = self._places.get(thread) or self._place(thread)
         element = tuple(map(int, key)) if isinstance(key, tuple) else (int(key),)
-        line = _line(frame.f_code.co_filename, line_number)
         access = Access(self._block, position, line, array.kind, name, element, KIND_NAMES[kind], self._step)
         self.accesses.append(access)
-        place = (id(frame.f_code), line_number, number, kind)
-        times = self._times[place]
-        times[lane, warp] += part == 0
-        together = (self._block, warp, place, times[lane, warp])
-        self._warps[together].append((lane, array.location(key) - first, array.dtype.itemsize, access))
+        time = times[thread] = times[thread] + (part == 0)
+        offset = start + sum(map(operator.mul, element, array.strides))
+        self._warps[self._block, warp, place, time].append((lane, offset, array.dtype.itemsize, access))
 
     def _place(self, thread: Any) -> tuple[Position, int, int]:
         """Return the position of a thread, its warp and its lane."""
