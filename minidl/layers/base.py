@@ -185,13 +185,14 @@ class Layer(TreeNode["Layer"]):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickled layer consists of: all but the last pass and the operations."""
-        return {name: value for name, value in vars(self).items() if name not in ("_guarded", "ops", "x")}
+        state = {name: value for name, value in vars(self).items() if name not in ("ops", "x")}
+        return {**state, "_guarded": list(self._guarded)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         if self.context is not None:
             self.ops = self.context.backend.operations
-            self._guarded = guarded_attributes(self)
+            self._guarded = {name: state[name] for name in state["_guarded"]}
 
     def parameters(self) -> list[Parameter]:
         """Return the parameters, weight before bias and γ before β, with those of the layers inside, in order."""

@@ -15,11 +15,19 @@ from minidl.utils import checks
 def guarded_attributes(layer: Any) -> dict[str, Any]:
     """Return the attributes of a layer that is set up to which nothing else may be assigned, with their values.
 
-    They are its arrays and parameters, its sizes, and the arguments that count only while it is set up.
+    They are its parameters and arrays, its sizes, and the arguments that count only while it is set up.
     """
     fixed = _fixed_attributes(type(layer), layer.from_outside)  # type: ignore[arg-type]
     own = [*layer._parameters.values(), *layer._state.values()]
-    return {name: value for name, value in vars(layer).items() if name in fixed or any(value is one for one in own)}
+    return {
+        name: value
+        for name, value in vars(layer).items()
+        if name in fixed or any(value is one for one in own) or (not layer.from_outside and _has_arrays(layer, value))
+    }
+
+
+def _has_arrays(layer: Any, value: Any) -> bool:
+    return any(layer.backend.owns(part) for part in (value if isinstance(value, tuple) else (value,)))
 
 
 @functools.cache

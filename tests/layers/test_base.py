@@ -413,6 +413,11 @@ def test_what_counts_only_while_a_layer_is_set_up_cannot_be_assigned_later(again
     for layer in model.walk():
         arguments = set() if isinstance(layer, Scale) else set(inspect.signature(type(layer)).parameters)
         settled = {*arguments, "n_in", "n_out", "backend", "dtype"} & vars(layer).keys() - {"decay", "epsilon", "std"}
+        if not isinstance(layer, Scale):
+            settled |= {name for name, value in vars(layer).items() if name != "x" and isinstance(value, np.ndarray)}
+            settled -= {
+                name for name, value in vars(layer).items() if any(value is own for own in layer.state_arrays())
+            }
         weights = {name for name, value in vars(layer).items() if isinstance(value, dl.Parameter)}
         assert settled and (weights or not layer.parameters() or layer.children())
         for name in settled | weights:

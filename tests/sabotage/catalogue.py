@@ -375,12 +375,12 @@ CATALOGUE = [
     ),
     Sabotage(
         "unpickled-states-unguarded", "layers/base.py",
-        "operations\n            self._guarded = guarded_attributes(self)\n", "operations\n",
+        "operations\n            self._guarded = {name: state[name] for name in state[\"_guarded\"]}\n", "operations\n",
         "A state that is assigned to a copied or unpickled model would be used and not saved.",
         ("training/test_copies.py",),
     ),
     Sabotage(
-        "sizes-may-change", "layers/guards.py", 'fixed = {"n_in", "n_out", "backend", "dtype"}', "fixed = set()",
+        "sizes-may-change", "layers/guards.py", 'names = {"n_in", "n_out", "backend", "dtype"}', "names = set()",
         "A kernel reads beyond an array whose layer says that it is larger.",
         ("layers/test_base.py",),
     ),
