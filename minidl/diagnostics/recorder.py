@@ -61,6 +61,7 @@ class Recorder(Callback):
     def on_start(self, run: Run) -> None:
         self.probe.use(run.loss)
         self.records = [record for record in self.records if record.step < run.step]
+        self._before, self._inspection = [], None  # those of a step that an exception ended
 
     def on_step_start(self, run: Run) -> None:
         if run.step % self.every == 0:

@@ -31,6 +31,7 @@ from minidl.training.evaluation import Evaluation
 from minidl.training.history import Epoch, History
 from minidl.training.interrupts import Flag, interrupt_between_steps
 from minidl.training.run import Callback, Run
+from minidl.training.serving import serving
 from minidl.utils.output import Output, say
 
 
@@ -89,15 +90,15 @@ def fit(
         augmentation=augmentation, clip=clip, callbacks=callbacks, graph=graph, progress=progress,
     )  # fmt: skip
     run.callbacks = [*callbacks, *writers]
-    if resume is not None:
-        checkpoints.restore(run, resume)
-
-    run.notify("on_start")
-    with interrupt_between_steps() as interrupted:
-        while run.epoch <= run.epochs and not run.stopped and not interrupted:
-            train_epoch(run, interrupted)
-    run.history.interrupted = bool(interrupted)
-    run.notify("on_end")
+    with serving(run.callbacks):
+        if resume is not None:
+            checkpoints.restore(run, resume)
+        run.notify("on_start")
+        with interrupt_between_steps() as interrupted:
+            while run.epoch <= run.epochs and not run.stopped and not interrupted:
+                train_epoch(run, interrupted)
+        run.history.interrupted = bool(interrupted)
+        run.notify("on_end")
     if progress and run.stopped:
         say(f"stopped: {run.stopped}")
     if progress and interrupted:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
+from minidl.training import callbacks
 
 THREADS, TURNS = 4, 30
 
@@ -122,3 +123,141 @@ def test_a_loss_shows_what_the_last_run_measured():
     history = dl.fit(model, data(), loss=loss, optimizer=dl.SGD(0.1), epochs=1, batch_size=8, progress=False)
     assert loss.mean_so_far()[0] == history["loss"][0]
     assert loss.mean_so_far() != dl.evaluate(model, data(), loss=loss) == loss.mean_so_far()
+
+
+class At(dl.Callback):
+    """Does something at the end of the second epoch."""
+
+    def __init__(self, act):
+        self.act = act
+
+    def on_epoch_end(self, run):
+        if run.epoch == 3:
+            self.act()
+
+
+def stopping(folder):
+    return dl.EarlyStopping("loss", patience=1)
+
+
+def best_so_far(folder):
+    return dl.Checkpoint(folder / "best.npz", best="loss")
+
+
+def log(folder):
+    return callbacks.Log(folder / "log.csv")
+
+
+def schedule(folder):
+    return callbacks.Schedule(dl.Dropout(0.5), "rate", dl.schedules.Exponential(0.5, 0.9))
+
+
+def recorder(folder):
+    return dl.Recorder(data(9).x, every=4)
+
+
+STATEFUL = pytest.mark.parametrize("make", [stopping, best_so_far, log, schedule, recorder])
+
+
+def small(seed):
+    return dl.Sequential(dl.Dense(5, 3), seed=seed, backend="cpu")
+
+
+def train_with(seed, *used):
+    model = small(seed)
+    dl.fit(
+        model, data(), loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(0.3), callbacks=used, epochs=4,
+        batch_size=8, progress=False,
+    )  # fmt: skip
+    return model.predict(data().x).tobytes()
+
+
+def remembered(callback):
+    if isinstance(callback, dl.Recorder):
+        return callback.steps, str([record.inspection for record in callback.records])
+    best = getattr(callback, "best", None)
+    return best and (best.epoch, best.value)
+
+
+@STATEFUL
+def test_a_callback_serves_one_fit_at_a_time(tmp_path, make):
+    single = make(tmp_path)
+    alone = train_with(0, single, At(lambda: None))
+    shared, refused, untouched = make(tmp_path), [], small(1)
+
+    def second_fit():
+        try:
+            dl.fit(
+                untouched, data(), loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(0.3), callbacks=[shared],
+                progress=False,
+            )  # fmt: skip
+        except ValueError as error:
+            refused.append(str(error))
+
+    def in_another_thread():
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(second_fit).result()
+
+    assert train_with(0, shared, At(in_another_thread)) == alone
+    assert len(refused) == 1
+    assert refused[0].startswith(f"callbacks got {type(shared).__name__}(")
+    assert ", which serves another fit that has not ended; expected " in refused[0]
+    assert untouched.predict(data().x).tobytes() == small(1).predict(data().x).tobytes()
+    assert untouched.epochs_trained == 0
+    assert remembered(shared) == remembered(single)
+
+
+@STATEFUL
+@pytest.mark.parametrize("ending", [None, RuntimeError, KeyboardInterrupt])
+def test_a_callback_may_serve_one_fit_after_another(tmp_path, make, ending):
+    def end():
+        if ending is not None:
+            raise ending
+
+    single, shared = make(tmp_path), make(tmp_path)
+    expected = train_with(1, single)
+    try:
+        train_with(0, shared, At(end))
+    except (RuntimeError, KeyboardInterrupt) as error:
+        assert type(error) is ending
+    assert train_with(1, shared) == expected
+    assert remembered(shared) == remembered(single)
+
+
+def test_fits_that_run_side_by_side_are_as_alone_or_refused():
+    alone = [train_with(seed, stopping(None)) for seed in range(THREADS)]
+    for _ in range(5):
+        shared = stopping(None)
+
+        def fit(seed, shared=shared):
+            try:
+                return train_with(seed, shared)
+            except ValueError as error:
+                assert "which serves another fit" in str(error)
+                return None
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            found = list(pool.map(fit, range(THREADS)))
+        assert any(found)
+        assert all(mine in (None, single) for mine, single in zip(found, alone, strict=True))
+
+
+def test_a_recorder_forgets_a_step_that_an_exception_ended(tmp_path):
+    class Fails(dl.Callback):
+        follows_steps = True
+
+        def on_step_end(self, run):
+            if run.step == 1:
+                raise RuntimeError("on purpose")
+
+    path = tmp_path / "run.npz"
+    train_with(0, dl.Checkpoint(path, every=1))
+    recorder = dl.Recorder(data(9).x, every=30)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        train_with(0, Fails(), recorder)
+    model = small(0)
+    dl.fit(
+        model, data(), loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(0.3), callbacks=[recorder], epochs=5,
+        batch_size=8, progress=False, resume=path,
+    )  # fmt: skip
+    assert recorder.steps == []
