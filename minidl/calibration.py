@@ -19,6 +19,7 @@ from minidl.layers.dense import Dense
 from minidl.layers.sequential import Sequential
 from minidl.layers.tree import is_chained
 from minidl.utils import checks
+from minidl.utils.moments import mean_and_std
 
 SMALLEST_STD = 1e-6  # an output that varies less is taken for constant: no factor makes it vary
 
@@ -83,17 +84,17 @@ def lsuv(
             rng = layer.streams.generator(f"{layer.name}.lsuv")
             weights = initializers.orthogonal(rng, layer.n_in, layer.n_out)
             layer.backend.copy_into(layer.weight.value, weights.astype(layer.dtype))
-        before = std = float(np.std(_output(layer, x)))
+        before = std = float(mean_and_std(_output(layer, x))[1])
         iterations = 0
-        while std >= SMALLEST_STD and abs(std**2 - 1.0) > tolerance and iterations < max_iterations:
+        while std >= SMALLEST_STD and abs(std * std - 1.0) > tolerance and iterations < max_iterations:
             layer.rescale(1.0 / std)
-            std = float(np.std(_output(layer, x)))
+            std = float(mean_and_std(_output(layer, x))[1])
             iterations += 1
         note = ""
         if std < SMALLEST_STD:
             note = "its output does not vary"
-        elif abs(std**2 - 1.0) > tolerance:
-            note = f"variance {std**2:.4g} after {max_iterations} iterations"
+        elif abs(std * std - 1.0) > tolerance:
+            note = f"variance {std * std:.4g} after {max_iterations} iterations"
         return Calibration(layer.label, before, std, iterations, note)
 
     return _calibrate_model(model, x, calibrate)
@@ -117,7 +118,7 @@ def within_layer(model: Sequential, x: Any) -> list[Calibration]:
 
     def calibrate(layer: Dense, x: Any) -> Calibration:
         z = _output(layer, x)
-        mean, std = z.mean(axis=0), z.std(axis=0)
+        mean, std = mean_and_std(z, axis=0)
         varies = std >= SMALLEST_STD
         scale = np.where(varies, 1.0 / np.where(varies, std, 1.0), 1.0)
         layer.rescale(scale, shift=-mean * scale if layer.has_bias else None)
@@ -126,7 +127,8 @@ def within_layer(model: Sequential, x: Any) -> list[Calibration]:
             notes.append(f"{np.count_nonzero(~varies)} units do not vary")
         if not layer.has_bias:
             notes.append("no bias, so the means stay")
-        return Calibration(layer.label, float(np.std(z)), float(np.std(_output(layer, x))), 1, "; ".join(notes))
+        before, after = (float(mean_and_std(array)[1]) for array in (z, _output(layer, x)))
+        return Calibration(layer.label, before, after, 1, "; ".join(notes))
 
     return _calibrate_model(model, x, calibrate)
 
@@ -140,7 +142,12 @@ def _calibrate_model(
     if len(x) < 2:
         raise ValueError(f"x got {len(x)} row; expected at least 2, because one has no variance")
     reports: list[Calibration] = []
-    _walk(model, x, calibrate, reports)
+    before = model.snapshot()
+    try:
+        _walk(model, x, calibrate, reports)
+    except BaseException:  # an output that overflows; Ctrl-C
+        model.restore(before)
+        raise
     return reports
 
 

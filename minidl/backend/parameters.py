@@ -42,12 +42,14 @@ class Parameter:
     """
 
     slice: Slice
+    decays: Any = checks.Checked(checks.boolean)
+    max_norm: Any = checks.Checked(checks.optional, checks.real, above=0.0)
 
     def __init__(self, name: str, start: np.ndarray, backend: Backend, dtype: np.dtype, decays: bool):
         self.name, self.backend, self.decays = name, backend, decays
         self.start = np.asarray(start, dtype)
         self.shape, self.size, self.dtype = self.start.shape, self.start.size, np.dtype(dtype)
-        self.max_norm: float | None = None
+        self.max_norm = None
 
     def _set_value(self, array: Any) -> None:
         self._assign("value", self._value, array)

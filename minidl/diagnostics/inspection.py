@@ -24,6 +24,7 @@ from minidl.layers.dense import Dense
 from minidl.layers.sequential import Sequential
 from minidl.losses import Loss, SoftmaxCrossEntropy
 from minidl.utils import checks
+from minidl.utils.moments import mean_and_std
 from minidl.utils.tables import aligned
 
 SATURATED = 0.05  # of the steepest slope of an activation
@@ -149,11 +150,11 @@ def _inner(model: Layer) -> Iterator[Layer]:
 def _statistics(layer: Layer, seen: LayerPass) -> LayerStatistics:
     y = _float64(layer, seen.y)
     dy = None if seen.dy is None else _float64(layer, seen.dy)
-    unit = 2.0 ** (np.frexp(np.abs(y).max())[1] - 1)  # a power of two, so that dividing by it loses no digits
+    mean, std = mean_and_std(y)
     return LayerStatistics(
         layer=layer.name,
-        mean=unit * float((y / unit).mean()),
-        std=unit * float((y / unit).std()),
+        mean=float(mean),
+        std=float(std),
         second_moment=float(np.mean(y**2)),
         sample_variance=float(y.var(axis=0).mean()),
         not_finite=float(np.mean(~np.isfinite(y))),

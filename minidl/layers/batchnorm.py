@@ -24,7 +24,7 @@ class BatchNorm(Layer):
     """
 
     smallest_batch = 2  # one row has no variance
-    decay: Any = checks.Checked(checks.real, 0.0, 1.0)
+    decay: Any = checks.Fraction()
     epsilon: Any = checks.Checked(checks.real, above=0.0)
 
     def __init__(self, features: int, decay: float = 0.9, epsilon: float = 1e-5):
@@ -39,6 +39,7 @@ class BatchNorm(Layer):
         return 4 * self.features
 
     def allocate(self) -> None:
+        self.decay = self.decay  # checked again, in the dtype
         self.gamma = self.parameter("gamma", np.ones(self.features))
         self.beta = self.parameter("beta", np.zeros(self.features))
         self.running_mean = self.state("running_mean", np.zeros(self.features))

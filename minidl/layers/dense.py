@@ -63,6 +63,7 @@ class Dense(Penalized):
         following = self.context.next_activation if self.context else None
         self.initializer = initializers.automatic(following) if self.init == "auto" else initializers.get(self.init)
         weight = self.initializer.draw(self.streams.generator(f"{self.name}.weight"), self.n_in, self.n_out)
+        checks.reals(f"init {self.initializer!r}", weight, self.dtype)
         self.initial_std = float(weight.std())
         return weight
 

@@ -182,6 +182,28 @@ class Checked:
         vars(owner)[self.name] = self.check(self.name, value, *self.bounds, **self.more)
 
 
+class Fraction(Checked):
+    """A number from 0 to 1, which the dtype of its owner, if that has one, must not make 0 or 1 when it is neither.
+
+    Assign it again in `allocate`, where the dtype is known: `self.decay = self.decay`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(real, 0.0, 1.0)
+
+    def __set__(self, owner: Any, value: Any) -> None:
+        number = real(self.name, value, 0.0, 1.0)
+        if (dtype := vars(owner).get("dtype")) is not None:
+            bounds = {**({"above": 0.0} if number > 0 else {}), **({"below": 1.0} if number < 1 else {})}
+            in_dtype(f"{self.name} of {type(owner).__name__}", number, dtype, **bounds)
+        vars(owner)[self.name] = number
+
+
+def optional(argument: str, value: Any, check: Callable[..., Any], *bounds: Any, **more: Any) -> Any:
+    """Return None, or else what `check` makes of `value`."""
+    return None if value is None else check(argument, value, *bounds, **more)
+
+
 def function(argument: str, value: Any, expected: str = "something that can be called") -> Any:
     """Return `value` if it can be called; otherwise raise TypeError."""
     if not callable(value):
@@ -265,14 +287,18 @@ def _beyond_int64(array: np.ndarray, value: Any) -> int | None:
 
 
 def reals(argument: str, value: Any, dtype: Any = None) -> np.ndarray:
-    """Return `value` as an array of real numbers, of any shape; with a dtype, as finite ones of that dtype."""
+    """Return `value` as an array of real numbers of any shape; with a dtype, as finite ones of it, not all made 0."""
     array = as_array(argument, value, "an array of numbers")
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{argument} got {describe(value)}; expected an array of numbers")
     if dtype is None:
         return array.astype(array.dtype.newbyteorder("="), copy=False)
     with np.errstate(over="ignore"):
-        return finite(argument, array.astype(dtype))
+        converted = finite(argument, array.astype(dtype))
+    if array.any() and not converted.any():
+        got = f"{argument} got numbers of at most {np.abs(array).max():g}, which are all 0 in {np.dtype(dtype)}"
+        raise ValueError(f"{got}; expected larger numbers, or zeros")
+    return converted
 
 
 def dtype(argument: str, value: Any) -> np.dtype:

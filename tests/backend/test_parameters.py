@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -173,3 +175,38 @@ def test_inside_allocate_there_is_no_value_yet():
         RuntimeError, match=r"^<Parameter weight \(2, 3\) float32> has no value yet: keep the parameter"
     ):
         Eager().build("cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error", "message"),
+    [
+        ("max_norm", "x", TypeError, "^max_norm got 'x'; expected a finite number, greater than 0$"),
+        ("max_norm", -1, ValueError, "^max_norm got -1; expected a finite number, greater than 0$"),
+        ("max_norm", 0.0, ValueError, "^max_norm got 0; expected a finite number, greater than 0$"),
+        ("max_norm", np.nan, ValueError, "^max_norm got nan; expected a finite number, greater than 0$"),
+        ("decays", "x", TypeError, "^decays got 'x'; expected True or False$"),
+        ("decays", None, TypeError, "^decays got None; expected True or False$"),
+    ],
+)
+def test_a_wrong_setting_is_refused_when_it_is_assigned(name, value, error, message):
+    for parameter in (model().parameters()[0], pickle.loads(pickle.dumps(model().parameters()[0]))):
+        before = getattr(parameter, name)
+        with pytest.raises(error, match=message):
+            setattr(parameter, name, value)
+        assert getattr(parameter, name) == before
+        setattr(parameter, name, 2 if name == "max_norm" else False)
+        assert getattr(parameter, name) == (2 if name == "max_norm" else False)
+        setattr(parameter, name, before)
+        assert getattr(parameter, name) == before  # for max_norm None
+
+
+@pytest.mark.parametrize("name", ["parameter", "state"])
+def test_numbers_that_the_dtype_makes_0_are_refused(name):
+    class Own(dl.Layer):
+        def allocate(self):
+            getattr(self, name)("w", np.array([0.0, -1e-50]))
+
+    message = "^value got numbers of at most 1e-50, which are all 0 in float32; expected larger numbers, or zeros$"
+    with pytest.raises(ValueError, match=message):
+        Own().build("cpu")
+    Own().build("cpu", dtype="float64")

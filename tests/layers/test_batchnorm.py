@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -139,6 +141,24 @@ def test_a_training_batch_of_one_row_is_refused_but_not_at_inference():
 def test_bad_arguments_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         dl.BatchNorm(**{"features": 4, **arguments})
+
+
+@pytest.mark.parametrize(("decay", "rounded"), [(0.99999999, "1"), (1e-50, "0")])
+def test_a_decay_that_the_dtype_makes_0_or_1_is_refused(decay, rounded):
+    message = f"^decay of BatchNorm got {decay}, which is {rounded} in float32; expected a finite number, greater"
+    with pytest.raises(ValueError, match=message):
+        built(dtype="float32", decay=decay)
+    with pytest.raises(ValueError, match=message):
+        dl.Sequential(dl.Dense(4, 4), dl.BatchNorm(4, decay=decay), backend="cpu")
+    layer = built(dtype="float32", decay=0.5)
+    for one in (layer, copy.deepcopy(layer)):
+        with pytest.raises(ValueError, match=message):
+            one.decay = decay
+        assert one.decay == 0.5
+        for end in (0, 1):
+            one.decay = end
+        one.decay = 0.5
+    built(dtype="float64", decay=decay).decay = decay
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before the activation", "after the activation"])

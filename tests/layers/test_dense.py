@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -91,6 +93,16 @@ def test_two_layers_of_a_model_never_share_weights():
 def test_bad_arguments_are_refused_at_construction(arguments, error, message):
     with pytest.raises(error, match=message):
         dl.Dense(*arguments).build("cpu")
+
+
+@pytest.mark.parametrize("init", ["normal(std=1e-50)", "uniform(limit=1e-50)", "constant(value=-1e-50)"])
+@pytest.mark.parametrize("kind", [dl.Dense, dl.CenteredDense, lambda *a, **k: dl.NoisyDense(*a, 0.1, **k)])
+def test_weights_that_the_dtype_makes_0_are_refused(kind, init):
+    message = rf"^init {re.escape(init)} got numbers of at most \S+, which are all 0 in float32; expected larger"
+    with pytest.raises(ValueError, match=message):
+        dl.Sequential(kind(3, 2, init=init), backend="cpu")
+    dl.Sequential(kind(3, 2, init=init), backend="cpu", dtype="float64")
+    dl.Sequential(dl.Dense(3, 2, init="normal(std=0.0)"), backend="cpu")
 
 
 def test_an_initializer_of_ones_own_is_entered_in_the_table_first(monkeypatch):

@@ -360,6 +360,32 @@ def test_an_output_that_overflows_is_refused(calibrate):
         calibrate(model, x)
 
 
+@pytest.mark.parametrize("calibrate", [dl.calibration.lsuv, dl.calibration.within_layer], ids=lambda f: f.__name__)
+def test_a_calibration_that_is_refused_leaves_the_model_as_it_was(calibrate):
+    second = dl.Dense(3, 2, init="constant(value=1e30)", bias=False)
+    layers = dl.Dense(3, 3, init="normal(std=2.0)"), dl.LeakyReLU(slope=1e30), second
+    model = dl.Sequential(*layers, backend="cpu")
+    second.weight.value = np.full((3, 2), 3e38)
+    before = model.snapshot()
+    options = {"orthogonal": False} if calibrate is dl.calibration.lsuv else {}
+    with pytest.raises(ValueError, match=r"^the output of layer 2 Dense\(3, 2, .*\) got -?(inf|nan) at row "):
+        calibrate(model, np.random.default_rng(0).standard_normal((9, 3)), **options)
+    for name, array in model.snapshot().items():
+        np.testing.assert_array_equal(array, before[name], err_msg=name)
+
+
+@pytest.mark.parametrize("calibrate", [dl.calibration.lsuv, dl.calibration.within_layer], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("scale", [1e155, 1e160, 1e300])
+def test_inputs_whose_squares_overflow_are_calibrated_as_others_are(calibrate, scale, rng):
+    model = dl.Sequential(dl.Dense(4, 8), dl.ReLU(), dl.Dense(8, 2), backend="cpu", dtype="float64")
+    x = scale * rng.standard_normal((50, 4))
+    reports = calibrate(model, x)
+    assert reports[0].std_before > scale / 10
+    for report, layer, y in zip(reports, dense_layers(model), outputs(model, x), strict=True):
+        assert layer.weight.value.any()
+        assert report.std_after == pytest.approx(1.0, rel=0.01) == y.std()
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
