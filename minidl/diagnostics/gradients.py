@@ -7,17 +7,22 @@ that of a ReLU or a change of the largest input of a pool, the difference is not
 and the entry is skipped if that does not help.
 
 Where a difference disagrees, others are made with larger and smaller steps. A large step is inexact because L is
-curved, which the differences at neighbouring steps show; a small one because L is rounded, which is measured. The best
-step decides, and the gradient may be off by what is uncertain there. An entry of which too little is certain to see a
-gradient that is a thousandth off is left out; where nothing is left, nothing passes.
+curved, which the differences at neighbouring steps show; a small one because L is rounded, which is measured, as is
+what rounding does to the backward pass. The best step decides, and the gradient may be off by what is uncertain there.
+An entry of which too little is certain to see a gradient that is a thousandth off is left out; where nothing is left,
+nothing passes.
+
+Training takes `backward_parameters` of the first layer, so where that gives other gradients than `backward`, both are
+compared.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,10 +34,12 @@ from minidl.utils import checks
 from minidl.utils.random_streams import RandomStreams
 
 STEP = 1e-5  # of the central difference, relative to entries larger than 1: truncation and rounding are both near 1e-10
-STEPS = tuple(10.0**-k for k in range(3, 12))  # entries may be large and vary little, as 10,000 ± 1 before a batch norm
+STEPS = tuple(10.0**-k for k in range(2, 12))  # entries may be large and vary little, as 10,000 ± 1 before a batch norm
 ROUNDINGS = 10.0  # how many times its standard deviation the rounding of L may move a difference
+NOISE = 1e-3  # of the largest derivative: what differs by more between two points so near is not rounded, but random
 VISIBLE = 1e-3  # a gradient that is off by this much must be seen, where the derivative is not small beside others,
 SMALL = 1e-6  # this much smaller than the largest
+ZERO = 1e-12  # what is uncertain by less may be 0
 SHRINK = 8.0  # how much smaller a step becomes when it crosses a kink
 TRIES = 4
 ENOUGH = 16  # wrong entries of an array, after which no others are checked: each takes many differences
@@ -98,6 +105,18 @@ def check_gradients(
     return _Comparison(layer, x, loss, targets, tolerance, rng).report(raises)
 
 
+class _Array(NamedTuple):
+    """x or a parameter: its values, how to set them, and how much rounding moves the derivatives by them."""
+
+    name: str
+    point: np.ndarray
+    assign: Callable[[np.ndarray], None]
+    noise: float = 0.0
+
+    def scale(self) -> float:
+        return max(1.0, float(np.abs(self.point).max(initial=0.0)))
+
+
 class _Comparison:
     """One model at one point: L, its gradient by backward, and its differences."""
 
@@ -124,41 +143,68 @@ class _Comparison:
         return report
 
     def compare_all(self) -> list[GradientCheck]:
+        arrays = [_Array("x", self.x.copy(), self.set_x)]
+        for parameter in self.layer.parameters():
+            assign = functools.partial(self.layer.backend.copy_into, parameter.value)
+            arrays.append(_Array(parameter.name or "parameter", self.layer.backend.to_numpy(parameter.value), assign))
+        gradients, in_training = self.gradients(self.layer.backward), self.gradients(self.layer.backward_parameters)
+        self.rounding = max(map(self.rounding_along, arrays))
+        self.largest = max(float(np.abs(gradient).max(initial=0.0)) for gradient in gradients)
+        found = []
+        for array, gradient, other in zip(self.with_noise(arrays, gradients), gradients, in_training, strict=True):
+            found.append(self.compare(array, gradient))
+            if array.name != "x" and not np.array_equal(gradient, other, equal_nan=True):
+                found.append(self.compare(array._replace(name=f"{array.name}, trained"), other))
+        return found
+
+    def set_x(self, values: np.ndarray) -> None:
+        self.x[...] = values
+
+    def gradients(self, backward: Callable[[Any], Any]) -> list[np.ndarray]:
+        """Return dx and the gradients of the parameters at the present point, as `backward` gives them."""
         backend, parameters = self.layer.backend, self.layer.parameters()
         self.value()
         doutputs = self.loss.backward() if self.loss else backend.array(self.weights, np.float64)
-        dx = backend.to_numpy(self.layer.backward(doutputs))
-
-        def set_x(values: np.ndarray) -> None:
-            self.x[...] = values
-
-        arrays: list[tuple[str, np.ndarray, np.ndarray, Callable[[np.ndarray], None]]] = [
-            ("x", self.x.copy(), dx, set_x)
-        ]
         for parameter in parameters:
+            backend.copy_into(parameter.gradient, np.full(parameter.shape, np.nan))  # so that none is an old one
+        dx = backward(doutputs)
+        dx = np.zeros(0) if dx is None else backend.to_numpy(dx)
+        return [dx, *(backend.to_numpy(parameter.gradient) for parameter in parameters)]
 
-            def set_parameter(values: np.ndarray, parameter: Any = parameter) -> None:
-                backend.copy_into(parameter.value, values)
+    def with_noise(self, arrays: list[_Array], gradients: list[np.ndarray]) -> list[_Array]:
+        """Note how much rounding moves the derivatives of each array: at points that are a few roundings away."""
+        largest = max(self.largest, float(np.abs(self.weights).max()) if self.weights is not None else 0.0)
+        noise = [0.0] * len(arrays)
+        for _ in range(5):
+            for array in arrays:
+                array.assign(array.point + 1e-15 * array.scale() * self.rng.choice([-1.0, 1.0], array.point.shape))
+            for i, there in enumerate(self.gradients(self.layer.backward)):
+                noise[i] += float(np.abs(there - gradients[i]).max(initial=0.0))
+        for array in arrays:
+            array.assign(array.point)
+        most = max(NOISE * largest, ZERO)
+        return [array._replace(noise=min(each, most)) for array, each in zip(arrays, noise, strict=True)]
 
-            point, gradient = backend.to_numpy(parameter.value), backend.to_numpy(parameter.gradient)
-            arrays.append((parameter.name or "parameter", point, gradient, set_parameter))
-        self.rounding = max(self.rounding_along(point, assign) for _, point, _, assign in arrays)
-        self.largest = max(float(np.abs(gradient).max(initial=0.0)) for _, _, gradient, _ in arrays)
-        return [self.compare(*array) for array in arrays]
+    def rounding_along(self, array: _Array) -> float:
+        """Measure how much rounding moves L at a point and a step away from it: at a minimum L itself is too small."""
+        direction = self.rng.standard_normal(array.point.shape)
+        found = []
+        for away in (0.0, STEP):
+            start, spacing = away * array.scale() * direction, 1e-13 * array.scale() * direction
+            found.append(self.rounding_at(array.point + start, spacing, array.assign))
+        array.assign(array.point)
+        return max(found)
 
-    def rounding_along(self, point: np.ndarray, assign: Callable[[np.ndarray], None]) -> float:
+    def rounding_at(self, point: np.ndarray, spacing: np.ndarray, assign: Callable[[np.ndarray], None]) -> float:
         """Measure how much rounding moves L, as a standard deviation (Moré & Wild 2011, Computational Noise).
 
         At points so near to each other, nothing but rounding is left of the fourth differences of L, which have 70
         times the variance of L.
         """
-        direction = self.rng.standard_normal(point.shape)
-        spacing = 1e-13 * max(1.0, float(np.abs(point).max(initial=0.0)))
         values = []
         for k in range(9):
-            assign(point + k * spacing * direction)
+            assign(point + k * spacing)
             values.append(self.value())
-        assign(point)
         if not np.isfinite(values).all():
             return 0.0  # the differences will not be finite either
         with np.errstate(all="ignore"):
@@ -183,41 +229,39 @@ class _Comparison:
         """Which smooth piece of every layer with kinks was used, in the last forward pass."""
         return [branch for inner in self.layer.walk() for branch in inner.branches()]
 
-    def compare(
-        self, name: str, point: np.ndarray, gradient: np.ndarray, assign: Callable[[np.ndarray], None]
-    ) -> GradientCheck:
-        worst = GradientCheck(name, point.shape, (0,) * point.ndim, 0.0, 0.0, math.nan, 0, 0, False)
+    def compare(self, array: _Array, gradient: np.ndarray) -> GradientCheck:
+        shape = array.point.shape
+        worst = GradientCheck(array.name, shape, (0,) * len(shape), 0.0, 0.0, math.nan, 0, 0, False)
         largest, checked, skipped, lost, wrong = -1.0, 0, 0, 0, 0
-        for index, direction in self.directions(point):
+        for index, direction in self.directions(array.point):
             analytic = float(gradient[index]) if index is not None else float(np.vdot(gradient, direction))
-            found = self.judge(analytic, point, direction, assign)
+            found = self.judge(analytic, array, direction)
             if found is None:
                 skipped += 1
                 continue
             error, numeric, uncertain = found
             size = max(abs(analytic), abs(numeric))
-            if not error > self.tolerance and uncertain > VISIBLE * size and size > SMALL * self.largest:
+            is_0 = uncertain < ZERO or size < min(SMALL * self.largest, uncertain)
+            if not error > self.tolerance and uncertain > VISIBLE * size and not is_0:
                 lost += 1
                 continue
             checked += 1
             if (error := math.inf if math.isnan(error) else error) > largest:  # the first of equals, and of NaNs
                 largest = error
                 ok = error <= self.tolerance
-                worst = GradientCheck(name, point.shape, index, analytic, numeric, found[0], 0, 0, ok)
+                worst = GradientCheck(array.name, shape, index, analytic, numeric, found[0], 0, 0, ok)
             wrong += error > self.tolerance
             if wrong == ENOUGH:
                 break
-        assign(point)
+        array.assign(array.point)
         return replace(worst, checked=checked, skipped=skipped, lost=lost)
 
-    def judge(
-        self, analytic: float, point: np.ndarray, direction: np.ndarray, assign: Callable[[np.ndarray], None]
-    ) -> tuple[float, float, float] | None:
+    def judge(self, analytic: float, array: _Array, direction: np.ndarray) -> tuple[float, float, float] | None:
         """Return the error, the difference and how uncertain it is; None at a kink."""
-        scale = max(1.0, float(np.abs(point * direction).max()))
+        scale = max(1.0, float(np.abs(array.point * direction).max()))
         step = STEP * scale
         for _ in range(TRIES):
-            numeric = self.difference(point, direction, assign, step)
+            numeric = self.difference(array, direction, step)
             if numeric is not None:
                 break
             step /= SHRINK
@@ -227,9 +271,10 @@ class _Comparison:
             return self.error(analytic, numeric, 0.0), numeric, 0.0  # no accident: six digits agree
         found = {step: numeric}
         for other in (relative * scale for relative in STEPS):
-            if other != step and (difference := self.difference(point, direction, assign, other)) is not None:
+            if other != step and (difference := self.difference(array, direction, other)) is not None:
                 found[other] = difference
         numeric, uncertain = self.most_certain(found)
+        uncertain += array.noise
         return self.error(analytic, numeric, uncertain), numeric, uncertain
 
     def most_certain(self, found: dict[float, float]) -> tuple[float, float]:
@@ -246,6 +291,8 @@ class _Comparison:
                 uncertain = max(uncertain, 2.0 * missed)
             if k > 0:  # which grows with the square of the step
                 uncertain += abs(found[each] - found[steps[k - 1]]) / 10.0
+            elif k + 1 < len(steps):  # and may hide in the rounding of the next one
+                uncertain += 2.0 * ROUNDINGS * self.rounding / steps[k + 1]
             if uncertain < least:
                 best, least = found[each], uncertain
         return best, least
@@ -271,14 +318,12 @@ class _Comparison:
             direction[index] = 1.0
             yield index, direction
 
-    def difference(
-        self, point: np.ndarray, direction: np.ndarray, assign: Callable[[np.ndarray], None], step: float
-    ) -> float | None:
+    def difference(self, array: _Array, direction: np.ndarray, step: float) -> float | None:
         """(L(point + step·direction) - L(point - step·direction)) / (2 step), or None if a kink is in between."""
-        above, below = point + step * direction, point - step * direction
-        assign(above)
+        above, below = array.point + step * direction, array.point - step * direction
+        array.assign(above)
         value_above, branches_above = self.value(), self.branches()
-        assign(below)
+        array.assign(below)
         value_below, branches_below = self.value(), self.branches()
         if not all(np.array_equal(a, b) for a, b in zip(branches_above, branches_below, strict=True)):
             return None

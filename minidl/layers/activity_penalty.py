@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from minidl import penalties
 from minidl.layers.penalized import Penalized
 from minidl.penalties import Penalty
@@ -39,3 +41,6 @@ class ActivityPenalty(Penalized):
         dx = self.buffer("dx", *x.shape)
         self.penalize_gradient(x, dy, dx, 1 / x.shape[0])
         return dx
+
+    def branches(self) -> list[np.ndarray]:
+        return [np.sign(self.backend.to_numpy(self.x))] if penalties.get(self.penalty).l1 else []

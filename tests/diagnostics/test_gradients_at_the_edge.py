@@ -148,3 +148,72 @@ def test_a_long_step_whose_neighbours_agree_by_accident_decides_nothing():
     rng = np.random.default_rng(29)  # of 160 inputs like it the one where they do, at entry (7, 1)
     model = dl.Sequential(dl.BatchNorm(4), dl.Tanh(), dl.Dense(4, 3), seed=29, backend="cpu", dtype="float64")
     assert not [check for check in dl.check_gradients(model, 1e8 + rng.normal(size=(8, 4))).checks if not check.ok]
+
+
+class TrainedWrong(dl.Dense):
+    """A layer whose gradients are right by `backward`, which it spells out, and not by what training calls."""
+
+    def backward(self, dy):
+        super().backward_parameters(dy)
+        return self.accept("dy", dy) @ self.weight.value.T
+
+    def backward_parameters(self, dy):
+        super().backward_parameters(dy)
+        self.weight.gradient *= 0.9
+
+
+class NotTrained(dl.PReLU):
+    def backward_parameters(self, dy):
+        pass
+
+
+@pytest.mark.parametrize("make", [lambda: TrainedWrong(3, 2), lambda: NotTrained(3)])
+@pytest.mark.parametrize("inside", [lambda layer: layer, lambda layer: dl.Sequential(layer, dl.Tanh())])
+def test_the_gradients_by_which_a_first_layer_is_trained_are_judged_too(make, inside, rng):
+    report = dl.check_gradients(inside(make()), rng.normal(size=(6, 3)))
+    assert [check.name for check in report.checks if not check.ok] in (
+        ["weight, trained"], ["0.TrainedWrong.weight, trained"], ["slope, trained"], ["0.NotTrained.slope, trained"]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("seed", range(3))
+def test_at_a_minimum_rounding_is_no_mistake(scale, seed, rng):
+    model = dl.Sequential(dl.Dense(3, 2), dl.Tanh(), dl.Dense(2, 2), seed=seed, dtype="float64")
+    x = scale * rng.normal(size=(8, 3))
+    assert dl.check_gradients(model, x, dl.MeanSquaredError(), model.predict(x)).ok
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-6, 1.0, 1e3])
+@pytest.mark.parametrize("init", ["zeros", "auto"])
+def test_a_bias_before_batch_norm_has_the_gradient_0(scale, init, rng):
+    for layer in (dl.Dense(3, 2, init=init), dl.CenteredDense(3, 2)):
+        model = dl.Sequential(layer, dl.BatchNorm(2), dl.Dense(2, 2), dtype="float64")
+        assert dl.check_gradients(model, scale * rng.normal(size=(8, 3))).ok
+
+
+@pytest.mark.parametrize("mean", [1e4, 1e5, 1e6])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_layer_before_batch_norm_is_never_called_wrong(mean, seed):
+    x = mean + np.random.default_rng(seed).normal(size=(8, 4))
+    for behind in ((dl.BatchNorm(5),), (dl.ReLU(), dl.BatchNorm(5), dl.Dense(5, 2))):
+        report = dl.check_gradients(dl.Sequential(dl.Dense(4, 5), *behind, seed=seed, dtype="float64"), x)
+        assert "WRONG" not in str(report)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_activities_near_the_kink_of_an_l1_penalty_are_left_out(seed):
+    x = np.random.default_rng(seed).normal(size=(5, 4)) * [1e-12, 1e-6, 1.0, 1e3]
+    report = dl.check_gradients(dl.ActivityPenalty("L1(strength=0.1)"), x)
+    assert report.ok and report.checks[0].skipped >= 5
+
+
+def test_what_cannot_be_seen_beside_huge_inputs_is_not_called_right(rng):
+    class Off(dl.Dense):
+        def backward_parameters(self, dy):
+            super().backward_parameters(dy)
+            self.bias.gradient *= 1.1
+
+    for scale in (1e6, 1e8, 1e10):
+        bias = dl.check_gradients(Off(4, 3), scale * rng.normal(size=(6, 4))).checks[2]
+        assert not bias.ok or bias.lost

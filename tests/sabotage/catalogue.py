@@ -1299,6 +1299,12 @@ CATALOGUE = [
         ("emulator/test_atomics.py",),
     ),
     Sabotage(
+        "trained-gradients-unchecked", "diagnostics/gradients.py",
+        'found.append(self.compare(array._replace(name=f"{array.name}, trained"), other))', "pass",
+        "What `fit` calls on the first layer is judged by nobody.",
+        ("diagnostics/test_gradients_at_the_edge.py",),
+    ),
+    Sabotage(
         "loss-excuses-gradients", "diagnostics/gradients.py", "ROUNDINGS = 10.0", "ROUNDINGS = 1e7",
         "Who allows for a million times the rounding there is accepts wrong gradients.",
         ("diagnostics/test_gradients.py",),
