@@ -138,7 +138,10 @@ def copy_checked(name: str, backend: Backend, target: Any, values: Any) -> None:
     if numbers.shape != tuple(target.shape):
         raise ValueError(f"{name} got shape {numbers.shape}; expected {tuple(target.shape)}")
     with np.errstate(over="ignore", invalid="ignore"):
-        fitting = checks.finite(name, numbers.astype(target.dtype))
+        fitting = checks.finite(name, numbers).astype(target.dtype)
+    if not np.isfinite(fitting).all():
+        large = numbers[~np.isfinite(fitting)][0]
+        raise ValueError(f"{name} got {large:g}, which is infinite in {target.dtype}; expected finite numbers")
     if target.dtype.kind in "iu" and (fitting != numbers).any():
         raise ValueError(f"{name} got {numbers[fitting != numbers][0]}; expected numbers that {target.dtype} holds")
     backend.copy_into(target, fitting)
