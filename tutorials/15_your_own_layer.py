@@ -87,7 +87,7 @@ attempt = dl.check_layer(FirstAttempt())
 print(attempt)
 
 # %%
-# Two of the 15 clauses are broken. One is a rule of the house: a layer keeps its results in buffers, so that a training
+# Two of the 16 clauses are broken. One is a rule of the house: a layer keeps its results in buffers, so that a training
 # step allocates nothing. The other is a mistake. The report shows the entry where backward and differences of forward
 # are furthest apart: the square is missing.
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from minidl import backend as backends
 from minidl.diagnostics.gradients import check_gradients
+from minidl.diagnostics.unlisted import check_children
 from minidl.layers import load
 from minidl.layers.base import Layer
 from minidl.layers.loading import build_layer, layer_classes
@@ -63,11 +64,11 @@ class ContractReport:
 def check_layer(layer: Layer, *, backend: str = "cpu", seed: int = 0, raises: bool = False) -> ContractReport:
     """Check that a layer of your own keeps the contract of `minidl.Layer`.
 
-    The clauses: arguments build the layer again; shapes; gradients (float64, differences, random cotangent); inputs
-    stay unchanged; gradients are overwritten; buffers are reused and belong to one layer only; a shorter batch;
-    training and inference; the same seed gives the same numbers; a step moves every parameter; a copy trains like the
-    original; float32 agrees with float64; an empty batch and a backward pass without forward are errors; save and load
-    give the same predictions.
+    The clauses: arguments build the layer again; layers inside are children; shapes; gradients (float64, differences,
+    random cotangent); inputs stay unchanged; gradients are overwritten; buffers are reused and belong to one layer
+    only; a shorter batch; training and inference; the same seed gives the same numbers; a step moves every parameter;
+    a copy trains like the original; float32 agrees with float64; an empty batch and a backward pass without forward
+    are errors; save and load give the same predictions.
 
     Args:
         layer: An unused example of the layer; its arguments build the copies that are checked.
@@ -114,6 +115,7 @@ class _Contract:
 
     def clauses(self) -> Iterator[tuple[str, Callable[[], None]]]:
         yield "arguments build the layer again", self.arguments
+        yield "layers inside are children", lambda: check_children(self.new(), self.train)
         yield "shapes of y and dx", self.shapes
         yield "gradients agree with differences", self.gradients
         yield "x and dy stay unchanged", self.inputs

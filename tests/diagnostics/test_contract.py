@@ -151,8 +151,23 @@ class HiddenState(Scale):
         return y
 
 
+class HidesALayer(Scale):
+    """Trains and saves s, but not the weights of what it holds."""
+
+    def __init__(self, features: int, start: float = 1.0):
+        super().__init__(features, start)
+        self.inner = dl.Dense(features, features)
+
+    def forward(self, x, training=False):
+        return self.inner.forward(super().forward(x, training), training)
+
+    def backward(self, dy):
+        return super().backward(self.inner.backward(dy))
+
+
 BROKEN = {
     ForgetsAnArgument: "arguments build the layer again",
+    HidesALayer: "layers inside are children",
     WrongShape: "shapes of y and dx",
     WrongGradient: "gradients agree with differences",
     EditsItsInput: "x and dy stay unchanged",
@@ -215,7 +230,7 @@ def test_a_layer_of_the_readers_own_keeps_it():
     report = dl.check_layer(Scale(4, start=0.5))
     assert report.ok, str(report)
     assert str(report).splitlines()[0] == "Scale(4, start=0.5)"
-    assert len(report.clauses) == 15
+    assert len(report.clauses) == 16
 
 
 @pytest.mark.parametrize(("layer", "clause"), BROKEN.items(), ids=lambda value: getattr(value, "__name__", ""))
@@ -227,6 +242,67 @@ def test_each_broken_clause_is_found(layer, clause):
         report.raise_if_broken()
     with pytest.raises(ContractError, match=clause):
         dl.check_layer(layer(4), raises=True)
+
+
+def in_allocate(layer, inner):
+    layer.inner = inner.build("cpu", 0, "float64")
+
+
+def in_a_list(layer, inner):
+    layer.inner = [None, inner]
+
+
+def in_a_dict_of_tuples(layer, inner):
+    layer.inner = {"a": (3, inner)}
+
+
+class Holds(Scale):
+    """Keeps another layer in some way, without naming it as a child."""
+
+    way = (in_allocate,)
+
+    def allocate(self):
+        super().allocate()
+        self.way[0](self, dl.Dense(4, 4))
+
+
+@pytest.mark.parametrize("way", [in_allocate, in_a_list, in_a_dict_of_tuples])
+def test_the_attribute_of_a_layer_that_is_not_listed_is_named(way, monkeypatch):
+    monkeypatch.setattr(Holds, "way", (way,))
+    for layer in (Holds(4), dl.Sequential(dl.Tanh(), Holds(4))):
+        wrong = {name: text for name, text in dl.check_layer(layer).clauses.items() if text}
+        assert wrong == {
+            "layers inside are children": "inner of Holds(4) holds Dense(4, 4), which is neither trained "
+            "nor saved; expected it among the named_children, set up by setup_children"
+        }
+
+
+class Tied(Scale):
+    """Refers to a layer that lives beside it, and reads it in each pass."""
+
+    other = None
+
+    def forward(self, x, training=False):
+        assert isinstance(self.other, dl.Dense)
+        return super().forward(x, training)
+
+
+class Pair(dl.Sequential):
+    """A dense layer, and a layer that refers to it and to the pair."""
+
+    def __init__(self, features: int):
+        super().__init__(dl.Dense(features, features), Tied(features))
+        self.features = features
+        self.layers[1].other, self.layers[1].parents = self.layers[0], [self]
+
+    def get_config(self):
+        return {"features": self.features}
+
+
+def test_a_layer_may_refer_to_one_that_lives_elsewhere_in_the_model():
+    report = dl.check_layer(Pair(4))
+    assert report.clauses["layers inside are children"] == "", str(report)
+    assert report.ok, str(report)
 
 
 def test_every_clause_has_a_layer_that_breaks_it():
