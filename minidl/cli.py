@@ -31,6 +31,7 @@ from minidl.data import Dataset
 from minidl.initializers import INITIALIZERS
 from minidl.scalar.activations import ACTIVATIONS
 from minidl.utils import checks
+from minidl.utils.files import naming
 from minidl.utils.output import Output
 
 DATA: dict[str, Callable[[int], tuple[Dataset, Dataset]]] = {
@@ -103,7 +104,7 @@ def train(options: argparse.Namespace) -> int:
     )
     result = dl.evaluate(model, test_data, loss=loss)
 
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     model.save(folder / "model.npz")
     history.save(folder / "history.jsonl")
     if len(history):
@@ -142,7 +143,7 @@ def _model(options: argparse.Namespace, data: Dataset) -> dl.Sequential:
 
 
 def _write_picture(drawable: Any, folder: Path, name: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     drawable.plot(folder / name)
     print(f"wrote {name} to {folder}")
 
@@ -177,7 +178,8 @@ def _output_folder(options: argparse.Namespace, outputs: Sequence[str]) -> Path:
         folder = Path("runs", f"{options.data}-{number}")
     else:
         folder = checks.path("--out", options.out)
-    there = [name for name in outputs if (folder / name).exists()]
+    with naming("--out", folder, "a folder that can be written"):
+        there = [name for name in outputs if (folder / name).exists()]
     if there and not options.overwrite:
         raise ValueError(f"--out got {folder}, which already has {', '.join(there)}; add --overwrite to replace them")
     existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
@@ -186,6 +188,11 @@ def _output_folder(options: argparse.Namespace, outputs: Sequence[str]) -> Path:
     if not os.access(existing, os.W_OK):
         raise ValueError(f"--out got {folder}; expected a folder that can be written, but {existing} is read-only")
     return folder
+
+
+def _make(folder: Path) -> None:
+    with naming("--out", folder, "a folder that can be made"):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def doctor(options: argparse.Namespace) -> int:

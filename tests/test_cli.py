@@ -89,13 +89,23 @@ def test_out_may_not_be_a_file(tmp_path, capsys):
 LINKS = pytest.mark.skipif(os.name != "posix", reason="elsewhere not everybody may make links")
 
 
-@pytest.mark.parametrize("out", ["", "a\0b", pytest.param("loop", marks=LINKS)])
+@pytest.mark.parametrize("out", ["", "a\0b", pytest.param("n" * 300, marks=LINKS), pytest.param("loop", marks=LINKS)])
 def test_out_that_can_be_no_folder_is_told_before_training(tmp_path, capsys, monkeypatch, out):
     monkeypatch.setattr(cli, "build_model", lambda *_: pytest.fail("too late"))
     if out == "loop":
         (tmp_path / "loop").symlink_to("loop")
     assert cli.main([*QUICK, "--out", out]) == cli.WRONG
     assert "--out got " in capsys.readouterr().err
+
+
+def test_out_that_cannot_be_made_after_training_is_named(tmp_path, capsys, monkeypatch):
+    def evaluate(*arguments, **options):
+        (tmp_path / "out").touch()  # meanwhile somebody made a file of that name
+
+    monkeypatch.setattr(dl, "evaluate", evaluate)
+    assert cli.main([*QUICK, "--out", str(tmp_path / "out")]) == cli.WRONG
+    error = f"minidl: error: --out got {str(tmp_path / 'out')!r}; expected a folder that can be made ("
+    assert error in capsys.readouterr().err
 
 
 def test_the_same_seed_gives_the_same_model(undrawn, tmp_path):

@@ -17,6 +17,7 @@ a resumed run goes on as if it had never stopped.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -33,6 +34,8 @@ from minidl.training.run import Callback, Run
 from minidl.utils import checks
 from minidl.utils.files import naming, open_stream, write_whole
 from minidl.utils.reprs import Configurable, without_address
+
+WRITABLE = "a file that can be written"
 
 
 class Best:
@@ -200,8 +203,9 @@ class Log(Callback):
         self._stream: IO[bytes] | None = None
 
     def on_start(self, run: Run) -> None:
-        self._stream = open_stream(self.path)  # until the end: where nobody writes, the reader of a pipe goes away
-        with write_whole(self.path, "w") as file:
+        with naming("the path of the log", self.path, WRITABLE):
+            self._stream = open_stream(self.path)  # until the end: where nobody writes, the reader of a pipe goes away
+        with write_whole(self.path, "w", "the path of the log") as file:
             if self.suffix == ".csv":
                 csv.writer(file, lineterminator="\n").writerow(field.name for field in fields(Epoch))
             for epoch in run.history:
@@ -209,7 +213,7 @@ class Log(Callback):
 
     def write(self, run: Run) -> None:
         to = self.path if self._stream is None else os.dup(self._stream.fileno())
-        with open(to, "a", encoding="utf-8", newline="") as file:
+        with naming("the path of the log", self.path, WRITABLE), open(to, "a", encoding="utf-8", newline="") as file:
             self._line(file, run.history.epochs[-1])
             file.flush()
             if self._stream is None:
@@ -229,8 +233,12 @@ class Log(Callback):
 def _writable(argument: str, path: str | os.PathLike[str]) -> Path:
     """Check before the first epoch, rather than after it, that the folder of `path` exists."""
     path = checks.file_path(argument, path)
-    with naming(argument, path, "a file that can be written"):
-        folder = Path(os.path.realpath(path)).parent if path.is_symlink() else path.parent
+    with naming(argument, path, WRITABLE):
+        folder = path.parent
+        if path.is_symlink():
+            folder = Path(os.path.realpath(path)).parent
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                path.stat()  # an error where links go round
     if path.is_dir() or not folder.is_dir():
         problem = "is a folder" if path.is_dir() else f"is in {folder}, which is not a folder"
         raise ValueError(f"{argument} got {path}, which {problem}; expected a file in a folder that exists")

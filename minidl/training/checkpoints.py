@@ -34,7 +34,7 @@ def write(run: Run, path: str | os.PathLike[str]) -> None:
         "step": run.step,
         "stopped": run.stopped,
     }
-    storage.write(path, storage.CHECKPOINT, description, storage.grouped(groups))
+    storage.write(path, storage.CHECKPOINT, description, storage.grouped(groups), "the path of the checkpoint")
 
 
 def restore(run: Run, path: str | os.PathLike[str]) -> None:

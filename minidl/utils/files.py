@@ -47,18 +47,19 @@ def open_to_read(argument: str, path: str | os.PathLike[str], mode: str = "rb", 
 
 
 @contextlib.contextmanager
-def write_whole(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
+def write_whole(path: str | os.PathLike[str], mode: str = "wb", argument: str = "path") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path` and move it there once it is complete and on the disk.
 
     A reader of `path` sees the old file or the new one, never a part. If the body raises, `path` is untouched. A
     symbolic link stays and its target is written; a file that was there keeps its owner and permissions. A pipe or a
     device stays, too, and gets the bytes once they are complete. Of a file with several names (hard links) only `path`
-    becomes the new one, the others stay the old one: both could be changed only in place, where a part can be seen.
+    becomes the new one, the others stay the old one: both could be changed only in place, where a part can be seen. An
+    error of the system names `argument`.
     """
-    path = checks.file_path("path", path)
+    path = checks.file_path(argument, path)
     # The same bytes on every system: a file that is continued elsewhere has one kind of line ends.
     as_text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
-    with naming("path", path, "a file that can be written"):
+    with naming(argument, path, "a file that can be written"):
         stream = open_stream(path)
     if stream is not None:
         with stream, tempfile.TemporaryFile() as whole:  # in which pictures and archives can go back, unlike in a pipe
@@ -67,7 +68,7 @@ def write_whole(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[A
             whole.seek(0)
             shutil.copyfileobj(whole, stream)
         return
-    with naming("path", path, "a file that can be written"):
+    with naming(argument, path, "a file that can be written"):
         path = Path(os.path.realpath(path)) if path.is_symlink() else path
         before = path.stat() if path.exists() else None
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:50]}.", suffix=".part", dir=path.parent)

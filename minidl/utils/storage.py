@@ -24,13 +24,17 @@ VERSION = 1
 
 
 def write(
-    path: str | os.PathLike[str], kind: str, description: dict[str, Any], arrays: dict[str, np.ndarray]
-) -> None:  # fmt: skip
+    path: str | os.PathLike[str],
+    kind: str,
+    description: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    argument: str = "path",
+) -> None:
     """Write a file of the given kind, whole or not at all."""
     header = {"format": kind, "version": VERSION, "checksum": checksum(arrays)}
     text = json.dumps({**header, **description}, ensure_ascii=False)
     members: Any = {"description": np.array(text), **arrays}
-    with write_whole(path) as file:
+    with write_whole(path, argument=argument) as file:
         np.savez(file, **members)
 
 

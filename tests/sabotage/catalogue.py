@@ -1159,7 +1159,7 @@ CATALOGUE = [
         ("test_schedules.py",),
     ),
     Sabotage(
-        "checkpoint-written-in-place", "utils/storage.py", "    with write_whole(path) as file:",
+        "checkpoint-written-in-place", "utils/storage.py", "    with write_whole(path, argument=argument) as file:",
         '    with open(path, "wb") as file:',
         "Who dies while writing loses the old checkpoint and has no new one.",
         ("training/test_checkpoints.py", "robustness/test_kill.py"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import shutil
 import signal
 from dataclasses import asdict
 
@@ -387,6 +389,34 @@ def test_paths_are_checked_before_training_starts(tmp_path, monkeypatch, options
         fit(model, **options)
     assert all(np.array_equal(before[name], array) for name, array in model.snapshot().items())
     assert list(tmp_path.iterdir()) == []
+
+
+OPTIONS = pytest.mark.parametrize(("option", "name"), [("log", "run.csv"), ("checkpoint", "run.npz")])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there links need a right of their own")
+@OPTIONS
+def test_a_link_to_itself_is_refused_before_training_starts(tmp_path, option, name):
+    path, model = tmp_path / name, make()
+    path.symlink_to(path)
+    before = model.snapshot()
+    with pytest.raises(OSError) as caught:
+        fit(model, **{option: path})
+    expected = f"the path of the {option} got {os.fspath(path)!r}; expected a file that can be written ("
+    assert str(caught.value).startswith(expected)
+    assert all(np.array_equal(before[name], array) for name, array in model.snapshot().items())
+
+
+@OPTIONS
+@pytest.mark.parametrize("event", ["on_start", "on_epoch_end"])
+def test_a_folder_that_goes_away_in_training_is_named_with_its_argument(tmp_path, option, name, event):
+    folder, before = tmp_path / "folder", dl.Callback()
+    folder.mkdir()
+    setattr(before, event, lambda run: shutil.rmtree(folder, ignore_errors=True))
+    with pytest.raises(FileNotFoundError) as caught:
+        fit(make(), callbacks=[before], **{option: folder / name})
+    expected = f"the path of the {option} got {os.fspath(folder / name)!r}; expected a file that can be written ("
+    assert str(caught.value).startswith(expected)
 
 
 def test_a_log_can_be_a_callback(tmp_path):
