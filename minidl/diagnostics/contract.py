@@ -13,11 +13,11 @@ import numpy as np
 
 from minidl import backend as backends
 from minidl.diagnostics.gradients import check_gradients
-from minidl.diagnostics.unlisted import check_children
 from minidl.layers import load
 from minidl.layers.base import Layer
 from minidl.layers.loading import build_layer, layer_classes
 from minidl.layers.sequential import Sequential
+from minidl.layers.unlisted import check_children
 from minidl.optimizers import SGD
 from minidl.utils import checks
 

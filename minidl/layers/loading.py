@@ -48,7 +48,7 @@ def load_model(
         if asked > there + A_MILLION:  # up to there the message below is better
             raise ValueError(f"its layers have {asked:,} numbers or more, its arrays {there:,}")
         model.build(backend, description["seed"], description["dtype"])
-        model.epochs_trained = checks.integer("epochs_trained", description["epochs_trained"], minimum=0)
+        model.epochs_trained = description["epochs_trained"]
         model.restore(arrays)
     except Exception as error:  # what a wrong description makes of constructors, sizes and nesting is not foreseeable
         raise ValueError(f"{path} does not describe a model that minidl can build ({error})") from error

@@ -22,7 +22,8 @@ class Model(Layer):
     layers: tuple[Layer, ...]
     outputs: list[Any]  # of each layer, in the last forward pass
     penalty: str | None
-    epochs_trained = 0  # numbers the random order of each epoch, so that a second fit draws new ones
+    # Numbers the random order of each epoch, so that a second fit draws new ones.
+    epochs_trained: Any = checks.Checked(checks.integer, 0)
 
     @property
     def lock(self) -> Any:

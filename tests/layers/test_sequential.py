@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 
 import numpy as np
@@ -406,3 +407,15 @@ def test_a_model_is_a_layer_of_another_model(rng):
         a.value[...] = b.value
     x = draw(rng, dtype=np.float64)
     np.testing.assert_array_equal(model.predict(x), flat.predict(x))
+
+
+@pytest.mark.parametrize(("value", "error"), [("x", TypeError), (None, TypeError), (1.5, TypeError), (-1, ValueError)])
+def test_a_wrong_number_of_epochs_is_refused_when_it_is_assigned(value, error):
+    model = make()
+    assert model.epochs_trained == model.layers[4].epochs_trained == 0
+    for one in (model, pickle.loads(pickle.dumps(model))):
+        with pytest.raises(error, match=f"^epochs_trained got {value!r}; expected an integer of at least 0$"):
+            one.epochs_trained = value
+        assert one.epochs_trained == 0
+        one.epochs_trained = 7
+        assert one.epochs_trained == 7
