@@ -11,8 +11,8 @@ with `history`, `epoch`, `step` and `stop(reason)`:
     write            after on_epoch_end of all callbacks: the time to write files about the epoch
     on_end           once, after the last step, also if the run was stopped or interrupted, not after an error
 
-A callback that remembers something from epoch to epoch returns it from `state` and takes it back in `restore`, so that
-a resumed run goes on as if it had never stopped.
+A callback serves one run at a time. One that remembers something from epoch to epoch returns it from `state` and takes
+it back in `restore`, so that a resumed run goes on as if it had never stopped.
 """
 
 from __future__ import annotations

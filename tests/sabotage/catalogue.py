@@ -1338,6 +1338,31 @@ CATALOGUE = [
         "JSON has no tuples, so a pooling layer's shape comes back as a list and no run with one can be resumed.",
         ("training/test_checkpoints.py",),
     ),
+    Sabotage(
+        "callback-of-two-runs", "training/serving.py", "if id(callback) in _SERVING:", "if not callback:",
+        "An early stopping that two threads share gives one model the best weights of the other.",
+        ("training/test_threads.py",),
+    ),
+    Sabotage(
+        "callback-of-a-failed-run", "training/serving.py", "_SERVING.difference_update(mine)", "pass",
+        "Who fixes the mistake that ended a run starts it again, with the same callbacks.",
+        ("training/test_threads.py",),
+    ),
+    Sabotage(
+        "squares-that-overflow", "utils/moments.py", "np.ldexp(1.0, np.frexp(np.abs(values).max(axis))[1] - 1)", "1.0",
+        "Divided by a standard deviation of infinity, all weights are 0.",
+        ("utils/test_moments.py", "properties/test_calibration.py"),
+    ),
+    Sabotage(
+        "unlisted-layers-in-lists", "layers/unlisted.py", "(list, tuple, dict)", "(tuple, dict)",
+        "A list of layers is what beginners write first; nobody trains or saves those in it.",
+        ("diagnostics/test_contract.py",),
+    ),
+    Sabotage(
+        "decay-in-the-wrong-dtype", "utils/checks.py", '{"below": 1.0} if number < 1 else {}', "{}",
+        "float32 makes 1 of 0.99999999, and the running estimates never move.",
+        ("layers/test_batchnorm.py",),
+    ),
 ]  # fmt: skip
 
 BY_NAME = {sabotage.name: sabotage for sabotage in CATALOGUE}
