@@ -118,6 +118,28 @@ class NeverLearns(Scale):
         return super().backward(dy)
 
 
+class UsesNoParameter(Scale):
+    """Right in every pass; s is not in it, so it stays as it is."""
+
+    def forward(self, x, training=False):
+        return np.add(self.begin_forward(x, training), 1.0, out=self.buffer("y", *x.shape))
+
+    def backward(self, dy):
+        x, dy = self.begin_backward(dy)
+        self.s.gradient = np.zeros_like(self.s.value)
+        return np.multiply(dy, 1.0, out=self.buffer("dx", *x.shape))
+
+
+class TornByInference(Scale):
+    """A copy that is made after an inference pass keeps its own view."""
+
+    def forward(self, x, training=False):
+        if not training:
+            self.seen = self.s.value
+        x = self.begin_forward(x, training)
+        return np.multiply(x, vars(self).get("seen", self.s.value), out=self.buffer("y", *x.shape))
+
+
 class HoldsALock(Scale):
     def allocate(self):
         super().allocate()
@@ -179,6 +201,8 @@ BROKEN = {
     RandomAtInference: "inference is repeatable and changes no state",
     RandomStart: "the same seed gives the same numbers",
     NeverLearns: "a step of an optimizer moves every parameter",
+    UsesNoParameter: "a step of an optimizer moves every parameter",
+    TornByInference: "a copy trains like the original",
     HoldsALock: "a copy trains like the original",
     AlwaysDouble: "float32 agrees with float64",
     TakesEmptyBatches: "an empty batch is an error",
