@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import threading
+import weakref
 from collections.abc import Iterator, Sequence
 
 from minidl.training.run import Callback
 from minidl.utils import checks
 
-_LOCK = threading.Lock()
-_SERVING: set[int] = set()  # the identities of the callbacks that now serve a run, in whatever thread
+
+class _Claim:
+    """What a run has while it lasts."""
+
+
+# The claims on callbacks, by identity. One whose run is gone, as after Ctrl-C at the wrong instruction, is none, and
+# there is no lock that could be left taken.
+_CLAIMS: dict[int, weakref.ref[_Claim]] = {}
 
 
 @contextlib.contextmanager
 def serving(callbacks: Sequence[Callback]) -> Iterator[None]:
     """Keep `callbacks` for one run, until it ends in whatever way; ValueError if another run has one of them."""
-    mine: set[int] = set()
+    claim = _Claim()
+    mine = weakref.ref(claim)
     try:
-        with _LOCK:
-            for callback in callbacks:
-                if id(callback) in _SERVING:
-                    got = f"callbacks got {checks.describe(callback)}, which serves another fit that has not ended"
-                    raise ValueError(f"{got}; expected callbacks that serve no other fit at the same time")
-            mine.update(map(id, callbacks))
-            _SERVING.update(mine)
+        for callback in callbacks:
+            first = _CLAIMS.setdefault(id(callback), mine)  # in one step, of threads that come at the same time
+            if first() not in (None, claim):
+                got = f"callbacks got {checks.describe(callback)}, which serves another fit that has not ended"
+                raise ValueError(f"{got}; expected callbacks that serve no other fit at the same time")
+            _CLAIMS[id(callback)] = mine
         yield
     finally:
-        _SERVING.difference_update(mine)
+        for callback in callbacks:
+            if _CLAIMS.get(id(callback)) is mine:
+                del _CLAIMS[id(callback)]

@@ -6,8 +6,9 @@ A place is a bytecode instruction of a function of minidl or `contextlib`, where
 After an interrupt the next calls must give the bits that they give in a fresh process. Exit code 1 if anything is
 different.
 
-The lock of a model is not asked here: this thread can always take it again. Where a `with` block ends, CPython has a
-few instructions before the release at which it never looks for signals; an exception there would leave the lock taken.
+Locks are not asked here. Where a `with` block ends, CPython has a few instructions before the release at which it never
+looks for signals; an exception there leaves a lock with its thread, which can always take it again. The lock of all
+models is given back afterwards, or other threads would wait for it for ever.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import numpy as np
 
 import minidl as dl
 from minidl.cpu.engine import thread_pool, work_queue
+from minidl.layers.model import _BUILDING
 
 X = np.random.default_rng(0).normal(size=(96, 40)).astype(np.float32)
 DATA = dl.data.Dataset(X, np.random.default_rng(1).integers(0, 3, len(X)))
@@ -127,6 +129,9 @@ class _Interrupter:
             return True
         finally:
             sys.settrace(before)
+            with contextlib.suppress(RuntimeError):  # it is not, or no longer, this thread's
+                while True:
+                    _BUILDING.release()
         return False
 
 
