@@ -1349,7 +1349,7 @@ CATALOGUE = [
         ("training/test_threads.py",),
     ),
     Sabotage(
-        "squares-that-overflow", "utils/moments.py", "np.ldexp(1.0, np.frexp(np.abs(values).max(axis))[1] - 1)", "1.0",
+        "moments-that-overflow", "utils/moments.py", "np.ldexp(1.0, np.frexp(np.abs(values).max(axis))[1] - 1)", "1.0",
         "Divided by a standard deviation of infinity, all weights are 0.",
         ("utils/test_moments.py", "properties/test_calibration.py"),
     ),
