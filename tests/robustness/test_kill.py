@@ -137,7 +137,9 @@ else:
 
 def start(folder: Path, *moments: str) -> list[tuple[str, int, int]]:
     """Run in the folder of each moment up to it, in turn; (kind, exit code, epochs in the log) of each process."""
-    command = [sys.executable, "-c", SCRIPT, str(folder), str(EPOCHS)]
+    # From 3.12 on Python warns of every fork beside threads; tests of the thread pool show that workers are forgotten.
+    quietly = ["-W", "ignore:This process:DeprecationWarning"]
+    command = [sys.executable, *quietly, "-c", SCRIPT, str(folder), str(EPOCHS)]
     if hasattr(os, "fork"):
         result = subprocess.run([*command, *moments], capture_output=True, text=True, timeout=300, check=True)
         assert result.stderr == ""
