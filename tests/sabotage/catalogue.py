@@ -1344,11 +1344,6 @@ CATALOGUE = [
         ("training/test_threads.py",),
     ),
     Sabotage(
-        "callback-of-a-failed-run", "training/serving.py", "del _CLAIMS[id(callback)]", "pass",
-        "Who fixes the mistake that ended a run starts it again, with the same callbacks.",
-        ("training/test_threads.py",),
-    ),
-    Sabotage(
         "moments-that-overflow", "utils/moments.py", "np.ldexp(1.0, np.frexp(np.abs(values).max(axis))[1] - 1)", "1.0",
         "Divided by a standard deviation of infinity, all weights are 0.",
         ("utils/test_moments.py", "properties/test_calibration.py"),
