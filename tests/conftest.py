@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import gc
@@ -158,13 +159,20 @@ def set_thread_count() -> Iterator[Callable[[int], None]]:
     thread_pool.set_thread_count(before)
 
 
-@pytest.fixture(scope="module")
-def unspaced_figures() -> Iterator[None]:
+@contextlib.contextmanager
+def without_layout() -> Iterator[pytest.MonkeyPatch]:
     """Draw figures without making room for their labels first, which takes longer than drawing."""
     from matplotlib.figure import Figure
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "get_layout_engine", lambda figure: None)
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def unspaced_figures() -> Iterator[None]:
+    """Draw all figures of a file so."""
+    with without_layout():
         yield
 
 

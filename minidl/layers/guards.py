@@ -10,6 +10,7 @@ from typing import Any
 from minidl.backend.parameters import Parameter, copy_checked
 from minidl.layers.context import Context
 from minidl.utils import checks
+from minidl.utils.reprs import signature_of
 
 
 def guarded_attributes(layer: Any) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def _has_arrays(layer: Any, value: Any) -> bool:
 def _fixed_attributes(kind: type, from_outside: bool) -> set[str]:
     names = {"n_in", "n_out", "backend", "dtype"}
     if not from_outside:  # a layer of the user's may read its arguments in each pass
-        names |= inspect.signature(kind).parameters.keys()
+        names |= signature_of(kind).parameters.keys()
     return {name for name in names if not hasattr(inspect.getattr_static(kind, name, None), "__set__")}
 
 

@@ -32,10 +32,8 @@ from minidl.training import checkpoints
 from minidl.training.history import COLUMNS, Epoch
 from minidl.training.run import Callback, Run
 from minidl.utils import checks
-from minidl.utils.files import naming, open_stream, write_whole
+from minidl.utils.files import WRITABLE, naming, open_stream, write_whole
 from minidl.utils.reprs import Configurable, without_address
-
-WRITABLE = "a file that can be written"
 
 
 class Best:

@@ -27,6 +27,9 @@ def cache_folder() -> Path:
     return Path(base) / "minidl"
 
 
+WRITABLE = "a file that can be written"  # what is expected of a path to write to
+
+
 @contextlib.contextmanager
 def naming(argument: str, path: str | os.PathLike[str], expected: str) -> Iterator[None]:
     """Let an error of the system say which argument it is about."""
@@ -59,7 +62,7 @@ def write_whole(path: str | os.PathLike[str], mode: str = "wb", argument: str = 
     path = checks.file_path(argument, path)
     # The same bytes on every system: a file that is continued elsewhere has one kind of line ends.
     as_text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
-    with naming(argument, path, "a file that can be written"):
+    with naming(argument, path, WRITABLE):
         stream = open_stream(path)
     if stream is not None:
         with stream, tempfile.TemporaryFile() as whole:  # in which pictures and archives can go back, unlike in a pipe
@@ -68,7 +71,7 @@ def write_whole(path: str | os.PathLike[str], mode: str = "wb", argument: str = 
             whole.seek(0)
             shutil.copyfileobj(whole, stream)
         return
-    with naming(argument, path, "a file that can be written"):
+    with naming(argument, path, WRITABLE):
         path = Path(os.path.realpath(path)) if path.is_symlink() else path
         before = path.stat() if path.exists() else None
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:50]}.", suffix=".part", dir=path.parent)

@@ -13,4 +13,5 @@ def mean_and_std(values: np.ndarray, axis: int | None = None) -> tuple[Any, Any]
     They are measured in a unit of about the largest number: a power of two, so that dividing by it loses no digits.
     """
     unit = np.ldexp(1.0, np.frexp(np.abs(values).max(axis))[1] - 1)
-    return unit * (values / unit).mean(axis), unit * (values / unit).std(axis)
+    scaled = values / unit
+    return unit * scaled.mean(axis), unit * scaled.std(axis)

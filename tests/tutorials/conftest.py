@@ -11,6 +11,8 @@ from typing import Any
 import matplotlib
 import pytest
 
+from tests.conftest import without_layout
+
 TUTORIALS = Path(__file__).parent.parent.parent / "tutorials"
 NAMESPACES: dict[str, dict[str, Any]] = {}
 
@@ -19,14 +21,12 @@ def run(name: str, folder: Path) -> dict[str, Any]:
     """What the tutorial leaves behind: its names, and under "figures_written" the figures that it saved."""
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
-    from matplotlib.figure import Figure
 
     before = Path.cwd()
     os.chdir(folder)
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(plt.rcParams, "savefig.dpi", 60)  # pixels that nobody looks at, and no room for labels
-            patch.setattr(Figure, "get_layout_engine", lambda figure: None)
+        with without_layout() as patch:
+            patch.setitem(plt.rcParams, "savefig.dpi", 60)  # pixels that nobody looks at
             namespace = runpy.run_path(str(TUTORIALS / f"{name}.py"), run_name="__main__")
         namespace["figures_written"] = sorted(Path("runs/tutorials").resolve().glob("*.png"))
     finally:
