@@ -10,16 +10,18 @@ import operator
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-import numpy as np
+from minidl.emulator.functions import wrapped
+from minidl.emulator.messages import lacking
 
-from minidl.emulator.errors import EmulatorError
-
-# Functions of the old element and the operand, in the dtype of the array. With a NaN, max and min keep the old element.
+# Functions of the old element and the operand, in the dtype of the array. With a NaN, max and min keep the old element;
+# nanmax and nanmin replace an old NaN.
 CHANGES: dict[str, Callable[[Any, Any], Any]] = {
     "add": operator.add,
     "sub": operator.sub,
     "max": max,
     "min": min,
+    "nanmax": lambda old, value: value if old != old else max(old, value),
+    "nanmin": lambda old, value: value if old != old else min(old, value),
     "and_": operator.and_,
     "or_": operator.or_,
     "xor": operator.xor,
@@ -37,7 +39,7 @@ class Atomic:
 
     def cas(self, array: Any, index: Any, expected: Any, value: Any) -> Any:
         """Replace the element by `value` if it equals `expected`; return the old one."""
-        expected, value = _cast(expected, array), _cast(value, array)
+        expected, value = wrapped(expected, array.dtype), wrapped(value, array.dtype)
         return array.change(_key(index), lambda old: value if old == expected else old)
 
     def compare_and_swap(self, array: Any, expected: Any, value: Any) -> Any:
@@ -45,20 +47,17 @@ class Atomic:
         return self.cas(array, 0, expected, value)
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise EmulatorError(f"the emulator does not know cuda.atomic.{name}")
+        raise lacking(self, f"cuda.atomic.{name}")
 
 
 def _atomic(change: Callable[[Any, Any], Any]) -> Callable[[Any, Any, Any], Any]:
     def apply(array: Any, index: Any, value: Any) -> Any:
-        operand = _cast(value, array)
-        return array.change(_key(index), lambda old: change(old, operand))
+        operand = wrapped(value, array.dtype)
+        if type(operand) is not int:
+            return array.change(_key(index), lambda old: change(old, operand))
+        return array.change(_key(index), lambda old: wrapped(change(int(old), operand), array.dtype))
 
     return apply
-
-
-def _cast(value: Any, array: Any) -> Any:
-    """Convert the operand to the dtype of the array, as C does: -1 becomes the largest unsigned number."""
-    return np.asarray(value).astype(array.dtype)[()]
 
 
 def _key(index: Any) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import struct
-from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,10 +27,7 @@ class Instructions:
     threadIdx: Any
     _exchange: Any
     _observer: Any
-
-    def begin_block(self) -> None:
-        """Forget the copies of the block before."""
-        self._copies: dict[Any, list[list[Any]]] = defaultdict(lambda: [[]])  # by thread; the last group is open
+    _block: Any
 
     def instruction(self, intrinsic: Any) -> Any:
         """Return the method for an `@intrinsic` function."""
@@ -81,13 +77,13 @@ class Instructions:
 
     def _begin_copy(self, shared: Any, key: tuple[Any, ...], value: Any, part: int) -> None:
         shared.begin_copy(key, value, part)
-        self._copies[self.threadIdx][-1].append((shared, key, value))
+        self._block.copies[self.threadIdx][-1].append((shared, key, value))
 
     def commit_copies(self) -> None:
-        self._copies[self.threadIdx].append([])
+        self._block.copies[self.threadIdx].append([])
 
     def wait_for_copies(self, newest: int) -> None:
-        groups = self._copies[self.threadIdx]
+        groups = self._block.copies[self.threadIdx]
         while len(groups) - 1 > newest:
             for shared, key, value in groups.pop(0):
                 shared.end_copy(key, value)

@@ -2,7 +2,8 @@
 
 A greenlet is a function call that can be suspended and resumed. Threads yield only at a rendezvous (a barrier or a warp
 exchange) and run undisturbed in between. A thread that waits switches to the next one of its block or warp, the last
-one to the scheduler below, which resumes the block or warp if all its threads have reached the same rendezvous.
+one to the scheduler below, which resumes the block or warp if all its threads have reached the same rendezvous. A block
+that waits for the whole grid steps aside for the next one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import functools
 import math
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -27,10 +29,16 @@ from minidl.emulator.arrays import (
     WatchedGlobalVector,
 )
 from minidl.emulator.atomics import Atomic
-from minidl.emulator.errors import BarrierError, EmulatorError, line_of, source_line
+from minidl.emulator.barriers import BLOCK_VOTES, GRID, Barriers, GridGroup
+from minidl.emulator.errors import BarrierError, EmulatorError, line_of
+from minidl.emulator.functions import FP16, FUNCTIONS, Names
 from minidl.emulator.instructions import Instructions
+from minidl.emulator.libdevice import LIBDEVICE
+from minidl.emulator.messages import device_print, lacking, locate
 from minidl.emulator.observer import CURRENT, Observer
 from minidl.emulator.program import Program, python_function
+from minidl.emulator.vectors import VECTORS
+from minidl.emulator.warps import Warps
 from minidl.scalar.constants import ALL_LANES, WARP
 from minidl.utils import checks
 
@@ -57,9 +65,8 @@ class Thread:
 
     __slots__ = ("greenlet", "index", "lane", "place", "resume", "value")
 
-    def __init__(self, number: int, device: Device):
-        self.index = Dim3(0, 0, 0)
-        self.lane = number % WARP
+    def __init__(self, device: Device):
+        self.index, self.lane = Dim3(0, 0, 0), 0
         # Where it waits, or waited last: name of the rendezvous, code and instruction, mask; None when it has ended.
         self.place: Any = None
         self.value: Any = None  # its value in a warp exchange
@@ -79,27 +86,36 @@ def _run_one_after_another(device: Device) -> NoReturn:
         device._wait()
 
 
-class _Memory:
-    """`cuda.shared` or `cuda.local`, whose only member is `array`."""
+class Block:
+    """What a block of threads has for itself."""
 
-    def __init__(self, array: Any):
-        self.array = array
+    __slots__ = ("copies", "index", "shared", "threads")
+
+    def __init__(self, index: Dim3):
+        self.index = index
+        self.shared: dict[tuple[int, int], BlockArray] = {}
+        self.copies: dict[Any, list[list[Any]]] = defaultdict(lambda: [[]])  # by thread; the last group is open
+        self.threads: list[Thread] = []
 
 
-class Device(Instructions):
+class Device(Warps, Barriers, Instructions):
     """The emulated `cuda` module of kernels."""
 
     def __init__(self) -> None:
         self.threadIdx = self.blockIdx = Dim3(0, 0, 0)
         self.blockDim = self.gridDim = Dim3(1, 1, 1)
-        self.shared = _Memory(self._shared_array)
-        self.local = _Memory(self._local_array)
-        self.atomic = Atomic()
+        self.shared = Names("cuda.shared", {"array": self._shared_array})
+        self.local = Names("cuda.local", {"array": self._local_array})
+        self.const = Names("cuda.const", {"array_like": lambda array: array})
+        self.cg = Names("cuda.cg", {"this_grid": lambda: GridGroup(self._meet)})
+        self.atomic, self.fp16, self.libdevice, self.print = Atomic(), FP16, LIBDEVICE, device_print
+        vars(self).update(FUNCTIONS | VECTORS)
         self.warpsize = WARP
         self._lock = threading.RLock()
         self._programs: dict[Any, Program] = {}
         self._sleeping = threading.local()
         self._program: Program
+        self._block: Block
         self._thread: Thread
         self._queue: Iterator[Thread] = iter(())  # threads that run after the running one
         self._message: tuple[Any, ...]  # what each of them gets
@@ -107,10 +123,9 @@ class Device(Instructions):
         self._to_scheduler: Callable[[], Any]
         self._observer: Observer | None = None
         self._exchanging = False  # True if some thread waits for a warp exchange
-        self._shared: dict[tuple[int, int], BlockArray] = {}
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise EmulatorError(f"the emulator does not know cuda.{name}")
+        raise lacking(self, f"cuda.{name}")
 
     # What kernels call -----------------------------------------------------------------------------------------------
 
@@ -128,12 +143,6 @@ class Device(Instructions):
         size = (grid.x * block.x, grid.y * block.y, grid.z * block.z)
         return size[0] if ndim == 1 else size[:ndim]
 
-    @property
-    def laneid(self) -> int:
-        """The lane of the running thread in its warp."""
-        thread, size = self.threadIdx, self.blockDim
-        return ((thread.z * size.y + thread.y) * size.x + thread.x) % WARP
-
     def syncthreads(self) -> None:
         frame = sys._getframe(1)
         self._thread.place = ("syncthreads", frame.f_code, frame.f_lasti)
@@ -142,35 +151,6 @@ class Device(Instructions):
             return thread.resume(*self._message)
         return self._to_scheduler()
 
-    def syncwarp(self, mask: int = ALL_LANES) -> None:
-        self._exchange("syncwarp", mask, None)
-
-    def shfl_sync(self, mask: int, value: Any, lane: int) -> Any:
-        return self._from_lane(lane % WARP, self._exchange("shfl_sync", mask, value))
-
-    def shfl_xor_sync(self, mask: int, value: Any, lane_mask: int) -> Any:
-        return self._from_lane(self._thread.lane ^ lane_mask, self._exchange("shfl_xor_sync", mask, value))
-
-    def shfl_up_sync(self, mask: int, value: Any, delta: int) -> Any:
-        lane = self._thread.lane
-        return self._from_lane(lane - delta if lane >= delta else lane, self._exchange("shfl_up_sync", mask, value))
-
-    def shfl_down_sync(self, mask: int, value: Any, delta: int) -> Any:
-        lane = self._thread.lane
-        source = lane + delta if lane + delta < WARP else lane
-        return self._from_lane(source, self._exchange("shfl_down_sync", mask, value))
-
-    def ballot_sync(self, mask: int, predicate: Any) -> int:
-        """Return one bit for each lane of the mask: 1 if its predicate holds."""
-        votes = self._exchange("ballot_sync", mask, predicate)
-        return sum(1 << lane for lane, vote in votes.items() if vote)
-
-    def all_sync(self, mask: int, predicate: Any) -> bool:
-        return all(self._exchange("all_sync", mask, predicate).values())
-
-    def any_sync(self, mask: int, predicate: Any) -> bool:
-        return any(self._exchange("any_sync", mask, predicate).values())
-
     def _wait(self) -> Any:
         """Let the next thread run, or the scheduler; return the message with which this thread is resumed."""
         for thread in self._queue:
@@ -178,29 +158,31 @@ class Device(Instructions):
             return thread.resume(*self._message)
         return self._to_scheduler()
 
-    def _exchange(self, name: str, mask: int, value: Any) -> dict[int, Any]:
-        """Give a value, wait, and return the values of all participating lanes."""
+    def _meet(self, name: str, value: Any = None) -> Any:
+        """Give a value and wait for all threads of the block or grid; return what they learn from all values."""
         frame = sys._getframe(2)
-        self._thread.place = (name, frame.f_code, frame.f_lasti, mask)
+        self._thread.place = (name, frame.f_code, frame.f_lasti)
+        self._thread.value = value
+        return self._wait()
+
+    def _exchange(self, name: str, mask: int | None, value: Any) -> dict[int, Any]:
+        """Give a value, wait, and return the values of all participating lanes: those of the mask, if there is one."""
+        frame = sys._getframe(2)
+        self._thread.place = (name, frame.f_code, frame.f_lasti, mask if mask is None else int(mask) & ALL_LANES)
         self._thread.value = value
         self._exchanging = True
         return self._wait()
-
-    def _from_lane(self, lane: int, values: dict[int, Any]) -> Any:
-        if lane not in values:
-            raise EmulatorError(f"{self.where()}, {source_line()}: reads from lane {lane}, which takes no part")
-        return values[lane]
 
     def _shared_array(self, shape: Any, dtype: Any, alignment: int | None = None) -> BlockArray:
         # As in compiled code, each call in the source makes one array for the whole block.
         frame = sys._getframe(1)
         key = (id(frame.f_code), frame.f_lasti)
-        if key not in self._shared:
-            self._shared[key] = self._block_array("shared", shape, dtype, alignment)
-            size = sum(array.size * array.dtype.itemsize for array in self._shared.values())
+        if key not in self._block.shared:
+            self._block.shared[key] = self._block_array("shared", shape, dtype, alignment)
+            size = sum(array.size * array.dtype.itemsize for array in self._block.shared.values())
             if size > MAX_SHARED:
                 raise EmulatorError(f"{self.where()}: {size} bytes of shared memory; a block has {MAX_SHARED}")
-        return self._shared[key]
+        return self._block.shared[key]
 
     def _local_array(self, shape: Any, dtype: Any, alignment: int | None = None) -> BlockArray:
         return self._block_array("local", shape, dtype, alignment)
@@ -213,7 +195,7 @@ class Device(Instructions):
         made = (kind, shape, dtype, convert, alignment or dtype.itemsize, self.where, (frame.f_code, frame.f_lasti))
         if self._observer is None or kind == "local":  # no other thread can reach local memory
             return BlockArray(*made)
-        return WatchedBlockArray(self._observer, len(self._shared), *made)
+        return WatchedBlockArray(self._observer, len(self._block.shared), *made)
 
     # What runs them --------------------------------------------------------------------------------------------------
 
@@ -265,42 +247,50 @@ class Device(Instructions):
             seen = [self._watched(*pair) for pair in zip(program.parameters, arguments, strict=True)]
             self.gridDim, self.blockDim = Dim3(*grid_shape), Dim3(*block_shape)
             indices = _positions_in_block(block_shape)
-            run_block = self._run_waiting_block if program.waits else self._run_simple_block
+            run = self._run_waiting_blocks if program.waits else self._run_simple_blocks
             if observer is not None:
                 observer.begin_launch(self)
-            for self.blockIdx in _positions(grid_shape):
-                self._shared = {}
-                self.begin_block()
-                if observer is not None:
-                    observer.begin_block()
-                run_block(program.function, indices, seen)
-                if observer is not None:
-                    observer.barrier()
+            try:
+                run(program.function, indices, seen, [Block(index) for index in _positions(grid_shape)])
+            except Exception as error:
+                locate(error, program.name, self.threadIdx, self.blockIdx)
+                raise
 
-    def _run_simple_block(self, function: Any, indices: list[Dim3], arguments: list[Any]) -> None:
-        for self.threadIdx in indices:
-            function(*arguments)
+    def _enter(self, block: Block) -> None:
+        """Begin a block, or continue one that has waited for the grid."""
+        self._block, self.blockIdx = block, block.index
+        if self._observer is not None:
+            self._observer.begin_block()
 
-    def _run_waiting_block(self, function: Any, indices: list[Dim3], arguments: list[Any]) -> None:
-        threads = self._threads(len(indices))
-        warps = [threads[i : i + WARP] for i in range(0, len(threads), WARP)]
+    def _leave(self) -> None:
+        if self._observer is not None:
+            self._observer.barrier()
+
+    def _run_simple_blocks(self, function: Any, indices: list[Dim3], arguments: list[Any], blocks: list[Block]) -> None:
+        for block in blocks:
+            self._enter(block)
+            for self.threadIdx in indices:
+                function(*arguments)
+            self._leave()
+
+    def _run_waiting_blocks(
+        self, function: Any, indices: list[Dim3], arguments: list[Any], blocks: list[Block]
+    ) -> None:
+        threads: list[Thread] = []
+        waiting: list[Block] = []  # for the grid
+        self._work = function, arguments
         try:
-            for thread, index in zip(threads, indices, strict=True):
-                thread.index = index
-            self._work = function, arguments
-            self._resume(threads)
-            while True:
-                while self._exchanging:
-                    self._exchanging = False
-                    for warp in warps:
-                        self._run_warp(warp)
-                first = next((thread for thread in threads if thread.place), None)
-                if first is None:
-                    return
-                self._check_meeting(first, threads, "block")
-                if self._observer is not None:
-                    self._observer.barrier()
-                self._resume(threads)
+            for block in blocks:
+                first = len(waiting) * len(indices)
+                threads = self._threads(first + len(indices))
+                block.threads = threads[first:]
+                for number, (thread, index) in enumerate(zip(block.threads, indices, strict=True)):
+                    thread.index, thread.lane = index, number % WARP
+                if self._run_block(block):
+                    waiting.append(block)
+            while waiting:
+                self._check_grid(waiting, blocks)
+                waiting = [block for block in blocks if self._run_block(block)]
         except BaseException:
             self._queue, self._exchanging = iter(()), False
             for thread in threads:  # they stopped in the middle of the kernel; each keeps the next one alive
@@ -310,12 +300,49 @@ class Device(Instructions):
         finally:
             self._work = None
 
+    def _run_block(self, block: Block) -> bool:
+        """Run a block until it ends or waits for the whole grid; return whether it waits."""
+        self._enter(block)
+        threads = block.threads
+        message: list[Any] = []
+        warps = [threads[i : i + WARP] for i in range(0, len(threads), WARP)]
+        while True:
+            self._resume(threads, *message)
+            while self._exchanging:
+                self._exchanging = False
+                for warp in warps:
+                    self._run_warp(warp)
+            first = next((thread for thread in threads if thread.place), None)
+            if first is not None:
+                self._check_meeting(first, threads, "block")
+            if first is None or first.place[0] == GRID:
+                self._leave()
+                return first is not None
+            message = []
+            if first.place[0] in BLOCK_VOTES:
+                message = [BLOCK_VOTES[first.place[0]]([thread.value for thread in threads])]
+            self._leave()
+
+    def _check_grid(self, waiting: list[Block], blocks: list[Block]) -> None:
+        """Raise `BarrierError` unless all blocks wait for the grid at the same place."""
+        first = waiting[0].threads[0]
+        for block in blocks:
+            place = block.threads[0].place if block in waiting else None
+            if place != first.place:
+                state = f"waits at {_spell(place)}" if place else "has ended"
+                raise BarrierError(
+                    f"kernel {self._program.name}: block {waiting[0].index} waits at {_spell(first.place)}, but block "
+                    f"{block.index} {state}; all of them must reach it"
+                )
+        if self._observer is not None:
+            self._observer.grid_barrier()
+
     def _threads(self, count: int) -> list[Thread]:
         """Return sleeping threads of the calling OS thread, between which greenlets cannot move."""
         if not hasattr(self._sleeping, "threads"):
             self._sleeping.threads = []
         threads = self._sleeping.threads
-        threads.extend(Thread(number, self) for number in range(len(threads), count))
+        threads.extend(Thread(self) for _ in range(len(threads), count))
         scheduler = greenlet.getcurrent()
         self._to_scheduler = scheduler.switch
         for thread in threads[:count]:
@@ -324,9 +351,13 @@ class Device(Instructions):
 
     def _run_warp(self, warp: list[Thread]) -> None:
         """Carry out warp exchanges until every thread of the warp is at a barrier or has ended."""
-        while first := next((thread for thread in warp if thread.place and thread.place[0] != "syncthreads"), None):
+        while exchanging := [thread for thread in warp if thread.place and len(thread.place) > 3]:
+            first = next((thread for thread in exchanging if thread.place[-1] is None), exchanging[0])
             mask = first.place[-1]
-            lanes = [thread for thread in warp if mask >> thread.lane & 1]
+            if mask is None:
+                lanes = [thread for thread in exchanging if thread.place == first.place]
+            else:
+                lanes = [thread for thread in warp if mask >> thread.lane & 1]
             if first not in lanes:
                 raise BarrierError(
                     f"kernel {self._program.name}, block {self.blockIdx}: thread {first.index} waits at "
@@ -358,7 +389,7 @@ class Device(Instructions):
 def _spell(place: Any) -> str:
     """Return the place where a thread waits, as in "syncthreads on dense.py:45"."""
     name, code, instruction, *mask = place
-    return f"{name} on {line_of(code, instruction)}" + "".join(f" with mask {m:#x}" for m in mask)
+    return f"{name} on {line_of(code, instruction)}" + "".join(f" with mask {m:#x}" for m in mask if m is not None)
 
 
 def _positions(shape: tuple[int, int, int]) -> list[Dim3]:

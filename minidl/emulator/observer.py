@@ -27,10 +27,13 @@ class Observer:
         self.device = device
 
     def begin_block(self) -> None:
-        """Handle the beginning of a block."""
+        """Handle the beginning of a block, or its continuation after a barrier of the grid."""
 
     def barrier(self) -> None:
         """Handle a barrier: all threads of the block have reached it, or have ended."""
+
+    def grid_barrier(self) -> None:
+        """Handle a barrier of the whole grid: all threads of all blocks have reached it."""
 
     def meet(self, name: str, lanes: Iterable[Any]) -> None:
         """Handle a warp function `name`, which the threads of these indices have reached."""

@@ -19,10 +19,11 @@ from numba.core.extending import _Intrinsic
 
 from minidl.emulator.errors import EmulatorError
 from minidl.emulator.operations import Conversion, Counting
+from minidl.emulator.warps import WARP_FUNCTIONS
 
 # Functions that make a thread wait for others; a kernel that names none of them runs as plain function calls.
-RENDEZVOUS = {"syncthreads", "syncwarp", "ballot_sync", "all_sync", "any_sync"}
-RENDEZVOUS |= {"shfl_sync", "shfl_up_sync", "shfl_down_sync", "shfl_xor_sync", "multiply_add_tf32"}
+RENDEZVOUS = {"syncthreads", "syncthreads_count", "syncthreads_and", "syncthreads_or", "this_grid", "multiply_add_tf32"}
+RENDEZVOUS |= WARP_FUNCTIONS
 
 
 def _keeping_dtype(function: Callable[[float], float]) -> Callable[[Any], Any]:
@@ -77,6 +78,7 @@ class Program:
         code = function.__code__
         self.waits = self.waits or not RENDEZVOUS.isdisjoint(code.co_names)
         namespace: dict[str, Any] = {"__builtins__": function.__globals__.get("__builtins__", __builtins__)}
+        namespace["print"] = self._device.print
         cells = tuple(types.CellType() for _ in function.__closure__ or ())
         rebuilt = types.FunctionType(code, namespace, function.__name__, function.__defaults__, cells or None)
         self._rebuilt[function] = rebuilt  # before its callees, so that recursion terminates

@@ -3,7 +3,7 @@
 The emulator runs the threads of a block one after another, so a missing barrier often does no harm here, but it does on
 a GPU. Therefore the detector examines order instead of results, and finds a race whichever thread ran first:
 
-    between blocks              nothing orders them
+    between blocks              only a barrier of the whole grid orders them
     between threads of a block  syncthreads does
     between lanes of a warp     syncwarp does, too, for the lanes of its mask, transitively
 
@@ -57,6 +57,7 @@ class RaceDetector(Observer):
     def begin_launch(self, device: Any) -> None:
         self.device = device
         self._period = 0  # number of the interval between barriers, over all blocks
+        self._grid_period = 0  # the first interval after the last barrier of the grid
         self._global: dict[Any, _Element] = {}
         self._forget_period()
 
@@ -68,6 +69,9 @@ class RaceDetector(Observer):
             raise error
         self._period += 1
         self._forget_period()
+
+    def grid_barrier(self) -> None:
+        self._grid_period = self._period
 
     def _forget_period(self) -> None:
         self._time: dict[Any, int] = {}
@@ -102,6 +106,8 @@ class RaceDetector(Observer):
             elements = self._global if array.kind == "global" else self._shared
             element = array.notes[key] = elements.setdefault(array.address(key), _Element())
         if element.period != self._period:
+            if element.period < self._grid_period:
+                element.first = [None, None, None]
             element.period, element.recent = self._period, ({}, {}, {})
         access = _Access(block, thread, self._time.get(thread, 0), kind, value, frame.f_code, frame.f_lasti)
         behind = self._behind.get(thread, {})

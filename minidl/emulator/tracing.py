@@ -178,15 +178,15 @@ class _Recorder(Observer):
         self.accesses: list[Access] = []
         self.flops = 0
         self._warps: dict[Any, list[tuple[int, int, int, Access]]] = defaultdict(list)
+        self._steps: Counter[Position] = Counter()  # barriers that each block has passed
+        self._known: dict[Any, tuple[str, str, int, Counter[Any]]] = {}  # what the accesses at one place share
 
     def begin_block(self) -> None:
-        self._step = 0
-        self._known: dict[Any, tuple[str, str, int, Counter[Any]]] = {}  # what the accesses at one place share
         block = self.device.blockIdx
         self._block = block.x, block.y, block.z
 
     def barrier(self) -> None:
-        self._step += 1
+        self._steps[self._block] += 1
 
     def number(self, dtype: Any) -> Any:
         if dtype not in self._numbers:
@@ -198,7 +198,7 @@ class _Recorder(Observer):
 
     def access(self, array: Any, key: Any, kind: int, value: Any, part: int = 0) -> None:
         thread, frame = self.device.threadIdx, kernel_frame(3)
-        place = (id(frame.f_code), frame.f_lineno, id(array), kind)
+        place = (self._block, id(frame.f_code), frame.f_lineno, id(array), kind)
         known = self._known.get(place)
         if known is None:
             name = array.name if array.kind == "global" else assigned_variable(*array.made_at)
@@ -207,11 +207,13 @@ class _Recorder(Observer):
         line, name, start, times = known
         position, warp, lane = self._places.get(thread) or self._place(thread)
         element = tuple(map(int, key)) if isinstance(key, tuple) else (int(key),)
-        access = Access(self._block, position, line, array.kind, name, element, KIND_NAMES[kind], self._step)
+        access = Access(
+            self._block, position, line, array.kind, name, element, KIND_NAMES[kind], self._steps[self._block]
+        )
         self.accesses.append(access)
         time = times[thread] = times[thread] + (part == 0)
         offset = start + sum(map(operator.mul, element, array.strides))
-        self._warps[self._block, warp, place, time].append((lane, offset, array.dtype.itemsize, access))
+        self._warps[warp, place, time].append((lane, offset, array.dtype.itemsize, access))
 
     def _place(self, thread: Any) -> tuple[Position, int, int]:
         """Return the position of a thread, its warp and its lane."""

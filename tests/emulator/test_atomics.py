@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import cuda, int32
 
-from minidl.emulator import BarrierError, EmulatorError, OutOfBoundsError, launch, race_detector
+from minidl.emulator import BarrierError, OutOfBoundsError, launch, race_detector
 
 ALL = 0xFFFFFFFF
 
@@ -181,10 +181,48 @@ def test_a_vote_that_a_lane_never_joins():
 
 
 @cuda.jit
-def active_lanes(y):
-    y[0] = cuda.activemask()
+def unlike_others(x, old, value):
+    t = cuda.threadIdx.x
+    old[t, 0] = cuda.atomic.nanmax(x, (0, t), value)
+    old[t, 1] = cuda.atomic.nanmin(x, (1, t), value)
 
 
-def test_which_lanes_happen_to_be_active_is_not_known():
-    with pytest.raises(EmulatorError, match="does not know cuda.activemask"):
-        launch(active_lanes, 1, 1, np.zeros(1))
+@pytest.mark.parametrize("value", [2.5, np.nan])
+def test_nanmax_and_nanmin_prefer_the_number(value):
+    before = np.array([[1, 4, np.nan], [1, 4, np.nan]], np.float32)
+    x, old = before.copy(), np.zeros((3, 2), np.float32)
+    launch(unlike_others, 1, 3, x, old, value)
+    expected = [np.fmax(before[0], np.float32(value)), np.fmin(before[1], np.float32(value))]
+    np.testing.assert_array_equal(x, expected)
+    np.testing.assert_array_equal(old.T, before)
+
+
+@cuda.jit
+def to_the_limits(x):
+    cuda.atomic.add(x, 0, 1)
+    cuda.atomic.sub(x, 1, 1)
+    cuda.atomic.inc(x, 2, x[0] - 1)
+    cuda.atomic.dec(x, 3, x[3])
+
+
+@pytest.mark.parametrize("dtype", [np.uint32, np.uint64])
+def test_unsigned_integers_wrap_around(dtype):
+    most = np.iinfo(dtype).max
+    x = np.array([most, 0, most, 0], dtype)
+    launch(to_the_limits, 1, 1, x)
+    assert x.tolist() == [0, most, 0, 0]
+
+
+@cuda.jit
+def swap_if(x, i, j, expected, value, old):
+    old[0] = cuda.atomic.cas(x, (i, j), expected, value)
+
+
+def test_compare_and_swap_of_an_element_of_a_matrix():
+    x, old = np.arange(6, dtype=np.int32).reshape(2, 3), np.zeros(1, np.int32)
+    launch(swap_if, 1, 1, x, 1, 2, 5, 70, old)
+    launch(swap_if, 1, 1, x, 1, 1, 5, 80, old)
+    assert x.tolist() == [[0, 1, 2], [3, 4, 70]]
+    assert old[0] == 4
+    with pytest.raises(OutOfBoundsError, match=r"x\[1, 3\] is outside"):
+        launch(swap_if, 1, 1, x, 1, 3, 5, 70, old)

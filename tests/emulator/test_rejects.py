@@ -407,18 +407,18 @@ def test_something_that_is_no_kernel():
 def test_names_that_the_emulator_does_not_know():
     @cuda.jit
     def unknown_function(x):
-        x[0] = cuda.popc(x.size)
+        x[0] = cuda.textures(x.size)
 
     @cuda.jit
     def unknown_atomic(x):
-        cuda.atomic.nanmax(x, 0, 1)
+        cuda.atomic.mul(x, 0, 1)
 
     @cuda.jit
     def unknown_math(x):
         x[0] = math_module.no_such_function(x[0])
 
-    assert "does not know cuda.popc" in refusal(EmulatorError, unknown_function, np.zeros(1))
-    assert "does not know cuda.atomic.nanmax" in refusal(EmulatorError, unknown_atomic, np.zeros(1))
+    assert "does not know cuda.textures" in refusal(EmulatorError, unknown_function, np.zeros(1))
+    assert "does not know cuda.atomic.mul" in refusal(EmulatorError, unknown_atomic, np.zeros(1))
     assert "does not know math.no_such_function" in refusal(EmulatorError, unknown_math, np.zeros(1))
 
 
