@@ -124,6 +124,7 @@ def test_a_circle_would_be_found():
 MAY_BE_HIDDEN = {
     "matplotlib": "takes as long to import as a small training run",
     "cuda": "comes with numba-cuda, where that can be installed",
+    "numba_cuda_mlir": "NVIDIA's successor of numba-cuda, which need not be installed",
 }
 
 

@@ -7,6 +7,7 @@ local memory, a barrier that some threads of the block never reach; inside `race
 to one element. `trace` launches a kernel and reports its accesses to memory.
 """
 
+from minidl.emulator.active import active
 from minidl.emulator.errors import BarrierError, EmulatorError, OutOfBoundsError, RaceError, UninitializedReadError
 from minidl.emulator.launch import launch
 from minidl.emulator.races import race_detector
@@ -19,6 +20,7 @@ __all__ = [
     "RaceError",
     "Trace",
     "UninitializedReadError",
+    "active",
     "launch",
     "race_detector",
     "trace",

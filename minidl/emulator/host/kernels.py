@@ -1,0 +1,271 @@
+"""The methods of `@cuda.jit` functions that the host calls: launches, signatures, and inspection, which is refused.
+
+`minidl.emulator.active` puts each function of `METHODS` in the place of the method of that name. A launch copies arrays
+of the host to the device and back, as Numba does.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+from numba.core import sigutils
+from numba.cuda.errors import normalize_kernel_dimensions
+
+from minidl.emulator.errors import EmulatorError
+from minidl.emulator.host.api import In, Out
+from minidl.emulator.host.arrays import DeviceNDArrayBase, is_cuda_array, memory_of, to_device
+from minidl.emulator.launch import Device
+from minidl.scalar.constants import WARP
+from minidl.utils import checks
+
+DEVICE = Device()
+FORALL_THREADS = 128  # of a block, where Numba asks the driver
+
+
+class Launcher:
+    """A kernel with its launch configuration, as `kernel[blocks, threads, stream, shared_bytes]` returns it."""
+
+    def __init__(self, kernel: Any, blocks: Any, threads: Any, stream: Any = 0, shared_bytes: int = 0):
+        self.dispatcher, self.stream, self.sharedmem = kernel, stream, shared_bytes
+        self.griddim, self.blockdim = normalize_kernel_dimensions(blocks, threads)
+
+    def __call__(self, *arguments: Any) -> None:
+        launch(self.dispatcher, self.griddim, self.blockdim, self.stream, self.sharedmem, arguments)
+
+
+class ForAll:
+    """A kernel for a number of tasks, which chooses its own launch configuration."""
+
+    def __init__(self, kernel: Any, ntasks: int, tpb: int = 0, stream: Any = 0, sharedmem: int = 0):
+        if ntasks < 0:
+            raise ValueError(f"Can't create ForAll with negative task count: {ntasks}")
+        self.kernel, self.ntasks = kernel, ntasks
+        self.threads = tpb or min(FORALL_THREADS, -(-ntasks // WARP) * WARP)
+        self.stream, self.shared_bytes = stream, sharedmem
+
+    def __call__(self, *arguments: Any) -> None:
+        if self.ntasks:
+            blocks = -(-self.ntasks // self.threads)
+            Launcher(self.kernel, blocks, self.threads, self.stream, self.shared_bytes)(*arguments)
+
+
+def launch(kernel: Any, blocks: Any, threads: Any, stream: Any, shared_bytes: int, arguments: Any) -> None:
+    """Run a kernel on the emulator with what the host gave it."""
+    if kernel.targetoptions.get("device"):
+        raise EmulatorError(f"{kernel.py_func.__name__} is a device function; expected a kernel")
+    if kernel.targetoptions.get("link"):
+        raise EmulatorError(f"kernel {kernel.py_func.__name__} links CUDA C or PTX, which the emulator does not know")
+    names = _parameters(kernel.py_func)
+    afterwards: list[Callable[[], Any]] = []
+    for extension in reversed(kernel.targetoptions.get("extensions") or ()):
+        prepare = functools.partial(extension.prepare_args, stream=stream, retr=afterwards)
+        arguments = [prepare(None, argument)[1] for argument in arguments]
+    if signatures := signatures_of(kernel):
+        arguments = _by_signature(kernel, names, arguments, signatures)
+    on_device = [
+        _on_device(name, value, afterwards)
+        for name, value in zip([*names, *["argument"] * len(arguments)], arguments, strict=False)
+    ]
+    DEVICE.launch(kernel, blocks, threads, *on_device)
+    for action in afterwards:
+        action()
+
+
+@functools.lru_cache
+def _parameters(function: Callable[..., Any]) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+def _on_device(name: str, value: Any, afterwards: list[Callable[[], Any]]) -> Any:
+    """Return what the kernel gets for an argument; append what remains to be done after it."""
+    hint = type(value) if isinstance(value, In) else None
+    if hint is not None:
+        value = value.value
+    if is_cuda_array(value):
+        return memory_of(value)
+    if isinstance(value, tuple):
+        parts = [_on_device(f"{name}[{i}]", part, afterwards) for i, part in enumerate(value)]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    if not isinstance(value, (np.ndarray, np.void)):
+        return value
+    if isinstance(value, np.ndarray) and hint is not In and not value.flags.writeable:
+        raise ValueError(
+            f"{name} got a read-only array; expected one that the kernel can write into, or cuda.In({name}), "
+            "or an array of the device"
+        )
+    copy: DeviceNDArrayBase = to_device(value, copy=hint is not Out)
+    if isinstance(value, np.void):
+        return copy._data[()]
+    if hint is not In:
+        afterwards.append(lambda: copy.copy_to_host(value))
+    return copy._data
+
+
+# Signatures -----------------------------------------------------------------------------------------------------------
+
+
+def signatures_of(kernel: Any) -> list[tuple[Any, ...]]:
+    """Return the types of the arguments for which a kernel was declared; [] if it takes what comes."""
+    declared = getattr(kernel, "_emulated_signatures", None)
+    if declared is None:
+        declared = [] if kernel._can_compile else [tuple(found) for found in kernel.overloads]
+    return declared
+
+
+def _by_signature(kernel: Any, names: list[str], arguments: Any, signatures: list[tuple[Any, ...]]) -> list[Any]:
+    """Convert arguments to the types of a signature, or raise TypeError."""
+    problem = None
+    for exact in (True, False) if len(signatures) > 1 else (False,):
+        for signature in signatures:
+            if len(signature) != len(arguments):
+                problem = problem or TypeError(
+                    f"kernel {kernel.py_func.__name__} got {len(arguments)} arguments; expected "
+                    f"{len(signature)}: {', '.join(map(str, signature))}"
+                )
+                continue
+            try:
+                return [_converted(*three, exact) for three in zip(names, arguments, signature, strict=True)]
+            except TypeError as error:
+                problem = error
+    assert problem is not None
+    raise problem
+
+
+def _converted(name: str, value: Any, kind: Any, exact: bool) -> Any:
+    """Return an argument as the type of a signature; `exact` refuses to convert numbers."""
+    found = value.value if isinstance(value, In) else value
+    wrong = TypeError(f"{name} got {checks.describe(found)}; expected {kind}, as in the signature of the kernel")
+    if hasattr(kind, "ndim") and hasattr(kind, "dtype"):
+        if not hasattr(found, "dtype") or found.ndim != kind.ndim or found.dtype != _dtype(kind.dtype, found.dtype):
+            raise wrong
+        return value
+    dtype = _dtype(kind, None)
+    if dtype is None or not isinstance(found, (bool, int, float, complex, np.number, np.bool_)):
+        return value
+    if exact:
+        if np.asarray(found).dtype != dtype:
+            raise wrong
+    elif np.asarray(found).dtype.kind not in {"f": "biuf", "c": "biufc"}.get(dtype.kind, "biu"):
+        raise wrong
+    return np.asarray(found).astype(dtype)[()]
+
+
+def _dtype(kind: Any, default: Any) -> Any:
+    """Return the dtype of a number's type, in Numba or its successor; `default` for other types."""
+    try:
+        return np.dtype({"boolean": "bool"}.get(kind.name, kind.name))
+    except TypeError:
+        return default
+
+
+# What is put in the place of methods ----------------------------------------------------------------------------------
+
+
+def _getitem(self: Any, configuration: Any) -> Launcher:
+    if not isinstance(configuration, tuple) or not 2 <= len(configuration) <= 4:
+        raise ValueError("must specify at least the griddim and blockdim")
+    return Launcher(self, *configuration)
+
+
+def _configure(self: Any, griddim: Any, blockdim: Any, stream: Any = 0, sharedmem: int = 0, **others: Any) -> Launcher:
+    return Launcher(self, griddim, blockdim, stream, sharedmem)
+
+
+def _forall(self: Any, ntasks: int, tpb: int = 0, stream: Any = 0, sharedmem: int = 0) -> ForAll:
+    return ForAll(self, ntasks, tpb, stream, sharedmem)
+
+
+def _call(self: Any, args: Any, griddim: Any, *others: Any) -> None:
+    if others:
+        blockdim, stream, shared_bytes = others
+        launch(self, griddim, blockdim, stream, shared_bytes, args)
+    else:  # numba-cuda gives the configuration as one object
+        launch(self, griddim.griddim, griddim.blockdim, griddim.stream, griddim.sharedmem, args)
+
+
+def _compile(self: Any, sig: Any) -> Any:
+    arguments, _ = sigutils.normalize_signature(sig) if not isinstance(sig, tuple) else (sig, None)
+    vars(self).setdefault("_emulated_signatures", []).append(tuple(arguments))
+    return Compiled(self, arguments)
+
+
+def _compile_device(self: Any, args: Any, return_type: Any = None) -> Any:
+    return Compiled(self, args)
+
+
+def _specialize(self: Any, *args: Any) -> Any:
+    if self.specialized:
+        raise RuntimeError("Dispatcher already specialized")
+    special = type(self)(self.py_func, targetoptions=self.targetoptions)
+    special.compile(tuple(special.typeof_pyval(argument) for argument in args))
+    special._specialized = True
+    return special
+
+
+def _max_cooperative_grid_blocks(self: Any, blockdim: Any, dynsmemsize: int = 0) -> int:
+    """Return how many blocks a grid may have whose blocks wait for each other: the emulator sets no other limit."""
+    return 2**31 - 1
+
+
+def _disable_compile(self: Any, val: bool = True) -> None:
+    """Do nothing: signatures of device functions are not kept."""
+
+
+class Compiled:
+    """What the emulator has instead of a compiled kernel."""
+
+    def __init__(self, kernel: Any, arguments: Any):
+        self._kernel, self.argument_types = kernel, arguments
+
+    def max_cooperative_grid_blocks(self, blockdim: Any, dynsmemsize: int = 0) -> int:
+        """Return how many blocks a grid may have whose blocks wait for each other."""
+        return _max_cooperative_grid_blocks(self._kernel, blockdim, dynsmemsize)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise EmulatorError(f"the emulator does not know {name} of a compiled kernel: it compiles nothing")
+
+
+class Overloads(Mapping[Any, Compiled]):
+    """`kernel.overloads`: there is something for all types, because nothing is compiled."""
+
+    def __init__(self, kernel: Any):
+        self._kernel = kernel
+
+    def __getitem__(self, types: Any) -> Compiled:
+        return Compiled(self._kernel, types)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(signatures_of(self._kernel))
+
+    def __len__(self) -> int:
+        return len(signatures_of(self._kernel))
+
+
+def refusal(name: str) -> Callable[..., NoReturn]:
+    """Return a method that says that the emulator has none of this name."""
+
+    def refuse(self: Any, *arguments: Any, **options: Any) -> NoReturn:
+        raise EmulatorError(f"the emulator does not know {self.py_func.__name__}.{name}: it compiles nothing")
+
+    return refuse
+
+
+METHODS: dict[str, Callable[..., Any]] = {
+    "__getitem__": _getitem,
+    "configure": _configure,
+    "forall": _forall,
+    "call": _call,
+    "compile": _compile,
+    "compile_device": _compile_device,
+    "disable_compile": _disable_compile,
+    "specialize": _specialize,
+    "max_cooperative_grid_blocks": _max_cooperative_grid_blocks,
+}
+
+INSPECTION = ("inspect_", "get_regs", "get_const", "get_shared", "get_local", "get_max")
