@@ -24,7 +24,7 @@ from minidl.emulator.host import api, arrays
 from minidl.emulator.host.kernels import INSPECTION, METHODS, Overloads, refusal
 from minidl.emulator.packages import cuda_modules, dispatcher_class
 
-CONFIG: Any = numba.config
+WARN_OF_SMALL_GRIDS = "CUDA_LOW_OCCUPANCY_WARNINGS"  # about the speed of a GPU
 _lock = threading.RLock()
 _depth = 0
 _undo = contextlib.ExitStack()
@@ -57,15 +57,14 @@ def active() -> Iterator[None]:
 
 
 def _begin() -> None:
-    if CONFIG.ENABLE_CUDASIM:
+    if numba.config.ENABLE_CUDASIM:  # type: ignore[attr-defined]
         raise EmulatorError("NUMBA_ENABLE_CUDASIM is set; expected to be unset, as numba.cuda is the simulator with it")
     with contextlib.ExitStack() as undo:  # undone at once if something fails
         for cuda in cuda_modules():
             _replace(undo, _counterparts(cuda))
             _replace_methods(undo, dispatcher_class(cuda))
-        warns = CONFIG.CUDA_LOW_OCCUPANCY_WARNINGS  # which are about the speed of a GPU
-        CONFIG.CUDA_LOW_OCCUPANCY_WARNINGS = 0
-        undo.callback(setattr, CONFIG, "CUDA_LOW_OCCUPANCY_WARNINGS", warns)
+            undo.callback(setattr, cuda.config, WARN_OF_SMALL_GRIDS, getattr(cuda.config, WARN_OF_SMALL_GRIDS))
+            setattr(cuda.config, WARN_OF_SMALL_GRIDS, 0)
         _undo.push(undo.pop_all())
 
 

@@ -35,19 +35,22 @@ def dispatcher_class(cuda: Any) -> Any:
 
 
 def in_numba(value: Any) -> Any:
-    """Return what means the same as `value` in Numba: a type or function of its successor, else `value` itself."""
-    if is_cuda_module(value):
-        return numba.cuda
-    if isinstance(value, ModuleType) and value.__name__.startswith(SUCCESSOR):
-        return numba.types if value.__name__.endswith(".types") else value
-    if not _package(value).startswith(SUCCESSOR):
+    """Return what means the same as `value` in Numba: a type, function or module of its successor, else `value`."""
+    if isinstance(value, ModuleType):
+        return _module_in_numba(value)
+    home = getattr(value, "__module__", None) or type(value).__module__
+    if not home.startswith(SUCCESSOR) or hasattr(value, "py_func"):
         return value
     name = str(getattr(value, "name", getattr(value, "__name__", "")))  # types have a name, functions a __name__
-    for module in (numba.types, numba.cuda):
-        if hasattr(module, name):
-            return getattr(module, name)
-    return value
+    inner = getattr(numba.cuda, home.rpartition(".")[2], None)  # array of numba_cuda_mlir.cuda.shared
+    candidates = (getattr(module, name, None) for module in (numba.types, inner, numba.cuda))
+    return next((found for found in candidates if found is not None), value)
 
 
-def _package(value: Any) -> str:
-    return str(getattr(value, "__module__", None) or type(value).__module__)
+def _module_in_numba(module: ModuleType) -> Any:
+    package, _, name = module.__name__.rpartition(".")
+    if is_cuda_module(module):
+        return numba.cuda
+    if package == f"{SUCCESSOR}.cuda":
+        return getattr(numba.cuda, name, module)
+    return numba.types if package.startswith(SUCCESSOR) and name == "types" else module

@@ -19,6 +19,7 @@ from numba.core.extending import _Intrinsic
 
 from minidl.emulator.errors import EmulatorError
 from minidl.emulator.operations import Conversion, Counting
+from minidl.emulator.packages import in_numba
 from minidl.emulator.warps import WARP_FUNCTIONS
 
 # Functions that make a thread wait for others; a kernel that names none of them runs as plain function calls.
@@ -91,6 +92,7 @@ class Program:
 
     def _convert(self, name: str, value: Any) -> Any:
         """Return what replaces `value`, the kernel's meaning of `name`, in the rebuilt function."""
+        value = in_numba(value)
         if value is numba.cuda:
             return self._device
         if value is math:
