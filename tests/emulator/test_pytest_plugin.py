@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -76,3 +77,16 @@ def test_races_fail_a_test(project):
     found = run(project, "--cuda-races")
     assert "1 failed, 1 passed" in found
     assert "RaceError: kernel reverse" in found
+
+
+def test_the_page_shows_what_happens(tmp_path):
+    page = (ROOT / "docs" / "test_your_kernels.md").read_text(encoding="utf-8")
+    program = next(block for block in re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S) if "def test_" in block)
+    (error,) = re.findall(r"^```text\n(.*?)^```$", page, re.M | re.S)
+    (tmp_path / "test_histogram.py").write_text(program)
+    assert "1 passed" in run(tmp_path, "--cuda-emulator")
+    assert " ".join(error.split()) in " ".join(run(tmp_path, "--cuda-races").split())
+    atomic = "cuda.atomic.add(counts, values[i], 1)"
+    assert atomic in page
+    (tmp_path / "test_histogram.py").write_text(program.replace("counts[values[i]] += 1", atomic))
+    assert "1 passed" in run(tmp_path, "--cuda-races")
