@@ -22,6 +22,7 @@ import numba
 from minidl.emulator.errors import EmulatorError
 from minidl.emulator.host import api, arrays
 from minidl.emulator.host.kernels import INSPECTION, METHODS, Overloads, refusal
+from minidl.emulator.host.machine import Linker
 from minidl.emulator.packages import cuda_modules, dispatcher_class
 
 WARN_OF_SMALL_GRIDS = "CUDA_LOW_OCCUPANCY_WARNINGS"  # about the speed of a GPU
@@ -76,6 +77,7 @@ def _counterparts(cuda: Any) -> list[tuple[Any, Any]]:
         if hasattr(devicearray, name):
             found.append((getattr(devicearray, name), getattr(arrays, name)))
     found += [(getattr(devicearray, "auto_device", None), api.auto_device), (devices.reset, api.reset)]
+    found += [(getattr(cuda.cudadrv.driver, "Linker", None), Linker)]
     return [(old, new) for old, new in found if old is not new and old is not None]
 
 

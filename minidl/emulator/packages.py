@@ -38,9 +38,11 @@ def in_numba(value: Any) -> Any:
     """Return what means the same as `value` in Numba: a type, function or module of its successor, else `value`."""
     if isinstance(value, ModuleType):
         return _module_in_numba(value)
-    home = getattr(value, "__module__", None) or type(value).__module__
+    home = str(getattr(value, "__module__", None) or type(value).__module__)
     if not home.startswith(SUCCESSOR) or hasattr(value, "py_func"):
         return value
+    if hasattr(value, "layout"):
+        return numba.types.Array(in_numba(value.dtype), value.ndim, value.layout, readonly=not value.mutable)
     name = str(getattr(value, "name", getattr(value, "__name__", "")))  # types have a name, functions a __name__
     inner = getattr(numba.cuda, home.rpartition(".")[2], None)  # array of numba_cuda_mlir.cuda.shared
     candidates = (getattr(module, name, None) for module in (numba.types, inner, numba.cuda))

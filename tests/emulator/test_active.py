@@ -142,7 +142,7 @@ def test_calls_without_configuration_and_of_device_functions_are_refused(on):
     def helper(x):
         return x
 
-    with pytest.raises(EmulatorError, match="helper is a device function; expected a kernel"):
+    with pytest.raises(EmulatorError, match="helper is one; expected a kernel"):
         helper[1, 1](2)
 
 
@@ -220,6 +220,29 @@ def test_one_of_several_signatures_is_chosen(on):
         assert x[0] == 3
     assert len(kernel.overloads) == 2
     assert kernel.overloads[float32[:], float32].max_cooperative_grid_blocks(32) > 0
+    with pytest.raises(TypeError, match=r"^No matching definition .* expects \(array\(float32"):
+        kernel[1, 1](np.zeros(1), 3)
+
+
+def test_the_best_signature_is_chosen(on):
+    @cuda.jit(["(float64[:], float32)", "(float64[:], float64)"])
+    def kernel(x, a):
+        x[0] = a
+
+    x = np.zeros(1)
+    kernel[1, 1](x, 1 + 2**-30)
+    assert x[0] == 1 + 2**-30
+
+
+def test_types_of_launches_are_counted(on):
+    kernel = cuda.jit(double.py_func)
+    for _ in range(2):
+        kernel[1, 1](np.zeros(1), np.zeros(1))
+        kernel[1, 1](cuda.to_device(np.zeros(1)), np.zeros(1))
+    assert len(kernel.overloads) == 1
+    special = kernel.specialize(np.zeros(1), np.zeros(1))
+    assert special is kernel.specialize(np.zeros(2), np.zeros(2))
+    assert special.specialized
 
 
 def test_what_needs_a_compiler_is_refused(on):

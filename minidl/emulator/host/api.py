@@ -65,7 +65,7 @@ def managed_array(
     shape: Any, dtype: Any = np.float64, strides: Any = None, order: str = "C", stream: Any = 0, attach_global: Any = 1
 ) -> Any:
     """Return an array that host and kernels reach, whose content is undefined."""
-    return allocate(shape, dtype, strides, order).view(ManagedNDArray)
+    return ManagedNDArray.of(allocate(shape, dtype, strides, order), stream)
 
 
 def mapped_array(
@@ -78,7 +78,7 @@ def mapped_array(
     wc: Any = False,
 ) -> Any:
     """Return an array that host and kernels reach, whose content is undefined."""
-    return allocate(shape, dtype, strides, order).view(MappedNDArray)
+    return MappedNDArray.of(allocate(shape, dtype, strides, order), stream)
 
 
 def _like(make: Callable[..., Any]) -> Callable[..., Any]:
@@ -87,6 +87,8 @@ def _like(make: Callable[..., Any]) -> Callable[..., Any]:
     def like(ary: Any, stream: Any = 0, **options: Any) -> Any:
         model = ary._data if isinstance(ary, DeviceNDArray) else ary
         packed = np.empty_like(np.lib.stride_tricks.as_strided(np.empty(0, model.dtype), model.shape, model.strides))
+        if make is not pinned_array:
+            options["stream"] = stream
         return make(model.shape, model.dtype, packed.strides if model.size else None, **options)
 
     return like
@@ -99,7 +101,8 @@ def as_cuda_array(obj: Any, sync: bool = True) -> Any:
     """Return an array of the device on the memory of an object with the CUDA array interface."""
     if not is_cuda_array(obj):
         raise TypeError("*obj* doesn't implement the cuda array interface.")
-    return DeviceNDArray.of(memory_of(obj))
+    handle = obj.__cuda_array_interface__.get("stream")
+    return DeviceNDArray.of(memory_of(obj), 0 if handle is None else Stream(handle))
 
 
 def from_cuda_array_interface(desc: Any, owner: Any = None, sync: bool = True) -> Any:

@@ -12,8 +12,9 @@ import itertools
 import math
 import weakref
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 
 from minidl.emulator.errors import EmulatorError
@@ -120,6 +121,18 @@ def to_device(obj: Any, stream: Any = 0, copy: bool = True, to: Any = None) -> A
     return DeviceNDArray.of(memory, stream)
 
 
+class Memory(NamedTuple):
+    """A place in the memory of the device: address and bytes."""
+
+    handle: int
+    size: int
+
+    @property
+    def device_ctypes_pointer(self) -> ctypes.c_void_p:
+        """The address for ctypes."""
+        return ctypes.c_void_p(self.handle)
+
+
 class DeviceNDArrayBase:
     """What arrays and records of the device have in common."""
 
@@ -148,14 +161,18 @@ class DeviceNDArrayBase:
         return int(high - low)
 
     @property
-    def gpu_data(self) -> Any:
-        """The memory, which has no other handle here."""
-        return self
+    def _numba_type_(self) -> Any:
+        return numba.typeof(self._data)
+
+    @property
+    def gpu_data(self) -> Memory:
+        """The place in the memory of the device."""
+        return Memory(self.__cuda_array_interface__["data"][0], self.alloc_size)
 
     @property
     def device_ctypes_pointer(self) -> ctypes.c_void_p:
         """The address in the memory of the device."""
-        return ctypes.c_void_p(self.__cuda_array_interface__["data"][0])
+        return self.gpu_data.device_ctypes_pointer
 
     def copy_to_host(self, ary: Any = None, stream: Any = 0) -> Any:
         """Return the content in a new array of the host, or in `ary`."""
@@ -347,6 +364,13 @@ class _SharedWithHost(DeviceNDArrayBase):
     """An array of the host that kernels reach, too."""
 
     stream = 0
+
+    @classmethod
+    def of(cls, data: np.ndarray, stream: Any = 0) -> Any:
+        """Return the array with this memory."""
+        made: Any = data.view(cls)
+        made.stream = stream
+        return made
 
     @property
     def _data(self) -> np.ndarray:  # type: ignore[override]

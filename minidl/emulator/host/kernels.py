@@ -12,17 +12,23 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
-from numba.core import sigutils
+from numba.core import sigutils, types
+from numba.core.typing.typeof import Purpose, typeof
+from numba.cuda.descriptor import cuda_target
 from numba.cuda.errors import normalize_kernel_dimensions
+from numba.np.numpy_support import as_dtype, from_dtype
 
 from minidl.emulator.errors import EmulatorError
 from minidl.emulator.host.api import In, Out
 from minidl.emulator.host.arrays import DeviceNDArrayBase, is_cuda_array, memory_of, to_device
+from minidl.emulator.host.machine import context
 from minidl.emulator.launch import Device
+from minidl.emulator.packages import in_numba
 from minidl.scalar.constants import WARP
 from minidl.utils import checks
 
 DEVICE = Device()
+NUMBERS = (bool, int, float, complex, np.number, np.bool_)
 FORALL_THREADS = 128  # of a block, where Numba asks the driver
 
 
@@ -56,7 +62,9 @@ class ForAll:
 def launch(kernel: Any, blocks: Any, threads: Any, stream: Any, shared_bytes: int, arguments: Any) -> None:
     """Run a kernel on the emulator with what the host gave it."""
     if kernel.targetoptions.get("device"):
-        raise EmulatorError(f"{kernel.py_func.__name__} is a device function; expected a kernel")
+        raise EmulatorError(
+            f"Cannot compile a device function as a kernel: {kernel.py_func.__name__} is one; expected a kernel"
+        )
     if kernel.targetoptions.get("link"):
         raise EmulatorError(f"kernel {kernel.py_func.__name__} links CUDA C or PTX, which the emulator does not know")
     names = _parameters(kernel.py_func)
@@ -66,6 +74,8 @@ def launch(kernel: Any, blocks: Any, threads: Any, stream: Any, shared_bytes: in
         arguments = [prepare(None, argument)[1] for argument in arguments]
     if signatures := signatures_of(kernel):
         arguments = _by_signature(kernel, names, arguments, signatures)
+    else:
+        vars(kernel).setdefault("_emulated_launches", {})[tuple(map(_type_of, arguments))] = None
     on_device = [
         _on_device(name, value, afterwards)
         for name, value in zip([*names, *["argument"] * len(arguments)], arguments, strict=False)
@@ -110,56 +120,54 @@ def _on_device(name: str, value: Any, afterwards: list[Callable[[], Any]]) -> An
 
 def signatures_of(kernel: Any) -> list[tuple[Any, ...]]:
     """Return the types of the arguments for which a kernel was declared; [] if it takes what comes."""
+    if kernel._can_compile:
+        return []
     declared = getattr(kernel, "_emulated_signatures", None)
-    if declared is None:
-        declared = [] if kernel._can_compile else [tuple(found) for found in kernel.overloads]
-    return declared
+    return declared or [tuple(map(in_numba, found)) for found in vars(kernel)["overloads"]]
+
+
+def _type_of(value: Any) -> Any:
+    value = value.value if isinstance(value, In) else value
+    return typeof(memory_of(value) if is_cuda_array(value) else value, Purpose.argument)
 
 
 def _by_signature(kernel: Any, names: list[str], arguments: Any, signatures: list[tuple[Any, ...]]) -> list[Any]:
-    """Convert arguments to the types of a signature, or raise TypeError."""
-    problem = None
-    for exact in (True, False) if len(signatures) > 1 else (False,):
-        for signature in signatures:
-            if len(signature) != len(arguments):
-                problem = problem or TypeError(
-                    f"kernel {kernel.py_func.__name__} got {len(arguments)} arguments; expected "
-                    f"{len(signature)}: {', '.join(map(str, signature))}"
-                )
-                continue
-            try:
-                return [_converted(*three, exact) for three in zip(names, arguments, signature, strict=True)]
-            except TypeError as error:
-                problem = error
-    assert problem is not None
-    raise problem
+    """Convert arguments to the types of a signature, or raise TypeError.
+
+    Numba takes the only signature as it is; of several it takes the one with the best conversions.
+    """
+    (chosen, *others), name = signatures, kernel.py_func.__name__
+    if others:
+        found = tuple(map(_type_of, arguments))
+        cases = [types.void(*signature) for signature in signatures]
+        best = cuda_target.typing_context.resolve_overload(
+            kernel.py_func, cases, found, {}, allow_ambiguous=False, unsafe_casting=True
+        )
+        if best is None:
+            raise TypeError(
+                f"No matching definition for argument type(s) {', '.join(map(str, found))}: kernel {name} expects "
+                + " or ".join(f"({', '.join(map(str, signature))})" for signature in signatures)
+            )
+        chosen = best.args
+    if len(chosen) != len(arguments):
+        expected = ", ".join(map(str, chosen))
+        raise TypeError(f"kernel {name} got {len(arguments)} arguments; expected {len(chosen)}: {expected}")
+    return [_converted(*three) for three in zip(names, arguments, chosen, strict=True)]
 
 
-def _converted(name: str, value: Any, kind: Any, exact: bool) -> Any:
-    """Return an argument as the type of a signature; `exact` refuses to convert numbers."""
+def _converted(name: str, value: Any, kind: Any) -> Any:
+    """Return an argument as the type of a signature."""
     found = value.value if isinstance(value, In) else value
     wrong = TypeError(f"{name} got {checks.describe(found)}; expected {kind}, as in the signature of the kernel")
-    if hasattr(kind, "ndim") and hasattr(kind, "dtype"):
-        if not hasattr(found, "dtype") or found.ndim != kind.ndim or found.dtype != _dtype(kind.dtype, found.dtype):
+    if isinstance(kind, types.Array):
+        if not hasattr(found, "dtype") or found.ndim != kind.ndim or from_dtype(found.dtype) != kind.dtype:
             raise wrong
-        return value
-    dtype = _dtype(kind, None)
-    if dtype is None or not isinstance(found, (bool, int, float, complex, np.number, np.bool_)):
-        return value
-    if exact:
-        if np.asarray(found).dtype != dtype:
+    elif isinstance(kind, (types.Number, types.Boolean)) and isinstance(found, NUMBERS):
+        dtype = as_dtype(kind)
+        if np.asarray(found).dtype.kind not in {"f": "biuf", "c": "biufc"}.get(dtype.kind, "biu"):
             raise wrong
-    elif np.asarray(found).dtype.kind not in {"f": "biuf", "c": "biufc"}.get(dtype.kind, "biu"):
-        raise wrong
-    return np.asarray(found).astype(dtype)[()]
-
-
-def _dtype(kind: Any, default: Any) -> Any:
-    """Return the dtype of a number's type, in Numba or its successor; `default` for other types."""
-    try:
-        return np.dtype({"boolean": "bool"}.get(kind.name, kind.name))
-    except TypeError:
-        return default
+        return np.asarray(found).astype(dtype)[()]
+    return value
 
 
 # What is put in the place of methods ----------------------------------------------------------------------------------
@@ -189,7 +197,8 @@ def _call(self: Any, args: Any, griddim: Any, *others: Any) -> None:
 
 def _compile(self: Any, sig: Any) -> Any:
     arguments, _ = sigutils.normalize_signature(sig) if not isinstance(sig, tuple) else (sig, None)
-    vars(self).setdefault("_emulated_signatures", []).append(tuple(arguments))
+    if not self.targetoptions.get("device"):
+        vars(self).setdefault("_emulated_signatures", []).append(tuple(map(in_numba, arguments)))
     return Compiled(self, arguments)
 
 
@@ -200,10 +209,13 @@ def _compile_device(self: Any, args: Any, return_type: Any = None) -> Any:
 def _specialize(self: Any, *args: Any) -> Any:
     if self.specialized:
         raise RuntimeError("Dispatcher already specialized")
-    special = type(self)(self.py_func, targetoptions=self.targetoptions)
-    special.compile(tuple(special.typeof_pyval(argument) for argument in args))
-    special._specialized = True
-    return special
+    key = context().compute_capability, tuple(map(_type_of, args))
+    if key not in self.specializations:
+        special = type(self)(self.py_func, targetoptions=self.targetoptions)
+        special.compile(key[1])
+        special._specialized, special._can_compile = True, False
+        self.specializations[key] = special
+    return self.specializations[key]
 
 
 def _max_cooperative_grid_blocks(self: Any, blockdim: Any, dynsmemsize: int = 0) -> int:
@@ -212,7 +224,8 @@ def _max_cooperative_grid_blocks(self: Any, blockdim: Any, dynsmemsize: int = 0)
 
 
 def _disable_compile(self: Any, val: bool = True) -> None:
-    """Do nothing: signatures of device functions are not kept."""
+    """Keep to the signatures, except in device functions, of which none are kept."""
+    self._can_compile = not val or bool(self.targetoptions.get("device"))
 
 
 class Compiled:
@@ -241,10 +254,10 @@ class Overloads(Mapping[Any, Compiled]):
         return Compiled(self._kernel, types)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(signatures_of(self._kernel))
+        return iter([*signatures_of(self._kernel), *getattr(self._kernel, "_emulated_launches", ())])
 
     def __len__(self) -> int:
-        return len(signatures_of(self._kernel))
+        return sum(1 for _ in self)
 
 
 def refusal(name: str) -> Callable[..., NoReturn]:

@@ -197,6 +197,20 @@ class Devices:
         return CONTEXT
 
 
+class Linker:
+    """What Numba asks whether it optimizes at link time."""
+
+    lto = False
+
+    @classmethod
+    def new(cls, *arguments: Any, **options: Any) -> Linker:
+        """Return one that does not."""
+        return cls()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise EmulatorError(f"the emulator does not know {name} of a linker: it links nothing")
+
+
 CONTEXT = Context()
 
 
