@@ -137,6 +137,7 @@ class Context:
     id = 0
     device = Device()
     compute_capability = device.compute_capability
+    deallocations: list[Any] = []  # noqa: RUF012 - waiting for their time; there are none
 
     def __enter__(self) -> Context:
         return self
@@ -188,8 +189,8 @@ class Devices:
     def __iter__(self) -> Iterator[Context]:
         return iter(self.lst)
 
-    def __getitem__(self, number: int) -> Context:
-        return context(number)
+    def __getitem__(self, number: Any) -> Any:
+        return self.lst[number] if isinstance(number, slice) else context(number)
 
     @property
     def current(self) -> Context:
