@@ -7,6 +7,7 @@ it, numba-cuda-mlir, has its own module `cuda`, its own types and its own decora
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from types import ModuleType
 from typing import Any
@@ -38,8 +39,10 @@ def in_numba(value: Any) -> Any:
     """Return what means the same as `value` in Numba: a type, function or module of its successor, else `value`."""
     if isinstance(value, ModuleType):
         return _module_in_numba(value)
+    if type(value).__module__.startswith(SUCCESSOR) and hasattr(value, "py_func"):
+        return _device_function(value.py_func)
     home = str(getattr(value, "__module__", None) or type(value).__module__)
-    if not home.startswith(SUCCESSOR) or hasattr(value, "py_func"):
+    if not home.startswith(SUCCESSOR):
         return value
     if hasattr(value, "layout"):
         return numba.types.Array(in_numba(value.dtype), value.ndim, value.layout, readonly=not value.mutable)
@@ -47,6 +50,11 @@ def in_numba(value: Any) -> Any:
     inner = getattr(numba.cuda, home.rpartition(".")[2], None)  # array of numba_cuda_mlir.cuda.shared
     candidates = (getattr(module, name, None) for module in (numba.types, inner, numba.cuda))
     return next((found for found in candidates if found is not None), value)
+
+
+@functools.lru_cache
+def _device_function(function: Any) -> Any:
+    return numba.cuda.jit(device=True)(function)
 
 
 def _module_in_numba(module: ModuleType) -> Any:
