@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from types import ModuleType
+from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 import numba.cuda
@@ -53,8 +53,13 @@ def in_numba(value: Any) -> Any:
 
 
 @functools.lru_cache
-def _device_function(function: Any) -> Any:
-    return numba.cuda.jit(device=True)(function)
+def _device_function(function: FunctionType) -> Any:
+    """Return a device function of Numba with the code of one of its successor."""
+    code, outside = function.__code__, function.__globals__
+    names = {name: in_numba(outside[name]) for name in code.co_names if name in outside}
+    cells = tuple(CellType(in_numba(cell.cell_contents)) for cell in function.__closure__ or ())
+    made = FunctionType(code, {**outside, **names}, function.__name__, function.__defaults__, cells or None)
+    return numba.cuda.jit(device=True)(made)
 
 
 def _module_in_numba(module: ModuleType) -> Any:
