@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -88,6 +91,13 @@ def test_a_name_imported_inside_is_put_back():
         exec("from numba.cuda import device_array", globals())
         assert globals()["device_array"] is cuda.device_array
     assert globals().pop("device_array") is cuda.device_array
+
+
+def test_a_process_with_the_simulator_is_told():
+    program = "import minidl.emulator as e\nwith e.active(): pass"
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120)
+    assert "EmulatorError: NUMBA_ENABLE_CUDASIM is set; expected to be unset" in done.stderr
 
 
 def test_it_is_a_decorator():

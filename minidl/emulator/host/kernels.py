@@ -11,10 +11,10 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
+import numba.cuda
 import numpy as np
 from numba.core import sigutils, types
 from numba.core.typing.typeof import Purpose, typeof
-from numba.cuda.descriptor import cuda_target
 from numba.cuda.errors import normalize_kernel_dimensions
 from numba.np.numpy_support import as_dtype, from_dtype
 
@@ -140,9 +140,8 @@ def _by_signature(kernel: Any, names: list[str], arguments: Any, signatures: lis
     if others:
         found = tuple(map(_type_of, arguments))
         cases = [types.void(*signature) for signature in signatures]
-        best = cuda_target.typing_context.resolve_overload(
-            kernel.py_func, cases, found, {}, allow_ambiguous=False, unsafe_casting=True
-        )
+        context = numba.cuda.descriptor.cuda_target.typing_context  # not there in a process with Numba's simulator
+        best = context.resolve_overload(kernel.py_func, cases, found, {}, allow_ambiguous=False, unsafe_casting=True)
         if best is None:
             raise TypeError(
                 f"No matching definition for argument type(s) {', '.join(map(str, found))}: kernel {name} expects "
