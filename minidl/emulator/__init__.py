@@ -4,14 +4,15 @@
 `cuda` module, and runs each CUDA thread as a greenlet, which yields at a barrier or a warp exchange. Mistakes that pass
 silently on a GPU are errors here: an index outside an array (negative ones too), a read of uninitialized shared or
 local memory, a barrier that some threads of the block never reach; inside `race_detector()` also two unordered accesses
-to one element. `trace` launches a kernel and reports its accesses to memory.
+to one element. `trace` launches a kernel and reports its accesses to memory. Inside `active()` all of `numba.cuda` runs
+here, `kernel[blocks, threads](x)` and device arrays included.
 """
 
 from minidl.emulator.active import active
 from minidl.emulator.errors import BarrierError, EmulatorError, OutOfBoundsError, RaceError, UninitializedReadError
 from minidl.emulator.launch import launch
 from minidl.emulator.races import race_detector
-from minidl.emulator.tracing import Trace, trace
+from minidl.emulator.tracing import Trace, trace, tracing
 
 __all__ = [
     "BarrierError",
@@ -24,4 +25,5 @@ __all__ = [
     "launch",
     "race_detector",
     "trace",
+    "tracing",
 ]

@@ -14,12 +14,13 @@ per byte of global memory are the arithmetic intensity (Williams, Waterman & Pat
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import operator
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -280,3 +281,37 @@ def trace(kernel: Any, grid: Sequence[int], block: Sequence[int], *arguments: An
     size = recorder.device.blockDim
     shape = size.x, size.y, size.z
     return Trace(kernel.py_func.__name__, shape, recorder.warp_accesses(), recorder.accesses, recorder.flops)
+
+
+class _EachLaunch(_Recorder):
+    """Makes a trace of every launch, when the next one begins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.traces: list[Trace] = []
+        self._running: tuple[str, Position] | None = None
+
+    def begin_launch(self, device: Any) -> None:
+        self.end_launch()
+        super().begin_launch(device)
+        size = device.blockDim
+        self._running = device._program.name, (size.x, size.y, size.z)
+
+    def end_launch(self) -> None:
+        if self._running is not None:
+            self.traces.append(Trace(*self._running, self.warp_accesses(), self.accesses, self.flops))
+        self._running = None
+
+
+@contextlib.contextmanager
+def tracing() -> Iterator[list[Trace]]:
+    """Trace every launch inside the context, those of `active` included; the list is complete when it has ended.
+
+    with dl.emulator.active(), dl.emulator.tracing() as traces:
+        kernel[blocks, threads](x, y)
+    print(traces[0])
+    """
+    recorder = _EachLaunch()
+    with watching(recorder):
+        yield recorder.traces
+    recorder.end_launch()

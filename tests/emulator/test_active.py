@@ -14,7 +14,7 @@ import pytest
 from numba import cuda, float32, int32
 from numba.cuda import to_device as to_device_by_name
 
-from minidl.emulator import EmulatorError, OutOfBoundsError, RaceError, active, race_detector
+from minidl.emulator import EmulatorError, OutOfBoundsError, RaceError, active, race_detector, tracing
 
 
 @cuda.jit
@@ -197,6 +197,17 @@ def test_the_race_detector_watches(on):
     all_write_one[1, 4](np.zeros(1))
     with race_detector(), pytest.raises(RaceError, match="thread"):
         all_write_one[1, 4](np.zeros(1))
+
+
+def test_each_launch_is_traced(on):
+    x = cuda.to_device(np.zeros((32, 32), np.float32))
+    with tracing() as traces:
+        add[1, 32](x[0], 1)
+        add[1, 32](x.reshape(1024)[::32], 1)
+        all_write_one[2, 4](np.zeros(1))
+    assert [trace.kernel for trace in traces] == ["add", "add", "all_write_one"]
+    assert [trace.block_shape for trace in traces] == [(32, 1, 1), (32, 1, 1), (4, 1, 1)]
+    assert [trace.sectors for trace in traces] == [8, 64, 2]
 
 
 # Signatures -----------------------------------------------------------------------------------------------------------

@@ -296,6 +296,7 @@ CALLS = {
     "trace": lambda: {"kernel": kernel, "grid": 1, "block": 1, "arguments": (np.zeros(2),)},
     "active": dict,
     "race_detector": dict,
+    "tracing": dict,
     # Exercises
     "start": lambda: {"name": "adam", "folder": "course"},
     "check": lambda: {"name": "relu-backward", "folder": started("relu-backward"), "timeout": 60.0},

@@ -33,10 +33,10 @@ def allocate(shape: Any, dtype: Any = np.float64, strides: Any = None, order: st
     size = math.prod(shape) * dtype.itemsize
     if strides is not None and size:
         size = sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True)) + dtype.itemsize
-    memory = np.full(size + ALIGNMENT, 1 if dtype == np.bool_ else 0xFF, np.uint8)
-    _ALLOCATED[next(_number)] = memory
-    start = -memory.__array_interface__["data"][0] % ALIGNMENT
-    return np.ndarray(shape, dtype, memory, start, strides=strides, order=order)  # type: ignore[arg-type]
+    buffer = bytearray(b"\1" if dtype == np.bool_ else b"\xff") * (size + ALIGNMENT)
+    start = -np.frombuffer(buffer, np.uint8).__array_interface__["data"][0] % ALIGNMENT
+    memory = _ALLOCATED[next(_number)] = np.frombuffer(buffer, np.uint8, size, start)
+    return np.ndarray(shape, dtype, memory, strides=strides, order=order)  # type: ignore[arg-type]
 
 
 def at_address(shape: Any, dtype: Any, strides: Any, address: int) -> np.ndarray:

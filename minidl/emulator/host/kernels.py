@@ -20,7 +20,7 @@ from numba.np.numpy_support import as_dtype, from_dtype
 
 from minidl.emulator.errors import EmulatorError
 from minidl.emulator.host.api import In, Out
-from minidl.emulator.host.arrays import DeviceNDArrayBase, is_cuda_array, memory_of, to_device
+from minidl.emulator.host.arrays import DeviceNDArrayBase, DeviceRecord, is_cuda_array, memory_of, to_device
 from minidl.emulator.host.machine import context
 from minidl.emulator.launch import Device
 from minidl.emulator.packages import in_numba
@@ -96,13 +96,15 @@ def _on_device(name: str, value: Any, afterwards: list[Callable[[], Any]]) -> An
     if hint is not None:
         value = value.value
     if is_cuda_array(value):
-        return memory_of(value)
+        return memory_of(value)[()] if isinstance(value, DeviceRecord) else memory_of(value)
     if isinstance(value, tuple):
         parts = [_on_device(f"{name}[{i}]", part, afterwards) for i, part in enumerate(value)]
         return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-    if not isinstance(value, (np.ndarray, np.void)):
+    if isinstance(value, np.void):
+        return value.copy() if hint is In else value  # a record, which the launch itself copies
+    if not isinstance(value, np.ndarray):
         return value
-    if isinstance(value, np.ndarray) and hint is not In and not value.flags.writeable:
+    if hint is not In and not value.flags.writeable:
         raise ValueError(
             f"{name} got a read-only array; expected one that the kernel can write into, or cuda.In({name}), "
             "or an array of the device"
