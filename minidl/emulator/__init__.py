@@ -12,7 +12,8 @@ from minidl.emulator.active import active
 from minidl.emulator.errors import BarrierError, EmulatorError, OutOfBoundsError, RaceError, UninitializedReadError
 from minidl.emulator.launch import launch
 from minidl.emulator.races import race_detector
-from minidl.emulator.tracing import Trace, trace, tracing
+from minidl.emulator.traced_launches import tracing
+from minidl.emulator.tracing import Trace, trace
 
 __all__ = [
     "BarrierError",

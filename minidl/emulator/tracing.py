@@ -14,13 +14,12 @@ per byte of global memory are the arithmetic intensity (Williams, Waterman & Pat
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 import operator
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -167,7 +166,7 @@ class Trace:
         draw_accesses(self.kernel, self.block_shape, self.accesses, self.warp_accesses, path, block)
 
 
-class _Recorder(Observer):
+class Recorder(Observer):
     """Collect accesses, combine those that a warp makes together, and count floating-point operations."""
 
     def __init__(self) -> None:
@@ -275,43 +274,9 @@ def trace(kernel: Any, grid: Sequence[int], block: Sequence[int], *arguments: An
     Arguments and errors are those of `launch`. Meant for small launches: every access is kept and takes about half a
     kilobyte.
     """
-    recorder = _Recorder()
+    recorder = Recorder()
     with watching(recorder):
         launch(kernel, grid, block, *arguments)
     size = recorder.device.blockDim
     shape = size.x, size.y, size.z
     return Trace(kernel.py_func.__name__, shape, recorder.warp_accesses(), recorder.accesses, recorder.flops)
-
-
-class _EachLaunch(_Recorder):
-    """Makes a trace of every launch, when the next one begins."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.traces: list[Trace] = []
-        self._running: tuple[str, Position] | None = None
-
-    def begin_launch(self, device: Any) -> None:
-        self.end_launch()
-        super().begin_launch(device)
-        size = device.blockDim
-        self._running = device._program.name, (size.x, size.y, size.z)
-
-    def end_launch(self) -> None:
-        if self._running is not None:
-            self.traces.append(Trace(*self._running, self.warp_accesses(), self.accesses, self.flops))
-        self._running = None
-
-
-@contextlib.contextmanager
-def tracing() -> Iterator[list[Trace]]:
-    """Trace every launch inside the context, those of `active` included; the list is complete when it has ended.
-
-    with dl.emulator.active(), dl.emulator.tracing() as traces:
-        kernel[blocks, threads](x, y)
-    print(traces[0])
-    """
-    recorder = _EachLaunch()
-    with watching(recorder):
-        yield recorder.traces
-    recorder.end_launch()
