@@ -111,6 +111,7 @@ class Device(Warps, Barriers, Instructions):
         self.atomic, self.fp16, self.libdevice, self.print = Atomic(), FP16, LIBDEVICE, device_print
         vars(self).update(FUNCTIONS | VECTORS)
         self.warpsize = WARP
+        self.lanes_may_end = False  # CUDA lets warp functions go on without lanes that have ended; mostly a mistake
         self._lock = threading.RLock()
         self._programs: dict[Any, Program] = {}
         self._sleeping = threading.local()
@@ -357,7 +358,8 @@ class Device(Warps, Barriers, Instructions):
             if mask is None:
                 lanes = [thread for thread in exchanging if thread.place == first.place]
             else:
-                lanes = [thread for thread in warp if mask >> thread.lane & 1]
+                named = [thread for thread in warp if mask >> thread.lane & 1]
+                lanes = [thread for thread in named if thread.place or not self.lanes_may_end]
             if first not in lanes:
                 raise BarrierError(
                     f"kernel {self._program.name}, block {self.blockIdx}: thread {first.index} waits at "

@@ -14,7 +14,16 @@ import pytest
 from numba import cuda, float32, int32
 from numba.cuda import to_device as to_device_by_name
 
-from minidl.emulator import EmulatorError, OutOfBoundsError, RaceError, active, race_detector, tracing
+from minidl.emulator import (
+    BarrierError,
+    EmulatorError,
+    OutOfBoundsError,
+    RaceError,
+    active,
+    launch,
+    race_detector,
+    tracing,
+)
 
 
 @cuda.jit
@@ -191,6 +200,25 @@ def test_a_kernel_that_links_cuda_c_is_refused(on):
 def test_errors_name_the_place(on):
     with pytest.raises(OutOfBoundsError, match=r"kernel outside, block \(0, 0, 0\).*test_active.py:\d+: x\[4\]"):
         outside[1, 1](np.zeros(4))
+
+
+@cuda.jit
+def two_lanes_stay(x):
+    i = cuda.threadIdx.x
+    if i < 2:
+        x[i] += x[i + 2]
+        cuda.syncwarp()
+        if i == 0:
+            x[0] += x[1]
+
+
+def test_lanes_that_have_ended_are_not_waited_for(on):
+    """As CUDA says and cuda.reduce relies on; `launch` refuses it."""
+    x = np.arange(32.0)
+    two_lanes_stay[1, 32](x)
+    assert x[0] == 0 + 1 + 2 + 3
+    with pytest.raises(BarrierError, match=r"thread \(2, 0, 0\) of the same warp has ended"):
+        launch(two_lanes_stay, 1, 32, np.arange(32.0))
 
 
 def test_the_race_detector_watches(on):
