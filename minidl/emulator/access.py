@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 Position = tuple[int, int, int]
 
@@ -28,3 +28,9 @@ class WarpAccess(NamedTuple):
     ideal_sectors: int  # needed for the same bytes side by side
     conflict: int  # rounds in shared memory: 1 is free of conflicts; 0 for global memory
     colliding: tuple[Access, ...]  # accesses to a bank from which other lanes want another word
+    lanes: tuple[int, ...]  # of each element
+    offsets: tuple[int, ...]  # of each element, in bytes from the beginning of the memory
+    shape: tuple[int, ...]  # of the array
+    strides: tuple[int, ...]  # of the array, in bytes
+    size: int  # bytes of an element
+    moment: Any  # the same for what other warps of the block do at the same place for the same time

@@ -18,6 +18,7 @@ import functools
 import math
 import operator
 import os
+import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -26,6 +27,8 @@ import numpy as np
 
 from minidl.emulator.access import Access, Position, WarpAccess
 from minidl.emulator.access_figure import draw_accesses
+from minidl.emulator.advice import Advice, advise
+from minidl.emulator.costs import SECTOR, rounds
 from minidl.emulator.errors import assigned_variable, kernel_frame
 from minidl.emulator.launch import launch
 from minidl.emulator.observer import KINDS, Observer, watching
@@ -34,9 +37,9 @@ from minidl.scalar.constants import WARP
 from minidl.utils import checks
 from minidl.utils.tables import aligned
 
-SECTOR, BANKS, WORD = 32, 32, 4  # bytes, banks, bytes
 KIND_NAMES = dict(zip(KINDS, ("read", "write", "atomic"), strict=True))
 SPACES = ("global", "shared")
+PAGE = 112  # characters of a line of advice
 
 
 class Line(NamedTuple):
@@ -57,7 +60,7 @@ class Line(NamedTuple):
 
 
 class Trace:
-    """The memory accesses and operations of a launch, as `trace` returns them; `print(trace)` is a table.
+    """The memory accesses and operations of a launch, as `trace` returns them; `print(trace)` is a table with advice.
 
     Attributes:
         accesses: An `Access` for each thread and element, in the order of the emulator.
@@ -136,6 +139,13 @@ class Trace:
             for key, group in groups.items()
         ]
 
+    def advice(self) -> list[Advice]:
+        """Return one sentence for each array: what to do next to move fewer sectors or to avoid bank conflicts.
+
+        Every sentence follows from the accesses of this launch; the end of `print(trace)` has them too.
+        """
+        return advise(self.block_shape, self.warp_accesses)
+
     def __str__(self) -> str:
         head = ("line", "memory", "array", "kind", "accesses", "by warps", "sectors", "ideal", "bank conflict")
         rows: list[tuple[str, ...]] = [head]
@@ -148,7 +158,9 @@ class Trace:
             rows.append((*names, accesses, warp_accesses, sectors, ideal, conflict))
         total = f"{self.bytes_moved} bytes in {self.sectors} sectors; side by side it would be {self.ideal_sectors}"
         operations = f"{self.flops} floating-point operations, {self.intensity:.3g} for each byte"
-        return "\n".join([f"kernel {self.kernel}: {total}", operations, *aligned(rows, "<<<<>>>>>")])
+        table = aligned(rows, "<<<<>>>>>")
+        advice = [textwrap.fill(str(sentence), PAGE, subsequent_indent="  ") for sentence in self.advice()]
+        return "\n".join([f"kernel {self.kernel}: {total}", operations, *table, "what to do next", *advice])
 
     def plot(self, path: str | os.PathLike[str], block: Sequence[int] = (0, 0, 0)) -> None:
         """Draw the elements that each thread of a block reads and writes, from barrier to barrier, into a file.
@@ -177,9 +189,9 @@ class Recorder(Observer):
         self.device = device
         self.accesses: list[Access] = []
         self.flops = 0
-        self._warps: dict[Any, list[tuple[int, int, int, Access]]] = defaultdict(list)
+        self._warps: dict[Any, list[tuple[int, int, Access]]] = defaultdict(list)
         self._steps: Counter[Position] = Counter()  # barriers that each block has passed
-        self._known: dict[Any, tuple[str, str, int, Counter[Any]]] = {}  # what the accesses at one place share
+        self._known: dict[Any, tuple[str, str, int, Counter[Any], Any]] = {}  # what the accesses at one place share
 
     def begin_block(self) -> None:
         block = self.device.blockIdx
@@ -203,8 +215,8 @@ class Recorder(Observer):
         if known is None:
             name = array.name if array.kind == "global" else assigned_variable(*array.made_at)
             line = _line(frame.f_code.co_filename, frame.f_lineno)
-            known = self._known[place] = line, name, array.start - _first_address(array), Counter()
-        line, name, start, times = known
+            known = self._known[place] = line, name, array.start - _first_address(array), Counter(), array
+        line, name, start, times, _ = known
         position, warp, lane = self._places.get(thread) or self._place(thread)
         element = tuple(map(int, key)) if isinstance(key, tuple) else (int(key),)
         access = Access(
@@ -213,7 +225,7 @@ class Recorder(Observer):
         self.accesses.append(access)
         time = times[thread] = times[thread] + (part == 0)
         offset = start + sum(map(operator.mul, element, array.strides))
-        self._warps[warp, place, time].append((lane, offset, array.dtype.itemsize, access))
+        self._warps[warp, place, time].append((lane, offset, access))
 
     def _place(self, thread: Any) -> tuple[Position, int, int]:
         """Return the position of a thread, its warp and its lane."""
@@ -225,16 +237,18 @@ class Recorder(Observer):
 
     def warp_accesses(self) -> Iterable[WarpAccess]:
         """Yield the accesses as warps make them together."""
-        for group in self._warps.values():
-            lanes, offsets, sizes, accesses = zip(*group, strict=True)
-            size = sizes[0] * len(lanes) // len(set(lanes))  # bytes of a lane
+        for (_, place, time), group in self._warps.items():
+            lanes, offsets, accesses = zip(*group, strict=True)
+            array = self._known[place][-1]
+            size = array.dtype.itemsize
+            layout = lanes, offsets, array.shape, array.strides, size, (place, time)
             if accesses[0].space == "shared":
-                rounds = [len(words) for words in _rounds(lanes, offsets, size)]
-                colliding = tuple(access for access, n in zip(accesses, rounds, strict=True) if n > 1)
-                yield WarpAccess(accesses, 0, 0, max(rounds), colliding)
+                wanted = [len(words) for words in rounds(lanes, offsets, size)]
+                colliding = tuple(access for access, n in zip(accesses, wanted, strict=True) if n > 1)
+                yield WarpAccess(accesses, 0, 0, max(wanted), colliding, *layout)
             else:
                 sectors = {offset // SECTOR for offset in offsets}
-                yield WarpAccess(accesses, len(sectors), -(-len(set(offsets)) * sizes[0] // SECTOR), 0, ())
+                yield WarpAccess(accesses, len(sectors), -(-len(set(offsets)) * size // SECTOR), 0, (), *layout)
 
 
 @functools.cache
@@ -250,20 +264,6 @@ def _first_address(array: Any) -> int:
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
     return owner.__array_interface__["data"][0]
-
-
-def _rounds(lanes: Sequence[int], offsets: Sequence[int], size: int) -> list[set[int]]:
-    """Return for each access the words that its bank must deliver, one in each round; `size` is in bytes per lane.
-
-    32 lanes of 8 bytes are served in two halves, and those of 16 bytes in four groups, which is not a conflict. An
-    element of 8 bytes has two words in neighbouring banks; the first represents both.
-    """
-    at_once = min(WARP, BANKS * WORD // size)
-    places = [(lane // at_once, offset // WORD % BANKS) for lane, offset in zip(lanes, offsets, strict=True)]
-    wanted: dict[Any, set[int]] = defaultdict(set)
-    for place, offset in zip(places, offsets, strict=True):
-        wanted[place].add(offset // WORD)
-    return [wanted[place] for place in places]
 
 
 def trace(kernel: Any, grid: Sequence[int], block: Sequence[int], *arguments: Any) -> Trace:

@@ -216,6 +216,12 @@ def test_the_table_has_a_row_for_each_line_and_array():
         f"test_tracing.py:{first + 5}  shared  tile   write      1024        32                           none",
         f"test_tracing.py:{first + 7}  shared  tile   read       1024        32                         32-way",
         f"test_tracing.py:{first + 7}  global  y      write      1024        32      128    128",
+        "what to do next",
+        "x (global): side by side, nothing to gain.",
+        f"tile (shared): test_tracing.py:{first + 7} reads with a 32-way bank conflict: the elements of neighbouring "
+        "threads lie 32",
+        "  elements apart, 32 words. Pad its rows by one column, to the shape (32, 33): no conflict is left.",
+        "y (global): side by side, nothing to gain.",
     ]
 
 
