@@ -338,8 +338,8 @@ claims.append(("table", "exit code: the entry keeps all clauses on both backends
 # Exercises
 # ---------
 #
-# To learn to write derivatives, write those that are known. ``minidl exercise list`` shows nine functions of minidl
-# that can be had without their bodies:
+# To learn to write derivatives and kernels, write those that are known. ``minidl exercise list`` shows functions of
+# minidl that can be had without their bodies:
 
 for name, exercise in exercises.EXERCISES.items():
     print(f"{name:<24}{exercise.title}")

@@ -6,6 +6,23 @@ If a solution moves to another file of minidl, only `module` and `cut` change he
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Score(NamedTuple):
+    """What a launch costs, by the emulator's trace.
+
+    Attributes:
+        sectors: Sectors of 32 bytes that move between global memory and the threads.
+        ideal_sectors: Sectors for the same accesses if those of each warp were side by side.
+        conflict: The worst bank conflict; 1 is none, 0 stands for a kernel without shared memory.
+        operations: Floating-point operations.
+    """
+
+    sectors: int
+    ideal_sectors: int
+    conflict: int
+    operations: int
 
 
 @dataclass(frozen=True)
@@ -21,6 +38,7 @@ class Exercise:
         hints: Help for those who are stuck.
         given: Names of the module that the student gets in addition to those that the cut text needs.
         imports: Import lines that the student gets in addition to the module's own.
+        best: The score of minidl's own kernel, the best that is known.
     """
 
     name: str
@@ -31,6 +49,7 @@ class Exercise:
     hints: tuple[str, ...]
     given: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
+    best: Score | None = None
 
     @property
     def file(self) -> str:
@@ -39,6 +58,12 @@ class Exercise:
 
 
 NUMPY = ("import numpy as np",)
+KERNELS = "minidl.exercises.kernels"
+CHECKED = """
+The check runs the kernel in minidl's emulator; no GPU is needed. An index outside an array, a race between threads and
+a barrier that some threads do not reach are errors there. When all is right, it shows what your kernel costs beside the
+best that is known: sectors of global memory, bank conflicts and floating-point operations.
+"""
 ARRAYS = """
 The arrays of results are there already, as everywhere in minidl: write into them (`dx[...] = ...`) and return nothing.
 NumPy or plain loops are both fine; your functions are not compiled here.
@@ -216,6 +241,132 @@ that only some threads reach and a race between threads are errors there.
             "`cuda.syncthreads()` must be reached by all threads of the block: never call it inside `if t < half`.",
             "At the end, nobody may overwrite `partial` for the next sum before thread 0 has read this one.",
         ),
+    ),
+    Exercise(
+        "saxpy",
+        "a x + y, as a CUDA kernel",
+        KERNELS,
+        ("saxpy",),
+        """
+Add a x to y, with one thread for each element: a is a number, x and y are vectors of the same length. The grid has a
+whole number of blocks, so that there may be more threads than elements.
+"""
+        + CHECKED,
+        (
+            "`cuda.grid(1)` is the number of the thread in the whole grid.",
+            "A thread without an element must neither read nor write.",
+        ),
+        best=Score(sectors=36, ideal_sectors=36, conflict=0, operations=180),
+    ),
+    Exercise(
+        "histogram",
+        "A histogram with atomics, as a CUDA kernel",
+        KERNELS,
+        ("histogram",),
+        """
+Count how often each of the numbers 0 to BINS - 1 is among `values`. `counts` has BINS zeros. There are a few blocks,
+and there may be more values than threads, or fewer. Let each block count in shared memory first, and add what it has to
+`counts` at the end: at most one atomic in global memory for each block and bin.
+"""
+        + CHECKED,
+        (
+            "`counts[v] += 1` reads, adds and writes; `cuda.atomic.add(counts, v, 1)` does it without interruption.",
+            "`range(cuda.grid(1), values.size, cuda.gridsize(1))` shares the values among all threads.",
+            "Shared memory, `cuda.shared.array(BINS, int32)`, begins with anything: write zeros to it first. A block "
+            "may have fewer threads than bins.",
+            "A barrier must stand between the zeros and the counting, and between the counting and the end.",
+        ),
+        given=("BINS", "int32"),
+        best=Score(sectors=40, ideal_sectors=40, conflict=1, operations=0),
+    ),
+    Exercise(
+        "row-softmax",
+        "The softmax of each row, as a CUDA kernel",
+        KERNELS,
+        ("row_softmax",),
+        """
+Write y[r, j] = exp(x[r, j]) / Σₖ exp(x[r, k]). Logits may be as large as 1000, and as small as -1000. Blocks have
+WARP × WARPS threads: threadIdx.x is the lane, and each warp has one row, of any length. `warp_sum(value)` and
+`warp_max(value)` combine the values of the 32 lanes; all get the result.
+"""
+        + CHECKED,
+        (
+            "Lane l has the columns l, l + 32, l + 64, ...: the lanes of a warp are side by side.",
+            "All lanes must take part in `warp_sum` and `warp_max`, those without a column, too. A warp without a row "
+            "may leave as a whole.",
+            "The largest logit so far begins at MINUS_INFINITY.",
+            "For the best score: the largest logit and the sum need only one walk along the row. When a larger one "
+            "comes, multiply the sum so far by exp(old - new).",
+        ),
+        given=("WARP", "WARPS", "warp_sum", "warp_max", "MINUS_INFINITY", "ZERO", "math"),
+        best=Score(sectors=144, ideal_sectors=144, conflict=0, operations=4051),
+    ),
+    Exercise(
+        "prefix-sum",
+        "A prefix sum, as a CUDA kernel",
+        KERNELS,
+        ("prefix_sum",),
+        """
+Write y[i] = x[0] + x[1] + ... + x[i], for a vector of any length, with one block of THREADS threads (a power of two).
+"""
+        + CHECKED,
+        (
+            "Begin with as many numbers as threads, in shared memory. Each adds what stands 1 to its left, then what "
+            "stands 2 to its left, then 4, ...: after log₂ steps everything is added.",
+            "In each step, one thread reads what another one writes: use two rows of shared memory in turn, or read, "
+            "wait, write, wait.",
+            "Take longer vectors in parts, and carry the sum of what came before.",
+            "For the best score: let each thread add up a few numbers of its own first, so that the steps have less "
+            "to do. An odd number of them has no bank conflicts.",
+        ),
+        given=("THREADS", "ZERO"),
+        best=Score(sectors=112, ideal_sectors=112, conflict=1, operations=1344),
+    ),
+    Exercise(
+        "transpose",
+        "A transpose without bank conflicts, as a CUDA kernel",
+        KERNELS,
+        ("transpose",),
+        """
+Write y = xᵀ, for a matrix of any shape. The grid has a block of SIDE × ROWS threads for each tile of SIDE × SIDE
+elements: threadIdx.x and blockIdx.x count columns of x, threadIdx.y and blockIdx.y rows, and each thread has SIDE /
+ROWS elements of the tile. The reads from x and the writes to y must both be side by side, so that they move no sector
+in vain, and no access to shared memory may have a bank conflict.
+
+`get(matrix, row, column)` is the element, or zero outside the matrix; `put(matrix, row, column, value)` writes it, or
+nothing outside.
+"""
+        + CHECKED,
+        (
+            "Read a tile row by row into shared memory, wait, and write it row by row to its place in y.",
+            "The tile that begins at (row, column) of x goes to (column, row) of y.",
+            "In a tile of 32 columns, all elements of a column lie in one bank. In one of 33 they do not.",
+        ),
+        given=("SIDE", "ROWS", "get", "put"),
+        best=Score(sectors=512, ideal_sectors=512, conflict=1, operations=0),
+    ),
+    Exercise(
+        "batchnorm-kernel",
+        "The forward pass of batch normalization, as a CUDA kernel",
+        KERNELS,
+        ("batchnorm_forward",),
+        """
+Write y = γ (x - μ) / √(σ² + ε) + β, with the mean μ and the variance σ² (divided by the rows) of each column of x. A
+block of COLUMNS × ROWS threads has 32 columns, and the ROWS threads of a column share its rows, of which there may be
+more or fewer. `one_over_rows` is 1 / x.shape[0] in the type of x. `block_column_total(partial, value)` adds up over
+threadIdx.y; all threads of a column get the sum, `partial` is shared memory of shape (ROWS, COLUMNS), and all threads
+of the block must call it.
+"""
+        + CHECKED,
+        (
+            "`partial = cuda.shared.array((ROWS, COLUMNS), x.dtype)`.",
+            "A thread whose column is outside x must still call `block_column_total`: it brings ZERO.",
+            "E[x²] - E[x]² loses its digits where the mean is large. Find the mean first, then the mean of (x - μ)².",
+            "For the best score: Welford's update has the mean and the squares in one walk along the rows. Then "
+            "Σ (x - μ)² of a column is the sum, over its threads, of squares + count · (mean - μ)².",
+        ),
+        given=("COLUMNS", "ROWS", "block_column_total", "ZERO", "ONE", "math"),
+        best=Score(sectors=448, ideal_sectors=448, conflict=1, operations=15616),
     ),
 )
 EXERCISES = {exercise.name: exercise for exercise in CATALOGUE}

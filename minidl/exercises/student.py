@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.emulator import BarrierError, OutOfBoundsError, RaceError, UninitializedReadError
+from minidl.emulator import BarrierError, OutOfBoundsError, RaceError, Trace, UninitializedReadError, trace
 
 TOLERANCE = 1e-9  # of float64 results, relative to the largest one
 
@@ -37,6 +37,7 @@ class Student:
     Attributes:
         doing: The current call, for messages.
         results: Names of the arrays into which the call should write.
+        trace: The launch that gives the score, if the exercise has one.
 
     Raises:
         Mistake: If the file cannot be run.
@@ -44,6 +45,7 @@ class Student:
 
     def __init__(self, path: Path):
         self.path, self.doing, self.results = path, "", set[str]()
+        self.trace: Trace | None = None
         self.module = types.ModuleType(path.stem)
         self.module.__file__ = str(path)
         with self.explained():
@@ -59,6 +61,16 @@ class Student:
     def calls(self, what: str, results: Iterable[str] = ()) -> None:
         """Remember the next call, for messages, and the names of the arrays into which it should write."""
         self.doing, self.results = what, set(results)
+
+    def scores(self, what: str, kernel: Any, grid: Any, block: Any, *arguments: Any) -> Trace:
+        """Launch a kernel whose trace is the score; `what` describes the launch."""
+        self.calls(what)
+        self.trace = trace(kernel, grid, block, *arguments)
+        return self.trace
+
+    def advice(self, found: Trace) -> str:
+        """Return what the trace advises, without the arrays where nothing is to be gained."""
+        return "\n".join(str(advice) for advice in found.advice() if "nothing to gain" not in advice.text)
 
     def mistake(self, text: str) -> Mistake:
         """Return the `Mistake` to raise for the current call."""
@@ -154,6 +166,8 @@ class Student:
                     raise Unfinished(f"{error}. It stands on line {number} of {self.path}.") from None
                 said = f"{self.path.name}, line {number}: `{line}` raised {said}"
             advice = "".join(f"\n{advice}" for kind, advice in ADVICE.items() if isinstance(error, kind))
+            if isinstance(error, RaceError) and "two blocks" in said:
+                advice = f"\n{BETWEEN_BLOCKS}"
             raise self.mistake(f"{said}{advice}") from None
 
     def _place(self, error: BaseException) -> tuple[int, str] | None:
@@ -166,11 +180,18 @@ class Student:
 
 ADVICE = {
     ImportError: "Did another version of minidl write this file? Start it anew elsewhere, and copy your work.",
-    RaceError: "On a GPU the two threads come in any order. A barrier, cuda.syncthreads(), must stand between them.",
+    RaceError: "On a GPU the two threads come in any order. A barrier, cuda.syncthreads(), must stand between them. "
+    "Where many threads add to one element, use cuda.atomic.add.",
     BarrierError: "A barrier must be reached by all threads of the block: keep it out of any `if` on the thread.",
-    OutOfBoundsError: "The grid may be larger than the array: a thread outside must neither read nor write it.",
+    OutOfBoundsError: "The grid may be larger than the array: a thread outside must neither read nor write it. "
+    "Negative indices are outside, too.",
     UninitializedReadError: "A thread read shared memory before another one wrote it: is a barrier missing?",
 }
+
+BETWEEN_BLOCKS = (
+    "On a GPU blocks run in any order, and no barrier orders them. Give each block elements of its own, as by "
+    "cuda.grid(1), which counts the threads of all blocks; where many threads add to one element, use cuda.atomic.add."
+)
 
 
 @contextlib.contextmanager

@@ -104,6 +104,106 @@ cuda.syncthreads()  # read
 return total
 """
     },
+    "saxpy": {
+        "saxpy": """
+i = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+if i >= y.size:
+    return
+y[i] = a * x[i] + y[i]
+"""
+    },
+    "histogram": {
+        "histogram": """
+mine = cuda.shared.array(BINS, int32)
+t, threads = cuda.threadIdx.x, cuda.blockDim.x
+for b in range(t, BINS, threads):
+    mine[b] = 0
+cuda.syncthreads()  # zeros
+i = cuda.blockIdx.x * threads + t
+while i < len(values):
+    cuda.atomic.add(mine, values[i], 1)
+    i += threads * cuda.gridDim.x
+cuda.syncthreads()  # counted
+for b in range(t, BINS, threads):
+    cuda.atomic.add(counts, b, mine[b])
+"""
+    },
+    "row-softmax": {
+        "row_softmax": """
+row = cuda.blockIdx.x * WARPS + cuda.threadIdx.y
+if row >= x.shape[0]:
+    return
+lane = cuda.threadIdx.x
+m = MINUS_INFINITY
+for j in range(lane, x.shape[1], WARP):
+    m = max(m, x[row, j])
+m = warp_max(m)
+s = ZERO
+for j in range(lane, x.shape[1], WARP):
+    s += math.exp(x[row, j] - m)
+s = warp_sum(s)
+for j in range(lane, x.shape[1], WARP):
+    y[row, j] = math.exp(x[row, j] - m) / s
+"""
+    },
+    "prefix-sum": {
+        "prefix_sum": """
+s = cuda.shared.array(THREADS, x.dtype)
+t = cuda.threadIdx.x
+before = ZERO
+for first in range(0, x.size, THREADS):
+    i = first + t
+    s[t] = x[i] if i < x.size else ZERO
+    cuda.syncthreads()  # loaded
+    d = 1
+    while d < THREADS:
+        left = s[t - d] if t >= d else ZERO
+        cuda.syncthreads()  # read
+        s[t] += left
+        cuda.syncthreads()  # written
+        d *= 2
+    if i < x.size:
+        y[i] = before + s[t]
+    before += s[THREADS - 1]
+    cuda.syncthreads()  # done
+"""
+    },
+    "transpose": {
+        "transpose": """
+tile = cuda.shared.array((SIDE, SIDE + 1), x.dtype)
+tx, ty = cuda.threadIdx.x, cuda.threadIdx.y
+r0, c0 = cuda.blockIdx.y * SIDE, cuda.blockIdx.x * SIDE
+for k in range(0, SIDE, ROWS):
+    r, c = r0 + ty + k, c0 + tx
+    if r < x.shape[0] and c < x.shape[1]:
+        tile[ty + k, tx] = x[r, c]
+cuda.syncthreads()  # loaded
+for k in range(0, SIDE, ROWS):
+    r, c = c0 + ty + k, r0 + tx
+    if r < y.shape[0] and c < y.shape[1]:
+        y[r, c] = tile[tx, ty + k]
+"""
+    },
+    "batchnorm-kernel": {
+        "batchnorm_forward": """
+partial = cuda.shared.array((ROWS, COLUMNS), x.dtype)
+j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
+inside = j < x.shape[1]
+part = ZERO
+if inside:
+    for r in range(cuda.threadIdx.y, x.shape[0], ROWS):
+        part += x[r, j]
+mean = block_column_total(partial, part) * one_over_rows
+part = ZERO
+if inside:
+    for r in range(cuda.threadIdx.y, x.shape[0], ROWS):
+        part += (x[r, j] - mean) * (x[r, j] - mean)
+variance = block_column_total(partial, part) * one_over_rows
+if inside:
+    for r in range(cuda.threadIdx.y, x.shape[0], ROWS):
+        y[r, j] = gamma[j] * ((x[r, j] - mean) / math.sqrt(variance + epsilon)) + beta[j]
+"""
+    },
 }
 
 
@@ -237,5 +337,140 @@ MISTAKES: dict[str, list[tuple[str, str, str]]] = {
         ("return total", "total", "the sum"),
         ("if t < half:", "if t <= half:", "partial["),
         ("cuda.syncthreads()  # read", "if t == 0:\n        cuda.syncthreads()", "by all threads of the block"),
+    ],
+    "saxpy": [
+        ("    if i >= y.size:\n        return\n", "", "a thread outside must neither read nor write it"),
+        ("i >= y.size", "i > y.size", "a thread outside must neither read nor write it"),
+        ("i >= y.size", "i >= y.size - 1", "the last element is left out"),
+        ("cuda.blockIdx.x * cuda.blockDim.x + ", "", "no barrier orders them. Give each block elements of its own"),
+        ("cuda.blockIdx.x * cuda.blockDim.x +", "cuda.blockIdx.x +", "no barrier orders them"),
+        ("a * x[i]", "x[i]", "if a is left out"),
+        (" + y[i]", "", "if y is not added"),
+        ("a * x[i] + y[i]", "x[i] + a * y[i]", "if a multiplies y instead of x"),
+        ("i >= y.size", "cuda.blockIdx.x > 0", "if only the first block does something"),
+        ("i >= y.size", "i >= y.size or cuda.threadIdx.x > 0", "if only the first thread of each block"),
+        ("return", "pass", "outside the array"),
+        ("y[i] = a", "x[i] = a", "if nothing is written"),
+    ],
+    "histogram": [
+        ("cuda.atomic.add(mine, values[i], 1)", "mine[values[i]] += 1", "use cuda.atomic.add"),
+        ("cuda.atomic.add(counts, b, mine[b])", "counts[b] += mine[b]", "use cuda.atomic.add"),
+        ("cuda.syncthreads()  # zeros", "pass", "cuda.syncthreads(), must stand between"),
+        ("cuda.syncthreads()  # counted", "pass", "cuda.syncthreads(), must stand between"),
+        ("mine[b] = 0", "pass", "no thread has written it since the block began"),
+        ("while i < len(values):", "if i < len(values):", "each thread counts one value only"),
+        ("i = cuda.blockIdx.x * threads + t", "i = t", "counts["),
+        (
+            "    for b in range(t, BINS, threads):\n        mine",
+            "    for b in range(t, t + 1):\n        mine",
+            "no thread",
+        ),
+        (
+            "        cuda.atomic.add(counts, b, mine[b])",
+            "        if b < threads:\n            cuda.atomic.add(counts, b, mine[b])",
+            "counts[",
+        ),
+        (
+            "cuda.atomic.add(mine, values[i], 1)",
+            "cuda.atomic.add(counts, values[i], 1)",
+            "atomics change global memory; one for each block and bin is",
+        ),
+        ("cuda.atomic.add(mine, values[i], 1)", "cuda.atomic.add(mine, values[i], values[i])", "added up instead"),
+        (
+            "i = cuda.blockIdx.x * threads + t",
+            "i = len(values) if cuda.blockIdx.x else t",
+            "if only the threads of the first block count",
+        ),
+        ("i += threads * cuda.gridDim.x", "i += threads", "counts["),
+    ],
+    "row-softmax": [
+        (" - m)\n    s = warp", ")\n    s = warp", "y["),
+        ("m = max(m, x[row, j])", "m = ZERO", "exp(1000) overflows: subtract the largest logit"),
+        ("m = max(m, x[row, j])", "m = max(m, x[row, lane])", "must be the largest of all columns, not only"),
+        ("m = MINUS_INFINITY", "m = ZERO", "Does the search for it begin at 0?"),
+        ("    m = warp_max(m)\n", "", "each lane subtracts the largest of its own columns"),
+        ("    s = warp_sum(s)\n", "", "each lane"),
+        (" / s", "", "though the largest logit is subtracted"),
+        (
+            "lane = cuda.threadIdx.x",
+            "lane = cuda.threadIdx.x\n    if lane >= x.shape[1]:\n        return",
+            "all of them",
+        ),
+        ("    if row >= x.shape[0]:\n        return\n", "", "a thread outside must neither read nor write it"),
+        ("y[row, j] = math.exp(x[row, j] - m) / s", "y[row, j] = x[row, j] - m - math.log(s)", "the logarithm is"),
+        ("y[row, j] = ", "y[row, lane] = ", "A nan stays where nothing is written"),
+    ],
+    "prefix-sum": [
+        ("before + s[t]", "before + s[t] - x[i]", "the sum is exclusive"),
+        ("before + s[t]", "before + (s[t - 1] if t > 0 else ZERO)", "the sum is exclusive"),
+        ("cuda.syncthreads()  # loaded", "pass", "cuda.syncthreads(), must stand between"),
+        ("cuda.syncthreads()  # read", "pass", "cuda.syncthreads(), must stand between"),
+        ("cuda.syncthreads()  # written", "pass", "cuda.syncthreads(), must stand between"),
+        ("cuda.syncthreads()  # done", "pass", "cuda.syncthreads(), must stand between"),
+        ("if t >= d else ZERO", "", "Negative indices are outside, too"),
+        ("while d < THREADS:", "while d < THREADS // 2:", "the last step is left out"),
+        ("before + s[t]", "s[t]", "numbers begin anew"),
+        ("before += s[THREADS - 1]", "before = s[THREADS - 1]", "y["),
+        ("x[i] if i < x.size else ZERO", "x[i]", "a thread outside must neither read nor write it"),
+        ("d *= 2", "d = THREADS", "only the neighbour is added"),
+        ("cuda.syncthreads()  # done", "if i < x.size:\n            cuda.syncthreads()", "by all threads of the block"),
+    ],
+    "transpose": [
+        ("SIDE + 1", "SIDE", "The worst bank conflict is 32-way.\ntile (shared)"),
+        ("SIDE + 1", "SIDE", "Pad its rows by one column, to the shape (32, 33)"),
+        ("SIDE + 1", "SIDE + 2", "The worst bank conflict is 2-way."),
+        ("cuda.syncthreads()  # loaded", "pass", "cuda.syncthreads(), must stand between"),
+        ("tile[tx, ty + k]", "tile[ty + k, tx]", "nothing is transposed"),
+        ("r, c = c0 + ty + k, r0 + tx", "r, c = r0 + ty + k, c0 + tx", "they do not change places"),
+        ("        if r < x.shape[0] and c < x.shape[1]:\n            tile", "        tile", "a thread outside"),
+        ("        if r < y.shape[0] and c < y.shape[1]:\n            y", "        y", "y["),
+        (
+            "    cuda.syncthreads()  # loaded\n    for k in range(0, SIDE, ROWS):",
+            "    cuda.syncthreads()  # loaded\n    for k in range(1):",
+            "A nan stays where nothing is written",
+        ),
+        (
+            "tile = cuda.shared.array((SIDE, SIDE + 1), x.dtype)",
+            "for k in range(0, SIDE, ROWS):\n"
+            "        r, c = cuda.blockIdx.y * SIDE + cuda.threadIdx.y + k, cuda.blockIdx.x * SIDE + cuda.threadIdx.x\n"
+            "        if r < x.shape[0] and c < x.shape[1]:\n            y[c, r] = x[r, c]\n    return",
+            "pass a tile through shared memory",
+        ),
+    ],
+    "batchnorm-kernel": [
+        (
+            "    part = ZERO\n    if inside:\n        for r in range(cuda.threadIdx.y, x.shape[0], ROWS):\n"
+            "            part += (x[r, j] - mean) * (x[r, j] - mean)\n"
+            "    variance = block_column_total(partial, part) * one_over_rows",
+            "    part = ZERO\n    if inside:\n        for r in range(cuda.threadIdx.y, x.shape[0], ROWS):\n"
+            "            part += x[r, j] * x[r, j]\n"
+            "    variance = block_column_total(partial, part) * one_over_rows - mean * mean",
+            "E[x²] - E[x]² is the small difference of two large numbers",
+        ),
+        ("(x[r, j] - mean) * (x[r, j] - mean)", "x[r, j] * x[r, j]", "the mean of x² is taken for the variance"),
+        ("math.sqrt(variance + epsilon)", "(math.sqrt(variance) + epsilon)", "if ε stands outside the root"),
+        ("math.sqrt(variance + epsilon)", "math.sqrt(variance)", "if ε is left out"),
+        ("math.sqrt(variance + epsilon)", "(variance + epsilon)", "if the root is left out"),
+        (
+            "/ math.sqrt(variance + epsilon)",
+            "/ math.sqrt(variance / (1 - one_over_rows) + epsilon)",
+            "the variance is divided by rows - 1",
+        ),
+        (
+            "variance = block_column_total(partial, part) * one_over_rows",
+            "variance = block_column_total(partial, part)",
+            "the variance is not divided by the rows",
+        ),
+        ("gamma[j] * (", "(", "if γ is left out"),
+        (" + beta[j]", "", "if β is left out"),
+        ("((x[r, j] - mean) /", "(x[r, j] /", "if the mean is not subtracted"),
+        (
+            "inside = j < x.shape[1]",
+            "inside = j < x.shape[1]\n    if not inside:\n        return",
+            "by all threads of the",
+        ),
+        ("inside = j < x.shape[1]", "inside = True", "a thread outside must neither read nor write it"),
+        ("variance = block_column_total(partial, part)", "variance = part", "y["),
+        ("y[r, j] = gamma", "y[cuda.threadIdx.y, j] = gamma", "y["),
     ],
 }

@@ -8,7 +8,7 @@ import pytest
 
 from minidl import cpu
 from minidl.exercises import EXERCISES
-from minidl.exercises.checking import CHECKS, examine
+from minidl.exercises.checking import CHECKS, examine, score
 from minidl.exercises.cutting import solution_file, student_file
 from minidl.exercises.student import Mistake, Student
 from minidl.initializers.table import INITIALIZERS
@@ -72,6 +72,47 @@ def test_a_right_answer_is_accepted(exercise, check):
     right, said = check(exercise, answered(exercise, SOLUTIONS[exercise.name]))
     assert right, said
     assert "WRONG" not in said
+
+
+@pytest.mark.parametrize("name", [name for name, exercise in EXERCISES.items() if exercise.best])
+def test_the_best_known_score_is_that_of_the_code_of_minidl(name, tmp_path):
+    path = tmp_path / "solution.py"
+    path.write_text(solution_file(EXERCISES[name]), encoding="utf-8")
+    student = Student(path)
+    assert list(CHECKS[name](student))
+    assert score(student.trace) == EXERCISES[name].best
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "lines"),
+    [
+        (
+            "saxpy",
+            SOLUTIONS["saxpy"]["saxpy"],
+            r"""saxpy of 90 elements, 3 blocks of 32 threads costs
+            sectors  side by side  bank conflict  operations
+yours            36            36           none         180
+best known       36            36           none         180
+
+Solved""",
+        ),
+        (
+            "row-softmax",
+            SOLUTIONS["row-softmax"]["row_softmax"],
+            r"""row_softmax of x \(4, 96\) costs
+            sectors  side by side  bank conflict  operations
+yours           192           192           none +\d+
+best known      144           144           none +\d+
+x \(global\): each thread has elements of its own and accesses each 3 times\. .*
+
+Solved""",
+        ),
+    ],
+)
+def test_the_score_stands_beside_the_best_known_one_with_advice_where_it_is_worse(name, body, lines, check):
+    right, said = check(EXERCISES[name], answered(EXERCISES[name], {EXERCISES[name].cut[0]: body}))
+    assert right
+    assert re.search(lines, said), said
 
 
 @every_exercise
