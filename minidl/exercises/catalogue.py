@@ -341,6 +341,7 @@ nothing outside.
             "Read a tile row by row into shared memory, wait, and write it row by row to its place in y.",
             "The tile that begins at (row, column) of x goes to (column, row) of y.",
             "In a tile of 32 columns, all elements of a column lie in one bank. In one of 33 they do not.",
+            "Numba wants constants for the shape of a shared array: numbers, or names defined outside of the kernel.",
         ),
         given=("SIDE", "ROWS", "get", "put"),
         best=Score(sectors=512, ideal_sectors=512, conflict=1, operations=0),

@@ -18,7 +18,9 @@ MINUS_INFINITY = np.float32(-np.inf)
 BINS = 32
 THREADS = 64
 RUN = 7  # odd, so that threads which walk along runs of their own meet no bank conflict
+PART = THREADS * RUN
 SIDE = 32
+PADDED = SIDE + 1
 
 
 @cuda.jit
@@ -65,12 +67,12 @@ def row_softmax(x, y):
 @cuda.jit
 def prefix_sum(x, y):
     """Write x[0] + ... + x[i] to each y[i], with one block of THREADS threads."""
-    part = cuda.shared.array(THREADS * RUN, x.dtype)
+    part = cuda.shared.array(PART, x.dtype)
     sums = cuda.shared.array((2, THREADS), x.dtype)
     t = cuda.threadIdx.x
     carry = ZERO
-    for start in range(0, x.size, THREADS * RUN):
-        for i in range(t, THREADS * RUN, THREADS):
+    for start in range(0, x.size, PART):
+        for i in range(t, PART, THREADS):
             part[i] = x[start + i] if start + i < x.size else ZERO
         cuda.syncthreads()
         total = ZERO
@@ -91,7 +93,7 @@ def prefix_sum(x, y):
         for i in range(t * RUN, (t + 1) * RUN):
             part[i] += before
         cuda.syncthreads()
-        for i in range(t, THREADS * RUN, THREADS):
+        for i in range(t, PART, THREADS):
             if start + i < x.size:
                 y[start + i] = part[i]
         cuda.syncthreads()
@@ -100,7 +102,7 @@ def prefix_sum(x, y):
 @cuda.jit
 def transpose(x, y):
     """Write the transpose of x to y. A block of SIDE x ROWS threads has a tile of SIDE x SIDE elements."""
-    tile = cuda.shared.array((SIDE, SIDE + 1), x.dtype)
+    tile = cuda.shared.array((SIDE, PADDED), x.dtype)
     row, column, j = cuda.blockIdx.y * SIDE, cuda.blockIdx.x * SIDE, cuda.threadIdx.x
     for i in range(cuda.threadIdx.y, SIDE, ROWS):
         tile[i, j] = get(x, row + i, column + j)

@@ -268,9 +268,11 @@ def test_padded_rows_have_no_conflict(dtype, width, conflict):
 
 
 def strided(dtype, stride):
+    size = 32 * stride
+
     @cuda.jit
     def through_a_vector(x, y):
-        tile = cuda.shared.array(32 * stride, dtype)
+        tile = cuda.shared.array(size, dtype)
         t = cuda.threadIdx.x
         tile[stride * t] = x[t]
         y[t] = tile[stride * t]

@@ -170,7 +170,7 @@ for first in range(0, x.size, THREADS):
     },
     "transpose": {
         "transpose": """
-tile = cuda.shared.array((SIDE, SIDE + 1), x.dtype)
+tile = cuda.shared.array((32, 33), x.dtype)
 tx, ty = cuda.threadIdx.x, cuda.threadIdx.y
 r0, c0 = cuda.blockIdx.y * SIDE, cuda.blockIdx.x * SIDE
 for k in range(0, SIDE, ROWS):
@@ -416,9 +416,9 @@ MISTAKES: dict[str, list[tuple[str, str, str]]] = {
         ("cuda.syncthreads()  # done", "if i < x.size:\n            cuda.syncthreads()", "by all threads of the block"),
     ],
     "transpose": [
-        ("SIDE + 1", "SIDE", "The worst bank conflict is 32-way.\ntile (shared)"),
-        ("SIDE + 1", "SIDE", "Pad its rows by one column, to the shape (32, 33)"),
-        ("SIDE + 1", "SIDE + 2", "The worst bank conflict is 2-way."),
+        ("(32, 33)", "(SIDE, SIDE)", "The worst bank conflict is 32-way.\ntile (shared)"),
+        ("(32, 33)", "(SIDE, SIDE)", "Pad its rows by one column, to the shape (32, 33)"),
+        ("(32, 33)", "(SIDE, 34)", "The worst bank conflict is 2-way."),
         ("cuda.syncthreads()  # loaded", "pass", "cuda.syncthreads(), must stand between"),
         ("tile[tx, ty + k]", "tile[ty + k, tx]", "nothing is transposed"),
         ("r, c = c0 + ty + k, r0 + tx", "r, c = r0 + ty + k, c0 + tx", "they do not change places"),
@@ -430,7 +430,7 @@ MISTAKES: dict[str, list[tuple[str, str, str]]] = {
             "A nan stays where nothing is written",
         ),
         (
-            "tile = cuda.shared.array((SIDE, SIDE + 1), x.dtype)",
+            "tile = cuda.shared.array((32, 33), x.dtype)",
             "for k in range(0, SIDE, ROWS):\n"
             "        r, c = cuda.blockIdx.y * SIDE + cuda.threadIdx.y + k, cuda.blockIdx.x * SIDE + cuda.threadIdx.x\n"
             "        if r < x.shape[0] and c < x.shape[1]:\n            y[c, r] = x[r, c]\n    return",
