@@ -7,9 +7,11 @@ import copy
 import functools
 import gc
 import inspect
+import linecache
 import os
 import re
 import signal
+import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -72,6 +74,15 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+
+
+def execute(source: str, name: str) -> types.ModuleType:
+    """Run the source of a module as if it were a file, in which the emulator reads a kernel again."""
+    file = f"<{name}>"
+    linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file
+    module = types.ModuleType(name)
+    exec(compile(source, file, "exec"), vars(module))
+    return module
 
 
 def backend_or_skip(name: str) -> backend.Backend:

@@ -17,7 +17,9 @@ from types import CodeType
 from typing import Any
 
 import numpy as np
+from numba.np.numpy_support import from_dtype
 
+from minidl.emulator.arithmetic import converter
 from minidl.emulator.errors import (
     EmulatorError,
     OutOfBoundsError,
@@ -97,10 +99,12 @@ class _Array:
 class GlobalArray(_Array):
     """An array in global memory."""
 
-    __slots__ = ("data", "dtype", "name", "ndim", "shape", "size", "start", "strides", "where")
+    __slots__ = ("array", "data", "dtype", "name", "ndim", "shape", "size", "start", "strides", "where")
 
     def __init__(self, name: str, data: np.ndarray, where: Where):
-        self.name, self.data, self.where = name, data, where
+        # A memoryview gives integers of Python, in which kernels compute.
+        self.data: Any = data.data if data.dtype.kind in "iub" and data.dtype.isnative else data
+        self.name, self.array, self.where = name, data, where
         self.start, self.strides = data.__array_interface__["data"][0], data.strides
         self.shape, self.ndim, self.size, self.dtype = data.shape, data.ndim, data.size, data.dtype
 
@@ -145,6 +149,21 @@ class GlobalVector(GlobalArray):
             raise IndexError(i)
         except (TypeError, ValueError, IndexError) as error:
             raise self.problem(i) or error from None
+
+
+class GlobalMatrix(GlobalArray):
+    """An array of two dimensions in global memory, of which products read more than of all others."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: Any) -> Any:
+        try:
+            i, j = key
+            if i >= 0 and j >= 0:
+                return self.data[key]
+            raise IndexError(key)
+        except (TypeError, ValueError, IndexError) as error:
+            raise self.problem(key) or error from None
 
 
 @functools.cache
@@ -268,7 +287,8 @@ class _WatchedGlobal(_Watched):
 
     def __init__(self: Any, name: str, data: np.ndarray, where: Where, observer: Observer):
         super().__init__(name, data, where)  # type: ignore[call-arg]
-        self.observer, self.notes, self.convert = observer, {}, observer.number(data.dtype)
+        self.observer, self.notes = observer, {}
+        self.convert = converter(from_dtype(data.dtype))
 
     def address(self: Any, key: Any) -> int:
         """Return the address of an element, in bytes."""
@@ -281,6 +301,11 @@ class WatchedGlobalArray(_WatchedGlobal, GlobalArray):
 
 class WatchedGlobalVector(_WatchedGlobal, GlobalVector):
     __slots__ = ("convert", "notes", "observer")
+
+
+def global_array(name: str, data: np.ndarray, where: Where) -> GlobalArray:
+    """Return an array as a kernel sees it."""
+    return {1: GlobalVector, 2: GlobalMatrix}.get(data.ndim, GlobalArray)(name, data, where)
 
 
 class WatchedBlockArray(_Watched, BlockArray):

@@ -40,7 +40,7 @@ def wrapped(value: Any, dtype: np.dtype) -> Any:
 # Bits -----------------------------------------------------------------------------------------------------------------
 
 
-def takes_bits(function: Callable[..., Any]) -> bool:
+def takes_bits(function: Any) -> bool:
     """Return whether the last argument of a function of the device is the width of the first one's type."""
     return inspect.isfunction(function) and "bits" in inspect.signature(function).parameters
 

@@ -19,14 +19,17 @@ from typing import Any, NoReturn
 
 import greenlet
 import numpy as np
+from numba.core import types
+from numba.core.typing.typeof import Purpose, typeof
+from numba.np.numpy_support import from_dtype
 
+from minidl.emulator.arithmetic import converter
 from minidl.emulator.arrays import (
     BlockArray,
-    GlobalArray,
-    GlobalVector,
     WatchedBlockArray,
     WatchedGlobalArray,
     WatchedGlobalVector,
+    global_array,
 )
 from minidl.emulator.atomics import Atomic
 from minidl.emulator.barriers import BLOCK_VOTES, GRID, Barriers, GridGroup
@@ -192,7 +195,7 @@ class Device(Warps, Barriers, Instructions):
         frame = sys._getframe(2)
         shape = tuple(shape) if isinstance(shape, Sequence) else (int(shape),)
         dtype = np.dtype(getattr(dtype, "name", dtype))
-        convert = dtype.type if self._observer is None else self._observer.number(dtype)
+        convert = converter(from_dtype(dtype))
         made = (kind, shape, dtype, convert, alignment or dtype.itemsize, self.where, (frame.f_code, frame.f_lasti))
         if self._observer is None or kind == "local":  # no other thread can reach local memory
             return BlockArray(*made)
@@ -207,15 +210,15 @@ class Device(Warps, Barriers, Instructions):
     def as_seen(self, name: str, argument: Any) -> Any:
         """Wrap an argument of a kernel, or a constant array, for use in the kernel."""
         if isinstance(argument, np.ndarray):
-            return (GlobalVector if argument.ndim == 1 else GlobalArray)(name, argument, self.where)
+            return global_array(name, argument, self.where)
+        if isinstance(argument, (np.integer, np.bool_)):
+            return argument.item()
         # To Numba a Python float is a float64; in NumPy it adapts to the other operand.
         return np.float64(argument) if type(argument) is float else argument
 
     def _watched(self, name: str, argument: Any) -> Any:
-        if self._observer is None or not isinstance(argument, (np.ndarray, np.floating)):
+        if self._observer is None or not isinstance(argument, np.ndarray):
             return self.as_seen(name, argument)
-        if isinstance(argument, np.floating):
-            return self._observer.number(argument.dtype)(argument)
         watched = WatchedGlobalVector if argument.ndim == 1 else WatchedGlobalArray
         return watched(name, argument, self.where, self._observer)
 
@@ -245,14 +248,16 @@ class Device(Warps, Barriers, Instructions):
                     f"kernel {program.name} got {len(arguments)} arguments; expected {', '.join(program.parameters)}"
                 )
             self._observer = observer = CURRENT.get()
+            kinds = tuple(map(_kind, arguments))
+            version = program.version(kinds, None if observer is None else observer.counted)
             seen = [self._watched(*pair) for pair in zip(program.parameters, arguments, strict=True)]
             self.gridDim, self.blockDim = Dim3(*grid_shape), Dim3(*block_shape)
             indices = _positions_in_block(block_shape)
-            run = self._run_waiting_blocks if program.waits else self._run_simple_blocks
+            run = self._run_waiting_blocks if version.waits else self._run_simple_blocks
             if observer is not None:
                 observer.begin_launch(self)
             try:
-                run(program.function, indices, seen, [Block(index) for index in _positions(grid_shape)])
+                run(version.function, indices, seen, [Block(index) for index in _positions(grid_shape)])
             except Exception as error:
                 locate(error, program.name, self.threadIdx, self.blockIdx)
                 raise
@@ -392,6 +397,12 @@ def _spell(place: Any) -> str:
     """Return the place where a thread waits, as in "syncthreads on dense.py:45"."""
     name, code, instruction, *mask = place
     return f"{name} on {line_of(code, instruction)}" + "".join(f" with mask {m:#x}" for m in mask if m is not None)
+
+
+def _kind(argument: Any) -> types.Type:
+    """Return Numba's type of an argument; a read-only array is found out when it is written into."""
+    kind = typeof(argument, Purpose.argument)
+    return kind.copy(readonly=False) if isinstance(kind, types.Array) and not kind.mutable else kind
 
 
 def _positions(shape: tuple[int, int, int]) -> list[Dim3]:

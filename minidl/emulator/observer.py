@@ -52,9 +52,9 @@ class Observer:
     def arrival(self, array: Any, key: Any, value: Any) -> None:
         """Handle the end of a copy into an element, for which the running thread has waited."""
 
-    def number(self, dtype: Any) -> Callable[[Any], Any]:
-        """Return the type with which kernels compute on elements of that dtype."""
-        return dtype.type
+    counted: Callable[[Any, int], Any] | None = (
+        None  # takes each result of so many floating-point operations; returns it
+    )
 
     def operations(self, count: int) -> None:
         """Handle `count` floating-point operations in one instruction of the running thread."""

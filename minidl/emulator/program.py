@@ -1,25 +1,27 @@
-"""The Python function of a `@cuda.jit` kernel, rebuilt to run on the emulated device.
+"""A `@cuda.jit` kernel, ready to run on the emulated device.
 
-Numba keeps the Python function of a kernel. Its code object runs anywhere, and looks up the GPU's functions by name, in
-its globals and its closure. So it gets new globals and a new closure, in which `cuda` is the emulated device, `math`
-keeps the dtype of its argument, intrinsics are methods of the device, and device functions are rebuilt in the same way.
+Numba keeps the Python function of a kernel. Its source is simplified, Numba infers its types for the arguments of the
+launch, and the typed tree becomes a Python function that computes in these types and finds the GPU's functions in the
+emulated device. Device functions take the same way, once for each tuple of argument types.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
-import math
-import types
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import Any, NamedTuple
 
-import numba.cuda
 import numpy as np
+from numba.core import types
+from numba.core.errors import TypingError
 from numba.core.extending import _Intrinsic
 
-from minidl.emulator.errors import EmulatorError
-from minidl.emulator.operations import Conversion, Counting
-from minidl.emulator.packages import in_numba
+from minidl.emulator.cuda_names import chain, cuda_path
+from minidl.emulator.inference import infer, typing_context
+from minidl.emulator.simplify import simplified
+from minidl.emulator.translate import Translator
 from minidl.emulator.warps import WARP_FUNCTIONS
 
 # Functions that make a thread wait for others; a kernel that names none of them runs as plain function calls.
@@ -27,32 +29,16 @@ RENDEZVOUS = {"syncthreads", "syncthreads_count", "syncthreads_and", "syncthread
 RENDEZVOUS |= WARP_FUNCTIONS
 
 
-def _keeping_dtype(function: Callable[[float], float]) -> Callable[[Any], Any]:
-    def apply(x: Any) -> Any:
-        if isinstance(x, Counting):
-            return x.result(x.kind(function(float(x))))
-        return x.dtype.type(function(float(x))) if isinstance(x, np.floating) else function(x)
+class Version(NamedTuple):
+    """A function for arguments of some types: `function` runs one thread; `waits` says whether threads wait in it."""
 
-    return apply
-
-
-class _TypedMath:
-    """The `math` module of a GPU: float32 in, float32 out, and infinities instead of exceptions."""
-
-    def __init__(self) -> None:
-        vars(self).update({name: getattr(np, name) for name in dir(math) if hasattr(np, name)})
-        for function in (math.erf, math.erfc, math.gamma, math.lgamma):  # NumPy has all the others
-            setattr(self, function.__name__, _keeping_dtype(function))
-
-    def __getattr__(self, name: str) -> Any:
-        raise EmulatorError(f"the emulator does not know math.{name}")
-
-
-TYPED_MATH = _TypedMath()
+    function: Callable[..., Any]
+    result: types.Type
+    waits: bool
 
 
 class Program:
-    """A kernel that is ready to run.
+    """The versions of a kernel.
 
     Args:
         kernel: A function decorated with `@cuda.jit`.
@@ -61,61 +47,108 @@ class Program:
     Attributes:
         name: Of the kernel.
         parameters: Names of its parameters.
-        waits: Whether its threads wait for each other.
-        function: The Python function of one thread.
     """
 
     def __init__(self, kernel: Any, device: Any):
-        self.name: str = python_function(kernel).__name__
-        self.parameters = list(inspect.signature(python_function(kernel)).parameters)
-        self.waits = False
-        self._device = device
-        self._rebuilt: dict[Callable[..., Any], Callable[..., Any]] = {}
-        self.function = self._rebuild(python_function(kernel))
+        self._kernel, self._device = python_function(kernel), device
+        self.name: str = self._kernel.__name__
+        self.parameters = list(inspect.signature(self._kernel).parameters)
+        self._versions: dict[Any, Version] = {}
+        self._begun: set[Any] = set()
 
-    def _rebuild(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        if function in self._rebuilt:
-            return self._rebuilt[function]
-        code = function.__code__
-        self.waits = self.waits or not RENDEZVOUS.isdisjoint(code.co_names)
-        namespace: dict[str, Any] = {"__builtins__": function.__globals__.get("__builtins__", __builtins__)}
-        namespace["print"] = self._device.print
-        cells = tuple(types.CellType() for _ in function.__closure__ or ())
-        rebuilt = types.FunctionType(code, namespace, function.__name__, function.__defaults__, cells or None)
-        self._rebuilt[function] = rebuilt  # before its callees, so that recursion terminates
-        for name in code.co_names:
-            if name in function.__globals__:
-                namespace[name] = self._convert(name, function.__globals__[name])
-        for name, old, new in zip(code.co_freevars, function.__closure__ or (), cells, strict=True):
-            new.cell_contents = self._convert(name, old.cell_contents)
-        return rebuilt
+    def version(self, kinds: tuple[types.Type, ...], counted: Callable[[Any, int], Any] | None = None) -> Version:
+        """Return the kernel for arguments of these types.
 
-    def _convert(self, name: str, value: Any) -> Any:
-        """Return what replaces `value`, the kernel's meaning of `name`, in the rebuilt function."""
-        value = in_numba(value)
-        if value is numba.cuda:
-            return self._device
-        if value is math:
-            return TYPED_MATH
+        Args:
+            kinds: Numba's types of the arguments.
+            counted: Takes each result of an operation on floating-point numbers, and returns it.
+
+        Raises:
+            TypingError: Numba's, if it could not compile the kernel for these arguments.
+            EmulatorError: If the kernel uses something that the emulator does not know.
+        """
+        return self._version(self._kernel, kinds, counted)
+
+    def _version(self, function: FunctionType, kinds: tuple[types.Type, ...], counted: Any) -> Version:
+        key = function, kinds, counted
+        if key not in self._versions:
+            if key in self._begun:
+                raise TypingError(f"{function.__name__} calls itself")
+            self._begun.add(key)
+            try:
+                self._versions[key] = self._make(function, kinds, counted)
+            finally:
+                self._begun.discard(key)
+        return self._versions[key]
+
+    def _make(self, function: FunctionType, kinds: tuple[types.Type, ...], counted: Any) -> Version:
+        tree, meanings = simplified(function)
+        try:
+            result = infer(tree, function, meanings, kinds)
+        except TypingError:
+            _raise_what_is_not_written(meanings)
+            raise
+        waits = not RENDEZVOUS.isdisjoint(name.rpartition(".")[2] for name in meanings)
+
+        def callee(called: Any, of: tuple[types.Type, ...]) -> Any:
+            nonlocal waits
+            if cuda_path(called) is not None or (python := device_function(called)) is None:
+                return None
+            version = self._version(python, of, counted)
+            waits = waits or version.waits
+            return version.function
+
+        names = list(inspect.signature(function).parameters)
+        translator = Translator(
+            meanings, dict(zip(names, kinds, strict=True)), result, self._stand_in, callee, counted is not None
+        )
+        module = ast.Module([translator.translate(tree)], [])
+        namespace = {**translator.namespace, "_device": self._device, "_counted": counted}
+        code = compile(ast.fix_missing_locations(module), function.__code__.co_filename, "exec", dont_inherit=True)
+        exec(code, namespace)
+        made = namespace[tree.name]
+        made.__defaults__ = tuple(self._device.as_seen("", default) for default in function.__defaults__ or ())
+        return Version(made, result, waits)
+
+    def _stand_in(self, name: str, value: Any) -> Any:
+        """Return what stands for a global of a kernel when it runs."""
+        if (path := cuda_path(value)) is not None:
+            return chain("_device", path)
+        if value is print:
+            return self._device.print
         if isinstance(value, np.ndarray):
             return self._device.as_seen(name, value)
-        if isinstance(value, numba.types.Float):
-            return Conversion(getattr(np, value.name))
-        if isinstance(value, numba.types.Number):  # uint32(x) in a kernel; NumPy's does the same ten times faster
-            return getattr(np, value.name)
-        if _is_cuda_function(value):
-            return self._rebuild(python_function(value))
         if isinstance(value, _Intrinsic):
             return self._device.instruction(value)
         return value
 
 
-def _is_cuda_function(value: Any) -> bool:
-    return callable(value) and hasattr(value, "py_func")
+def _raise_what_is_not_written(meanings: Mapping[str, Any]) -> None:
+    """Run device functions that only raise: what they say is better than Numba's error about the type they return."""
+    for value in meanings.values():
+        if (python := device_function(value)) is not None and cuda_path(value) is None:
+            tree, inner = simplified(python)
+            if isinstance(tree.body[0], ast.Raise):
+                python(*[None] * len(inspect.signature(python).parameters))
+            _raise_what_is_not_written({name: inner[name] for name in inner if name not in meanings})
 
 
-def python_function(kernel: Any) -> Callable[..., Any]:
+def device_function(value: Any) -> Any:
+    """Return the Python function of what Numba would compile for the GPU; None for anything else."""
+    if callable(value) and isinstance(python := getattr(value, "py_func", None), FunctionType):
+        return python
+    return value if isinstance(value, FunctionType) and _is_jitable(value) else None
+
+
+def _is_jitable(function: FunctionType) -> bool:
+    """Return whether a function was given to `register_jitable`."""
+    known = typing_context()._lookup_global(function)
+    templates = getattr(known, "templates", ())
+    return any(getattr(template, "_overload_func", object).__name__ == "ov_wrap" for template in templates)
+
+
+def python_function(kernel: Any) -> Any:
     """Return the Python function of a kernel; raise TypeError for anything else."""
-    if not _is_cuda_function(kernel):
+    if not (callable(kernel) and hasattr(kernel, "py_func")):
         raise TypeError(f"kernel got {kernel!r}; expected a function decorated with @cuda.jit")
     return kernel.py_func

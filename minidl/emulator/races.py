@@ -131,7 +131,7 @@ class RaceDetector(Observer):
             other, reason = f"thread {past.thread} of the same block", "no barrier orders the two"
         else:
             other, reason = f"thread {past.thread} of block {past.block}", "nothing orders two blocks"
-        same = access.kind == past.kind == WRITE and access.value == past.value
+        same = bool(access.kind == past.kind == WRITE and access.value == past.value)
         return RaceError(
             f"{array.element(key)} is {VERBS[access.kind]}, and {other} {PAST[past.kind]} it on "
             f"{line_of(past.code, past.instruction)}; {reason}" + " (the same value, but a race all the same)" * same

@@ -32,7 +32,6 @@ from minidl.emulator.costs import SECTOR, rounds
 from minidl.emulator.errors import assigned_variable, kernel_frame
 from minidl.emulator.launch import launch
 from minidl.emulator.observer import KINDS, Observer, watching
-from minidl.emulator.operations import counting
 from minidl.scalar.constants import WARP
 from minidl.utils import checks
 from minidl.utils.tables import aligned
@@ -182,7 +181,6 @@ class Recorder(Observer):
     """Collect accesses, combine those that a warp makes together, and count floating-point operations."""
 
     def __init__(self) -> None:
-        self._numbers: dict[Any, Any] = {}
         self._places: dict[Any, tuple[Position, int, int]] = {}
 
     def begin_launch(self, device: Any) -> None:
@@ -200,10 +198,9 @@ class Recorder(Observer):
     def barrier(self) -> None:
         self._steps[self._block] += 1
 
-    def number(self, dtype: Any) -> Any:
-        if dtype not in self._numbers:
-            self._numbers[dtype] = counting(dtype.type, self) if dtype.kind == "f" else dtype.type
-        return self._numbers[dtype]
+    def counted(self, value: Any, operations: int) -> Any:
+        self.flops += operations
+        return value
 
     def operations(self, count: int) -> None:
         self.flops += count
@@ -260,7 +257,7 @@ def _first_address(array: Any) -> int:
     """Return the address of the array, or of the array of which it is a view."""
     if array.kind == "shared":
         return array.start
-    owner = array.data
+    owner = array.array
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
     return owner.__array_interface__["data"][0]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numba.core.errors import TypingError
 
 from minidl.emulator import BarrierError, OutOfBoundsError, RaceError, Trace, UninitializedReadError, trace
 
@@ -179,6 +180,7 @@ class Student:
 
 
 ADVICE = {
+    TypingError: "Numba finds no type for it, so it would not compile. (Without a `return` a result is none.)",
     ImportError: "Did another version of minidl write this file? Start it anew elsewhere, and copy your work.",
     RaceError: "On a GPU the two threads come in any order. A barrier, cuda.syncthreads(), must stand between them. "
     "Where many threads add to one element, use cuda.atomic.add.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -26,6 +25,7 @@ from minidl.cuda import (
 from minidl.cuda.engine import edges
 from minidl.emulator import BarrierError, OutOfBoundsError, UninitializedReadError, launch
 from scripts.kernel_examples import examples
+from tests.conftest import execute
 
 dropout = importlib.import_module("minidl.cuda.dropout")  # minidl.cuda has an operation of the same name
 OPERATIONS = sorted({example.operation for example in examples("float32")})
@@ -49,9 +49,7 @@ def altered(module, old, new):
     """A copy of a module, compiled from its source with `old` replaced by `new`, which may be in any of its kernels."""
     source = Path(module.__file__).read_text(encoding="utf-8")
     assert old in source, f"{module.__name__} has no {old!r} any more: plant the fault elsewhere"
-    copy = ModuleType(f"altered {module.__name__}")
-    exec(compile(source.replace(old, new), module.__file__, "exec"), vars(copy))
-    return copy
+    return execute(source.replace(old, new), f"{module.__name__} with {new!r}")
 
 
 def call(module, operation):

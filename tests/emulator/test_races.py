@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import threading
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from minidl.emulator import (
     race_detector,
 )
 from scripts.kernel_examples import examples
+from tests.conftest import execute
 
 ALL = 0xFFFFFFFF
 EVEN, ODD, LOWER, UPPER = 0x55555555, 0xAAAAAAAA, 0x0000FFFF, 0xFFFF0000
@@ -72,15 +72,12 @@ def test_the_barriers_of_minidl_are_found():
 def without_barrier(name, number):
     """The module without one of its barriers."""
     before, after = SOURCES[name].split(WAIT)[: number + 1], SOURCES[name].split(WAIT)[number + 1 :]
-    module = ModuleType(f"{name} without barrier {number}")
-    exec(compile(WAIT.join(before) + "pass" + WAIT.join(after), f"{name}.py", "exec"), vars(module))
-    return module
+    return execute(WAIT.join(before) + "pass" + WAIT.join(after), f"{name} without barrier {number}")
 
 
 def rebuilt(name, device_functions):
     """A copy of a module that calls other device functions where it imports them."""
-    module = ModuleType(name)
-    exec(compile(SOURCES[name], f"{name}.py", "exec"), vars(module))
+    module = execute(SOURCES[name], name)
     vars(module).update({key: value for key, value in device_functions.items() if key in vars(module)})
     return module
 

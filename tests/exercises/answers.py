@@ -334,7 +334,7 @@ MISTAKES: dict[str, list[tuple[str, str, str]]] = {
         ("half >= 1", "half > 1", "`half` must come down to 1"),
         ("partial.size // 2", "partial.size // 4", "the first additions are left out"),
         ("return total", "return value", "only thread 0 counts"),
-        ("return total", "total", "the sum"),
+        ("return total", "total", "Without a `return` a result is none"),
         ("if t < half:", "if t <= half:", "partial["),
         ("cuda.syncthreads()  # read", "if t == 0:\n        cuda.syncthreads()", "by all threads of the block"),
     ],

@@ -22,6 +22,7 @@ from minidl.emulator.errors import EmulatorError
 from minidl.emulator.host.api import In, Out
 from minidl.emulator.host.arrays import DeviceNDArrayBase, DeviceRecord, is_cuda_array, memory_of, to_device
 from minidl.emulator.host.machine import context
+from minidl.emulator.inference import typing_context
 from minidl.emulator.launch import Device
 from minidl.emulator.packages import in_numba
 from minidl.scalar.constants import WARP
@@ -143,8 +144,9 @@ def _by_signature(kernel: Any, names: list[str], arguments: Any, signatures: lis
     if others:
         found = tuple(map(_type_of, arguments))
         cases = [types.void(*signature) for signature in signatures]
-        context = numba.cuda.descriptor.cuda_target.typing_context  # not there in a process with Numba's simulator
-        best = context.resolve_overload(kernel.py_func, cases, found, {}, allow_ambiguous=False, unsafe_casting=True)
+        best = typing_context().resolve_overload(
+            kernel.py_func, cases, found, {}, allow_ambiguous=False, unsafe_casting=True
+        )
         if best is None:
             raise TypeError(
                 f"No matching definition for argument type(s) {', '.join(map(str, found))}: kernel {name} expects "

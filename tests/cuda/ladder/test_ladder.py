@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from minidl.cuda import dense, ladder
 from minidl.cuda.ladder import RUNGS, tensor_cores
 from minidl.emulator import EmulatorError, RaceError, UninitializedReadError, launch, race_detector, trace
+from tests.conftest import execute
 
 # (m, k, n): ones, primes, one past a tile of 32 or 64, multiples of 4, where loads are wide.
 SIZES = [(1, 1, 1), (2, 67, 3), (13, 17, 33), (65, 5, 7), (20, 36, 12)]
@@ -153,9 +153,7 @@ def without(name, text, number, instead="pass"):
     """The module of a rung without the n-th occurrence of a line."""
     parts = SOURCES[name].split(text)
     source = text.join(parts[: number + 1]) + instead + text.join(parts[number + 1 :])
-    module = ModuleType(f"{name} without {text} {number}")
-    exec(compile(source, f"{name}.py", "exec"), vars(module))
-    return module
+    return execute(source, f"{name} without {text} {number}")
 
 
 def run(module, m=12, k=40, n=10):
@@ -199,9 +197,7 @@ def test_waiting_for_all_copies_is_right_but_no_better_than_one_buffer():
 
 @pytest.mark.parametrize("name", [name for name in sorted(SOURCES) if "alignment=16" in SOURCES[name]])
 def test_a_tile_that_is_not_aligned_is_found(name):
-    source = re.sub(", alignment=16", "", SOURCES[name])
-    module = ModuleType(name)
-    exec(compile(source, f"{name}.py", "exec"), vars(module))
+    module = execute(re.sub(", alignment=16", "", SOURCES[name]), name)
     with pytest.raises(EmulatorError, match=r"tile_[ab]\[.*\] does not lie at a multiple of 16 bytes"):
         run(module)
 

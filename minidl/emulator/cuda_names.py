@@ -1,0 +1,45 @@
+"""The names of the `cuda` module: which of them an object is that a kernel uses."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from typing import Any
+
+import numba.cuda
+from numba.core import config
+
+if not getattr(config, "ENABLE_CUDASIM", False):  # Numba's simulator has no such things
+    from numba.cuda import cg, libdevice
+    from numba.cuda.stubs import Stub
+
+
+@functools.cache
+def _paths() -> dict[int, str]:
+    found: dict[int, str] = {}
+    for name in dir(numba.cuda):
+        value = getattr(numba.cuda, name)
+        if name.startswith("_") or not (callable(value) or isinstance(value, Stub)):
+            continue
+        found[id(value)] = name
+        if isinstance(value, type) and issubclass(value, Stub):  # shared.array, atomic.add, ...
+            found |= {id(getattr(value, inner)): f"{name}.{inner}" for inner in vars(value) if inner[0] != "_"}
+    for title, module in (("cg", cg), ("libdevice", libdevice)):
+        functions = {
+            name: value for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
+        }
+        found |= {id(value): f"{title}.{name}" for name, value in functions.items()}
+    return found
+
+
+def cuda_path(value: Any) -> str | None:
+    """Return the name of a member of `numba.cuda`, such as "grid" or "shared.array"; None for anything else."""
+    return _paths().get(id(value))
+
+
+def chain(root: str, path: str) -> ast.expr:
+    """Return the expression root.path."""
+    made: ast.expr = ast.Name(root, ast.Load())
+    for part in path.split("."):
+        made = ast.Attribute(made, part, ast.Load())
+    return made

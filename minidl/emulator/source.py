@@ -1,0 +1,94 @@
+"""The source of a function as a syntax tree, found by its code object.
+
+Numba keeps the Python function of a kernel, which knows its file and its first line. All functions of that file are
+compiled again, and the one on that line whose instructions are the same is the one that was looked for. So an outdated
+file is noticed.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import functools
+import linecache
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+from minidl.emulator.errors import EmulatorError
+
+Definition = ast.FunctionDef | ast.Lambda
+
+
+def definition(function: FunctionType) -> ast.FunctionDef:
+    """Return the syntax tree of a function, without decorators, annotations and docstring.
+
+    A lambda becomes a function that returns its expression. Names of the enclosing functions stay as they are.
+
+    Raises:
+        EmulatorError: If the source cannot be read, or is not what was compiled.
+    """
+    code = function.__code__
+    filename = code.co_filename
+    linecache.checkcache(filename)
+    lines = linecache.getlines(filename, function.__globals__)
+    place = f"{Path(filename).name}:{code.co_firstlineno}"
+    if not lines:
+        raise EmulatorError(
+            f"{function.__name__} on {place}: the emulator reads the source of a kernel, and here there is none; "
+            f"write the kernel in a file or a notebook"
+        )
+    for node, compiled in _definitions("".join(lines), filename):
+        if (compiled.co_firstlineno, compiled.co_name) != (code.co_firstlineno, code.co_name):
+            continue
+        if _instructions(compiled) == _instructions(code) or "@pytest_ar" in code.co_names:  # rewritten by pytest
+            return _plain(node)
+    raise EmulatorError(
+        f"{function.__name__} on {place}: its source has changed since it was imported; start Python anew"
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _definitions(text: str, filename: str) -> list[tuple[Definition, CodeType]]:
+    """Return all functions of a file, each as it is written and as it is compiled."""
+    tree = ast.parse(text, filename)
+    codes = defaultdict(list)
+    for code in _codes(compile(tree, filename, "exec", dont_inherit=True)):
+        codes[code.co_firstlineno, code.co_name].append(code)
+    found = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.Lambda))]
+    found.sort(key=lambda node: (node.lineno, node.col_offset))
+    return [(node, codes[key].pop(0)) for node in found if codes.get(key := _first_line_and_name(node))]
+
+
+def _first_line_and_name(node: Definition) -> tuple[int, str]:
+    if isinstance(node, ast.Lambda):
+        return node.lineno, "<lambda>"
+    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]), node.name
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from _codes(constant)
+
+
+def _instructions(code: CodeType) -> tuple[Any, ...]:
+    constants = [repr(constant) for constant in code.co_consts if not isinstance(constant, CodeType)]
+    return code.co_code, code.co_names, code.co_varnames, constants
+
+
+def _plain(node: Definition) -> ast.FunctionDef:
+    made: Any = copy.deepcopy(node)
+    if isinstance(node, ast.Lambda):
+        body = ast.copy_location(ast.Return(made.body), node)
+        made = ast.copy_location(ast.FunctionDef("function", made.args, [body], []), node)
+    if ast.get_docstring(made) is not None:
+        made.body = made.body[1:] or [ast.Pass()]
+    made.decorator_list, made.returns = [], None
+    for argument in [*made.args.posonlyargs, *made.args.args, *made.args.kwonlyargs]:
+        argument.annotation = None
+    made.args.defaults, made.args.kw_defaults = [], []
+    return ast.fix_missing_locations(made)
