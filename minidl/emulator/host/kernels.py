@@ -11,7 +11,6 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
-import numba.cuda
 import numpy as np
 from numba.core import sigutils, types
 from numba.core.typing.typeof import Purpose, typeof
