@@ -11,8 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
@@ -20,20 +19,10 @@ import numpy as np
 from numba.np.numpy_support import from_dtype
 
 from minidl.emulator.arithmetic import converter
-from minidl.emulator.errors import (
-    EmulatorError,
-    OutOfBoundsError,
-    UninitializedReadError,
-    assigned_variable,
-    source_line,
-)
+from minidl.emulator.errors import EmulatorError, assigned_variable, source_line
+from minidl.emulator.memory import Memory, Records, as_dtype, unwritten
 from minidl.emulator.observer import ATOMIC, READ, WRITE, Observer
-
-Where = Callable[[], str]  # tells what is running: "kernel product, block (0, 1, 0), thread (3, 0, 0)"
-
-
-def _dot(key: Any, strides: Iterable[int]) -> int:
-    return sum(map(operator.mul, map(int, key if isinstance(key, tuple) else (key,)), strides))
+from minidl.emulator.views import Array, Where
 
 
 @functools.cache
@@ -41,62 +30,7 @@ def _strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     return tuple(math.prod(shape[axis + 1 :]) * itemsize for axis in range(len(shape)))
 
 
-class _Array:
-    """Base of all arrays: the attributes that kernels use (shape, size, ndim, dtype), and the check of indices."""
-
-    __slots__ = ()
-
-    name: Any
-    shape: tuple[int, ...]
-    where: Where
-    start: int  # address of the first element; in shared memory its alignment, in bytes
-    strides: Any  # bytes from one element to the next along each dimension
-    __getitem__: Any
-    __setitem__: Any
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self[i] for i in range(len(self)))
-
-    def get_part(self, key: Any, part: int) -> Any:
-        """Read part 0, 1, ... of an access that takes several neighbouring elements at once."""
-        return self[key]
-
-    def set_part(self, key: Any, value: Any, part: int) -> None:
-        """Write part 0, 1, ... of such an access."""
-        self[key] = value
-
-    def location(self, key: Any) -> int:
-        """Return the position of the element, in bytes from an origin that all elements of the array share."""
-        return self.start + _dot(key, self.strides)
-
-    def change(self, key: Any, new: Callable[[Any], Any]) -> Any:
-        """Replace an element by `new(element)`, atomically, and return the old one."""
-        old = self[key]
-        self[key] = new(old)
-        return old
-
-    def problem(self, key: Any) -> EmulatorError | None:
-        """Return the error for the index `key`; None if it is valid."""
-        keys = key if isinstance(key, tuple) else (key,)
-        element = self.element(key)
-        if len(keys) != len(self.shape):
-            return EmulatorError(f"{element}: the shape is {self.shape}, so give {len(self.shape)} indices")
-        if not all(isinstance(k, (int, np.integer)) for k in keys):
-            return EmulatorError(f"{element}: an index must be an integer")
-        if not all(0 <= k < n for k, n in zip(keys, self.shape, strict=True)):
-            return OutOfBoundsError(f"{element} is outside the array, whose shape is {self.shape}")
-        return None
-
-    def element(self, key: Any) -> str:
-        """Return the thread, the line and the element, for messages."""
-        keys = key if isinstance(key, tuple) else (key,)
-        return f"{self.where()}, {source_line()}: {self.name}[{', '.join(map(str, keys))}]"
-
-
-class GlobalArray(_Array):
+class GlobalArray(Array):
     """An array in global memory."""
 
     __slots__ = ("array", "data", "dtype", "name", "ndim", "shape", "size", "start", "strides", "where")
@@ -116,7 +50,7 @@ class GlobalArray(_Array):
                 return self.data[key]
             raise IndexError(key)
         except (TypeError, ValueError, IndexError) as error:
-            raise self.problem(key) or error from None
+            return self.select(key, error)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         try:
@@ -125,7 +59,20 @@ class GlobalArray(_Array):
                 return
             raise IndexError(key)
         except (TypeError, ValueError, IndexError) as error:
-            raise self.problem(key) or error from None
+            self.assign(key, value, error)
+
+    def _derived(self, change: Callable[[np.ndarray], np.ndarray], name: str) -> Any:
+        return self._like(name, change(self.array))
+
+    def _like(self, name: str, data: np.ndarray) -> Any:
+        """Return an array of the same kind over a view of the data."""
+        return global_array(name, data, self.where)
+
+    def view(self, dtype: Any) -> Any:
+        try:
+            return self._like(self.name, self.array.view(as_dtype(dtype)))
+        except (TypeError, ValueError) as error:
+            raise EmulatorError(f"{self.where()}, {source_line()}: view of {self.name}: {error}") from None
 
 
 class GlobalVector(GlobalArray):
@@ -139,7 +86,7 @@ class GlobalVector(GlobalArray):
                 return self.data[i]
             raise IndexError(i)
         except (TypeError, ValueError, IndexError) as error:
-            raise self.problem(i) or error from None
+            return self.select(i, error)
 
     def __setitem__(self, i: Any, value: Any) -> None:
         try:
@@ -148,7 +95,7 @@ class GlobalVector(GlobalArray):
                 return
             raise IndexError(i)
         except (TypeError, ValueError, IndexError) as error:
-            raise self.problem(i) or error from None
+            self.assign(i, value, error)
 
 
 class GlobalMatrix(GlobalArray):
@@ -163,7 +110,7 @@ class GlobalMatrix(GlobalArray):
                 return self.data[key]
             raise IndexError(key)
         except (TypeError, ValueError, IndexError) as error:
-            raise self.problem(key) or error from None
+            return self.select(key, error)
 
 
 @functools.cache
@@ -171,7 +118,7 @@ def _indices(shape: tuple[int, ...]) -> frozenset[Any]:
     return frozenset(range(*shape) if len(shape) == 1 else itertools.product(*map(range, shape)))
 
 
-class BlockArray(_Array, dict[Any, Any]):
+class BlockArray(Array, dict[Any, Any]):
     """An array in shared memory (one for each block) or in local memory (one for each thread).
 
     Args:
@@ -220,14 +167,11 @@ class BlockArray(_Array, dict[Any, Any]):
         return f"{self.kind} array {assigned_variable(*self.made_at)}".rstrip()
 
     def __missing__(self, key: Any) -> Any:
-        raise self.problem(key) or self.unwritten(key)
+        return self.undefined(key) if key in self.indices else self.select(key)
 
-    def unwritten(self, key: Any) -> EmulatorError:
-        """Return the error for a read of an element that is undefined."""
-        why = "the copy into it has not been waited for"
-        if key not in self.arriving:
-            why = "no thread has written it since the block began"
-        return UninitializedReadError(f"{self.element(key)} is read, but {why}")
+    def undefined(self, key: Any) -> Any:
+        """Handle a read of an element that is undefined."""
+        raise unwritten(self, key)
 
     def begin_copy(self, key: Any, value: Any, part: int) -> None:
         """Begin a copy: the element is undefined until it has been waited for."""
@@ -243,7 +187,7 @@ class BlockArray(_Array, dict[Any, Any]):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if key not in self.indices:
-            raise self.problem(key) or IndexError(key)
+            return self.assign(key, value)
         dict.__setitem__(self, key, value if type(value) is self.convert else self.convert(value))
 
 
@@ -263,15 +207,20 @@ class _Watched:
         self.set_part(key, value, 0)
 
     def get_part(self: Any, key: Any, part: int) -> Any:
+        if not self.is_plain(key):
+            return self.select(key)
         value = self.convert(super().__getitem__(key))  # type: ignore[misc]
         self.observer.access(self, key, READ, value, part)
         return value
 
     def set_part(self: Any, key: Any, value: Any, part: int) -> None:
+        if not self.is_plain(key):
+            return self.assign(key, value)
         super().__setitem__(key, value)  # type: ignore[misc]
         self.observer.access(self, key, WRITE, value, part)
 
     def change(self: Any, key: Any, new: Callable[[Any], Any]) -> Any:
+        key = self.plain(key)
         old = self.convert(super().__getitem__(key))  # type: ignore[misc]
         super().__setitem__(key, new(old))  # type: ignore[misc]
         self.observer.access(self, key, ATOMIC, old)
@@ -290,6 +239,11 @@ class _WatchedGlobal(_Watched):
         self.observer, self.notes = observer, {}
         self.convert = converter(from_dtype(data.dtype))
 
+    _derived = Array._derived  # through which the observer sees each access as one to this array
+
+    def _like(self: Any, name: str, data: np.ndarray) -> Any:
+        return global_array(name, data, self.where, self.observer)
+
     def address(self: Any, key: Any) -> int:
         """Return the address of an element, in bytes."""
         return self.location(key)
@@ -303,34 +257,48 @@ class WatchedGlobalVector(_WatchedGlobal, GlobalVector):
     __slots__ = ("convert", "notes", "observer")
 
 
-def global_array(name: str, data: np.ndarray, where: Where) -> GlobalArray:
-    """Return an array as a kernel sees it."""
-    return {1: GlobalVector, 2: GlobalMatrix}.get(data.ndim, GlobalArray)(name, data, where)
+class _WatchedBlock(_Watched):
+    """Watched arrays in shared memory."""
 
+    __slots__ = ()
 
-class WatchedBlockArray(_Watched, BlockArray):
-    """A watched array in shared memory."""
-
-    __slots__ = ("notes", "number", "observer")
-
-    def __init__(self, observer: Observer, number: int, *arguments: Any):
+    def __init__(self: Any, observer: Observer, number: Any, *arguments: Any):
         super().__init__(*arguments)
         self.observer, self.notes, self.number = observer, {}, number
 
-    def address(self, key: Any) -> tuple[int, int]:
+    def address(self: Any, key: Any) -> tuple[Any, int]:
         """Return the number of the array in the block, and the byte in it."""
         return self.number, self.location(key)
 
-    def __missing__(self, key: Any) -> Any:
-        if problem := self.problem(key):
-            raise problem
-        self.observer.unwritten(self.unwritten(key))
+    def undefined(self: Any, key: Any) -> Any:
+        self.observer.unwritten(unwritten(self, key))
         return self.convert(0)
 
-    def begin_copy(self, key: Any, value: Any, part: int) -> None:
-        super().begin_copy(key, value, part)
+    def begin_copy(self: Any, key: Any, value: Any, part: int) -> None:
+        super().begin_copy(key, value, part)  # type: ignore[misc]
         self.observer.access(self, key, WRITE, value, part)
 
-    def end_copy(self, key: Any, value: Any) -> None:
-        super().end_copy(key, value)
+    def end_copy(self: Any, key: Any, value: Any) -> None:
+        super().end_copy(key, value)  # type: ignore[misc]
         self.observer.arrival(self, key, value)
+
+
+class WatchedBlockArray(_WatchedBlock, BlockArray):
+    __slots__ = ("notes", "number", "observer")
+
+
+class WatchedMemory(_WatchedBlock, Memory):
+    __slots__ = ("notes", "number", "observer")
+
+
+def global_array(name: str, data: np.ndarray, where: Where, observer: Observer | None = None) -> Array:
+    """Return an array in global memory as a kernel sees it."""
+    if data.dtype.names is not None:
+
+        def field(of: str) -> Array:
+            return global_array(f"{name}.{of}", data[of], where, observer)
+
+        return Records(lambda: name, data.shape, data.dtype, where, field)
+    if observer is None:
+        return {1: GlobalVector, 2: GlobalMatrix}.get(data.ndim, GlobalArray)(name, data, where)
+    return (WatchedGlobalVector if data.ndim == 1 else WatchedGlobalArray)(name, data, where, observer)

@@ -21,19 +21,12 @@ import greenlet
 import numpy as np
 from numba.core import types
 from numba.core.typing.typeof import Purpose, typeof
-from numba.np.numpy_support import from_dtype
 
-from minidl.emulator.arithmetic import converter
-from minidl.emulator.arrays import (
-    BlockArray,
-    WatchedBlockArray,
-    WatchedGlobalArray,
-    WatchedGlobalVector,
-    global_array,
-)
+from minidl.emulator.allocation import MAX_SHARED, Allocation
+from minidl.emulator.arrays import global_array
 from minidl.emulator.atomics import Atomic
 from minidl.emulator.barriers import BLOCK_VOTES, GRID, Barriers, GridGroup
-from minidl.emulator.errors import BarrierError, EmulatorError, line_of
+from minidl.emulator.errors import BarrierError, line_of
 from minidl.emulator.functions import FP16, FUNCTIONS, Names
 from minidl.emulator.instructions import Instructions
 from minidl.emulator.libdevice import LIBDEVICE
@@ -41,14 +34,14 @@ from minidl.emulator.messages import device_print, lacking, locate
 from minidl.emulator.observer import CURRENT, Observer
 from minidl.emulator.program import Program, python_function
 from minidl.emulator.vectors import VECTORS
+from minidl.emulator.views import Where
 from minidl.emulator.warps import Warps
 from minidl.scalar.constants import ALL_LANES, WARP
 from minidl.utils import checks
 
-# Limits of every GPU since 2012: threads of a block along x, y, z and in all, blocks along x, y, z, shared bytes.
+# Limits of every GPU since 2012: threads of a block along x, y, z and in all, blocks along x, y, z.
 MAX_BLOCK, MAX_THREADS = (1024, 1024, 64), 1024
 MAX_GRID = (2**31 - 1, 65535, 65535)
-MAX_SHARED = 48 * 1024
 
 
 class Dim3:
@@ -92,16 +85,18 @@ def _run_one_after_another(device: Device) -> NoReturn:
 class Block:
     """What a block of threads has for itself."""
 
-    __slots__ = ("copies", "index", "shared", "threads")
+    __slots__ = ("copies", "dynamic", "index", "shared", "static_bytes", "threads")
 
     def __init__(self, index: Dim3):
         self.index = index
-        self.shared: dict[tuple[int, int], BlockArray] = {}
+        self.shared: dict[tuple[int, int], Any] = {}
+        self.static_bytes = 0
+        self.dynamic: Any = None  # the bytes of dynamic shared memory, and which of them have been written
         self.copies: dict[Any, list[list[Any]]] = defaultdict(lambda: [[]])  # by thread; the last group is open
         self.threads: list[Thread] = []
 
 
-class Device(Warps, Barriers, Instructions):
+class Device(Allocation, Warps, Barriers, Instructions):
     """The emulated `cuda` module of kernels."""
 
     def __init__(self) -> None:
@@ -115,6 +110,7 @@ class Device(Warps, Barriers, Instructions):
         vars(self).update(FUNCTIONS | VECTORS)
         self.warpsize = WARP
         self.lanes_may_end = False  # CUDA lets warp functions go on without lanes that have ended; mostly a mistake
+        self.where = Where(self._where)
         self._lock = threading.RLock()
         self._programs: dict[Any, Program] = {}
         self._sleeping = threading.local()
@@ -177,52 +173,35 @@ class Device(Warps, Barriers, Instructions):
         self._exchanging = True
         return self._wait()
 
-    def _shared_array(self, shape: Any, dtype: Any, alignment: int | None = None) -> BlockArray:
-        # As in compiled code, each call in the source makes one array for the whole block.
-        frame = sys._getframe(1)
-        key = (id(frame.f_code), frame.f_lasti)
-        if key not in self._block.shared:
-            self._block.shared[key] = self._block_array("shared", shape, dtype, alignment)
-            size = sum(array.size * array.dtype.itemsize for array in self._block.shared.values())
-            if size > MAX_SHARED:
-                raise EmulatorError(f"{self.where()}: {size} bytes of shared memory; a block has {MAX_SHARED}")
-        return self._block.shared[key]
-
-    def _local_array(self, shape: Any, dtype: Any, alignment: int | None = None) -> BlockArray:
-        return self._block_array("local", shape, dtype, alignment)
-
-    def _block_array(self, kind: str, shape: Any, dtype: Any, alignment: int | None) -> BlockArray:
-        frame = sys._getframe(2)
-        shape = tuple(shape) if isinstance(shape, Sequence) else (int(shape),)
-        dtype = np.dtype(getattr(dtype, "name", dtype))
-        convert = converter(from_dtype(dtype))
-        made = (kind, shape, dtype, convert, alignment or dtype.itemsize, self.where, (frame.f_code, frame.f_lasti))
-        if self._observer is None or kind == "local":  # no other thread can reach local memory
-            return BlockArray(*made)
-        return WatchedBlockArray(self._observer, len(self._block.shared), *made)
-
     # What runs them --------------------------------------------------------------------------------------------------
 
-    def where(self) -> str:
+    def _where(self) -> str:
         """Return the running kernel, block and thread, for messages."""
         return f"kernel {self._program.name}, block {self.blockIdx}, thread {self.threadIdx}"
 
-    def as_seen(self, name: str, argument: Any) -> Any:
+    def as_seen(self, name: str, argument: Any, observer: Observer | None = None) -> Any:
         """Wrap an argument of a kernel, or a constant array, for use in the kernel."""
         if isinstance(argument, np.ndarray):
-            return global_array(name, argument, self.where)
+            return global_array(name, argument, self.where, observer)
+        if isinstance(argument, np.void):
+            return global_array(name, np.array([argument]), self.where, observer)[0]
+        if isinstance(argument, tuple):
+            parts = [self.as_seen(f"{name}[{i}]", part, observer) for i, part in enumerate(argument)]
+            return type(argument)(*parts) if hasattr(argument, "_fields") else tuple(parts)
         if isinstance(argument, (np.integer, np.bool_)):
             return argument.item()
         # To Numba a Python float is a float64; in NumPy it adapts to the other operand.
         return np.float64(argument) if type(argument) is float else argument
 
-    def _watched(self, name: str, argument: Any) -> Any:
-        if self._observer is None or not isinstance(argument, np.ndarray):
-            return self.as_seen(name, argument)
-        watched = WatchedGlobalVector if argument.ndim == 1 else WatchedGlobalArray
-        return watched(name, argument, self.where, self._observer)
-
-    def launch(self, kernel: Any, grid: Sequence[int], block: Sequence[int], *arguments: Any) -> None:
+    def launch(
+        self,
+        kernel: Any,
+        grid: Sequence[int],
+        block: Sequence[int],
+        *arguments: Any,
+        shared_bytes: int = 0,
+        negative_indices: bool = False,
+    ) -> None:
         """Run a kernel to its end.
 
         Args:
@@ -230,6 +209,8 @@ class Device(Warps, Barriers, Instructions):
             grid: Number of blocks along x, y and z; one to three integers.
             block: Number of threads of a block along x, y and z; one to three integers.
             *arguments: Arguments of the kernel; it writes into the arrays.
+            shared_bytes: Size of dynamic shared memory: what `cuda.shared.array(0, dtype)` has.
+            negative_indices: Whether -1 is the last index, as in Numba; else it is an error, as it mostly is a mistake.
 
         Raises:
             TypeError, ValueError: If kernel, grid, block and arguments do not fit together.
@@ -238,6 +219,7 @@ class Device(Warps, Barriers, Instructions):
         grid_shape, block_shape = _dimensions("grid", grid, MAX_GRID), _dimensions("block", block, MAX_BLOCK)
         if math.prod(block_shape) > MAX_THREADS:
             raise ValueError(f"block got {block!r}; expected at most {MAX_THREADS} threads")
+        checks.integer("shared_bytes", shared_bytes, 0, MAX_SHARED)
         python_function(kernel)  # refuses anything but a kernel, before it is looked up
         with self._lock, np.errstate(all="ignore"):  # a GPU does not warn either
             if kernel not in self._programs:
@@ -248,9 +230,10 @@ class Device(Warps, Barriers, Instructions):
                     f"kernel {program.name} got {len(arguments)} arguments; expected {', '.join(program.parameters)}"
                 )
             self._observer = observer = CURRENT.get()
+            self._dynamic_bytes, self.where.negative_indices = shared_bytes, negative_indices
             kinds = tuple(map(_kind, arguments))
             version = program.version(kinds, None if observer is None else observer.counted)
-            seen = [self._watched(*pair) for pair in zip(program.parameters, arguments, strict=True)]
+            seen = [self.as_seen(*pair, observer) for pair in zip(program.parameters, arguments, strict=True)]
             self.gridDim, self.blockDim = Dim3(*grid_shape), Dim3(*block_shape)
             indices = _positions_in_block(block_shape)
             run = self._run_waiting_blocks if version.waits else self._run_simple_blocks
@@ -261,6 +244,9 @@ class Device(Warps, Barriers, Instructions):
             except Exception as error:
                 locate(error, program.name, self.threadIdx, self.blockIdx)
                 raise
+            for argument, record in zip(arguments, seen, strict=True):
+                if isinstance(argument, np.void) and argument.flags.writeable:  # NumPy lends nobody its memory
+                    record.copy_to(argument)
 
     def _enter(self, block: Block) -> None:
         """Begin a block, or continue one that has waited for the grid."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.emulator.errors import EmulatorError, is_ours, source_line
+from minidl.emulator.errors import EmulatorError, source_line
 
 
 def device_print(*values: Any) -> None:
@@ -19,7 +19,9 @@ def locate(error: Exception, kernel: str, thread: Any, block: Any) -> None:
     """Put kernel, line, thread and block before the message of what a kernel raised, as `debug=True` of Numba does."""
     if isinstance(error, EmulatorError):
         return
-    frame, line = [found for found in walk_tb(error.__traceback__) if not is_ours(found[0])][-1]
+    # The last frame of the kernel and its device functions, not of a library that they or the emulator call.
+    frames = list(walk_tb(error.__traceback__))
+    frame, line = next((found for found in reversed(frames) if "_device" in found[0].f_globals), frames[-1])
     place = (
         f"In function {kernel!r}, file {frame.f_code.co_filename}, line {line}, "
         f"tid=[{thread.x}, {thread.y}, {thread.z}] ctaid=[{block.x}, {block.y}, {block.z}]"

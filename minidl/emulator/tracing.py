@@ -263,17 +263,17 @@ def _first_address(array: Any) -> int:
     return owner.__array_interface__["data"][0]
 
 
-def trace(kernel: Any, grid: Sequence[int], block: Sequence[int], *arguments: Any) -> Trace:
+def trace(kernel: Any, grid: Sequence[int], block: Sequence[int], *arguments: Any, **options: Any) -> Trace:
     """Launch a kernel as `launch` does, and return the `Trace` of its accesses to memory.
 
         print(dl.emulator.trace(kernel, grid, block, x, y))
 
-    Arguments and errors are those of `launch`. Meant for small launches: every access is kept and takes about half a
+    Arguments, options and errors are those of `launch`. Meant for small launches: every access is kept and takes about half a
     kilobyte.
     """
     recorder = Recorder()
     with watching(recorder):
-        launch(kernel, grid, block, *arguments)
+        launch(kernel, grid, block, *arguments, **options)
     size = recorder.device.blockDim
     shape = size.x, size.y, size.z
     return Trace(kernel.py_func.__name__, shape, recorder.warp_accesses(), recorder.accesses, recorder.flops)

@@ -377,6 +377,22 @@ class Translator(ast.NodeTransformer):
             pairs.append(ast.Compare(a, [op], [b]))
         return ast.copy_location(pairs[0] if len(pairs) == 1 else ast.BoolOp(ast.And(), pairs), node)
 
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        if not _has_slice(node) or not isinstance(self.kind(node.value), types.Array):
+            return self.generic_visit(node)  # type: ignore[return-value]
+        select = ast.Attribute(self.visit(node.value), "select", ast.Load())
+        return ast.copy_location(ast.Call(select, [self._key(node)], []), node)
+
+    def _key(self, node: Any) -> ast.expr:
+        """Translate an index with slices for a call: not all versions of Python can look up a slice in a dictionary."""
+        key = self.visit(node.slice)
+        parts = key.elts if isinstance(key, ast.Tuple) else [key]
+        for i, part in enumerate(parts):
+            if isinstance(part, ast.Slice):
+                ends = [end or ast.Constant(None) for end in (part.lower, part.upper, part.step)]
+                parts[i] = ast.Call(self._bind("slice", slice), ends, [])
+        return key if isinstance(key, ast.Tuple) else parts[0]
+
     # Calls ------------------------------------------------------------------------------------------------------------
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
@@ -453,9 +469,12 @@ class Translator(ast.NodeTransformer):
             node.value = self.converted(node.value, self.result)
         return node
 
-    def visit_Assign(self, node: ast.Assign) -> ast.Assign:
+    def visit_Assign(self, node: ast.Assign) -> ast.stmt:
         (target,) = node.targets
         node.value = self.converted(node.value, self._element(target))
+        if _has_slice(target):
+            assign = ast.Attribute(self.visit(target.value), "assign", ast.Load())  # type: ignore[attr-defined]
+            return ast.copy_location(ast.Expr(ast.Call(assign, [self._key(target), node.value], [])), node)
         node.targets = [self.visit(target)]
         return node
 
@@ -477,6 +496,14 @@ def _signed(kind: Any) -> bool:
 def _width(kind: Any) -> int:
     """Return the bits of an integer besides its sign."""
     return int(kind.bitwidth - kind.signed)
+
+
+def _has_slice(node: ast.AST) -> bool:
+    """Return whether the expression is x[i:j] or the like."""
+    if not isinstance(node, ast.Subscript):
+        return False
+    parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    return any(isinstance(part, ast.Slice) for part in parts)
 
 
 EXACT = {"grid", "gridsize"}  # functions whose results need no conversion

@@ -38,8 +38,7 @@ def _vector_type(kind: str, count: int) -> type:
         return tuple.__new__(cls, [wrapped(x, dtype) for x in numbers])
 
     base: Any = namedtuple(title, list("xyzw")[:count])  # type: ignore[misc]
-    fields: Any = np.dtype([(field, dtype) for field in "xyzw"[:count]])
-    return type(title, (base,), {"__slots__": (), "__new__": make, "dtype": fields})
+    return type(title, (base,), {"__slots__": (), "__new__": make})
 
 
 VECTORS = {f"{kind}x{count}": _vector_type(kind, count) for kind in KINDS for count in (1, 2, 3, 4)}

@@ -81,7 +81,7 @@ def launch(kernel: Any, blocks: Any, threads: Any, stream: Any, shared_bytes: in
         _on_device(name, value, afterwards)
         for name, value in zip([*names, *["argument"] * len(arguments)], arguments, strict=False)
     ]
-    DEVICE.launch(kernel, blocks, threads, *on_device)
+    DEVICE.launch(kernel, blocks, threads, *on_device, shared_bytes=shared_bytes, negative_indices=True)
     for action in afterwards:
         action()
 
@@ -110,9 +110,9 @@ def _on_device(name: str, value: Any, afterwards: list[Callable[[], Any]]) -> An
             f"{name} got a read-only array; expected one that the kernel can write into, or cuda.In({name}), "
             "or an array of the device"
         )
+    if isinstance(value, np.void):  # the emulator copies a record itself, there and back
+        return value.copy() if hint is In else value
     copy: DeviceNDArrayBase = to_device(value, copy=hint is not Out)
-    if isinstance(value, np.void):
-        return copy._data[()]
     if hint is not In:
         afterwards.append(lambda: copy.copy_to_host(value))
     return copy._data
