@@ -268,8 +268,8 @@ def trace(kernel: Any, grid: Sequence[int], block: Sequence[int], *arguments: An
 
         print(dl.emulator.trace(kernel, grid, block, x, y))
 
-    Arguments, options and errors are those of `launch`. Meant for small launches: every access is kept and takes about half a
-    kilobyte.
+    Arguments, options and errors are those of `launch`. Meant for small launches: every access is kept and takes about
+    half a kilobyte.
     """
     recorder = Recorder()
     with watching(recorder):
