@@ -114,6 +114,12 @@ class _Simpler(ast.NodeTransformer):
 
     visit_UnaryOp = visit_BinOp
 
+    def visit_IfExp(self, node: ast.IfExp) -> Any:
+        self.generic_visit(node)
+        if not isinstance(node.test, ast.Constant):
+            return node
+        return _chosen(node.body if node.test.value else node.orelse)
+
     def visit_BoolOp(self, node: ast.BoolOp) -> Any:
         self.generic_visit(node)
         values: list[ast.expr] = []
@@ -124,7 +130,7 @@ class _Simpler(ast.NodeTransformer):
             if not isinstance(value, ast.Constant) or value is node.values[-1]:
                 values.append(value)
         node.values = values
-        return node if len(values) > 1 else values[0]
+        return node if len(values) > 1 else _chosen(values[0])
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
         return self._all([_assign(node.target, node.value, node)] if node.value else [ast.Pass()])
@@ -164,10 +170,16 @@ class _Simpler(ast.NodeTransformer):
     visit_Nonlocal = visit_Import = visit_ImportFrom = visit_Match = visit_JoinedStr = visit_AsyncFor = _refuse
 
 
+def _chosen(node: Any) -> ast.expr:
+    """Mark what is left of a choice, which Python's compiler makes after it has computed with constants."""
+    node.chosen = True
+    return node
+
+
 def _folded(node: Any) -> ast.expr:
     """Return the constant that Python's compiler makes of an operation on constants; else the operation."""
     operands = [node.operand] if isinstance(node, ast.UnaryOp) else [node.left, node.right]
-    if not all(isinstance(operand, ast.Constant) for operand in operands):
+    if not all(isinstance(operand, ast.Constant) and not hasattr(operand, "chosen") for operand in operands):
         return node
     code = compile(ast.Expression(node), "", "eval", dont_inherit=True)
     if not {found.opname for found in dis.get_instructions(code)} <= FOLDED:

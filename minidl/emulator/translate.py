@@ -144,10 +144,13 @@ class Translator(ast.NodeTransformer):
     def _numbers(self, *nodes: ast.expr) -> bool:
         return all(is_number(self.kind(node)) for node in nodes)
 
-    def _parameters(self, function: Any, *arguments: types.Type) -> tuple[types.Type, ...]:
-        """Return the types to which Numba converts the operands of an operator."""
-        found = self._typing.resolve_function_type(function, arguments, {})
-        return arguments if found is None else found.args
+    def _signature(self, node: ast.expr, function: Any, *operands: ast.expr) -> tuple[tuple[Any, ...], Any]:
+        """Return the types to which Numba converts the operands of an operator, and that of its result."""
+        arguments = tuple(map(self.kind, operands))
+        made = getattr(node, "signature", None)
+        if made is None or len(made.args) != len(operands):
+            made = self._typing.resolve_function_type(function, arguments, {})
+        return tuple(map(types.unliteral, made.args)), types.unliteral(made.return_type)
 
     def _bits(self, node: Any, seen: frozenset[str] = frozenset()) -> Any:
         """Return a bound: the expression is an integer of at most so many bits, besides its sign."""
@@ -284,18 +287,21 @@ class Translator(ast.NodeTransformer):
         if operation is ast.Pow and isinstance(node.right, ast.Constant) and isinstance(node.right.value, int):
             new = self._power(node, kind)
         else:
-            kinds = self._parameters(OPERATORS[operation], self.kind(node.left), self.kind(node.right))
+            kinds, computed = self._signature(node, OPERATORS[operation], node.left, node.right)
+            integers = isinstance(computed, types.Integer)
+            if integers and operation not in (ast.LShift, ast.RShift):
+                kinds = computed, computed
             a, b = self._operands([node.left, node.right], kinds)
-            integers = isinstance(kinds[0], (types.Integer, types.Boolean))
             plain = not integers or operation not in HELPERS or (operation is not ast.Pow and self._is_plain(node))
-            if operation is ast.Div and integers:
-                new = ast.BinOp(self._call(_converters(kind), a, name=kind.name), ast.Div(), b)
+            if operation is ast.Div and not isinstance(kinds[0], (types.Float, types.Complex)):
+                new = ast.BinOp(self._call(_converters(computed), a, name=computed.name), ast.Div(), b)
             elif plain:
                 new = ast.BinOp(a, node.op, b)
             else:
                 new = self._call(HELPERS[operation], a, b)
-            if isinstance(kind, types.Integer) and operation in MAY_OVERFLOW:
-                new = self._wrapped(new, self._widest(node), kind)
+            if integers and operation in MAY_OVERFLOW:
+                new = self._wrapped(new, self._widest(node), computed)
+            new = self._convert(None, new, computed, kind)
         if operation in ARITHMETIC:
             new = self._counted(new, kind)
         return ast.copy_location(new, node)
@@ -362,7 +368,7 @@ class Translator(ast.NodeTransformer):
         kept = operands[0]
         for i, op in enumerate(node.ops):
             left, right = kept, operands[i + 1]
-            kinds = self._parameters(OPERATORS[type(op)], self.kind(left), self.kind(right))
+            kinds, _ = self._signature(node, OPERATORS[type(op)], left, right)
             if i + 1 < len(node.ops) and not isinstance(right, (ast.Name, ast.Constant)):  # evaluate it only once
                 kept = ast.Name(f"_kept_{i}", ast.Load())
                 kept.type = self.kind(right)  # type: ignore[attr-defined]
@@ -416,7 +422,7 @@ class Translator(ast.NodeTransformer):
         if _is_conversion(function) and len(node.args) == 1 and is_number(kind):
             return self._convert(node.args[0], self.visit(node.args[0]), kinds[0], kind)
         self._translate_arguments(node, parameters)
-        if function in IMPLEMENTATIONS and is_number(kind):
+        if function in IMPLEMENTATIONS:
             node.func = self._bind(function.__name__ + "_", IMPLEMENTATIONS[function](parameters))
             return self._counted(self._result(node, kind), kind, counts(function))
         path = cuda_path(function)

@@ -8,15 +8,19 @@ the integer does not hold) is left out.
 from __future__ import annotations
 
 import itertools
+import math
 
 import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numba import cuda, types
+from numba import cuda, int64, types
 from numba.core.errors import NumbaError
 
+from minidl.emulator import launch
+from minidl.emulator.arithmetic import converter
+from minidl.emulator.inference import typing_context
 from minidl.emulator.launch import Device
 from minidl.emulator.program import Program
 from tests.conftest import execute
@@ -44,18 +48,21 @@ LEAVES = st.one_of(
 
 
 def _expressions(parts):
+    # Conditions are never constant: Python leaves out what they exclude, in two stages.
+    named = st.sampled_from(NAMES)
+    compared = st.tuples(named, st.sampled_from(["<", "<=", "==", "!=", ">", ">="]), parts).map(
+        "({0[0]} {0[1]} {0[2]})".format
+    )
     return st.one_of(
+        compared,
+        st.tuples(compared, st.sampled_from(["and", "or"]), compared).map("({0[0]} {0[1]} {0[2]})".format),
         st.tuples(st.sampled_from("+-*/%"), parts, parts).map(lambda t: f"({t[1]} {t[0]} {t[2]})"),
         st.tuples(st.sampled_from(["//", "&", "|", "^"]), parts, parts).map(lambda t: f"({t[1]} {t[0]} {t[2]})"),
         st.tuples(parts, st.sampled_from(["<<", ">>"]), st.integers(0, 40)).map(lambda t: f"({t[0]} {t[1]} {t[2]})"),
         st.tuples(parts, st.integers(0, 5)).map(lambda t: f"({t[0]} ** {t[1]})"),
         st.tuples(st.sampled_from("-+~"), parts).map(lambda t: f"({t[0]}{t[1]})"),
-        st.tuples(st.sampled_from(["<", "<=", "==", "!=", ">", ">="]), parts, parts).map(
-            lambda t: f"({t[1]} {t[0]} {t[2]})"
-        ),
-        st.tuples(parts, parts, parts).map(lambda t: f"({t[0]} if {t[1]} else {t[2]})"),
+        st.tuples(parts, st.one_of(named, compared), parts).map("({0[0]} if {0[1]} else {0[2]})".format),
         st.tuples(parts, parts, parts).map(lambda t: f"({t[0]} < {t[1]} <= {t[2]})"),
-        st.tuples(st.sampled_from(["and", "or"]), parts, parts).map(lambda t: f"({t[1]} {t[0]} {t[2]})"),
         st.tuples(st.sampled_from(["abs", "float", "np.float32", "np.float64"]), parts).map(
             lambda t: f"{t[0]}({t[1]})"
         ),
@@ -66,7 +73,7 @@ EXPRESSIONS = st.recursive(LEAVES, _expressions, max_leaves=6)
 STATEMENTS = st.one_of(
     EXPRESSIONS.map(lambda e: [f"s = {e}"]),
     st.tuples(st.sampled_from("+-*"), EXPRESSIONS).map(lambda t: [f"s {t[0]}= {t[1]}"]),
-    st.tuples(EXPRESSIONS, EXPRESSIONS, EXPRESSIONS).map(
+    st.tuples(st.sampled_from(NAMES), EXPRESSIONS, EXPRESSIONS).map(
         lambda t: [f"if {t[0]}:", f"    s = {t[1]}", "else:", f"    s = {t[2]}"]
     ),
     st.tuples(st.sampled_from("+-*"), EXPRESSIONS).map(lambda t: ["for i in range(3):", f"    s {t[0]}= {t[1]}"]),
@@ -107,10 +114,11 @@ def compare(body, arguments):
         with pytest.raises(NumbaError):
             Program(cuda.jit(device=True)(function), device).version(kinds)
         return False
-    version = Program(cuda.jit(device=True)(function), device).version(kinds)
+    with np.errstate(all="ignore"):
+        version = Program(cuda.jit(device=True)(function), device).version(kinds)
     (signature,) = compiled.nopython_signatures
     kinds_of_results = [types.unliteral(kind) for kind in signature.return_type]
-    assert [types.unliteral(kind) for kind in version.result] == kinds_of_results, source
+    assert [types.unliteral(kind) for kind in version.result] == kinds_of_results, (source, kinds)
     for row in arguments:
         with np.errstate(all="ignore"):
             found = version.function(*(device.as_seen("", argument) for argument in row))
@@ -132,3 +140,132 @@ def _representation(kind):
 def test_any_function_has_the_values_and_types_of_compiled_code(example):
     body, _, arguments = example
     compare(body, arguments)
+
+
+# What went wrong before -----------------------------------------------------------------------------------------------
+
+
+@cuda.jit
+def sums_up(x, y):
+    s = 0
+    for i in range(x.size):
+        s += x[i]
+    y[0] = s
+
+
+@cuda.jit
+def sums_up_from_a_float(x, y):
+    s = 0.0
+    for i in range(x.size):
+        s += x[i]
+    y[0] = s
+
+
+@cuda.jit
+def mean_of_two(x, y):
+    y[0] = (x[0] + x[1]) / 2
+
+
+@cuda.jit
+def tenth(x, y):
+    y[0] = x[0] * 0.1
+
+
+@cuda.jit
+def divides(x, y):
+    y[0] = 1.0 / x[0]
+
+
+@cuda.jit
+def counts(x, y):
+    y[x[0] * 8 // 256] += 1
+
+
+@cuda.jit
+def unified(x, y):
+    s = 1.0
+    if x[0] > 0:
+        s = x[0]
+    y[0] = s * s
+
+
+@pytest.mark.parametrize(
+    ("kernel", "x", "result"),
+    [
+        (sums_up, np.full(10, 200, np.uint8), np.array([2000])),
+        (sums_up_from_a_float, np.array([2**24] + [1] * 8, np.float32), np.array([16777224.0])),
+        (mean_of_two, np.array([200, 100], np.uint8), np.array([150.0])),
+        (tenth, np.ones(1, np.float32), np.array([0.1])),
+        (divides, np.zeros(1), np.array([np.inf])),
+        (divides, np.zeros(1, np.int32), np.array([np.inf])),
+        (counts, np.array([200], np.uint8), np.array([0, 0, 0, 0, 0, 0, 1, 0], np.int32)),
+        (unified, np.array([1 + 2**-20], np.float32), np.array([(1 + 2**-20) ** 2])),
+    ],
+)
+def test_what_numpy_computed_otherwise(kernel, x, result):
+    y = np.zeros_like(result)
+    launch(kernel, 1, 1, x, y)
+    np.testing.assert_array_equal(y, result)
+
+
+@cuda.jit
+def stores(values, y):
+    tile = cuda.shared.array(1, int64)
+    for i in range(values.size):
+        y[i] = values[i]
+        tile[0] = values[i]
+        y[i] = tile[0]
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_a_store_wraps_around_as_in_c(dtype):
+    values = np.array([300, -1, 2**40 + 5, -(2**63), 127, 128])
+    y = np.zeros(6, dtype)
+    launch(stores, 1, 1, values, y)
+    np.testing.assert_array_equal(y, values.astype(dtype))
+
+
+@cuda.jit
+def truncates(x, y):
+    for i in range(x.size):
+        y[i] = int64(x[i])
+
+
+def test_a_number_that_an_integer_does_not_hold_becomes_the_nearest_and_nan_zero():
+    y = np.zeros(6, np.int64)
+    launch(truncates, 1, 1, np.array([2.9, -2.9, 1e30, -np.inf, np.nan, 2.0**62]), y)
+    assert y.tolist() == [2, -2, 2**63 - 1, -(2**63), 0, 2**62]
+
+
+@cuda.jit
+def extremes(x, y):
+    y[0], y[1] = max(x[0], x[1]), min(x[1], x[0])
+    y[2], y[3] = max(3, x[0]), abs(-x[0])
+
+
+def test_the_maximum_on_a_gpu_is_the_number_that_is_one():
+    y = np.zeros(4)
+    launch(extremes, 1, 1, np.array([2.5, np.nan]), y)
+    assert y.tolist() == [2.5, 2.5, 3, 2.5]
+
+
+def signatures(function):
+    """The types for which Numba's CUDA target knows a function, but for half precision."""
+    templates = getattr(typing_context()._lookup_global(function), "templates", ())
+    return {case for template in templates for case in template.cases if types.float16 not in case.args}
+
+
+@pytest.mark.parametrize("name", [name for name in dir(math) if signatures(getattr(math, name))])
+def test_functions_of_math_have_the_types_of_cuda_and_the_values_of_float64(name):
+    function = getattr(math, name)
+    for signature in signatures(function):
+        names = ", ".join(NAMES[: len(signature.args)])
+        python = execute(f"import math\n\n\ndef f({names}):\n    return math.{name}({names})\n", f"math.{name}").f
+        version = Program(cuda.jit(device=True)(python), Device()).version(signature.args)
+        row = [converter(kind)(value) for kind, value in zip(signature.args, (name != "atanh", 3), strict=False)]
+        assert version.result == signature.return_type
+        found = version.function(*row)
+        expected = function(*(value if isinstance(value, int) else float(value) for value in row))
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        pairs = zip(found, version.result, strict=True) if isinstance(found, tuple) else [(found, version.result)]
+        assert all(type(one) in _representation(kind) for one, kind in pairs)
