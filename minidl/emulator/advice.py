@@ -8,6 +8,7 @@ Like the trace, it knows no caches: what they serve anyway is not worth a change
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from minidl.emulator.costs import SECTOR, rounds
 from minidl.scalar.constants import WARP
 
 VERBS = {"read": "reads", "write": "writes", "atomic": "changes"}
+WIDTH = 112  # characters of a line
 PADS = (1, 2, 4)  # elements at the end of each row
 Costs = Counter[Any]  # of each (space, array) and each space: sectors in global memory, rounds in shared memory
 
@@ -29,7 +31,7 @@ class Advice(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        return f"{self.array} ({self.space}): {self.text}"
+        return textwrap.fill(f"{self.array} ({self.space}): {self.text}", WIDTH, subsequent_indent="  ")
 
 
 def advise(block_shape: Position, warp_accesses: Sequence[WarpAccess]) -> list[Advice]:
@@ -64,8 +66,10 @@ def _global(group: list[WarpAccess], everything: Costs, turned: Costs | None) ->
             f"shared memory, and have one atomic for each element and block: {len(changes)}."
         )
     moved, ideal = sum(w.sectors for w in group), sum(w.ideal_sectors for w in group)
-    if moved > ideal:
-        return _spread_out(group, moved, ideal, everything, turned)
+    worst = max(group, key=lambda w: w.sectors - w.ideal_sectors)
+    for_many_lanes = 2 * len(set(worst.offsets)) <= len(worst.offsets)
+    if moved > ideal and not (for_many_lanes and _again_and_again(group, moved)):
+        return _spread_out(group, f"{moved} sectors where {ideal} would do", everything, turned)
     return _again_and_again(group, moved) or (
         "one element for all lanes of a warp, nothing to gain."
         if all(len(set(w.offsets)) == 1 for w in group)
@@ -73,15 +77,30 @@ def _global(group: list[WarpAccess], everything: Costs, turned: Costs | None) ->
     )
 
 
-def _spread_out(group: list[WarpAccess], moved: int, ideal: int, everything: Costs, turned: Costs | None) -> str:
-    """Advise on accesses that touch more sectors than they need."""
-    name = "global", group[0].accesses[0].array
-    worst = max(group, key=lambda w: w.sectors - w.ideal_sectors)
+def _spread_out(group: list[WarpAccess], cost: str, everything: Costs, turned: Costs | None) -> str:
+    """Advise on accesses that touch more sectors than they need, by the worst of them."""
+    moved, worst = sum(w.sectors for w in group), max(group, key=lambda w: w.sectors - w.ideal_sectors)
     first = worst.accesses[0]
-    cost = f"{moved} sectors where {ideal} would do"
     said = f"{first.line} {VERBS[first.kind]} "
-    if turned and turned[name] < moved:
-        if all(turned[what] <= cost for what, cost in everything.items()):
+    fill = SECTOR // worst.size
+    pieces, step = _pieces(worst.offsets, worst.size), _step_of_lanes(worst)
+    if max(pieces) >= fill or len(pieces) == 1:
+        if (aligned := sum(map(_sectors_if_aligned, group))) >= moved:
+            return f"side by side, but not in whole sectors: {cost}. Nothing to gain by another beginning of the rows."
+        rows = "" if len(worst.shape) == 1 else " and pad the rows to one"
+        return (
+            f"{said}side by side, but from the middle of a sector on: {cost}. Begin at a multiple of {fill} "
+            f"elements{rows}: {aligned} sectors."
+        )
+    if step is not None and abs(step) == worst.size * len(worst.offsets) // len(set(worst.lanes)):
+        return f"side by side, but some lanes take no part: {cost}. Nothing to gain by another order."
+    if step is not None and _is_step_of_a_view(worst):
+        return (
+            f"{said}neighbours of a view, which lie {_apart(step, worst.size)} in memory: {cost}. Pass a contiguous "
+            f"copy, as of numpy.ascontiguousarray."
+        )
+    if turned and turned["global", first.array] < moved:
+        if all(turned[what] <= now for what, now in everything.items()):
             return (
                 f"{said}down the columns, {cost}. Exchange the parts of threadIdx.x and threadIdx.y: all arrays "
                 f"together then move {turned['global']} sectors instead of {everything['global']}."
@@ -90,25 +109,10 @@ def _spread_out(group: list[WarpAccess], moved: int, ideal: int, everything: Cos
             f"{said}down the columns, {cost}. With threadIdx.x and threadIdx.y exchanged another array would cost "
             f"more: pass a tile through shared memory, side by side into it and side by side out of it."
         )
-    starts = _by_lane(worst.lanes, worst.offsets)
-    each = worst.size * len(worst.offsets) // len(starts)  # bytes of a lane
-    step = _constant_step(starts)
-    if step is not None and abs(step) != each:
-        if _is_step_of_a_view(worst):
-            return (
-                f"{said}neighbours of a view, which lie {_apart(step, worst.size)} in memory: {cost}. Pass a "
-                f"contiguous copy, as of numpy.ascontiguousarray."
-            )
+    if step is not None:
         return (
             f"{said}with a stride: the elements of neighbouring threads lie {_apart(step, worst.size)}, {cost}. Let "
             f"threadIdx.x count the elements that are side by side."
-        )
-    pieces = _pieces(worst.offsets, worst.size)
-    fill = SECTOR // worst.size
-    if min(pieces) >= fill or len(pieces) == 1:
-        return (
-            f"{said}side by side, but from the middle of a sector on: {cost}. Begin at a multiple of {fill} elements; "
-            f"in a matrix, pad the rows to one."
         )
     if min(pieces) > 1:
         return (
@@ -119,6 +123,13 @@ def _spread_out(group: list[WarpAccess], moved: int, ideal: int, everything: Cos
         f"{said}scattered elements, {cost}. If their order is yours to choose, sort them so that neighbouring threads "
         f"take neighbouring elements."
     )
+
+
+def _sectors_if_aligned(w: WarpAccess) -> int:
+    """Return the sectors of an access if the array began at a sector, and each of its rows."""
+    if not w.shape or w.strides[-1] != w.size:
+        return w.sectors
+    return len({(*access.element[:-1], access.element[-1] * w.size // SECTOR) for access in w.accesses})
 
 
 def _again_and_again(group: list[WarpAccess], moved: int) -> str:
@@ -202,9 +213,8 @@ def _conflict(group: list[WarpAccess], worst: WarpAccess) -> str:
     """Advise on bank conflicts."""
     first = worst.accesses[0]
     said = f"{first.line} {VERBS[first.kind]} with a {worst.conflict}-way bank conflict"
-    starts = _by_lane(worst.lanes, worst.offsets)
-    each = worst.size * len(worst.offsets) // len(starts)
-    step = _constant_step(starts)
+    each = worst.size * len(worst.offsets) // len(set(worst.lanes))  # bytes of a lane
+    step = _step_of_lanes(worst)
     if step is not None:
         said += f": the elements of neighbouring threads lie {_apart(step, worst.size)}"
         if step % 4 == 0 and worst.size < 8:
@@ -235,18 +245,14 @@ def _conflict_if_padded(group: list[WarpAccess], pad: int) -> int:
 # Patterns -------------------------------------------------------------------------------------------------------------
 
 
-def _by_lane(lanes: Sequence[int], offsets: Sequence[int]) -> list[int]:
-    """Return the first offset of each lane, in the order of the lanes."""
+def _step_of_lanes(w: WarpAccess) -> int | None:
+    """Return the bytes from the element of each lane to that of the next lane, or None if they differ."""
     starts: dict[int, int] = {}
-    for lane, offset in zip(lanes, offsets, strict=True):
+    for lane, offset in zip(w.lanes, w.offsets, strict=True):
         starts.setdefault(lane, offset)
-    return [starts[lane] for lane in sorted(starts)]
-
-
-def _constant_step(offsets: Sequence[int]) -> int | None:
-    """Return the bytes from each offset to the next, or None if they differ."""
-    steps = {b - a for a, b in itertools.pairwise(offsets)}
-    return steps.pop() if len(steps) == 1 else None
+    steps = {(b - a) / (there - here) for (here, a), (there, b) in itertools.pairwise(sorted(starts.items()))}
+    step = steps.pop() if len(steps) == 1 else 0
+    return int(step) if step and step == int(step) else None
 
 
 def _is_step_of_a_view(w: WarpAccess) -> bool:

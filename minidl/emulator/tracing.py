@@ -5,11 +5,12 @@ access touches, the better (coalescing). Shared memory has 32 banks, which deliv
 lanes want n different words of one bank, the access takes n rounds, an n-way bank conflict. Both rules: CUDA C++ Best
 Practices Guide, "Coalesced access to global memory" and "Shared memory and memory banks".
 
-Accesses of lanes are combined if they execute the same line for the same (first, second, ...) time, array by array. An
-array in global memory is taken to begin at a sector, as with `cudaMalloc`, and an array in shared memory at bank 0.
-Caches, local memory and registers are ignored. An access of 128 bits is one access of a warp, in four groups of eight
-lanes, and as many accesses as elements for a thread. `operations.py` defines what counts as an operation; operations
-per byte of global memory are the arithmetic intensity (Williams, Waterman & Patterson 2009, Roofline).
+Accesses of lanes are combined if they execute the same line for the same (first, second, ...) time since a barrier,
+array by array. An array in global memory is taken to begin at a sector, as with `cudaMalloc`, and an array in shared
+memory at bank 0. Caches, local memory and registers are ignored. An access of 128 bits is one access of a warp, in four
+groups of eight lanes, and as many accesses as elements for a thread. `operations.py` defines what counts as an
+operation; operations per byte of global memory are the arithmetic intensity (Williams, Waterman & Patterson 2009,
+Roofline).
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import functools
 import math
 import operator
 import os
-import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -38,7 +38,6 @@ from minidl.utils.tables import aligned
 
 KIND_NAMES = dict(zip(KINDS, ("read", "write", "atomic"), strict=True))
 SPACES = ("global", "shared")
-PAGE = 112  # characters of a line of advice
 
 
 class Line(NamedTuple):
@@ -158,8 +157,9 @@ class Trace:
         total = f"{self.bytes_moved} bytes in {self.sectors} sectors; side by side it would be {self.ideal_sectors}"
         operations = f"{self.flops} floating-point operations, {self.intensity:.3g} for each byte"
         table = aligned(rows, "<<<<>>>>>")
-        advice = [textwrap.fill(str(sentence), PAGE, subsequent_indent="  ") for sentence in self.advice()]
-        return "\n".join([f"kernel {self.kernel}: {total}", operations, *table, "what to do next", *advice])
+        return "\n".join(
+            [f"kernel {self.kernel}: {total}", operations, *table, "what to do next", *map(str, self.advice())]
+        )
 
     def plot(self, path: str | os.PathLike[str], block: Sequence[int] = (0, 0, 0)) -> None:
         """Draw the elements that each thread of a block reads and writes, from barrier to barrier, into a file.
@@ -215,14 +215,13 @@ class Recorder(Observer):
             known = self._known[place] = line, name, array.start - _first_address(array), Counter(), array
         line, name, start, times, _ = known
         position, warp, lane = self._places.get(thread) or self._place(thread)
+        step = self._steps[self._block]
         element = tuple(map(int, key)) if isinstance(key, tuple) else (int(key),)
-        access = Access(
-            self._block, position, line, array.kind, name, element, KIND_NAMES[kind], self._steps[self._block]
-        )
+        access = Access(self._block, position, line, array.kind, name, element, KIND_NAMES[kind], step)
         self.accesses.append(access)
-        time = times[thread] = times[thread] + (part == 0)
+        times[thread, step] += part == 0
         offset = start + sum(map(operator.mul, element, array.strides))
-        self._warps[warp, place, time].append((lane, offset, access))
+        self._warps[warp, place, (step, times[thread, step])].append((lane, offset, access))
 
     def _place(self, thread: Any) -> tuple[Position, int, int]:
         """Return the position of a thread, its warp and its lane."""
@@ -260,7 +259,8 @@ def _first_address(array: Any) -> int:
     owner = array.array
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
-    return owner.__array_interface__["data"][0]
+    # Numbers in a buffer of bytes lie where somebody wants them, as at a cache line: take their addresses as they are.
+    return 0 if owner.dtype != array.dtype else owner.__array_interface__["data"][0]
 
 
 def trace(kernel: Any, grid: Sequence[int], block: Sequence[int], *arguments: Any, **options: Any) -> Trace:

@@ -56,6 +56,17 @@ def copy_matrix(x, y):
 
 
 @cuda.jit
+def inside(x, y):
+    j, i = cuda.grid(2)
+    if i < x.shape[0] and j < x.shape[1]:
+        y[i, j] = x[i, j]
+
+
+def blocks(count, size):
+    return -(-count // size)
+
+
+@cuda.jit
 def copy_matrix_by_columns(x, y):
     i, j = cuda.grid(2)
     y[i, j] = x[i, j]
@@ -75,7 +86,9 @@ def test_what_is_side_by_side_is_left_alone(dtype, fill):
         assert str(found).endswith(f"\nwhat to do next\nx (global): {NOTHING}\ny (global): {NOTHING}")
     found = trace(copy, 1, 32, np.zeros(40, dtype)[1:33], np.zeros(32, dtype))
     assert f"from the middle of a sector on: {found.lines()[0].sectors} sectors where" in advice(found, "x")
-    assert f"Begin at a multiple of {fill} elements" in advice(found, "x")
+    assert advice(found, "x").endswith(
+        f"Begin at a multiple of {fill} elements: {found.lines()[0].ideal_sectors} sectors."
+    )
 
 
 @each("dtype", [np.float32, np.float64])
@@ -105,6 +118,48 @@ def test_scattered_elements():
     assert f"scattered elements, {found.lines()[1].sectors} sectors where 4 would do" in advice(found, "x")
     followed = trace(pick, 1, 32, x, np.arange(32), y)
     assert advice(followed, "x") == NOTHING and followed.sectors < found.sectors
+
+
+@cuda.jit
+def some_copy(x, y, stride):
+    i = cuda.grid(1)
+    if i % 3 != 1:
+        y[stride * i] = x[stride * i]
+
+
+def test_lanes_that_are_left_out_are_no_scattered_elements():
+    x, y = vectors(128, 128)
+    text = advice(trace(some_copy, 1, 32, x, y, 1), "x")
+    assert text.startswith("side by side, but some lanes take no part: 4 sectors where 3 would do. Nothing to gain")
+    assert "neighbouring threads lie 4 elements apart" in advice(trace(some_copy, 1, 32, x, y, 4), "x")
+
+
+def test_a_vector_read_by_two_rows_of_threads_from_the_middle_of_a_sector():
+    """Fewer warps would read it if y counted lanes, but that is not what is wrong with it."""
+    x, y, mean = *np.zeros((2, 16, 32), np.float32), np.zeros(40, np.float32)[1:33]
+
+    @cuda.jit
+    def subtract(x, mean, y):
+        j, i = cuda.grid(2)
+        y[i, j] = x[i, j] - mean[j]
+
+    assert "side by side, but from the middle of a sector on" in advice(
+        trace(subtract, 1, (32, 16), x, mean, y), "mean"
+    )
+
+
+def test_padded_rows_are_advised_where_they_help():
+    y = np.zeros((8, 64), np.float32)
+    for columns, block in ((33, (32, 4)), (60, (64, 2))):
+        grid = blocks(columns, block[0]), blocks(8, block[1])
+        narrow, padded = np.zeros((8, columns), np.float32), np.zeros((8, 64), np.float32)[:, :columns]
+        found, followed = (trace(inside, grid, block, x, y) for x in (narrow, padded))
+        read = sum(line.sectors for line in followed.lines() if line.array == "x")
+        assert "side by side, but from the middle of a sector on" in advice(found, "x")
+        assert advice(found, "x").endswith(f"multiple of 8 elements and pad the rows to one: {read} sectors.")
+        assert advice(followed, "x") == NOTHING
+    found = trace(inside, (1, 1), (12, 8), np.zeros((8, 20), np.float32)[:, :12], y)  # one and a half sectors
+    assert advice(found, "x").endswith("Nothing to gain by another beginning of the rows.")
 
 
 def test_pieces_that_do_not_fill_a_sector():

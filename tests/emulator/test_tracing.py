@@ -12,6 +12,7 @@ import pytest
 from numba import cuda, float32, float64
 from numba.extending import intrinsic
 
+import minidl as dl
 from minidl.cuda import ladder
 from minidl.cuda.engine.ptx import load_four, store_four
 from minidl.cuda.ladder.coalesced import product as naive
@@ -155,6 +156,29 @@ def test_views_lie_where_they_are_in_their_array():
     shifted, strided = trace(copy, 1, 32, memory[1:33], memory[64:96]), trace(copy, 1, 32, memory[:64:2], memory[64:96])
     assert [(line.sectors, line.ideal_sectors) for line in shifted.lines()] == [(5, 4), (4, 4)]
     assert [(line.sectors, line.ideal_sectors) for line in strided.lines()] == [(8, 4), (4, 4)]
+
+
+def test_arrays_of_the_backend_begin_at_a_sector():
+    backend = dl.backend.get("emulator")
+    arrays = [backend.empty((32,), np.float32) for _ in range(64)]
+    for array in arrays:
+        array[...] = 0
+    assert {trace(copy, 1, 32, x, y).sectors for x, y in zip(arrays[::2], arrays[1::2], strict=True)} == {8}
+
+
+@cuda.jit
+def with_a_barrier_between(x):
+    tile = cuda.shared.array(64, float32)
+    t = cuda.threadIdx.x
+    for i in range(3):
+        if i < 1 or t < 16 or i > 1:
+            tile[t + i % 2] = x[t]
+        cuda.syncthreads()
+
+
+def test_accesses_with_a_barrier_between_them_are_never_made_together():
+    found = trace(with_a_barrier_between, 1, 32, np.zeros(32, np.float32))
+    assert [len(w.accesses) for w in found.warp_accesses if w.accesses[0].space == "shared"] == [32, 16, 32]
 
 
 def test_lanes_that_take_no_part_count_for_nothing():

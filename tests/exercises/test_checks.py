@@ -103,7 +103,8 @@ Solved""",
             sectors  side by side  bank conflict  operations
 yours           192           192           none +\d+
 best known      144           144           none +\d+
-x \(global\): each thread has elements of its own and accesses each 3 times\. .*
+x \(global\): each thread has elements of its own and accesses each 3 times\. (.|
+)*
 
 Solved""",
         ),
