@@ -185,7 +185,7 @@ def test_exchanged_threads_are_advised_where_they_help_and_a_tile_where_they_do_
 
 def test_the_first_rungs_of_the_ladder_are_advised_to_take_the_next():
     """naive: exchange x and y; coalesced: share in the block; shared tile: nothing."""
-    a, b, c = np.ones((3, 32, 32), np.float32)
+    a, b, c = (np.ones(shape, np.float32) for shape in ((32, 8), (8, 32), (32, 32)))
     found = {
         name: trace(ladder.RUNGS[name].kernel, ladder.RUNGS[name].grid(c), ladder.RUNGS[name].block, a, b, c)
         for name in ("naive", "coalesced", "shared tile")
