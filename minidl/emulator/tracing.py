@@ -8,9 +8,11 @@ Practices Guide, "Coalesced access to global memory" and "Shared memory and memo
 Accesses of lanes are combined if they execute the same line for the same (first, second, ...) time since a barrier,
 array by array. An array in global memory is taken to begin at a sector, as with `cudaMalloc`, and an array in shared
 memory at bank 0. Caches, local memory and registers are ignored. An access of 128 bits is one access of a warp, in four
-groups of eight lanes, and as many accesses as elements for a thread. `operations.py` defines what counts as an
-operation; operations per byte of global memory are the arithmetic intensity (Williams, Waterman & Patterson 2009,
-Roofline).
+groups of eight lanes, and as many accesses as elements for a thread.
+
+Operations are + - * / // % ** of floating-point numbers, functions of `math` whatever they cost, and atomic additions;
+a multiply-add counts as two. Comparisons, max, min, abs, changes of sign, roundings and conversions are free.
+Operations per byte of global memory are the arithmetic intensity (Williams, Waterman & Patterson 2009, Roofline).
 """
 
 from __future__ import annotations

@@ -180,7 +180,8 @@ class Student:
 
 
 ADVICE = {
-    TypingError: "Numba finds no type for it, so it would not compile. (Without a `return` a result is none.)",
+    TypingError: "Numba finds no type for it, so it would not compile. (Without a `return` a result is none, and the "
+    "shape of a shared array must be of constants: 33, or a name defined outside of the kernel, but not SIDE + 1.)",
     ImportError: "Did another version of minidl write this file? Start it anew elsewhere, and copy your work.",
     RaceError: "On a GPU the two threads come in any order. A barrier, cuda.syncthreads(), must stand between them. "
     "Where many threads add to one element, use cuda.atomic.add.",
