@@ -226,6 +226,35 @@ def test_a_store_wraps_around_as_in_c(dtype):
 
 
 @cuda.jit
+def hashes(x, y):
+    for i in range(x.size):
+        h = x[i] * 6364136223846793005 + 1442695040888963407
+        y[i] = (h ^ (h >> 31)) * 2685821657736338717 - h
+
+
+def test_integers_wrap_around_at_64_bits():
+    x = np.array([1, 2**62, -(2**63), 2**63 - 1, 12345678901234567])
+    y = np.zeros_like(x)
+    launch(hashes, 1, 1, x, y)
+    with np.errstate(all="ignore"):
+        h = x * np.int64(6364136223846793005) + np.int64(1442695040888963407)
+        np.testing.assert_array_equal(y, (h ^ (h >> 31)) * np.int64(2685821657736338717) - h)
+
+
+@cuda.jit
+def copies(x, y):
+    for i in range(x.size):
+        y[i] = x[i]
+
+
+def test_an_integer_is_rounded_to_float32_once():
+    x = np.array([2**60 + 2**36 + 1, -(2**60) - 2**36 - 1, 2**53 + 1, 2**24 + 1, 7])
+    y = np.zeros(5, np.float32)
+    launch(copies, 1, 1, x, y)
+    np.testing.assert_array_equal(y, x.astype(np.float32))
+
+
+@cuda.jit
 def truncates(x, y):
     for i in range(x.size):
         y[i] = int64(x[i])

@@ -1,0 +1,63 @@
+"""The source of a kernel: found by its code, refused when it is another or there is none."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+
+import numpy as np
+import pytest
+from numba import cuda
+
+from minidl.emulator import EmulatorError, launch
+from minidl.emulator.source import definition
+from tests.conftest import execute
+
+KERNEL = """
+from numba import cuda
+
+@cuda.jit
+def kernel(x):
+    x[0] = 1
+"""
+
+
+def test_two_lambdas_on_one_line_are_told_apart():
+    first, second = (cuda.jit(device=True)(f) for f in (lambda a: a + 1, lambda a: a + 2))
+
+    @cuda.jit
+    def kernel(x):
+        x[0], x[1] = first(x[0]), second(x[1])
+
+    x = np.zeros(2)
+    launch(kernel, 1, 1, x)
+    assert x.tolist() == [1, 2]
+
+
+def test_a_nested_kernel_with_a_docstring_defaults_and_annotations():
+    offset = 3
+
+    @cuda.jit(device=True)
+    def shifted(a: float, by: int = 2) -> float:
+        """A docstring is no statement."""
+        return a + by + offset
+
+    @cuda.jit
+    def kernel(x):
+        """Nor is it here."""
+        x[0] = shifted(x[0], 1)
+
+    x = np.zeros(1)
+    launch(kernel, 1, 1, x)
+    assert x.tolist() == [4]
+    tree = definition(shifted.py_func)
+    assert isinstance(tree.body[0], ast.Return)
+    assert tree.lineno == shifted.py_func.__code__.co_firstlineno + 1
+
+
+def test_a_source_that_has_changed_is_refused():
+    kernel = execute(KERNEL, "changed").kernel
+    text = KERNEL.replace("= 1", "= 2")
+    linecache.cache["<changed>"] = len(text), None, text.splitlines(keepends=True), "<changed>"
+    with pytest.raises(EmulatorError, match=r"kernel on <changed>:4: its source has changed since it was imported"):
+        launch(kernel, 1, 1, np.zeros(1))
