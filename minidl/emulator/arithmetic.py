@@ -47,7 +47,10 @@ def float32_of_integer(x: int) -> Any:
 
 
 def converter(kind: Any) -> Callable[[Any], Any]:
-    """Return the conversion of any number to type `kind`."""
+    """Return the conversion of any number, or tuple of numbers, to type `kind`."""
+    if isinstance(kind, (types.UniTuple, types.Tuple)):
+        converters = [converter(of) for of in kind]
+        return lambda x: tuple(convert(value) for convert, value in zip(converters, x, strict=True))
     if isinstance(kind, types.Boolean):
         return bool
     if isinstance(kind, types.Integer):

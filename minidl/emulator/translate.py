@@ -61,12 +61,17 @@ HELPERS = {
     ast.RShift: arithmetic.shift_right,
     ast.Pow: arithmetic.integer_power,
 }
+TUPLES = (types.UniTuple, types.Tuple)
 LARGEST, SMALLEST = 2**63 - 1, -(2**63)
-INT_OF_BOOL = types.int64
 
 
 def is_number(kind: Any) -> bool:
     return isinstance(kind, (types.Number, types.Boolean))
+
+
+def is_convertible(kind: Any) -> bool:
+    """Return whether a type is that of a number, or of a tuple of numbers."""
+    return is_number(kind) or (isinstance(kind, TUPLES) and all(is_convertible(of) for of in kind))
 
 
 class Translator(ast.NodeTransformer):
@@ -76,7 +81,7 @@ class Translator(ast.NodeTransformer):
         meanings: What the global names of the function mean.
         arguments: The types of its arguments, by name.
         result: The type of its result.
-        globals_: Returns what a global name stands for when the function runs: an expression, or a value.
+        stand_in: Returns what a global name stands for when the function runs: an expression, or a value.
         callee: Returns the function that runs for a device function called with arguments of some types, or None.
         counting: Whether floating-point operations are to be reported.
 
@@ -141,6 +146,9 @@ class Translator(ast.NodeTransformer):
         except (TypingError, ValueError):
             return None
 
+    def _meaning(self, node: ast.expr) -> Any:
+        return self.meanings.get(node.id) if isinstance(node, ast.Name) else None
+
     def _numbers(self, *nodes: ast.expr) -> bool:
         return all(is_number(self.kind(node)) for node in nodes)
 
@@ -153,7 +161,7 @@ class Translator(ast.NodeTransformer):
         return tuple(map(types.unliteral, made.args)), types.unliteral(made.return_type)
 
     def _bits(self, node: Any, seen: frozenset[str] = frozenset()) -> Any:
-        """Return a bound: the expression is an integer of at most so many bits, besides its sign."""
+        """Return a bound: the expression is an integer between -2^bits and 2^bits."""
         kind = self.kind(node)
         if isinstance(node, ast.Constant) and isinstance(node.value, int):
             return int(node.value).bit_length()
@@ -168,6 +176,8 @@ class Translator(ast.NodeTransformer):
                 return int(self.meanings[node.id]).bit_length()
             if len(values) == 1 and values[0] is not None and node.id not in seen:
                 return min(width, self._bits(values[0], seen | {node.id}))
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and not _signed(kind):
+            return width  # a difference below 0 becomes very large
         if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub, ast.Mult)):
             a, b = self._bits(node.left, seen), self._bits(node.right, seen)
             return min(width, a + b if isinstance(node.op, ast.Mult) else max(a, b) + 1)
@@ -175,9 +185,9 @@ class Translator(ast.NodeTransformer):
             return min(width, self._bits(node.left, seen) + 1)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
             return min(width, self._bits(node.right, seen))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.endswith(("grid", "size")):
+        if isinstance(node, ast.Call) and cuda_path(self._meaning(node.func)) in ("grid", "gridsize"):
             return 42  # 2^31 blocks of 2^10 threads
-        if isinstance(node, ast.Attribute) and node.attr == "size":
+        if isinstance(node, ast.Attribute) and node.attr == "size" and isinstance(self.kind(node.value), types.Array):
             return 48  # an address has no more
         return width
 
@@ -211,13 +221,17 @@ class Translator(ast.NodeTransformer):
         return self._convert(node, self.visit(node), self.kind(node), to)
 
     def _convert(self, old: ast.expr | None, new: ast.expr, kind: Any, to: Any) -> ast.expr:
-        if kind == to or not is_number(kind) or not is_number(to):
+        if kind == to or not is_convertible(kind) or not is_convertible(to):
             return new
+        if isinstance(to, TUPLES) != isinstance(kind, TUPLES):
+            return new  # an index, which may be a tuple or not
+        if isinstance(to, TUPLES):
+            return self._call(_converters(to), new, name=_short(to))
         if isinstance(old, ast.Constant):
             return self._constant(_number(old.value, to))
         if isinstance(to, types.Integer) and isinstance(kind, types.Integer):
             bits = self._bits(old) if old is not None else _width(kind)
-            if bits <= _width(to) and _signed(kind) <= _signed(to):
+            if bits < _width(to) and _signed(kind) <= _signed(to):
                 return new
             if not _signed(to):
                 return ast.BinOp(new, ast.BitAnd(), ast.Constant((1 << _width(to)) - 1))
@@ -240,7 +254,7 @@ class Translator(ast.NodeTransformer):
         """Wrap an integer around the range of 64 bits where it might leave it."""
         if not kind.signed:
             return ast.BinOp(node, ast.BitAnd(), ast.Constant((1 << kind.bitwidth) - 1))
-        if bits < 64:
+        if bits < 63:
             return node
         kept, low, high = ast.Name("_wide", ast.Store()), ast.Constant(SMALLEST), ast.Constant(LARGEST)
         inside = ast.Compare(low, [ast.LtE(), ast.LtE()], [ast.NamedExpr(kept, node), high])
@@ -270,12 +284,12 @@ class Translator(ast.NodeTransformer):
                 return ast.copy_location(stand_in, node)
             return ast.copy_location(self._bind(node.id.replace(".", "_"), stand_in), node)
         kind = self.kind(node)
-        if isinstance(node.ctx, ast.Load) and is_number(kind):
+        if isinstance(node.ctx, ast.Load) and is_convertible(kind):
             stored = self._stored[node.id] - {None, kind}
             if stored:
                 widest = next(iter(stored)) if len(stored) == 1 else None
-                if widest is None or isinstance(kind, (types.Float, types.Complex)):
-                    return ast.copy_location(self._call(_converters(kind), node, name=kind.name), node)
+                if widest is None or not isinstance(kind, types.Integer):
+                    return ast.copy_location(self._call(_converters(kind), node, name=_short(kind)), node)
                 return ast.copy_location(self._convert(None, node, widest, kind), node)
         return node
 
@@ -284,8 +298,9 @@ class Translator(ast.NodeTransformer):
         if not is_number(kind) or not self._numbers(node.left, node.right):
             return self.generic_visit(node)  # type: ignore[return-value]
         operation = type(node.op)
-        if operation is ast.Pow and isinstance(node.right, ast.Constant) and isinstance(node.right.value, int):
-            new = self._power(node, kind)
+        exponent = getattr(node.right, "value", self._meaning(node.right))
+        if operation is ast.Pow and type(exponent) is int:
+            new = self._power(node, exponent, kind)
         else:
             kinds, computed = self._signature(node, OPERATORS[operation], node.left, node.right)
             integers = isinstance(computed, types.Integer)
@@ -308,7 +323,7 @@ class Translator(ast.NodeTransformer):
 
     def _positive(self, node: ast.expr) -> int:
         """Return the value of a constant that is a positive integer; 0 for everything else."""
-        value = self.meanings.get(node.id) if isinstance(node, ast.Name) else getattr(node, "value", None)
+        value = getattr(node, "value", self._meaning(node))
         return value if isinstance(value, int) and value > 0 else 0
 
     def _is_plain(self, node: ast.BinOp) -> bool:
@@ -322,16 +337,16 @@ class Translator(ast.NodeTransformer):
         if isinstance(node.op, (ast.Add, ast.Sub)):
             return max(a, b) + 1
         if isinstance(node.op, ast.FloorDiv):
-            return a if self._positive(node.right) else a + 1
+            return 0 if self._positive(node.right) else a + 1
         if isinstance(node.op, ast.LShift):
             return a + (self._positive(node.right) or 64)
         return a + b if isinstance(node.op, ast.Mult) else 128
 
-    def _power(self, node: ast.BinOp, kind: Any) -> ast.expr:
+    def _power(self, node: ast.BinOp, exponent: int, kind: Any) -> ast.expr:
         base = self.converted(node.left, kind)
         if isinstance(kind, types.Integer):
-            return self._wrapped(self._call(arithmetic.integer_power, base, node.right), 128, kind)
-        return self._call(arithmetic.power, base, node.right)
+            return self._wrapped(self._call(arithmetic.integer_power, base, ast.Constant(exponent)), 128, kind)
+        return self._call(arithmetic.power, base, ast.Constant(exponent))
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
         kind = self.kind(node)
@@ -493,6 +508,10 @@ class Translator(ast.NodeTransformer):
             return getattr(owner, "dtype", None)
         field = target.attr if isinstance(target, ast.Attribute) else getattr(target.slice, "value", None)
         return owner.typeof(field) if isinstance(owner, types.Record) and isinstance(field, str) else None
+
+
+def _short(kind: Any) -> str:
+    return kind.name if is_number(kind) else "tuple_of_numbers"
 
 
 def _signed(kind: Any) -> bool:

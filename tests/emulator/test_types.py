@@ -241,6 +241,62 @@ def test_integers_wrap_around_at_64_bits():
         np.testing.assert_array_equal(y, (h ^ (h >> 31)) * np.int64(2685821657736338717) - h)
 
 
+@cuda.jit(device=True)
+def bin_size(x):
+    return x[0]
+
+
+@cuda.jit
+def differences(x, wide, y):
+    y[0] = int64(x[0] - x[1])  # in uint64, and back
+    y[1] = bin_size(wide) + bin_size(wide)
+    y[2] = (x[0] - x[1]) // 2
+
+
+def test_no_bound_on_bits_is_too_narrow():
+    y = np.zeros(3, np.int64)
+    launch(differences, 1, 1, np.array([100, 200], np.uint8), np.array([2**62]), y)
+    assert y.tolist() == [-100, -(2**63), -50]
+
+
+@cuda.jit(device=True)
+def pair(x, i):
+    if i > 0:
+        return x[i], 0.5
+    return 3, 2
+
+
+@cuda.jit
+def unpacks(x, i, y):
+    both = pair(x, i)
+    y[0] = both[0] / (both[1] - both[1])
+    a, b = pair(x, i)
+    y[1] = a * b
+
+
+@pytest.mark.parametrize(("i", "product"), [(0, 6.0), (1, 0.5 * np.float32(0.1))])
+def test_tuples_are_unified_too(i, product):
+    y = np.zeros(2)
+    launch(unpacks, 1, 1, np.array([0, 0.1], np.float32), i, y)
+    assert y.tolist() == [np.inf, product]
+
+
+TWO = 2
+
+
+@cuda.jit
+def powers(x, y):
+    y[0], y[1] = x[0] ** TWO, x[0] ** 3
+    y[2] = 2 ** int64(x[1])
+
+
+def test_a_constant_exponent_keeps_the_type():
+    x, y = np.array([1.1, 5], np.float32), np.zeros(3)
+    launch(powers, 1, 1, x, y)
+    a = x[0]
+    assert y.tolist() == [a * a, a * (a * a), 32]
+
+
 @cuda.jit
 def copies(x, y):
     for i in range(x.size):
