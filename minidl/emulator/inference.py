@@ -19,12 +19,13 @@ import numba.cuda
 from numba.core import bytecode, config, ir, types
 from numba.core.compiler import CompilerBase, DefaultPassBuilder, Flags
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.compiler_machinery import register_pass
 from numba.core.errors import TypingError
-from numba.core.target_extension import target_override
+from numba.core.target_extension import CUDA, target_override
 from numba.core.typed_passes import NopythonTypeInference
 from numba.core.typing.templates import AbstractTemplate, Signature, make_concrete_template, signature
 from numba.core.untyped_passes import ExtractByteCode
-from numba.core.utils import pysignature
+from numba.core.utils import order_by_target_specificity, pysignature
 
 from minidl.emulator.cuda_names import chain, cuda_path
 from minidl.emulator.errors import EmulatorError
@@ -47,12 +48,21 @@ class _Identity(AbstractTemplate):
         return signature(arguments[1], *arguments)
 
 
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Types(NopythonTypeInference):
+    """Inference that knows a function by its original, so that Numba sees when the function calls itself."""
+
+    def run_pass(self, state: Any) -> Any:
+        state.func_id.func = state.metadata["original"]
+        return super().run_pass(state)
+
+
 class _Inference(CompilerBase):
     """The part of Numba's compiler that ends with the types."""
 
     def define_pipelines(self) -> list[Any]:
         passes = DefaultPassBuilder.define_untyped_pipeline(self.state)
-        passes.add_pass(NopythonTypeInference, "type inference")
+        passes.add_pass(_Types, "type inference")
         passes.finalize()
         return [passes]
 
@@ -94,9 +104,9 @@ def infer(
         node.number = number
     namespace = {**namespace, "_cuda": numba.cuda, TYPED: _Marked()}
     try:
-        state = _run(_compile(definition, function, namespace, marked=True), arguments)
-    except TypingError:
-        _run(_compile(definition, function, namespace, marked=False), arguments)  # its message does not show the marks
+        state = _run(_compile(definition, function, namespace, marked=True), function, arguments)
+    except TypingError:  # the message of another try does not show the marks
+        _run(_compile(definition, function, namespace, marked=False), function, arguments)
         raise
     for node, kind, made in _found(state):
         nodes[node].type = types.unliteral(kind)
@@ -110,8 +120,9 @@ def _compile(
     inferred = _Inferred(namespace, marked).visit(copy.deepcopy(definition))
     module = ast.fix_missing_locations(ast.Module([inferred], []))
     made: dict[str, Any] = dict(namespace)
-    exec(compile(module, function.__code__.co_filename, "exec", dont_inherit=True), made)
-    compiled = made[definition.name]
+    local: dict[str, Any] = {}  # not among its globals, where the name may stand for what it calls
+    exec(compile(module, function.__code__.co_filename, "exec", dont_inherit=True), made, local)
+    compiled = local[definition.name]
     compiled.__module__, compiled.__defaults__ = function.__module__, function.__defaults__
     compiled.__kwdefaults__ = function.__kwdefaults__
     return compiled
@@ -131,14 +142,34 @@ def _no_overload(dispatcher: Any, arguments: Any) -> Any:
     """Stand for the compiled function, for which nobody asks before code is generated."""
 
 
+@property  # type: ignore[misc]
+def _is_compiling(dispatcher: Any) -> bool:
+    """Tell Numba whether the types of a function are being inferred: then it calls itself."""
+    return cuda_target.typing_context.callstack.findfirst(dispatcher.py_func) is not None
+
+
+def overload(function: Any, arguments: tuple[types.Type, ...]) -> Any:
+    """Return the Python function that `numba.extending.overload` has for arguments of these types; None without one."""
+    context = typing_context()
+    with target_override("cuda"):
+        known = context.resolve_value_type(function) if isinstance(function, FunctionType) else None
+        templates = [found for found in getattr(known, "templates", ()) if hasattr(found, "_overload_func")]
+        for template in order_by_target_specificity(CUDA, templates) if templates else ():
+            dispatcher, _ = template(context)._get_impl(arguments, {})
+            if dispatcher is not None:
+                return dispatcher.py_func
+    return None
+
+
 def result_of(function: FunctionType, arguments: tuple[types.Type, ...]) -> types.Type:
     """Return the type of the result of a device function for arguments of these types."""
     key = function, arguments
     if key not in _results:
+        compiled = function
         with contextlib.suppress(EmulatorError):  # functions of Numba itself may have no source
             tree, meanings = simplified(function)
-            function = _compile(tree, function, {**meanings, "_cuda": numba.cuda}, marked=False)
-        _results[key] = types.unliteral(_run(function, arguments).return_type)
+            compiled = _compile(tree, function, {**meanings, "_cuda": numba.cuda}, marked=False)
+        _results[key] = types.unliteral(_run(compiled, function, arguments).return_type)
     return _results[key]
 
 
@@ -155,16 +186,17 @@ def without_literals(function: FunctionType, arguments: tuple[types.Type, ...]) 
 _results: dict[Any, types.Type] = {}
 
 
-def _run(function: FunctionType, arguments: tuple[types.Type, ...]) -> Any:
+def _run(function: FunctionType, original: FunctionType, arguments: tuple[types.Type, ...]) -> Any:
     flags: Any = Flags()
     flags.no_cpython_wrapper, flags.error_model = True, "numpy"
-    inferring = mock.patch.multiple(CUDADispatcher, get_call_template=_call_template, get_overload=_no_overload)
-    with global_compiler_lock, inferring, target_override("cuda"):
+    replaced: Any = {"get_call_template": _call_template, "get_overload": _no_overload, "is_compiling": _is_compiling}
+    with global_compiler_lock, mock.patch.multiple(CUDADispatcher, **replaced), target_override("cuda"):
         typing, target = cuda_target.typing_context, cuda_target.target_context
         typing.refresh()
         target.refresh()
         compiler = _Inference(typing, target, None, arguments, None, flags, {})
         state = compiler.state
+        state.metadata = {"original": original}
         state.func_id = bytecode.FunctionIdentity.from_function(function)
         ExtractByteCode().run_pass(state)
         (passes,) = compiler.define_pipelines()

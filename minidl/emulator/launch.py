@@ -240,7 +240,7 @@ class Device(Allocation, Warps, Barriers, Instructions):
             if observer is not None:
                 observer.begin_launch(self)
             try:
-                run(version.function, indices, seen, [Block(index) for index in _positions(grid_shape)])
+                run(version.function, indices, seen, map(Block, _positions(grid_shape)))
             except Exception as error:
                 locate(error, program.name, self.threadIdx, self.blockIdx)
                 raise
@@ -258,7 +258,9 @@ class Device(Allocation, Warps, Barriers, Instructions):
         if self._observer is not None:
             self._observer.barrier()
 
-    def _run_simple_blocks(self, function: Any, indices: list[Dim3], arguments: list[Any], blocks: list[Block]) -> None:
+    def _run_simple_blocks(
+        self, function: Any, indices: list[Dim3], arguments: list[Any], blocks: Iterable[Block]
+    ) -> None:
         for block in blocks:
             self._enter(block)
             for self.threadIdx in indices:
@@ -266,10 +268,11 @@ class Device(Allocation, Warps, Barriers, Instructions):
             self._leave()
 
     def _run_waiting_blocks(
-        self, function: Any, indices: list[Dim3], arguments: list[Any], blocks: list[Block]
+        self, function: Any, indices: list[Dim3], arguments: list[Any], blocks: Iterable[Block]
     ) -> None:
         threads: list[Thread] = []
         waiting: list[Block] = []  # for the grid
+        ended: list[Block] = []  # one that does not
         self._work = function, arguments
         try:
             for block in blocks:
@@ -280,9 +283,12 @@ class Device(Allocation, Warps, Barriers, Instructions):
                     thread.index, thread.lane = index, number % WARP
                 if self._run_block(block):
                     waiting.append(block)
+                else:
+                    ended = ended or [block]
             while waiting:
-                self._check_grid(waiting, blocks)
-                waiting = [block for block in blocks if self._run_block(block)]
+                self._check_grid(waiting, ended)
+                still = [block for block in waiting if self._run_block(block)]
+                ended, waiting = [block for block in waiting if block not in still], still
         except BaseException:
             self._queue, self._exchanging = iter(()), False
             for thread in threads:  # they stopped in the middle of the kernel; each keeps the next one alive
@@ -315,10 +321,10 @@ class Device(Allocation, Warps, Barriers, Instructions):
                 message = [BLOCK_VOTES[first.place[0]]([thread.value for thread in threads])]
             self._leave()
 
-    def _check_grid(self, waiting: list[Block], blocks: list[Block]) -> None:
+    def _check_grid(self, waiting: list[Block], ended: list[Block]) -> None:
         """Raise `BarrierError` unless all blocks wait for the grid at the same place."""
         first = waiting[0].threads[0]
-        for block in blocks:
+        for block in [*ended, *waiting]:
             place = block.threads[0].place if block in waiting else None
             if place != first.place:
                 state = f"waits at {_spell(place)}" if place else "has ended"
@@ -391,12 +397,14 @@ def _kind(argument: Any) -> types.Type:
     return kind.copy(readonly=False) if isinstance(kind, types.Array) and not kind.mutable else kind
 
 
-def _positions(shape: tuple[int, int, int]) -> list[Dim3]:
-    """Return all positions in a block or grid, with x running fastest."""
-    return [Dim3(x, y, z) for z in range(shape[2]) for y in range(shape[1]) for x in range(shape[0])]
+def _positions(shape: tuple[int, int, int]) -> Iterator[Dim3]:
+    """Return all positions in a block or grid, with x running fastest; a grid may have more than fit into memory."""
+    return (Dim3(x, y, z) for z in range(shape[2]) for y in range(shape[1]) for x in range(shape[0]))
 
 
-_positions_in_block = functools.lru_cache(_positions)  # most launches have one of a few shapes
+@functools.lru_cache  # most launches have one of a few shapes
+def _positions_in_block(shape: tuple[int, int, int]) -> list[Dim3]:
+    return list(_positions(shape))
 
 
 def _dimensions(argument: str, value: Sequence[int], limits: tuple[int, int, int]) -> tuple[int, int, int]:

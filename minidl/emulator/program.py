@@ -19,7 +19,8 @@ from numba.core.errors import TypingError
 from numba.core.extending import _Intrinsic
 
 from minidl.emulator.cuda_names import chain, cuda_path
-from minidl.emulator.inference import infer, typing_context
+from minidl.emulator.inference import infer, overload, typing_context
+from minidl.emulator.mathematics import IMPLEMENTATIONS
 from minidl.emulator.simplify import simplified
 from minidl.emulator.translate import Translator
 from minidl.emulator.warps import WARP_FUNCTIONS
@@ -52,6 +53,7 @@ class Program:
     def __init__(self, kernel: Any, device: Any):
         self._kernel, self._device = python_function(kernel), device
         self.name: str = self._kernel.__name__
+        self._debug = bool(getattr(kernel, "targetoptions", {}).get("debug"))
         self.parameters = list(inspect.signature(self._kernel).parameters)
         self._versions: dict[Any, Version] = {}
         self._begun: set[Any] = set()
@@ -72,8 +74,8 @@ class Program:
     def _version(self, function: FunctionType, kinds: tuple[types.Type, ...], counted: Any) -> Version:
         key = function, kinds, counted
         if key not in self._versions:
-            if key in self._begun:
-                raise TypingError(f"{function.__name__} calls itself")
+            if key in self._begun:  # it calls itself
+                return Version(lambda *arguments: self._versions[key].function(*arguments), types.none, False)
             self._begun.add(key)
             try:
                 self._versions[key] = self._make(function, kinds, counted)
@@ -92,7 +94,9 @@ class Program:
 
         def callee(called: Any, of: tuple[types.Type, ...]) -> Any:
             nonlocal waits
-            if cuda_path(called) is not None or (python := device_function(called)) is None:
+            if cuda_path(called) is not None or called in IMPLEMENTATIONS:
+                return None
+            if (python := device_function(called) or overload(called, of)) is None:
                 return None
             version = self._version(python, of, counted)
             waits = waits or version.waits
@@ -100,13 +104,20 @@ class Program:
 
         names = list(inspect.signature(function).parameters)
         translator = Translator(
-            meanings, dict(zip(names, kinds, strict=True)), result, self._stand_in, callee, counted is not None
+            meanings,
+            dict(zip(names, kinds, strict=True)),
+            result,
+            self._stand_in,
+            callee,
+            counted is not None,
+            self._debug,
         )
         module = ast.Module([translator.translate(tree)], [])
         namespace = {**translator.namespace, "_device": self._device, "_counted": counted}
         code = compile(ast.fix_missing_locations(module), function.__code__.co_filename, "exec", dont_inherit=True)
-        exec(code, namespace)
-        made = namespace[tree.name]
+        local: dict[str, Any] = {}  # not among its globals, where the name may stand for what it calls
+        exec(code, namespace, local)
+        made = local[tree.name]
         made.__defaults__ = tuple(self._device.as_seen("", default) for default in function.__defaults__ or ())
         return Version(made, result, waits)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import copy
 import dis
 import inspect
@@ -45,8 +46,10 @@ def simplified(function: FunctionType) -> tuple[ast.FunctionDef, dict[str, Any]]
     """
     tree = definition(function)
     file = Path(function.__code__.co_filename).name
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    outside = {**function.__globals__, **{name: cell.cell_contents for name, cell in cells}}
+    outside = dict(function.__globals__)
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # empty while a function that calls itself is being decorated
+            outside[name] = cell.cell_contents
     names, simpler = _GlobalNames(tree, outside, file), _Simpler(file)
     tree.body = [statement for old in tree.body for statement in _as_list(simpler.visit(names.visit(old)))]
     return ast.fix_missing_locations(tree), names.meanings

@@ -84,6 +84,7 @@ class Translator(ast.NodeTransformer):
         stand_in: Returns what a global name stands for when the function runs: an expression, or a value.
         callee: Returns the function that runs for a device function called with arguments of some types, or None.
         counting: Whether floating-point operations are to be reported.
+        debug: Whether a division by zero is an error.
 
     Attributes:
         namespace: The globals of the new function.
@@ -97,9 +98,10 @@ class Translator(ast.NodeTransformer):
         stand_in: Callable[[str, Any], Any],
         callee: Callable[[Any, tuple[types.Type, ...]], Any],
         counting: bool,
+        debug: bool,
     ):
         self.meanings, self.result = meanings, result
-        self._stand_in, self._callee, self._counting = stand_in, callee, counting
+        self._stand_in, self._callee, self._counting, self._debug = stand_in, callee, counting, debug
         self._stored: dict[str, set[types.Type]] = defaultdict(set)
         self._values: dict[str, list[Any]] = defaultdict(list)  # of each variable, what is assigned to it
         self._typing = typing_context()
@@ -148,6 +150,15 @@ class Translator(ast.NodeTransformer):
 
     def _meaning(self, node: ast.expr) -> Any:
         return self.meanings.get(node.id) if isinstance(node, ast.Name) else None
+
+    def _function(self, node: ast.expr) -> Any:
+        """Return what is called: a global, or a function that was passed as an argument; None for anything else."""
+        if not isinstance(node, ast.Name):
+            return None
+        if node.id in self.meanings:
+            return self.meanings[node.id]
+        (kind,) = kinds if len(kinds := self._stored[node.id]) == 1 else (None,)
+        return getattr(kind, "dispatcher", None) or getattr(kind, "typing_key", None)
 
     def _numbers(self, *nodes: ast.expr) -> bool:
         return all(is_number(self.kind(node)) for node in nodes)
@@ -307,6 +318,8 @@ class Translator(ast.NodeTransformer):
             if integers and operation not in (ast.LShift, ast.RShift):
                 kinds = computed, computed
             a, b = self._operands([node.left, node.right], kinds)
+            if self._debug and operation in (ast.Div, ast.FloorDiv, ast.Mod):
+                b = self._call(arithmetic.divisor, b)
             plain = not integers or operation not in HELPERS or (operation is not ast.Pow and self._is_plain(node))
             if operation is ast.Div and not isinstance(kinds[0], (types.Float, types.Complex)):
                 new = ast.BinOp(self._call(_converters(computed), a, name=computed.name), ast.Div(), b)
@@ -421,7 +434,7 @@ class Translator(ast.NodeTransformer):
 
     def _called(self, node: ast.Call) -> ast.expr:
         kind = self.kind(node)
-        function = self.meanings.get(node.func.id) if isinstance(node.func, ast.Name) else None
+        function = self._function(node.func)
         if function is None:  # a method, or a variable
             self.generic_visit(node)
             return self._result(node, kind)

@@ -401,6 +401,22 @@ def test_records(on):
     assert d.copy_to_host()["a"].tolist() == [9, 4]
     assert cuda.to_device(x[1])["a"] == 4
 
+    @cuda.jit
+    def read(record, y):
+        y[0] = record.a
+
+    y = np.zeros(1, np.int32)
+    read[1, 1](d[1], y)
+    assert y[0] == 4
+
+
+@pytest.mark.parametrize("size", [1, 2, 31, 32, 33, 100, 1023, 1024, 1025, 5000])
+def test_reduce(on, size):
+    total = cuda.reduce(lambda a, b: a + b)
+    x = np.arange(size, dtype=np.float64)
+    assert total(x) == x.sum()
+    assert total(cuda.to_device(x), init=5) == x.sum() + 5
+
 
 def test_broadcast_arrays_keep_their_strides(on):
     x = np.broadcast_to(np.arange(3.0), (4, 3))

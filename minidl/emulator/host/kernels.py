@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 from numba.core import sigutils, types
+from numba.core.errors import TypingError
 from numba.core.typing.typeof import Purpose, typeof
 from numba.cuda.errors import normalize_kernel_dimensions
 from numba.np.numpy_support import as_dtype, from_dtype
@@ -21,7 +22,7 @@ from minidl.emulator.errors import EmulatorError
 from minidl.emulator.host.api import In, Out
 from minidl.emulator.host.arrays import DeviceNDArrayBase, DeviceRecord, is_cuda_array, memory_of, to_device
 from minidl.emulator.host.machine import context
-from minidl.emulator.inference import typing_context
+from minidl.emulator.inference import result_of, typing_context
 from minidl.emulator.launch import Device
 from minidl.emulator.packages import in_numba
 from minidl.scalar.constants import WARP
@@ -200,13 +201,23 @@ def _call(self: Any, args: Any, griddim: Any, *others: Any) -> None:
 
 def _compile(self: Any, sig: Any) -> Any:
     arguments, _ = sigutils.normalize_signature(sig) if not isinstance(sig, tuple) else (sig, None)
-    if not self.targetoptions.get("device"):
-        vars(self).setdefault("_emulated_signatures", []).append(tuple(map(in_numba, arguments)))
-    return Compiled(self, arguments)
+    return self.compile_device(arguments) if self.targetoptions.get("device") else _declare(self, arguments)
+
+
+def _declare(kernel: Any, arguments: Any) -> Compiled:
+    """Give a kernel one more signature."""
+    arguments = tuple(map(in_numba, arguments))
+    result = result_of(kernel.py_func, arguments)
+    if result != types.none:
+        raise TypingError(f"kernel {kernel.py_func.__name__} returns a {result}; expected nothing to be returned")
+    vars(kernel).setdefault("_emulated_signatures", []).append(arguments)
+    return Compiled(kernel, types.void(*arguments))
 
 
 def _compile_device(self: Any, args: Any, return_type: Any = None) -> Any:
-    return Compiled(self, args)
+    arguments = tuple(map(in_numba, args))
+    made = Compiled(self, result_of(self.py_func, arguments)(*arguments))
+    return vars(self)["overloads"].setdefault(arguments, made)
 
 
 def _specialize(self: Any, *args: Any) -> Any:
@@ -234,8 +245,8 @@ def _disable_compile(self: Any, val: bool = True) -> None:
 class Compiled:
     """What the emulator has instead of a compiled kernel."""
 
-    def __init__(self, kernel: Any, arguments: Any):
-        self._kernel, self.argument_types = kernel, arguments
+    def __init__(self, kernel: Any, signature: Any):
+        self._kernel, self.signature, self.argument_types = kernel, signature, signature.args
 
     def max_cooperative_grid_blocks(self, blockdim: Any, dynsmemsize: int = 0) -> int:
         """Return how many blocks a grid may have whose blocks wait for each other."""
@@ -253,8 +264,8 @@ class Overloads(Mapping[Any, Compiled]):
     def __init__(self, kernel: Any):
         self._kernel = kernel
 
-    def __getitem__(self, types: Any) -> Compiled:
-        return Compiled(self._kernel, types)
+    def __getitem__(self, kinds: Any) -> Compiled:
+        return Compiled(self._kernel, types.void(*kinds))
 
     def __iter__(self) -> Iterator[Any]:
         return iter([*signatures_of(self._kernel), *getattr(self._kernel, "_emulated_launches", ())])
