@@ -39,7 +39,9 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("cudapy", "doc_examples")
 SIDES = ("emulator", "simulator")
 OUTCOMES = ("passed", "failed", "refused", "skipped")
+COMPILER = ("cudadrv.error.NvvmError", "cudadrv.error.NvvmSupportError", "it compiles nothing")
 REFUSALS = (
+    *COMPILER,
     "the emulator does not know",
     "which the emulator does not",
     "the emulator shares no",
@@ -164,6 +166,14 @@ def markdown(result: dict[str, Any]) -> str:
         for found, _, message in sides["emulator"]["tests"].values()
         if found == "refused"
     )
+    compiler = sum(n for reason, n in reasons.items() if any(part in reason for part in COMPILER))
+    missing = [
+        name
+        for name in test_files()
+        if any(
+            result["files"].get(name, {side: {"problem": "not run"}})[side]["problem"] == "not run" for side in SIDES
+        )
+    ]
     ours, theirs = ({key: round(total[f"{side} {key}"], 1) for key in (*OUTCOMES, "seconds")} for side in SIDES)
     return "\n".join(
         [
@@ -173,6 +183,12 @@ def markdown(result: dict[str, Any]) -> str:
             f"reason and skips {ours['skipped']}. The simulator passes **{theirs['passed']}**, fails "
             f"{theirs['failed']} and skips {theirs['skipped']}. The {total['both']} that both pass take "
             f"{ours['seconds']} s (most of it for inferring types) and {theirs['seconds']} s.",
+            "",
+            f"Of those refused, {compiler} need Numba's compiler for GPUs: they ask for PTX (NvvmError, as the libnvvm "
+            "of this machine, if there is one, does not know the architectures of this Numba) or look at what was "
+            f"compiled. {ours['refused'] - compiler} ask for something else that the emulator lacks.",
+            "",
+            f"Not run on both sides: {', '.join(missing) or 'none'}.",
             "",
             "The first five numbers are the emulator's, the others the simulator's.",
             "",

@@ -68,6 +68,14 @@ class GlobalArray(Array):
         """Return an array of the same kind over a view of the data."""
         return global_array(name, data, self.where)
 
+    @property
+    def real(self) -> Any:
+        return self._like(f"{self.name}.real", self.array.real)
+
+    @property
+    def imag(self) -> Any:
+        return self._like(f"{self.name}.imag", self.array.imag)
+
     def view(self, dtype: Any) -> Any:
         try:
             return self._like(self.name, self.array.view(as_dtype(dtype)))

@@ -447,7 +447,8 @@ class Translator(ast.NodeTransformer):
             self._translate_arguments(node, kinds)
             node.func = self._bind(device_function.__name__, device_function)
             return node
-        if _is_conversion(function) and len(node.args) == 1 and is_number(kind):
+        plain = len(node.args) == 1 and not isinstance(node.args[0], ast.Starred)
+        if _is_conversion(function) and plain and is_number(kind):
             return self._convert(node.args[0], self.visit(node.args[0]), kinds[0], kind)
         self._translate_arguments(node, parameters)
         if function in IMPLEMENTATIONS:

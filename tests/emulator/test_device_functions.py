@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import cmath
+import contextlib
+
 import numpy as np
 import pytest
 from numba import cuda, float32
 from numba.core.errors import TypingError
 from numba.extending import overload
 
-from minidl.emulator import OutOfBoundsError, active, launch
+from minidl.emulator import OutOfBoundsError, active, launch, race_detector
 
 
 @cuda.jit(device=True)
@@ -151,3 +154,20 @@ def test_division_by_zero_is_an_error_with_debug(operation, dtype):
     launch(cuda.jit(divide), 1, 1, x, y)
     with pytest.raises(ZeroDivisionError, match=r"In function 'divide'.*tid=\[0, 0, 0\].*division by zero"):
         launch(cuda.jit(debug=True, opt=False)(divide), 1, 1, x, y)
+
+
+@cuda.jit
+def parts_of_complex_numbers(x, y):
+    i = cuda.grid(1)
+    cuda.atomic.add(x.real, i, 1)
+    x.imag[i] = i
+    y[0] = complex(*cmath.polar(x[0]))
+
+
+def test_parts_of_complex_arrays_and_starred_arguments():
+    for watch in (contextlib.nullcontext(), race_detector()):
+        x, y = np.array([1 + 5j, 2 + 5j]), np.zeros(1, complex)
+        with watch:
+            launch(parts_of_complex_numbers, 1, 1, x[:1], y)
+        assert x.tolist() == [2 + 0j, 2 + 5j]
+        assert y[0] == 2

@@ -1271,7 +1271,7 @@ CATALOGUE = [
         ("emulator/test_types.py",),
     ),
     Sabotage(
-        "wide-integers-unwrapped", "emulator/translate.py", "        if bits < 64:\n            return node",
+        "wide-integers-unwrapped", "emulator/translate.py", "        if bits < 63:\n            return node",
         "        if bits < 128:\n            return node",
         "Python's integers grow; an int64 of a kernel wraps around, and hash functions rely on it.",
         ("emulator/test_types.py",),
