@@ -132,10 +132,19 @@ def _call_template(dispatcher: Any, arguments: Any, keywords: Any) -> Any:
     """Tell Numba the type of a device function without compiling it, for which its dispatcher wants a GPU."""
     python = dispatcher.py_func
     _, arguments = dispatcher.fold_argument_types(arguments, keywords)
-    arguments = without_literals(python, tuple(arguments))
-    made = signature(result_of(python, arguments), *arguments)
-    template = make_concrete_template(f"CallTemplate({python.__name__})", python.__name__, [made])
+    cases = declared(dispatcher)
+    if not cases:
+        arguments = without_literals(python, tuple(arguments))
+        cases = [signature(result_of(python, arguments), *arguments)]
+    template = make_concrete_template(f"CallTemplate({python.__name__})", python.__name__, cases)
     return template, pysignature(python), arguments, {}
+
+
+def declared(dispatcher: Any) -> list[Signature]:
+    """Return the signatures that a device function was given; [] if it takes what comes."""
+    if getattr(dispatcher, "_can_compile", True):
+        return []
+    return [found.signature for found in vars(dispatcher)["overloads"].values()]
 
 
 def _no_overload(dispatcher: Any, arguments: Any) -> Any:

@@ -19,7 +19,7 @@ from numba.core.errors import TypingError
 from numba.core.extending import _Intrinsic
 
 from minidl.emulator.cuda_names import chain, cuda_path
-from minidl.emulator.inference import infer, overload, typing_context
+from minidl.emulator.inference import declared, infer, overload, typing_context
 from minidl.emulator.mathematics import IMPLEMENTATIONS
 from minidl.emulator.simplify import simplified
 from minidl.emulator.translate import Translator
@@ -71,25 +71,30 @@ class Program:
         """
         return self._version(self._kernel, kinds, counted)
 
-    def _version(self, function: FunctionType, kinds: tuple[types.Type, ...], counted: Any) -> Version:
-        key = function, kinds, counted
+    def _version(
+        self, function: FunctionType, kinds: tuple[types.Type, ...], counted: Any, result: types.Type | None = None
+    ) -> Version:
+        key = function, kinds, counted, result
         if key not in self._versions:
             if key in self._begun:  # it calls itself
                 return Version(lambda *arguments: self._versions[key].function(*arguments), types.none, False)
             self._begun.add(key)
             try:
-                self._versions[key] = self._make(function, kinds, counted)
+                self._versions[key] = self._make(function, kinds, counted, result)
             finally:
                 self._begun.discard(key)
         return self._versions[key]
 
-    def _make(self, function: FunctionType, kinds: tuple[types.Type, ...], counted: Any) -> Version:
+    def _make(
+        self, function: FunctionType, kinds: tuple[types.Type, ...], counted: Any, result: types.Type | None
+    ) -> Version:
         tree, meanings = simplified(function)
         try:
-            result = infer(tree, function, meanings, kinds)
+            inferred = infer(tree, function, meanings, kinds)
         except TypingError:
             _raise_what_is_not_written(meanings)
             raise
+        result = result or inferred
         waits = not RENDEZVOUS.isdisjoint(name.rpartition(".")[2] for name in meanings)
 
         def callee(called: Any, of: tuple[types.Type, ...]) -> Any:
@@ -98,7 +103,8 @@ class Program:
                 return None
             if (python := device_function(called) or overload(called, of)) is None:
                 return None
-            version = self._version(python, of, counted)
+            declared_result = next((made.return_type for made in declared(called) if made.args == of), None)
+            version = self._version(python, of, counted, declared_result)
             waits = waits or version.waits
             return version.function
 

@@ -444,7 +444,7 @@ class Translator(ast.NodeTransformer):
         parameters = self._call_parameters(node, kinds)
         made = getattr(node, "signature", None)
         if made is not None and (device_function := self._callee(function, made.args)) is not None:
-            self._translate_arguments(node, kinds)
+            self._translate_arguments(node, parameters)
             node.func = self._bind(device_function.__name__, device_function)
             return node
         plain = len(node.args) == 1 and not isinstance(node.args[0], ast.Starred)

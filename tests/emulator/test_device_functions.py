@@ -171,3 +171,22 @@ def test_parts_of_complex_arrays_and_starred_arguments():
             launch(parts_of_complex_numbers, 1, 1, x[:1], y)
         assert x.tolist() == [2 + 0j, 2 + 5j]
         assert y[0] == 2
+
+
+def test_device_functions_keep_to_their_signatures():
+    with active():
+
+        @cuda.jit(["int32(int32)", "float32(float64)"], device=True)
+        def next_one(x):
+            return x + 1.1
+
+        @cuda.jit
+        def kernel(x, y):
+            y[0] = next_one(x[0])
+
+        for number, expected in ((np.int16(3), 4), (np.float32(0.5), np.float32(1.6)), (0.25, np.float32(1.35))):
+            y = np.zeros(1)
+            kernel[1, 1](np.array([number]), y)
+            assert y[0] == expected
+        with pytest.raises(TypingError, match="next_one"):
+            kernel[1, 1](np.array([1j]), y)

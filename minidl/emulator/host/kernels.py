@@ -74,15 +74,18 @@ def launch(kernel: Any, blocks: Any, threads: Any, stream: Any, shared_bytes: in
     for extension in reversed(kernel.targetoptions.get("extensions") or ()):
         prepare = functools.partial(extension.prepare_args, stream=stream, retr=afterwards)
         arguments = [prepare(None, argument)[1] for argument in arguments]
+    new_kinds = None
     if signatures := signatures_of(kernel):
         arguments = _by_signature(kernel, names, arguments, signatures)
     else:
-        vars(kernel).setdefault("_emulated_launches", {})[tuple(map(_type_of, arguments))] = None
+        new_kinds = tuple(map(_type_of, arguments))
     on_device = [
         _on_device(name, value, afterwards)
         for name, value in zip([*names, *["argument"] * len(arguments)], arguments, strict=False)
     ]
     DEVICE.launch(kernel, blocks, threads, *on_device, shared_bytes=shared_bytes, negative_indices=True)
+    if new_kinds is not None:
+        vars(kernel).setdefault("_emulated_launches", {})[new_kinds] = None
     for action in afterwards:
         action()
 
@@ -200,8 +203,8 @@ def _call(self: Any, args: Any, griddim: Any, *others: Any) -> None:
 
 
 def _compile(self: Any, sig: Any) -> Any:
-    arguments, _ = sigutils.normalize_signature(sig) if not isinstance(sig, tuple) else (sig, None)
-    return self.compile_device(arguments) if self.targetoptions.get("device") else _declare(self, arguments)
+    arguments, result = sigutils.normalize_signature(sig) if not isinstance(sig, tuple) else (sig, None)
+    return self.compile_device(arguments, result) if self.targetoptions.get("device") else _declare(self, arguments)
 
 
 def _declare(kernel: Any, arguments: Any) -> Compiled:
@@ -216,7 +219,8 @@ def _declare(kernel: Any, arguments: Any) -> Compiled:
 
 def _compile_device(self: Any, args: Any, return_type: Any = None) -> Any:
     arguments = tuple(map(in_numba, args))
-    made = Compiled(self, result_of(self.py_func, arguments)(*arguments))
+    result = result_of(self.py_func, arguments)
+    made = Compiled(self, (result if return_type is None else in_numba(return_type))(*arguments))
     return vars(self)["overloads"].setdefault(arguments, made)
 
 
@@ -238,12 +242,14 @@ def _max_cooperative_grid_blocks(self: Any, blockdim: Any, dynsmemsize: int = 0)
 
 
 def _disable_compile(self: Any, val: bool = True) -> None:
-    """Keep to the signatures, except in device functions, of which none are kept."""
-    self._can_compile = not val or bool(self.targetoptions.get("device"))
+    """Keep to the signatures."""
+    self._can_compile = not val
 
 
 class Compiled:
     """What the emulator has instead of a compiled kernel."""
+
+    objectmode = False  # for Numba, where it lists the signatures of a device function
 
     def __init__(self, kernel: Any, signature: Any):
         self._kernel, self.signature, self.argument_types = kernel, signature, signature.args
