@@ -2,7 +2,7 @@
 
 Numba keeps the Python function of a kernel, which knows its file and its first line. All functions of that file are
 compiled again, and the one on that line whose instructions are the same is the one that was looked for. So an outdated
-file is noticed.
+file is noticed. Where there is no file, the tree is made from the bytecode.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
+from minidl.emulator.bytecode import definition_from_bytecode
 from minidl.emulator.errors import EmulatorError
+from minidl.emulator.structure import UnknownBytecode
 
 Definition = ast.FunctionDef | ast.Lambda
 
@@ -35,19 +37,22 @@ def definition(function: FunctionType) -> ast.FunctionDef:
     linecache.checkcache(filename)
     lines = linecache.getlines(filename, function.__globals__)
     place = f"{Path(filename).name}:{code.co_firstlineno}"
-    if not lines:
-        raise EmulatorError(
-            f"{function.__name__} on {place}: the emulator reads the source of a kernel, and here there is none; "
-            f"write the kernel in a file or a notebook"
-        )
     for node, compiled in _definitions("".join(lines), filename):
         if (compiled.co_firstlineno, compiled.co_name) != (code.co_firstlineno, code.co_name):
             continue
         if _instructions(compiled) == _instructions(code) or "@pytest_ar" in code.co_names:  # rewritten by pytest
             return _plain(node)
-    raise EmulatorError(
-        f"{function.__name__} on {place}: its source has changed since it was imported; start Python anew"
-    )
+    if lines and not filename.startswith("<"):  # all that `exec` makes is in the "file" <string>
+        raise EmulatorError(
+            f"{function.__name__} on {place}: its source has changed since it was imported; start Python anew"
+        )
+    try:
+        return definition_from_bytecode(function)
+    except UnknownBytecode:
+        raise EmulatorError(
+            f"{function.__name__} on {place}: the emulator reads the source of a kernel, and here there is none; "
+            f"write the kernel in a file or a notebook"
+        ) from None
 
 
 @functools.lru_cache(maxsize=64)
