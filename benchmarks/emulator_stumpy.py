@@ -86,7 +86,9 @@ def markdown(result: dict[str, Any]) -> str:
             "",
             f"The emulator is **{result['ratio']:.0f} times** as fast.",
             "",
-            f"{where['cpu']}, {where['cores']} cores, {where['system']}; {used}; {result['date']}.",
+            f"{where['cpu']}, {where['cores']} cores, {where['system']}, load average "
+            f"{result['load_average_at_the_end']} at the end (others used the machine, too, if it is above 1); "
+            f"repetitions: {len(seconds['emulator'])}; {used}; {result['date']}.",
             "",
         ]
     )
@@ -116,6 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "seconds": seconds,
         "date": date.today().isoformat(),
         "machine": {"cpu": machine.cpu_model(), "cores": os.cpu_count(), "system": platform.system()},
+        "load_average_at_the_end": machine.load_average(),
         "versions": machine.versions("minidl", "stumpy", "numba", "numpy", "greenlet"),
     }
     with write_whole(options.out.with_suffix(".json"), "w") as file:
