@@ -23,6 +23,7 @@ from minidl.emulator.errors import EmulatorError
 from minidl.emulator.host import api, arrays
 from minidl.emulator.host.kernels import INSPECTION, METHODS, Overloads, refusal
 from minidl.emulator.host.machine import Linker
+from minidl.emulator.inference import typing_context
 from minidl.emulator.packages import cuda_modules, dispatcher_class
 
 WARN_OF_SMALL_GRIDS = "CUDA_LOW_OCCUPANCY_WARNINGS"  # about the speed of a GPU
@@ -60,6 +61,7 @@ def active() -> Iterator[None]:
 def _begin() -> None:
     if numba.config.ENABLE_CUDASIM:  # type: ignore[attr-defined]
         raise EmulatorError("NUMBA_ENABLE_CUDASIM is set; expected to be unset, as numba.cuda is the simulator with it")
+    typing_context()  # numba-cuda declares functions of the device when it is first asked for types
     with contextlib.ExitStack() as undo:  # undone at once if something fails
         for cuda in cuda_modules():
             _replace(undo, _counterparts(cuda))

@@ -7,7 +7,7 @@ import functools
 from typing import Any
 
 import numba.cuda
-from numba.core import config
+from numba.core import config, types
 
 if not getattr(config, "ENABLE_CUDASIM", False):  # Numba's simulator has no such things
     from numba.cuda import cg, libdevice
@@ -19,7 +19,7 @@ def _paths() -> dict[int, str]:
     found: dict[int, str] = {}
     for name in dir(numba.cuda):
         value = getattr(numba.cuda, name)
-        if name.startswith("_") or not (callable(value) or isinstance(value, Stub)):
+        if name.startswith("_") or isinstance(value, types.Type) or not (callable(value) or isinstance(value, Stub)):
             continue
         found[id(value)] = name
         if isinstance(value, type) and issubclass(value, Stub):  # shared.array, atomic.add, ...

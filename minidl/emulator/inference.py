@@ -203,7 +203,9 @@ def _run(function: FunctionType, original: FunctionType, arguments: tuple[types.
         typing, target = cuda_target.typing_context, cuda_target.target_context
         typing.refresh()
         target.refresh()
-        compiler = _Inference(typing, target, None, arguments, None, flags, {})
+        # How functions are called belongs to code, which is not made; numba-cuda keeps it elsewhere than Numba.
+        with mock.patch("numba.core.compiler._make_subtarget", lambda context, flags: context):
+            compiler = _Inference(typing, target, None, arguments, None, flags, {})
         state = compiler.state
         state.metadata = {"original": original}
         state.func_id = bytecode.FunctionIdentity.from_function(function)

@@ -407,7 +407,10 @@ class Translator(ast.NodeTransformer):
             else:
                 kept = right
             both = all(isinstance(self.kind(side), (types.Integer, types.Boolean)) for side in (left, right))
-            a, b = map(self.visit, (left, right)) if both else self._operands([left, right], kinds)
+            if both:  # as they are: integers of Python know no bounds
+                a, b = (_plain(self.visit(side), self.kind(side), self._bind("bool", bool)) for side in (left, right))
+            else:
+                a, b = self._operands([left, right], kinds)
             pairs.append(ast.Compare(a, [op], [b]))
         return ast.copy_location(pairs[0] if len(pairs) == 1 else ast.BoolOp(ast.And(), pairs), node)
 
@@ -522,6 +525,11 @@ class Translator(ast.NodeTransformer):
             return getattr(owner, "dtype", None)
         field = target.attr if isinstance(target, ast.Attribute) else getattr(target.slice, "value", None)
         return owner.typeof(field) if isinstance(owner, types.Record) and isinstance(field, str) else None
+
+
+def _plain(node: ast.expr, kind: Any, to_bool: ast.expr) -> ast.expr:
+    """Return an integer or boolean as one of Python, since a boolean of NumPy has bounds."""
+    return ast.Call(to_bool, [node], []) if isinstance(kind, types.Boolean) else node
 
 
 def _short(kind: Any) -> str:
