@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import linecache
+import runpy
 
 import numpy as np
 import pytest
@@ -11,7 +11,6 @@ from numba import cuda
 
 from minidl.emulator import EmulatorError, launch
 from minidl.emulator.source import definition
-from tests.conftest import execute
 
 KERNEL = """
 from numba import cuda
@@ -55,9 +54,10 @@ def test_a_nested_kernel_with_a_docstring_defaults_and_annotations():
     assert tree.lineno == shifted.py_func.__code__.co_firstlineno + 1
 
 
-def test_a_source_that_has_changed_is_refused():
-    kernel = execute(KERNEL, "changed").kernel
-    text = KERNEL.replace("= 1", "= 2")
-    linecache.cache["<changed>"] = len(text), None, text.splitlines(keepends=True), "<changed>"
-    with pytest.raises(EmulatorError, match=r"kernel on <changed>:4: its source has changed since it was imported"):
-        launch(kernel, 1, 1, np.zeros(1))
+def test_a_source_that_has_changed_is_refused(tmp_path):
+    file = tmp_path / "changed.py"
+    file.write_text(KERNEL, encoding="utf-8")
+    namespace = runpy.run_path(str(file))
+    file.write_text(KERNEL.replace("= 1", "= 2"), encoding="utf-8")
+    with pytest.raises(EmulatorError, match=r"kernel on changed\.py:4: its source has changed since it was imported"):
+        launch(namespace["kernel"], 1, 1, np.zeros(1))
