@@ -13,9 +13,8 @@ from types import CodeType
 from typing import Any
 
 import numpy as np
-from numba.np.numpy_support import from_dtype
 
-from minidl.emulator.arithmetic import converter
+from minidl.emulator.arithmetic import converter_to
 from minidl.emulator.arrays import BlockArray, WatchedBlockArray, WatchedMemory
 from minidl.emulator.errors import EmulatorError
 from minidl.emulator.memory import Memory, as_dtype
@@ -60,8 +59,7 @@ class Allocation:
         if dtype.names is not None:
             data, written = np.zeros(shape, dtype), np.zeros((*shape, dtype.itemsize), bool)
             return self._memory(made_at, kind, data, written, alignment or ALIGNMENT, self.where, made_at)
-        convert = converter(from_dtype(dtype))
-        made = (kind, shape, dtype, convert, alignment or dtype.itemsize, self.where, made_at)
+        made = (kind, shape, dtype, converter_to(dtype), alignment or dtype.itemsize, self.where, made_at)
         if self._observer is None or kind == "local":  # no other thread can reach local memory
             return BlockArray(*made)
         return WatchedBlockArray(self._observer, len(self._block.shared), *made)

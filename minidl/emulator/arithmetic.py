@@ -7,25 +7,20 @@ Python does otherwise than compiled code stands here: integers wrap around, divi
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numba.core import types
-
-INT64 = 2**63
+from numba.np.numpy_support import from_dtype
 
 
 def wrap_signed(x: int, bits: int = 64) -> int:
     """Return the signed integer of `bits` bits that equals x modulo 2^bits."""
     half = 1 << (bits - 1)
     return ((x + half) & ((1 << bits) - 1)) - half
-
-
-def wrap_unsigned(x: int, bits: int = 64) -> int:
-    """Return the unsigned integer of `bits` bits that equals x modulo 2^bits."""
-    return x & ((1 << bits) - 1)
 
 
 def integer(x: Any, kind: Any) -> int:
@@ -38,7 +33,7 @@ def integer(x: Any, kind: Any) -> int:
         bits = max(kind.bitwidth, 32)
         low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if kind.signed else (0, (1 << bits) - 1)
         x = 0 if math.isnan(x) else int(min(max(x, low), high)) if math.isfinite(x) else (high if x > 0 else low)
-    return wrap_signed(int(x), kind.bitwidth) if kind.signed else wrap_unsigned(int(x), kind.bitwidth)
+    return wrap_signed(int(x), kind.bitwidth) if kind.signed else int(x) & ((1 << kind.bitwidth) - 1)
 
 
 def float32_of_integer(x: int) -> Any:
@@ -46,8 +41,9 @@ def float32_of_integer(x: int) -> Any:
     return np.float32(x) if -(2**53) <= x <= 2**53 else np.array(x).astype(np.float32)[()]
 
 
+@functools.cache
 def converter(kind: Any) -> Callable[[Any], Any]:
-    """Return the conversion of any number, or tuple of numbers, to type `kind`."""
+    """Return the conversion of any number, or tuple of numbers, to type `kind`; the same function each time."""
     if isinstance(kind, (types.UniTuple, types.Tuple)):
         converters = [converter(of) for of in kind]
         return lambda x: tuple(convert(value) for convert, value in zip(converters, x, strict=True))
@@ -59,6 +55,17 @@ def converter(kind: Any) -> Callable[[Any], Any]:
     if kind == types.float32:
         return lambda x: float32_of_integer(x) if isinstance(x, int) else number(x)
     return number
+
+
+@functools.cache
+def converter_to(dtype: np.dtype) -> Callable[[Any], Any]:
+    """Return the conversion of any number to a dtype."""
+    return converter(from_dtype(dtype))
+
+
+def wrapped(value: Any, dtype: np.dtype) -> Any:
+    """Convert a number to a dtype as C does: integers wrap around, and come out as Python integers."""
+    return converter_to(dtype)(value)
 
 
 # Operators for which Python's will not do -----------------------------------------------------------------------------

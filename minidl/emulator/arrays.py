@@ -16,11 +16,10 @@ from types import CodeType
 from typing import Any
 
 import numpy as np
-from numba.np.numpy_support import from_dtype
 
-from minidl.emulator.arithmetic import converter
-from minidl.emulator.errors import EmulatorError, assigned_variable, source_line
-from minidl.emulator.memory import Memory, Records, as_dtype, unwritten
+from minidl.emulator.arithmetic import converter_to
+from minidl.emulator.errors import EmulatorError, source_line
+from minidl.emulator.memory import BlockMemory, Memory, Records, as_dtype
 from minidl.emulator.observer import ATOMIC, READ, WRITE, Observer
 from minidl.emulator.views import Array, Where
 
@@ -126,7 +125,7 @@ def _indices(shape: tuple[int, ...]) -> frozenset[Any]:
     return frozenset(range(*shape) if len(shape) == 1 else itertools.product(*map(range, shape)))
 
 
-class BlockArray(Array, dict[Any, Any]):
+class BlockArray(BlockMemory, dict[Any, Any]):
     """An array in shared memory (one for each block) or in local memory (one for each thread).
 
     Args:
@@ -168,18 +167,10 @@ class BlockArray(Array, dict[Any, Any]):
         self.ndim, self.size = len(shape), math.prod(shape)
         self.indices, self.convert = _indices(shape), convert
         self.start, self.strides = alignment, _strides(shape, dtype.itemsize)
-        self.arriving: set[Any] = set()  # elements whose copy has begun but not been waited for
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind} array {assigned_variable(*self.made_at)}".rstrip()
+        self.arriving = set()
 
     def __missing__(self, key: Any) -> Any:
         return self.undefined(key) if key in self.indices else self.select(key)
-
-    def undefined(self, key: Any) -> Any:
-        """Handle a read of an element that is undefined."""
-        raise unwritten(self, key)
 
     def begin_copy(self, key: Any, value: Any, part: int) -> None:
         """Begin a copy: the element is undefined until it has been waited for."""
@@ -245,7 +236,7 @@ class _WatchedGlobal(_Watched):
     def __init__(self: Any, name: str, data: np.ndarray, where: Where, observer: Observer):
         super().__init__(name, data, where)  # type: ignore[call-arg]
         self.observer, self.notes = observer, {}
-        self.convert = converter(from_dtype(data.dtype))
+        self.convert = converter_to(data.dtype)
 
     _derived = Array._derived  # through which the observer sees each access as one to this array
 
@@ -279,7 +270,7 @@ class _WatchedBlock(_Watched):
         return self.number, self.location(key)
 
     def undefined(self: Any, key: Any) -> Any:
-        self.observer.unwritten(unwritten(self, key))
+        self.observer.unwritten(self.unwritten(key))
         return self.convert(0)
 
     def begin_copy(self: Any, key: Any, value: Any, part: int) -> None:

@@ -10,7 +10,7 @@ import operator
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from minidl.emulator.functions import wrapped
+from minidl.emulator.arithmetic import wrapped
 from minidl.emulator.messages import lacking
 
 # Functions of the old element and the operand, in the dtype of the array. With a NaN, max and min keep the old element;

@@ -28,15 +28,6 @@ class Names:
         raise lacking(self, f"{vars(self).get('title', '')}.{name}")
 
 
-def wrapped(value: Any, dtype: np.dtype) -> Any:
-    """Convert a number to a dtype as C does: integers wrap around, and come out as Python integers."""
-    if dtype.kind not in "iu":
-        return dtype.type(value)
-    bits = 8 * dtype.itemsize
-    value = int(value) & (1 << bits) - 1
-    return value - (1 << bits) if dtype.kind == "i" and value >> bits - 1 else value
-
-
 # Bits -----------------------------------------------------------------------------------------------------------------
 
 

@@ -291,14 +291,12 @@ class _Inferred(ast.NodeTransformer):
         return ast.copy_location(ast.Call(name, [number, new], []), node)
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        path = cuda_path(self._namespace.get(node.id))  # a `Callee` has none
+        path = cuda_path(self._namespace.get(node.id))
         return node if path is None else ast.copy_location(chain("_cuda", path), node)
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
-        array = isinstance(node.func, ast.Name) and (cuda_path(self._namespace.get(node.func.id)) or "").endswith(
-            ".array"
-        )
+        value = self._namespace.get(node.func.id) if isinstance(node.func, ast.Name) else None
         self.generic_visit(node)
-        if array:  # the older of two packages does not know it, and it does not change the type
+        if cuda_path(value) in ("shared.array", "local.array"):  # not every Numba knows it; the type stays the same
             node.keywords = [keyword for keyword in node.keywords if keyword.arg != "alignment"]
         return node

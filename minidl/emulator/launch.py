@@ -173,6 +173,11 @@ class Device(Allocation, Warps, Barriers, Instructions):
         self._exchanging = True
         return self._wait()
 
+    def counted(self, value: Any, operations: int) -> Any:
+        """Tell the observer of floating-point operations, and return their result."""
+        self._observer.operations(operations)  # type: ignore[union-attr]
+        return value
+
     # What runs them --------------------------------------------------------------------------------------------------
 
     def _where(self) -> str:
@@ -232,7 +237,7 @@ class Device(Allocation, Warps, Barriers, Instructions):
             self._observer = observer = CURRENT.get()
             self._dynamic_bytes, self.where.negative_indices = shared_bytes, negative_indices
             kinds = tuple(map(_kind, arguments))
-            version = program.version(kinds, None if observer is None else observer.counted)
+            version = program.version(kinds, observer is not None and observer.counts_operations)
             seen = [self.as_seen(*pair, observer) for pair in zip(program.parameters, arguments, strict=True)]
             self.gridDim, self.blockDim = Dim3(*grid_shape), Dim3(*block_shape)
             indices = _positions_in_block(block_shape)

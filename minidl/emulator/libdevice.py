@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.emulator.functions import Names, brev, clz, ffs, fma, popc, wrapped
+from minidl.emulator.arithmetic import wrapped
+from minidl.emulator.functions import Names, brev, clz, ffs, fma, popc
 
 I32, I64, F32, F64 = map(np.dtype, ("int32", "int64", "float32", "float64"))
 

@@ -62,7 +62,7 @@ def _whatever(function: Callable[..., Any], parameters: tuple[types.Type, ...]) 
     return function
 
 
-def _extreme(function: Any, of_floats: np.ufunc, better: Callable[[Any, Any], bool]) -> Callable[..., Any]:
+def _extreme(of_floats: np.ufunc, better: Callable[[Any, Any], bool]) -> Callable[..., Any]:
     """max or min: of floating-point numbers the instruction of the GPU, which ignores NaN."""
 
     def choose(parameters: tuple[types.Type, ...]) -> Callable[..., Any]:
@@ -78,8 +78,8 @@ IMPLEMENTATIONS: dict[Any, Callable[[tuple[types.Type, ...]], Callable[..., Any]
     function: functools.partial(_whatever, made) for function, made in _functions_of_math().items()
 }
 IMPLEMENTATIONS |= {
-    max: _extreme(max, np.fmax, lambda a, b: a > b),
-    min: _extreme(min, np.fmin, lambda a, b: a < b),
+    max: _extreme(np.fmax, lambda a, b: a > b),
+    min: _extreme(np.fmin, lambda a, b: a < b),
     abs: lambda parameters: builtins.abs,
     round: lambda parameters: builtins.round,
 }

@@ -14,7 +14,7 @@ import numpy as np
 from numba.core import types
 from numba.np import numpy_support
 
-from minidl.emulator.arithmetic import converter
+from minidl.emulator.arithmetic import converter_to
 from minidl.emulator.errors import EmulatorError, UninitializedReadError, assigned_variable, source_line
 from minidl.emulator.views import Array, Where
 
@@ -24,15 +24,33 @@ def as_dtype(kind: Any) -> np.dtype:
     return numpy_support.as_dtype(kind) if isinstance(kind, types.Type) else np.dtype(kind)
 
 
-def unwritten(array: Any, key: Any) -> EmulatorError:
-    """Return the error for a read of an element that is undefined."""
-    why = "the copy into it has not been waited for"
-    if key not in array.arriving:
-        why = "no thread has written it since the block began"
-    return UninitializedReadError(f"{array.element(key)} is read, but {why}")
+class BlockMemory(Array):
+    """Base of arrays in shared and local memory, whose elements are undefined until they are written."""
+
+    __slots__ = ()
+
+    kind: str  # "shared" or "local"
+    made_at: tuple[CodeType, int]  # code and instruction of the call that made it
+    field = ""  # what follows the name of its variable, for messages
+    arriving: set[Any]  # elements whose copy has begun but not been waited for
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind} array {assigned_variable(*self.made_at)}".rstrip() + self.field
+
+    def unwritten(self, key: Any) -> EmulatorError:
+        """Return the error for a read of an element that is undefined."""
+        why = "the copy into it has not been waited for"
+        if key not in self.arriving:
+            why = "no thread has written it since the block began"
+        return UninitializedReadError(f"{self.element(key)} is read, but {why}")
+
+    def undefined(self, key: Any) -> Any:
+        """Handle a read of an element that is undefined."""
+        raise self.unwritten(key)
 
 
-class Memory(Array):
+class Memory(BlockMemory):
     """An array over bytes of shared or local memory.
 
     Args:
@@ -76,12 +94,8 @@ class Memory(Array):
         self.made_at, self.field, self.dtype = made_at, field, data.dtype
         self.shape, self.ndim, self.size, self.strides = data.shape, data.ndim, data.size, data.strides
         if data.dtype.names is None:
-            self.convert = converter(numpy_support.from_dtype(data.dtype))
-        self.arriving: set[Any] = set()
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind} array {assigned_variable(*self.made_at)}".rstrip() + self.field
+            self.convert = converter_to(data.dtype)
+        self.arriving = set()
 
     def __getitem__(self, key: Any) -> Any:
         if not self.is_plain(key) or self.problem(key) is not None:
@@ -93,10 +107,6 @@ class Memory(Array):
             self.assign(key, value)
         else:
             self.data[key], self.written[key] = value, True
-
-    def undefined(self, key: Any) -> Any:
-        """Handle a read of an element that is undefined."""
-        raise unwritten(self, key)
 
     def begin_copy(self, key: Any, value: Any, part: int) -> None:
         """Begin a copy: the element is undefined until it has been waited for."""

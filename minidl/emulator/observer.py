@@ -6,7 +6,7 @@ Without an observer, kernels run on plain arrays, so that observing costs nothin
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -18,9 +18,11 @@ class Observer:
 
     Attributes:
         device: The emulated device, with the indices of the running block and thread.
+        counts_operations: Whether kernels tell of floating-point operations, which makes them slower.
     """
 
     device: Any
+    counts_operations = False
 
     def begin_launch(self, device: Any) -> None:
         """Handle the beginning of a launch on `device`."""
@@ -52,12 +54,8 @@ class Observer:
     def arrival(self, array: Any, key: Any, value: Any) -> None:
         """Handle the end of a copy into an element, for which the running thread has waited."""
 
-    counted: Callable[[Any, int], Any] | None = (
-        None  # takes each result of so many floating-point operations; returns it
-    )
-
     def operations(self, count: int) -> None:
-        """Handle `count` floating-point operations in one instruction of the running thread."""
+        """Handle `count` floating-point operations of the running thread, if `counts_operations`."""
 
     def unwritten(self, error: Exception) -> None:
         """Handle a read of uninitialized shared memory; unless this raises, the thread reads a zero."""

@@ -58,35 +58,35 @@ class Program:
         self._versions: dict[Any, Version] = {}
         self._begun: set[Any] = set()
 
-    def version(self, kinds: tuple[types.Type, ...], counted: Callable[[Any, int], Any] | None = None) -> Version:
+    def version(self, kinds: tuple[types.Type, ...], counting: bool = False) -> Version:
         """Return the kernel for arguments of these types.
 
         Args:
             kinds: Numba's types of the arguments.
-            counted: Takes each result of an operation on floating-point numbers, and returns it.
+            counting: Whether the device is told of operations on floating-point numbers.
 
         Raises:
             TypingError: Numba's, if it could not compile the kernel for these arguments.
             EmulatorError: If the kernel uses something that the emulator does not know.
         """
-        return self._version(self._kernel, kinds, counted)
+        return self._version(self._kernel, kinds, counting)
 
     def _version(
-        self, function: FunctionType, kinds: tuple[types.Type, ...], counted: Any, result: types.Type | None = None
+        self, function: FunctionType, kinds: tuple[types.Type, ...], counting: bool, result: types.Type | None = None
     ) -> Version:
-        key = function, kinds, counted, result
+        key = function, kinds, counting, result
         if key not in self._versions:
             if key in self._begun:  # it calls itself
                 return Version(lambda *arguments: self._versions[key].function(*arguments), types.none, False)
             self._begun.add(key)
             try:
-                self._versions[key] = self._make(function, kinds, counted, result)
+                self._versions[key] = self._make(function, kinds, counting, result)
             finally:
                 self._begun.discard(key)
         return self._versions[key]
 
     def _make(
-        self, function: FunctionType, kinds: tuple[types.Type, ...], counted: Any, result: types.Type | None
+        self, function: FunctionType, kinds: tuple[types.Type, ...], counting: bool, result: types.Type | None
     ) -> Version:
         tree, meanings = simplified(function)
         try:
@@ -104,7 +104,7 @@ class Program:
             if (python := device_function(called) or overload(called, of)) is None:
                 return None
             declared_result = next((made.return_type for made in declared(called) if made.args == of), None)
-            version = self._version(python, of, counted, declared_result)
+            version = self._version(python, of, counting, declared_result)
             waits = waits or version.waits
             return version.function
 
@@ -115,11 +115,11 @@ class Program:
             result,
             self._stand_in,
             callee,
-            counted is not None,
+            counting,
             self._debug,
         )
         module = ast.Module([translator.translate(tree)], [])
-        namespace = {**translator.namespace, "_device": self._device, "_counted": counted}
+        namespace = {**translator.namespace, "_device": self._device, "_counted": self._device.counted}
         code = compile(ast.fix_missing_locations(module), function.__code__.co_filename, "exec", dont_inherit=True)
         local: dict[str, Any] = {}  # not among its globals, where the name may stand for what it calls
         exec(code, namespace, local)

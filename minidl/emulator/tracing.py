@@ -182,6 +182,8 @@ class Trace:
 class Recorder(Observer):
     """Collect accesses, combine those that a warp makes together, and count floating-point operations."""
 
+    counts_operations = True
+
     def __init__(self) -> None:
         self._places: dict[Any, tuple[Position, int, int]] = {}
 
@@ -199,10 +201,6 @@ class Recorder(Observer):
 
     def barrier(self) -> None:
         self._steps[self._block] += 1
-
-    def counted(self, value: Any, operations: int) -> Any:
-        self.flops += operations
-        return value
 
     def operations(self, count: int) -> None:
         self.flops += count

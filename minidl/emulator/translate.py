@@ -237,9 +237,9 @@ class Translator(ast.NodeTransformer):
         if isinstance(to, TUPLES) != isinstance(kind, TUPLES):
             return new  # an index, which may be a tuple or not
         if isinstance(to, TUPLES):
-            return self._call(_converters(to), new, name=_short(to))
+            return self._call(converter(to), new, name=_short(to))
         if isinstance(old, ast.Constant):
-            return self._constant(_number(old.value, to))
+            return self._constant(converter(to)(old.value))
         if isinstance(to, types.Integer) and isinstance(kind, types.Integer):
             bits = self._bits(old) if old is not None else _width(kind)
             if bits < _width(to) and _signed(kind) <= _signed(to):
@@ -249,7 +249,7 @@ class Translator(ast.NodeTransformer):
             return self._call(arithmetic.wrap_signed, new, ast.Constant(_width(to) + 1))
         if isinstance(to, types.Integer) and isinstance(kind, types.Boolean):
             return ast.Call(self._bind("int", int), [new], [])
-        return self._call(_converters(to), new, name=to.name)
+        return self._call(converter(to), new, name=to.name)
 
     def _operands(self, operands: list[ast.expr], kinds: tuple[types.Type, ...]) -> list[ast.expr]:
         """Translate operands for NumPy: one number of the type suffices if it holds the values of the other."""
@@ -281,7 +281,7 @@ class Translator(ast.NodeTransformer):
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
         if isinstance(node.value, (float, complex)):
-            return ast.copy_location(self._constant(_number(node.value, self.kind(node))), node)
+            return ast.copy_location(self._constant(converter(self.kind(node))(node.value)), node)
         return node
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
@@ -289,7 +289,7 @@ class Translator(ast.NodeTransformer):
             value = self.meanings[node.id]
             kind = self._kind_of_value(value)
             if is_number(kind) and not isinstance(value, type):
-                return ast.copy_location(self._constant(_number(value, kind)), node)
+                return ast.copy_location(self._constant(converter(kind)(value)), node)
             stand_in = self._stand_in(node.id, value)
             if isinstance(stand_in, ast.expr):
                 return ast.copy_location(stand_in, node)
@@ -300,7 +300,7 @@ class Translator(ast.NodeTransformer):
             if stored:
                 widest = next(iter(stored)) if len(stored) == 1 else None
                 if widest is None or not isinstance(kind, types.Integer):
-                    return ast.copy_location(self._call(_converters(kind), node, name=_short(kind)), node)
+                    return ast.copy_location(self._call(converter(kind), node, name=_short(kind)), node)
                 return ast.copy_location(self._convert(None, node, widest, kind), node)
         return node
 
@@ -322,7 +322,7 @@ class Translator(ast.NodeTransformer):
                 b = self._call(arithmetic.divisor, b)
             plain = not integers or operation not in HELPERS or (operation is not ast.Pow and self._is_plain(node))
             if operation is ast.Div and not isinstance(kinds[0], (types.Float, types.Complex)):
-                new = ast.BinOp(self._call(_converters(computed), a, name=computed.name), ast.Div(), b)
+                new = ast.BinOp(self._call(converter(computed), a, name=computed.name), ast.Div(), b)
             elif plain:
                 new = ast.BinOp(a, node.op, b)
             else:
@@ -372,7 +372,7 @@ class Translator(ast.NodeTransformer):
         elif isinstance(own, types.Integer):  # Numba computes in the type of the operand, and extends the result
             new = ast.UnaryOp(node.op, self.visit(node.operand))
             if not _signed(own) or (isinstance(node.op, ast.USub) and self._bits(node.operand) >= _width(own)):
-                new = self._call(_converters(own), new, name=own.name)
+                new = self._call(converter(own), new, name=own.name)
         else:
             new = ast.UnaryOp(node.op, self.converted(node.operand, kind))
         return ast.copy_location(new, node)
@@ -489,7 +489,7 @@ class Translator(ast.NodeTransformer):
 
     def _result(self, node: ast.expr, kind: Any) -> ast.expr:
         """Convert what a function of Python has returned."""
-        return self._call(_converters(kind), node, name=kind.name) if is_number(kind) else node
+        return self._call(converter(kind), node, name=kind.name) if is_number(kind) else node
 
     # Statements -------------------------------------------------------------------------------------------------------
 
@@ -561,17 +561,3 @@ def _is_conversion(function: Any) -> bool:
         isinstance(function, (type, types.Number, types.Boolean))
         and (isinstance(function, types.Type) or issubclass(function, np.generic))
     )
-
-
-_made: dict[Any, Callable[[Any], Any]] = {}
-
-
-def _converters(kind: Any) -> Callable[[Any], Any]:
-    """Return the conversion to a type, one and the same function for each type."""
-    if kind not in _made:
-        _made[kind] = converter(kind)
-    return _made[kind]
-
-
-def _number(value: Any, kind: Any) -> Any:
-    return _converters(kind)(value)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from minidl.emulator.arithmetic import wrapped
 from minidl.emulator.errors import EmulatorError, source_line
-from minidl.emulator.functions import wrapped
 
 KINDS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64")
 # The aliases have the names of C, whose `long` depends on the platform.

@@ -10,6 +10,7 @@ from minidl.cuda import ladder
 from minidl.cuda.engine.ptx import load_four, store_four
 from minidl.emulator import trace
 from tests.conftest import each
+from tests.emulator.test_tracing import tile_kernel
 
 NOTHING = "side by side, nothing to gain."
 
@@ -177,7 +178,7 @@ def test_exchanged_threads_are_advised_where_they_help_and_a_tile_where_they_do_
         assert "down the columns, 256 sectors where 32 would do. Exchange the parts of threadIdx.x" in text
         assert f"then move {followed.sectors} sectors instead of {found.sectors}." in text
         assert advice(followed, array) == NOTHING
-    found, followed = trace(transpose, 1, (32, 32), x, y), trace(tiled(float32, 33), 1, (32, 32), x, y)
+    found, followed = trace(transpose, 1, (32, 32), x, y), trace(tile_kernel(33, float32), 1, (32, 32), x, y)
     assert advice(found, "x") == NOTHING
     assert "would cost more: pass a tile through shared memory" in advice(found, "y")
     assert followed.sectors == found.ideal_sectors
@@ -297,27 +298,15 @@ def test_atomics_of_a_warp_on_one_element_of_shared_memory():
 # Shared memory --------------------------------------------------------------------------------------------------------
 
 
-def tiled(dtype, width):
-    @cuda.jit
-    def through_a_tile(x, y):
-        tile = cuda.shared.array((32, width), dtype)
-        tx, ty = cuda.threadIdx.x, cuda.threadIdx.y
-        tile[ty, tx] = x[ty, tx]
-        cuda.syncthreads()
-        y[ty, tx] = tile[tx, ty]
-
-    return through_a_tile
-
-
 @pytest.mark.parametrize(("dtype", "width", "conflict"), [
     (float32, 32, 32), (float32, 34, 2), (float32, 36, 4), (float64, 32, 16)
 ])  # fmt: skip
 def test_padded_rows_have_no_conflict(dtype, width, conflict):
     x, y = np.zeros((2, 32, 32), dtype.name)
-    text = advice(trace(tiled(dtype, width), 1, (32, 32), x, y), "tile")
+    text = advice(trace(tile_kernel(width, dtype), 1, (32, 32), x, y), "tile")
     assert f"reads with a {conflict}-way bank conflict: the elements of neighbouring threads lie {width}" in text
     assert text.endswith(f"Pad its rows by one column, to the shape (32, {width + 1}): no conflict is left.")
-    followed = trace(tiled(dtype, width + 1), 1, (32, 32), x, y)
+    followed = trace(tile_kernel(width + 1, dtype), 1, (32, 32), x, y)
     assert followed.conflict == 1
     assert advice(followed, "tile") == "no bank conflict, nothing to gain."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import math
 import operator
@@ -19,6 +20,7 @@ from minidl.cuda.ladder.coalesced import product as naive
 from minidl.cuda.ladder.shared_tile import product
 from minidl.emulator import EmulatorError, launch, trace
 from minidl.emulator.access_figure import STYLES
+from minidl.emulator.tracing import Recorder
 from tests.conftest import each
 
 
@@ -492,3 +494,18 @@ def with_an_intrinsic(x):
 def test_an_intrinsic_of_somebody_else():
     with pytest.raises(EmulatorError, match="the emulator does not know the intrinsic unheard_of"):
         launch(with_an_intrinsic, 1, 1, np.zeros(1))
+
+
+@cuda.jit
+def four_operations(x, y):
+    i = cuda.grid(1)
+    y[i] = (x[i] + 1) * 2 - x[i] / 3
+
+
+def test_a_trace_is_not_kept_by_the_kernel():
+    def kept():
+        trace(four_operations, 1, 8, *np.ones((2, 8)))
+        gc.collect()
+        return sum(isinstance(found, Recorder) for found in gc.get_objects())
+
+    assert kept() == kept() == kept()  # that of the last launch
