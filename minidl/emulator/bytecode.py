@@ -19,19 +19,14 @@ from numba.core.bytecode import ByteCode, FunctionIdentity
 from numba.core.errors import NumbaError
 from numba.core.interpreter import Interpreter
 
+from minidl.emulator.operators import BINARY, COMPARED
 from minidl.emulator.structure import Block, Structure, UnknownBytecode, at, control_flow
 
-BINARY = {
-    "add": ast.Add, "sub": ast.Sub, "mul": ast.Mult, "truediv": ast.Div, "floordiv": ast.FloorDiv, "mod": ast.Mod,
-    "pow": ast.Pow, "lshift": ast.LShift, "rshift": ast.RShift, "and_": ast.BitAnd, "or_": ast.BitOr,
-    "xor": ast.BitXor, "matmul": ast.MatMult,
+OTHERS = {
+    operator.matmul: ast.MatMult, operator.is_: ast.Is, operator.is_not: ast.IsNot, operator.contains: ast.In,
+    operator.neg: ast.USub, operator.pos: ast.UAdd, operator.invert: ast.Invert, operator.not_: ast.Not,
 }  # fmt: skip
-COMPARED = {
-    "eq": ast.Eq, "ne": ast.NotEq, "lt": ast.Lt, "le": ast.LtE, "gt": ast.Gt, "ge": ast.GtE, "is_": ast.Is,
-    "is_not": ast.IsNot, "contains": ast.In,
-}  # fmt: skip
-UNARY = {"neg": ast.USub, "pos": ast.UAdd, "invert": ast.Invert, "not_": ast.Not}
-OPERATIONS: dict[Any, Any] = {getattr(operator, name): node for name, node in (BINARY | COMPARED | UNARY).items()}
+OPERATIONS: dict[Any, Any] = BINARY | COMPARED | OTHERS
 
 
 def definition_from_bytecode(function: FunctionType) -> ast.FunctionDef:
@@ -216,7 +211,7 @@ class _Blocks:
             node: Any = OPERATIONS.get(value.fn if operation == "binop" else value.immutable_fn)
             if node is ast.In:
                 return ast.Compare(right, [ast.In()], [left])
-            if node in COMPARED.values():
+            if node is not None and issubclass(node, ast.cmpop):
                 return ast.Compare(left, [node()], [right])
             if node is not None:
                 return ast.BinOp(left, node(), right)

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from minidl.emulator.access import Position
 from minidl.emulator.observer import watching
 from minidl.emulator.tracing import Recorder, Trace
 
@@ -17,18 +16,17 @@ class _EachLaunch(Recorder):
     def __init__(self) -> None:
         super().__init__()
         self.traces: list[Trace] = []
-        self._running: tuple[str, Position] | None = None
+        self._running = False
 
     def begin_launch(self, device: Any) -> None:
         self.end_launch()
         super().begin_launch(device)
-        size = device.blockDim
-        self._running = device._program.name, (size.x, size.y, size.z)
+        self._running = True
 
     def end_launch(self) -> None:
-        if self._running is not None:
-            self.traces.append(Trace(*self._running, self.warp_accesses(), self.accesses, self.flops))
-        self._running = None
+        if self._running:
+            self.traces.append(self.trace())
+        self._running = False
 
 
 @contextlib.contextmanager

@@ -189,11 +189,17 @@ class Recorder(Observer):
 
     def begin_launch(self, device: Any) -> None:
         self.device = device
+        size = device.blockDim
+        self._launched = device._program.name, (size.x, size.y, size.z)
         self.accesses: list[Access] = []
         self.flops = 0
         self._warps: dict[Any, list[tuple[int, int, Access]]] = defaultdict(list)
         self._steps: Counter[Position] = Counter()  # barriers that each block has passed
         self._known: dict[Any, tuple[str, str, int, Counter[Any], Any]] = {}  # what the accesses at one place share
+
+    def trace(self) -> Trace:
+        """Return the trace of the last launch."""
+        return Trace(*self._launched, self.warp_accesses(), self.accesses, self.flops)
 
     def begin_block(self) -> None:
         block = self.device.blockIdx
@@ -274,6 +280,4 @@ def trace(kernel: Any, grid: Sequence[int], block: Sequence[int], *arguments: An
     recorder = Recorder()
     with watching(recorder):
         launch(kernel, grid, block, *arguments, **options)
-    size = recorder.device.blockDim
-    shape = size.x, size.y, size.z
-    return Trace(kernel.py_func.__name__, shape, recorder.warp_accesses(), recorder.accesses, recorder.flops)
+    return recorder.trace()

@@ -9,7 +9,6 @@ debugger steps through it.
 from __future__ import annotations
 
 import ast
-import operator
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,34 +23,11 @@ from minidl.emulator.cuda_names import cuda_path
 from minidl.emulator.functions import FUNCTIONS, takes_bits
 from minidl.emulator.inference import typing_context
 from minidl.emulator.mathematics import IMPLEMENTATIONS, counts
+from minidl.emulator.operators import BINARY, COMPARED, INPLACE
 from minidl.emulator.simplify import Probe
 
-OPERATORS: dict[type, Callable[..., Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
-    ast.LShift: operator.lshift,
-    ast.RShift: operator.rshift,
-    ast.BitAnd: operator.and_,
-    ast.BitOr: operator.or_,
-    ast.BitXor: operator.xor,
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-}
-NODES = {function: node for node, function in OPERATORS.items()}  # a kernel may call them by name
-NODES |= {getattr(operator, f"i{name}"): node for name, node in (
-    ("add", ast.Add), ("sub", ast.Sub), ("mul", ast.Mult), ("truediv", ast.Div), ("floordiv", ast.FloorDiv),
-    ("mod", ast.Mod), ("pow", ast.Pow), ("lshift", ast.LShift), ("rshift", ast.RShift), ("and", ast.BitAnd),
-    ("or", ast.BitOr), ("xor", ast.BitXor),
-)}  # fmt: skip
+OPERATORS: dict[type, Any] = {node: function for function, node in (BINARY | COMPARED).items()}
+NODES: dict[Any, Any] = BINARY | COMPARED | INPLACE  # a kernel may call them by name
 ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow)
 MAY_OVERFLOW = (ast.Add, ast.Sub, ast.Mult, ast.LShift, ast.Pow, ast.FloorDiv)
 HELPERS = {

@@ -114,8 +114,6 @@ def _on_device(name: str, value: Any, afterwards: list[Callable[[], Any]]) -> An
             f"{name} got a read-only array; expected one that the kernel can write into, or cuda.In({name}), "
             "or an array of the device"
         )
-    if isinstance(value, np.void):  # the emulator copies a record itself, there and back
-        return value.copy() if hint is In else value
     copy: DeviceNDArrayBase = to_device(value, copy=hint is not Out)
     if hint is not In:
         afterwards.append(lambda: copy.copy_to_host(value))
