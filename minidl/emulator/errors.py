@@ -37,14 +37,9 @@ def kernel_frame(depth: int = 1) -> FrameType:
         depth: Number of frames to skip without looking at them.
     """
     frame = sys._getframe(depth)
-    while frame.f_back is not None and is_ours(frame):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(HERE):
         frame = frame.f_back
     return frame
-
-
-def is_ours(frame: FrameType) -> bool:
-    """Return whether a frame belongs to the emulator, not to a kernel."""
-    return frame.f_code.co_filename.startswith(HERE)
 
 
 def source_line() -> str:
