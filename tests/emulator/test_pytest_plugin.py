@@ -49,7 +49,7 @@ CONFTEST = "from numba import cuda\nassert cuda.is_available()\nfrom numba.cuda 
 
 def run(folder, *options):
     """Return the end of the output of pytest in a process of its own, in which only this plugin is known."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
     command = [sys.executable, "-m", "pytest", "-p", "pytest_cuda_emulator", "-p", "no:cacheprovider", *options]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
     return done.stdout + done.stderr
