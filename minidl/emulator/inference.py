@@ -153,7 +153,7 @@ def _no_overload(dispatcher: Any, arguments: Any) -> Any:
 
 @property  # type: ignore[misc]
 def _is_compiling(dispatcher: Any) -> bool:
-    """Tell Numba whether the types of a function are being inferred: then it calls itself."""
+    """Tell Numba whether the types of a function are being inferred, as they are when it calls itself."""
     return cuda_target.typing_context.callstack.findfirst(dispatcher.py_func) is not None
 
 
