@@ -11,7 +11,10 @@ which the matrix products use. In both processes the forward pass of the loss is
 and the products by the rung `coalesced` of the ladder, on copies of transposed factors that NumPy makes. All other
 kernels of the step run: column sums, batch normalization, ReLU, the gradient and the mean of the loss, Adam.
 
-Writes OUT.json and OUT.md, and exits with 1 if the emulator is less than 30 times as fast.
+The simulator switches threads of the system, the emulator greenlets: how fast the simulator is depends on the machine
+much more.
+
+Writes OUT.json and OUT.md, and exits with 1 if the emulator is less than 40 times as fast.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ from minidl.emulator import launch
 from minidl.utils.files import write_whole
 
 RESULTS = Path(__file__).resolve().parent / "results"
-TARGET = 30
+TARGET = 40
 N_IN, HIDDEN, CLASSES, BATCH = 64, 32, 10, 32
 NETWORK = f"Dense({N_IN}, {HIDDEN}), BatchNorm({HIDDEN}), ReLU(), Dense({HIDDEN}, {CLASSES}), SoftmaxCrossEntropy, Adam"
 LEFT_OUT = ["softmax_kernel", "softmax_losses"]

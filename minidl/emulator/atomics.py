@@ -10,6 +10,8 @@ import operator
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import numpy as np
+
 from minidl.emulator.arithmetic import wrapped
 from minidl.emulator.messages import lacking
 
@@ -61,4 +63,8 @@ def _atomic(change: Callable[[Any, Any], Any]) -> Callable[[Any, Any, Any], Any]
 
 
 def _key(index: Any) -> Any:
-    return index[0] if isinstance(index, tuple) and len(index) == 1 else index
+    """Numba converts floats in the tuples of atomic functions: `uint64 % int64`, for one, is a float."""
+    if not isinstance(index, tuple):
+        return index
+    key = tuple(int(i) if isinstance(i, np.floating) else i for i in index)
+    return key[0] if len(key) == 1 else key

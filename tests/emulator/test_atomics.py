@@ -6,7 +6,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from numba import cuda, int32
+from numba import cuda, int32, uint64
 
 from minidl.emulator import BarrierError, OutOfBoundsError, launch, race_detector
 
@@ -223,6 +223,18 @@ def test_unsigned_integers_wrap_around(dtype):
 @cuda.jit
 def swap_if(x, i, j, expected, value, old):
     old[0] = cuda.atomic.cas(x, (i, j), expected, value)
+
+
+@cuda.jit
+def add_at_a_remainder(x):
+    key = cuda.threadIdx.x, uint64(cuda.threadIdx.y) % x.shape[1]  # a float64, as Numba types it
+    cuda.atomic.add(x, key, 1)
+
+
+def test_floats_in_the_tuple_of_an_atomic_are_converted():
+    x = np.zeros((2, 3))
+    launch(add_at_a_remainder, 1, (2, 6), x)
+    assert (x == 2).all()
 
 
 def test_compare_and_swap_of_an_element_of_a_matrix():
