@@ -51,7 +51,7 @@ python_maximum_signature_line_length = 140  # with the full names of types
 sphinx_gallery_conf = {
     "examples_dirs": str(SCRIPTS),
     "gallery_dirs": "tutorials",
-    "filename_pattern": r"[\\/]\d\d_",
+    "filename_pattern": r"[\\/]\d\d[a-z]?_",
     "within_subsection_order": "FileNameSortKey",
     "capture_repr": (),  # what is printed, and not what the last line of a cell happens to return
     "image_srcset": ["2x"],
@@ -75,7 +75,7 @@ def links_of_the_repository(app, docname, source):
 
     def on_the_site(link):
         text, path = link.groups()
-        if tutorial := re.fullmatch(r"tutorials/(\d\d_\w+)\.py", path):
+        if tutorial := re.fullmatch(r"tutorials/(\d\d[a-z]?_\w+)\.py", path):
             return f"[{text}](tutorials/{tutorial[1]}.rst)"
         return text if (HERE.parent / path).is_dir() else link[0]
 
