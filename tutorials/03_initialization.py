@@ -26,7 +26,8 @@ train, test = dl.data.digits()
 # --------------------
 # With zeros or a constant all hidden units of a layer compute the same, get the same gradient, and take the same step:
 # nothing ever tells them apart. Thirty units are then one unit, and worse than a linear model, which has no hidden
-# units.
+# units. With zeros it is worse still: tanh(0) = 0, so no weight of the last layer gets a gradient, they pass none on
+# to the layers below, and all that learns is the last bias.
 
 
 def digit_net(init):
@@ -155,8 +156,9 @@ figure.suptitle("Outputs of tanh layers: all 0 (small), all ±1 (large), alive (
 figure.savefig(figures / "03_initialization_histograms.png")
 
 # %%
-# With N(0, 1) the units saturate at ±1: their slopes are nearly 0. Here the weights are so large that the gradient
-# explodes all the same; in a network that saturates *and* has smaller weights it vanishes.
+# With N(0, 1) the units saturate at ±1: their slopes are nearly 0. The gradient explodes all the same, because the
+# weights that saturate the units also multiply it. In a tanh network they win at every scale that saturates, in a
+# sigmoid network only at very large ones: :doc:`03c_saturation` derives and measures both.
 #
 # 0.001 · U(0, 1)
 # ---------------
