@@ -140,7 +140,7 @@ def test_early_layers_learn_slowly_as_nielsen_measured(depth):
     train, _ = dl.data.digits()
     probe = train.x[:1000], np.eye(10)[train.y[:1000]]
     sizes, found = [784, *depth * [30], 10], []
-    for seed in range(40):
+    for seed in range(20):
         layers = [dl.Dense(n_in, n_out, init="lecun_normal") for n_in, n_out in itertools.pairwise(sizes)]
         chain = [part for layer in layers for part in (layer, dl.Sigmoid())][:-1]
         network = dl.Sequential(*chain, backend="cpu", seed=seed)
@@ -150,11 +150,11 @@ def test_early_layers_learn_slowly_as_nielsen_measured(depth):
         inspection = dl.inspect(network, *probe, loss=dl.BinaryCrossEntropy())
         # His loss is a sum over the ten outputs, ours a mean.
         found.append([10 * norm for norm in inspection["delta"] if norm is not None])
-    # His is one network, so it lies inside the spread of ours and not on their median.
+    # His is one network, and those of single seeds differ by a factor of two; what each layer loses differs less.
     speeds = np.array(found)[:, :depth]
-    assert (speeds.min(axis=0) < published).all() and (published < speeds.max(axis=0)).all()
-    assert (np.abs(np.log(np.median(speeds, axis=0) / published)) < np.log(1.6)).all()
-    assert (speeds[:, :-1] < speeds[:, 1:]).mean() > 0.95
+    assert (np.abs(np.log(np.median(speeds, axis=0) / published)) < np.log(2)).all()
+    factors = np.median(speeds[:, 1:] / speeds[:, :-1], axis=0)
+    assert (factors > 3.5).all() and (factors < 6.5).all()
 
 
 # Layers that are in trouble
