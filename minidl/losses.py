@@ -28,6 +28,7 @@ class Loss(Configurable):
     """
 
     has_accuracy = True
+    takes_labels = False  # whether targets may be class labels, of which `minidl.MultiTask` knows "unknown", too
 
     def __init__(self) -> None:
         self._backend: Any = None
@@ -118,6 +119,10 @@ class Loss(Configurable):
 
     def compute_unchecked(self, outputs: Any, targets: Any) -> None:
         """Do the operations of the forward pass, on arrays of the backend that are known to fit."""
+        self._compute(outputs, targets)
+
+    def _compute(self, outputs: Any, targets: Any, labels: Any = None) -> None:
+        """Do the same; rows whose entry in `labels` is negative count as rows with loss 0."""
         self._outputs, self._targets = outputs, targets
         rows, dtype = outputs.shape[0], outputs.dtype
         if self._mean is None or self._mean.dtype != dtype:
@@ -127,6 +132,8 @@ class Loss(Configurable):
         row_losses = self._buffers.get("row_losses", (rows,), dtype)
         row_correct = self._buffers.get("row_correct", (rows,), dtype)
         self._forward(outputs, targets, row_losses, row_correct)
+        for each in (row_losses, row_correct) if labels is not None else ():
+            self._ops.mask_rows(labels, each, each)
         self._ops.mean_loss(row_losses, row_correct, self._mean, self._totals)
 
     def count(self, rows: int) -> None:
@@ -187,6 +194,7 @@ class SoftmaxCrossEntropy(Loss):
         label_smoothing: ε in [0, 1): t becomes (1-ε) t + ε/classes (Szegedy et al. 2016), at evaluation too.
     """
 
+    takes_labels = True
     label_smoothing: Any = checks.Checked(checks.real, 0.0, below=1.0)
 
     def __init__(self, label_smoothing: float = 0.0):
@@ -227,6 +235,8 @@ class BinaryCrossEntropy(Loss):
     do. Accuracy counts outputs on the right side of 1/2.
     Backward:  dz = (σ(z) - t) / (batch · n_out).
     """
+
+    takes_labels = True
 
     def check_targets(self, argument: str, targets: Any, rows: int, n_out: int, dtype: np.dtype) -> np.ndarray:
         given = checks.as_array(argument, targets, "probabilities from 0 to 1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,15 @@ from minidl.layers.heads import Heads
 from minidl.losses import Loss
 from minidl.utils import checks
 
+UNKNOWN = -1  # the label of a row that has none for a head
+
 
 class MultiTask(Loss):
     """Several tasks on shared layers: L = Σ wᵢ Lᵢ, with a loss Lᵢ and a weight wᵢ for each head of a `Heads` layer.
+
+    A row need not have all labels: where a head's label is -1, "unknown", its loss is 0 and it sends no gradient. Lᵢ
+    stays a mean over all rows of the batch, so that each label counts alike whatever its batch; a head with few labels
+    may need a larger weight.
 
     Args:
         heads: The `Heads` layer at the end of the model.
@@ -21,7 +28,10 @@ class MultiTask(Loss):
         losses: A loss for each head, by name.
 
     Targets are a dict with those of each head, as in `Dataset(x, {"digit": labels, "parity": odd})`. The accuracy is
-    the mean over the heads that have one; `by_head` tells them apart.
+    the mean over the heads that have one, each over the rows whose label is known; `by_head` tells them apart.
+
+    Raises:
+        TypeError, ValueError: If a head has no loss, a loss serves two heads, or a weight is not above 0.
     """
 
     def __init__(self, heads: Heads, weights: dict[str, float] | None = None, **losses: Loss):
@@ -45,6 +55,8 @@ class MultiTask(Loss):
         self.weights = {
             name: checks.real(f"weights[{name!r}]", weights.get(name, 1.0), above=0.0) for name in heads.heads
         }
+        self._known: dict[str, Any] = {}  # by head: the number of labels that are known, twice, since `restart`
+        self._ones: Any = None
         self.has_accuracy = any(loss.has_accuracy for loss in losses.values())
 
     def __repr__(self) -> str:
@@ -60,27 +72,55 @@ class MultiTask(Loss):
             raise ValueError(f"{argument} got {got}; expected a dict with targets for {', '.join(self.losses)}")
         if n_out != self.heads.n_out:
             raise ValueError(f"the model gives {n_out} outputs; the heads of the loss have {self.heads.n_out}")
-        return {
-            name: loss.check_targets(f"{argument}[{name!r}]", targets[name], rows, self.widths[name], dtype)
-            for name, loss in self.losses.items()
-        }
+        return {name: self._check_head(argument, name, targets[name], rows, dtype) for name in self.losses}
+
+    def _check_head(self, argument: str, name: str, targets: Any, rows: int, dtype: np.dtype) -> np.ndarray:
+        argument, loss, width = f"{argument}[{name!r}]", self.losses[name], self.widths[name]
+        given = checks.as_array(argument, targets, "targets")
+        unknown = given == UNKNOWN
+        if not loss.takes_labels or given.dtype.kind != "i" or given.ndim != 1 or not unknown.any():
+            return loss.check_targets(argument, targets, rows, width, dtype)
+        checked = loss.check_targets(argument, np.where(unknown, 0, given), rows, width, dtype).copy()
+        checked[unknown] = UNKNOWN
+        return checked
 
     def mixable(self, targets: Any, n_out: int, dtype: np.dtype) -> Any:
+        for name, loss in self.losses.items():
+            if loss.takes_labels and (targets[name] < 0).any():
+                raise ValueError(f"targets[{name!r}] got {UNKNOWN}; expected all labels, because targets are mixed")
         return {name: loss.mixable(targets[name], self.widths[name], dtype) for name, loss in self.losses.items()}
 
     def use(self, backend: Backend) -> None:
         if backend is not self._backend:
             super().use(backend)
+            self._known, self._ones = {}, None
             for loss in self.losses.values():
                 loss.use(backend)
 
     def compute_unchecked(self, outputs: Any, targets: Any) -> None:
-        self._outputs = outputs
+        self._outputs, self._targets = outputs, targets
         rows, one = outputs.shape[0], outputs.dtype.type(1)
         for name, loss in self.losses.items():
             part = self._buffers.get(name, (rows, self.widths[name]), outputs.dtype)
             self._ops.copy_columns(outputs, self.heads.columns[name].start, one, part, 0, self.widths[name])
-            loss.compute_unchecked(part, targets[name])
+            if loss.takes_labels:
+                loss._compute(part, self._without_unknown(name, targets[name]), targets[name])
+            else:
+                loss.compute_unchecked(part, targets[name])
+
+    def _without_unknown(self, name: str, labels: Any) -> Any:
+        """Return labels with 0 for those that nobody knows, and count the others."""
+        rows, dtype = labels.shape[0], self._outputs.dtype
+        if self._ones is None or self._ones.shape[0] < rows or self._ones.dtype != dtype:
+            self._ones = self._backend.array(np.ones(rows, dtype), dtype)
+        if name not in self._known:
+            self._known[name] = self._backend.zeros((2,), np.float64)
+        known, mean = self._buffers.get("known", (rows,), dtype), self._buffers.get("mean", (1,), dtype)
+        self._ops.mask_rows(labels, self._ones[:rows], known)
+        self._ops.mean_loss(known, known, mean, self._known[name])
+        clean = self._buffers.get(f"{name} labels", labels.shape, labels.dtype)
+        self._ops.mask_rows(labels, labels, clean)
+        return clean
 
     def backward(self) -> Any:
         outputs = self._outputs
@@ -90,6 +130,8 @@ class MultiTask(Loss):
         for name, loss in self.losses.items():
             dpart, weight = loss.backward(), checks.in_dtype(f"weights[{name!r}]", self.weights[name], outputs.dtype)
             start = self.heads.columns[name].start
+            if loss.takes_labels:
+                self._ops.mask_rows(self._targets[name], dpart, dpart)
             self._ops.copy_columns(dpart, 0, weight, doutputs, start, dpart.shape[1])
         return doutputs
 
@@ -100,23 +142,44 @@ class MultiTask(Loss):
     def restart(self) -> None:
         for loss in self.losses.values():
             loss.restart()
+        for known in self._known.values():
+            self._backend.copy_into(known, np.zeros(2))
 
     def mean_so_far(self) -> tuple[float, float | None]:
-        means = self.by_head()
-        accuracies = [accuracy for _, accuracy in means.values() if accuracy is not None]
-        loss = sum(self.weights[name] * mean for name, (mean, _) in means.items())
-        return loss, sum(accuracies) / len(accuracies) if accuracies else None
+        mean = sum(self.weights[name] * loss.mean_so_far()[0] for name, loss in self.losses.items())
+        accuracies = [accuracy for _, accuracy in self.by_head().values() if accuracy is not None]
+        return mean, sum(accuracies) / len(accuracies) if accuracies else None
 
     def count(self, rows: int) -> None:
         for loss in self.losses.values():
             loss.count(rows)
 
     def arrays(self) -> dict[str, Any]:
-        return {f"{name}: {what}": array for name, loss in self.losses.items() for what, array in loss.arrays().items()}
+        arrays = {f"{name}: known labels": known for name, known in self._known.items()}
+        for name, loss in self.losses.items():
+            arrays |= {f"{name}: {what}": array for what, array in loss.arrays().items()}
+        return arrays
 
     def by_head(self) -> dict[str, tuple[float, float | None]]:
-        """Return the mean loss and accuracy of each head over all rows since `restart`."""
-        return {name: loss.mean_so_far() for name, loss in self.losses.items()}
+        """Return the mean loss and accuracy of each head since `restart`, over the rows whose label is known.
+
+        Where no label is known, the loss is NaN and the accuracy None.
+        """
+        means = {}
+        for name, loss in self.losses.items():
+            mean, accuracy = loss.mean_so_far()
+            share = self._known_share(name)
+            if accuracy is not None:
+                accuracy = accuracy / share if share else None
+            means[name] = mean / share if share else math.nan, accuracy
+        return means
+
+    def _known_share(self, name: str) -> float:
+        """Return the share of the rows since `restart` whose label is known."""
+        rows = self.losses[name]._rows_so_far
+        if name not in self._known or not rows:
+            return 1.0
+        return float(self._backend.to_numpy(self._known[name])[0]) / rows
 
     def loss_at_random(self, n_out: int) -> float | None:
         total = 0.0
@@ -124,5 +187,5 @@ class MultiTask(Loss):
             part = loss.loss_at_random(self.widths[name])
             if part is None:
                 return None
-            total += self.weights[name] * part
+            total += self.weights[name] * part * self._known_share(name)
         return total

@@ -356,6 +356,15 @@ class Operations:
         """
         target[:, target_start : target_start + count] = scale * source[:, source_start : source_start + count]
 
+    def mask_rows(self, labels, x, y) -> None:
+        """y[r] = x[r], but 0 where the label of row r is negative: -1 says that nobody knows it.
+
+        labels (rows,) or (rows, k), of which the first column counts; x and y (rows, ...) of one dtype, perhaps one
+        array.
+        """
+        y[...] = x
+        y[labels.reshape(len(labels), -1)[:, 0] < 0] = 0
+
     def gather_rows(self, source, order, batch, rows) -> None:
         """rows[i] = source[order[batch · n + i]] for i < n = len(rows): one batch of a data set in some order.
 

@@ -88,6 +88,8 @@ def _calls(dtype: np.dtype, rows: int, columns: int, seed: int) -> Iterator[tupl
     columns_to_copy = {"source": x, "source_start": 3, "scale": real(0.5), "target": normal(rows, 23)}
     yield "copy_columns", {**columns_to_copy, "target_start": 7, "count": N_IN - 3}
 
+    yield "mask_rows", {"labels": rng.integers(-1, 2, rows), "x": dy, "y": out(*batch)}
+
     x = normal(*batch)
     for name, activation in ACTIVATIONS.items():
         alpha = real(activation.default)

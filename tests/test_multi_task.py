@@ -165,6 +165,120 @@ def test_map_targets_goes_into_each_head():
     assert map_targets(lambda a, b: a - b, {"a": 5, "b": 7}, {"b": 1, "a": 2}) == {"a": 3, "b": 6}
 
 
+# Unknown labels
+
+
+def unknown_here_and_there(targets, digit=(0, 3, 4), odd=(1, 3)):
+    partial = {name: part.copy() for name, part in targets.items()}
+    partial["digit"][list(digit)] = -1
+    partial["odd"][list(odd)] = -1
+    return partial
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_row_sends_nothing_from_a_head_whose_label_is_unknown(any_backend, dtype, rng, smoothing):
+    get = any_backend.to_numpy
+    heads = dl.Heads(digit=dl.Dense(5, 4), odd=dl.Dense(5, 1), size=dl.Dense(5, 2))
+    losses = {**make_losses(), "digit": dl.SoftmaxCrossEntropy(smoothing)}
+    loss = dl.MultiTask(heads, WEIGHTS, **losses)
+    loss.use(any_backend)
+    outputs = rng.normal(size=(ROWS, 7)).astype(dtype)
+    _, targets = draw(rng)
+    targets["size"] = -np.abs(targets["size"]).astype(dtype)  # a negative number is a number
+    partial = unknown_here_and_there(targets)
+    value = loss.forward(any_backend.wrap(outputs), partial)
+    doutputs = get(loss.backward())
+    expected, total = np.zeros((ROWS, 7)), 0.0
+    accuracy = {}
+    for name, alone in losses.items():
+        alone = alone.new()
+        columns = heads.columns[name]
+        known = np.flatnonzero(partial[name] >= 0) if name != "size" else np.arange(ROWS)
+        mean = alone.forward(np.ascontiguousarray(outputs[known, columns]), targets[name][known])
+        total += WEIGHTS[name] * mean * len(known) / ROWS
+        expected[known, columns] = WEIGHTS[name] * alone.backward() * len(known) / ROWS
+        by_head = loss.by_head()[name]
+        assert by_head == (pytest.approx(mean, rel=1e-5), accuracy.setdefault(name, alone.mean_so_far()[1]))
+    assert value == pytest.approx(total, rel=1e-5)
+    np.testing.assert_allclose(doutputs, expected, rtol=1e-4, atol=1e-6)
+    assert (doutputs[[0, 3, 4], :4] == 0).all() and (doutputs[[1, 3], 4] == 0).all()
+    mean, overall = loss.mean_so_far()
+    assert mean == pytest.approx(total, rel=1e-5)
+    assert overall == pytest.approx((accuracy["digit"] + accuracy["odd"]) / 2)
+
+
+def test_the_gradient_with_unknown_labels_matches_central_differences(rng):
+    model, loss = make()
+    x, targets = draw(rng)
+    dl.check_gradients(model, x, loss, unknown_here_and_there(targets), raises=True)
+
+
+def test_known_labels_are_counted_over_batches_and_a_head_without_any_has_no_accuracy(any_backend, rng):
+    _, loss = make(any_backend.name)
+    loss.use(any_backend)
+    outputs = rng.normal(size=(ROWS, 7))
+    _, targets = draw(rng)
+    for digit in ((), range(ROWS), (0, 1)):
+        loss.forward(any_backend.wrap(outputs), unknown_here_and_there(targets, digit, ()))
+    right = outputs[:, :4].argmax(axis=1) == targets["digit"]
+    assert loss.by_head()["digit"][1] == pytest.approx((right.sum() + right[2:].sum()) / (2 * ROWS - 2))
+    loss.restart()
+    loss.forward(any_backend.wrap(outputs), unknown_here_and_there(targets, range(ROWS), ()))
+    mean, accuracy = loss.by_head()["digit"]
+    assert math.isnan(mean) and accuracy is None
+    assert loss.mean_so_far()[1] == loss.by_head()["odd"][1]
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_rows_with_the_label_of_one_task_train_as_two_data_sets_do(graph, rng):
+    """Batches of digits alone and of odd alone, one after the other, are what one data set with -1 in it says."""
+    x, targets = draw(rng, 12)
+    first, second = slice(0, 6), slice(6, 12)
+    partial = unknown_here_and_there(targets, range(6, 12), range(6))
+    together, loss = make()
+    data = dl.data.Dataset(x, partial)
+    history = dl.fit(
+        together, data, validation=data, loss=loss, optimizer=dl.SGD(0.1), batch_size=6, epochs=5, shuffle=False,
+        graph=graph, progress=False,
+    )  # fmt: skip
+    by_hand, other = make()
+    for start, copy in zip(make()[0].parameters(), by_hand.parameters(), strict=True):
+        assert start.value.tobytes() == copy.value.tobytes()
+    optimizer = dl.SGD(0.1)
+    for _ in range(5):
+        for rows, name in ((first, "digit"), (second, "odd")):
+            other.forward(by_hand.forward(x[rows], training=True), {n: part[rows] for n, part in partial.items()})
+            doutputs = other.backward()
+            others = [columns for head, columns in by_hand.layers[-1].columns.items() if head not in (name, "size")]
+            assert (doutputs[:, others[0]] == 0).all()
+            by_hand.backward_parameters(doutputs)
+            optimizer.step(by_hand.parameters())
+    for one, other_one in zip(together.parameters(), by_hand.parameters(), strict=True):
+        np.testing.assert_allclose(one.value, other_one.value, rtol=1e-10, atol=1e-12)
+    assert 0 <= history["accuracy"][-1] <= 1 and 0 <= history["validation_accuracy"][-1] <= 1
+
+
+def test_unknown_labels_pass_an_augmentation_that_mixes_nothing(rng):
+    heads = dl.Heads(a=dl.Dense(9, 3), b=dl.Dense(9, 2))
+    model = dl.Sequential(heads, backend="cpu")
+    data = dl.data.Dataset(rng.random((6, 9), np.float32), {"a": [0, 1, -1, 2, -1, 0], "b": [-1, 0, 1, 1, 0, -1]})
+    options = {"optimizer": dl.SGD(0.1), "batch_size": 3, "epochs": 1, "progress": False}
+    loss = dl.MultiTask(heads, a=dl.SoftmaxCrossEntropy(), b=dl.SoftmaxCrossEntropy())
+    shift = dl.data.Augmentation(dl.data.Shift(1), shape=(3, 3))
+    assert math.isfinite(dl.fit(model, data, loss=loss, augmentation=shift, **options)["loss"][-1])
+    mixup = dl.data.Augmentation(dl.data.Mixup(0.2), shape=(3, 3))
+    with pytest.raises(ValueError, match=r"^targets\['a'\] got -1; expected all labels, because targets are mixed$"):
+        dl.fit(model, data, loss=loss, augmentation=mixup, **options)
+
+
+def test_the_loss_at_random_counts_known_labels_only(rng):
+    heads = dl.Heads(a=dl.Dense(3, 10), b=dl.Dense(3, 2))
+    loss = dl.MultiTask(heads, {"b": 2.0}, a=dl.SoftmaxCrossEntropy(), b=dl.SoftmaxCrossEntropy())
+    loss.forward(np.zeros((4, 12)), {"a": [1, -1, -1, -1], "b": [0, 1, 1, -1]})
+    assert loss.loss_at_random(12) == pytest.approx(math.log(10) / 4 + 2 * math.log(2) * 3 / 4)
+    assert loss.value == pytest.approx(loss.loss_at_random(12))
+
+
 # Errors
 
 
@@ -218,6 +332,9 @@ GOOD = {"a": np.array([0, 1]), "b": np.zeros((2, 1))}
         ({"a": GOOD["a"]}, ValueError, "^targets got targets for 'a'; expected a dict with targets for a, b$"),
         ({**GOOD, "c": 1}, ValueError, "^targets got targets for 'a', 'b', 'c'; expected a dict with targets for a, b"),
         ({**GOOD, "a": [0, 2]}, ValueError, r"^targets\['a'\] got 2 at index 1; expected labels from 0 to 1$"),
+        ({**GOOD, "a": [0, -2]}, ValueError, r"^targets\['a'\] got -2 at index 1; expected labels from 0 to 1$"),
+        ({**GOOD, "a": [-1, 2]}, ValueError, r"^targets\['a'\] got 2 at index 1; expected labels from 0 to 1$"),
+        ({**GOOD, "b": [-1, 0]}, TypeError, r"^targets\['b'\] got dtype int64; expected float32 or float64"),
         ({**GOOD, "b": [[0.0]]}, ValueError, r"^targets\['b'\] got shape \(1, 1\); expected \(2, 1\)"),
     ],
 )

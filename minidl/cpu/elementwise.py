@@ -27,6 +27,18 @@ def copy_columns(source, source_start, scale, target, target_start, count):
             place[j] = scale * taken[j]
 
 
+@serial
+@jit
+def mask_rows(labels, x, y):
+    rows = labels.shape[0]
+    labels = labels.reshape(rows, labels.size // rows)
+    x, y = x.reshape(rows, x.size // rows), y.reshape(rows, y.size // rows)
+    for r in range(rows):
+        known = labels[r, 0] >= 0
+        for j in range(x.shape[1]):
+            y[r, j] = x[r, j] if known else y.dtype.type(0)
+
+
 @chunked
 @jit
 def _gather_rows(index, chunks, source, order, batch, rows):

@@ -23,6 +23,17 @@ def copy_columns_kernel(source, source_start, scale, target, target_start, count
 
 
 @cuda.jit
+def mask_rows_kernel(labels, x, y):
+    i = cuda.grid(1)
+    if i < x.size:
+        r, j = i // x.shape[1], i % x.shape[1]
+        if labels[r, 0] < 0:
+            y[r, j] = 0
+        else:
+            y[r, j] = x[r, j]
+
+
+@cuda.jit
 def gather_rows_kernel(source, order, batch, rows):
     i = cuda.grid(1)
     if i < rows.size:
@@ -43,6 +54,11 @@ def add(launch, a, b, c):
 def copy_columns(launch, source, source_start, scale, target, target_start, count):
     grid = one_thread_each(source.shape[0] * count)
     launch(copy_columns_kernel, grid, (THREADS,), source, source_start, scale, target, target_start, count)
+
+
+def mask_rows(launch, labels, x, y):
+    labels, x, y = (array.reshape(array.shape[0], -1) for array in (labels, x, y))
+    launch(mask_rows_kernel, one_thread_each(x.size), (THREADS,), labels, x, y)
 
 
 def gather_rows(launch, source, order, batch, rows):

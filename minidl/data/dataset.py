@@ -25,7 +25,8 @@ class Dataset:
     Attributes:
         x: Inputs, shape (rows, features), float32 or float64, C-contiguous, finite.
         y: Class labels of at least 0, shape (rows,), int64; or numbers, shape (rows, outputs), float32 or float64,
-            finite; for several tasks on the same inputs a dict {head: targets} of such arrays.
+            finite; for several tasks on the same inputs a dict {head: targets} of such arrays, in which the label -1
+            stands for "unknown".
         held_out: Whether the rows are for validation or testing, so that nothing may be fitted to them.
         feature_names: One name for each column of x, or None.
         class_names: One name for each class, or None; only with class labels.
@@ -110,10 +111,10 @@ def _heads(y: dict[str, Any], rows: int) -> dict[str, np.ndarray]:
     for head in y:
         if not isinstance(head, str):
             raise TypeError(f"y got the head {checks.describe(head)}; expected names of heads")
-    return {head: _targets(f"y[{head!r}]", targets, rows) for head, targets in y.items()}
+    return {head: _targets(f"y[{head!r}]", targets, rows, lowest=-1) for head, targets in y.items()}
 
 
-def _targets(argument: str, y: Any, rows: int) -> np.ndarray:
+def _targets(argument: str, y: Any, rows: int, lowest: int = 0) -> np.ndarray:
     array = checks.as_array(argument, y, "class labels or a 2-D array of floats")
     if array.ndim == 1 and array.dtype.kind == "f":
         raise TypeError(
@@ -121,7 +122,7 @@ def _targets(argument: str, y: Any, rows: int) -> np.ndarray:
             "or for regression two dimensions (rows, outputs): use y[:, None]"
         )
     if array.ndim != 2:
-        return checks.labels(argument, array, rows)
+        return checks.labels(argument, array, rows, lowest=lowest)
     targets = checks.finite(argument, checks.matrix(argument, array))
     if len(targets) != rows:
         raise ValueError(f"{argument} got shape {targets.shape}; expected {rows} rows, one for each row of x")

@@ -25,17 +25,17 @@ def checked_augmentation(
             return images, _check_targets(results[1], targets, rows, n_out or columns)
         made, widths = checks.keys("the targets of augmentation", results[1], targets), loss.widths
         return images, {
-            head: _check_targets(made[head], before, rows, widths[head]) for head, before in targets.items()
+            head: _check_targets(made[head], before, rows, widths[head], lowest=-1) for head, before in targets.items()
         }
 
     return augment
 
 
-def _check_targets(targets: Any, before: np.ndarray, rows: int, n_out: int) -> np.ndarray:
+def _check_targets(targets: Any, before: np.ndarray, rows: int, n_out: int, lowest: int = 0) -> np.ndarray:
     """Return targets made of `before`, which the loss has checked; no operation sees a bad label."""
     argument = "the targets of augmentation"
     if before.dtype.kind in "iu":
-        return checks.labels(argument, targets, rows, n_out)
+        return checks.labels(argument, targets, rows, n_out, lowest)
     targets = checks.finite(argument, checks.matrix(argument, targets, before.dtype))
     if targets.shape != (expected := (rows, *before.shape[1:])):
         raise ValueError(f"{argument} got shape {targets.shape}; expected {expected}")

@@ -363,8 +363,8 @@ def finite(argument: str, array: np.ndarray) -> np.ndarray:
     return array
 
 
-def labels(argument: str, value: Any, rows: int, classes: int | None = None) -> np.ndarray:
-    """Return `value` as `rows` int64 class indices in [0, classes); compiled code never sees a bad index."""
+def labels(argument: str, value: Any, rows: int, classes: int | None = None, lowest: int = 0) -> np.ndarray:
+    """Return `value` as `rows` int64 class indices in [lowest, classes); compiled code never sees a bad index."""
     array = as_array(argument, value, "integer class labels")
     if array.dtype.kind not in "iu":
         raise TypeError(f"{argument} got dtype {array.dtype}; expected integer class labels")
@@ -374,12 +374,12 @@ def labels(argument: str, value: Any, rows: int, classes: int | None = None) -> 
     limit = classes if classes is not None else 2**63
     if array.dtype == np.int64 and array.size and array.view(np.uint64).max() < limit:  # a negative one is huge there
         return np.ascontiguousarray(array)
-    wrong = (array < 0) | (array > limit - 1)
+    wrong = (array < lowest) | (array > limit - 1)
     if wrong.any():
         index = int(np.argmax(wrong))
-        expected = "labels of at least 0" + (" and below 2**63" if array[index] > 0 else "")
+        expected = f"labels of at least {lowest}" + (" and below 2**63" if array[index] > 0 else "")
         if classes is not None:
-            expected = f"labels from 0 to {classes - 1}"
+            expected = f"labels from {lowest} to {classes - 1}"
         raise ValueError(f"{argument} got {array[index]} at index {index}; expected {expected}")
     return np.ascontiguousarray(array, dtype=np.int64)
 

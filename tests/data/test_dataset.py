@@ -239,6 +239,13 @@ def test_class_names_need_labels():
             Dataset(X, y, class_names=["a", "b", "c"])
 
 
+def test_a_head_may_have_labels_that_nobody_knows():
+    data = Dataset(X, {"a": [-1, 0, 2, -1], "b": [1, -1, 0, 0]})
+    assert data[[0, 2]].y["a"].tolist() == [-1, 2]
+    with pytest.raises(ValueError, match=r"^y\['a'\] got -2 at index 1; expected labels of at least -1$"):
+        Dataset(X, {"a": [0, -2, 0, 0]})
+
+
 def test_several_heads():
     angle = np.ones((4, 1), np.float32)
     dataset = Dataset(X, {"digit": Y.astype(np.uint8), "angle": angle}, held_out=True)

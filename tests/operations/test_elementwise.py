@@ -50,3 +50,18 @@ def test_batches_of_rows_come_in_the_given_order(any_backend, dtype, rng, sample
             rows = np.full((size, *source.shape[1:]), -1, source.dtype)
             got = run(any_backend, "gather_rows", source, order, np.array([batch], np.uint32), inout(rows))
             np.testing.assert_array_equal(got, source[order[batch * size : (batch + 1) * size]])
+
+
+@each("rows, columns", [(1, 1), (7, 3), (130, 33)])
+def test_rows_with_a_negative_label_become_zero_whatever_is_in_them(any_backend, dtype, rng, rows, columns):
+    labels = rng.integers(-1, 3, rows)
+    labels[0] = -1
+    x = rng.normal(size=(rows, columns)).astype(dtype)
+    x[0] = np.nan
+    expected = np.where(labels[:, None] < 0, dtype.type(0), x)
+    by_column = np.column_stack([labels, rng.normal(size=rows)]).astype(dtype)
+    for marks in (labels, labels.astype(dtype)[:, None], by_column):
+        assert_same_bits(run(any_backend, "mask_rows", marks, x, out(dtype, rows, columns)), expected)
+    assert_same_bits(run(any_backend, "mask_rows", labels, x[:, 0].copy(), out(dtype, rows)), expected[:, 0].copy())
+    got = run(any_backend, "mask_rows", labels, labels, inout(np.full(rows, 7)))
+    np.testing.assert_array_equal(got, np.maximum(labels, 0))

@@ -976,6 +976,17 @@ CATALOGUE = [
         "What goes into several heads collects the gradients of all of them.",
         ("layers/test_heads.py",),
     ),
+    Sabotage(
+        "unknown-labels-teach", "multi_task.py", "self._ops.mask_rows(self._targets[name], dpart, dpart)", "pass",
+        "A label that nobody knows must not pull towards the class that stands in for it.",
+        ("test_multi_task.py",),
+    ),
+    Sabotage(
+        "unknown-labels-count-as-wrong", "multi_task.py",
+        "accuracy = accuracy / share if share else None", "pass",
+        "An accuracy is the share of right answers among those that can be judged.",
+        ("test_multi_task.py",),
+    ),
     # Training and data -----------------------------------------------------------------------------------------------
     Sabotage(
         "shuffle-batch-starts-only", "training/run.py",
