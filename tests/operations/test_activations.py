@@ -43,7 +43,7 @@ def extreme(dtype):
     small = [0.0, info.smallest_subnormal, info.tiny, 1 / huge(dtype), 1e-30, info.eps]
     large = [1.0, 20.0, 87.0, 100.0, 1000.0, huge(dtype), info.max, np.inf]
     x = np.array(small + large, dtype)
-    return np.concatenate([x, -x])
+    return np.concatenate([x, -x])[:, None]
 
 
 def check_value(backend, name, x, alpha):
@@ -67,14 +67,22 @@ def test_the_reference_knows_no_function_that_is_gone():
     assert set(reference.KNOWN_ACTIVATIONS) <= set(ACTIVATIONS)
 
 
-# Blocks have 256 threads.
+# Blocks have 256 threads. A column lies in memory as a vector does; layers have matrices, and for each number of
+# dimensions a loop is compiled, which takes half a second.
 @known_entry
-@each("shape", [(1,), (2,), (255,), (256,), (257,), (3, 5), (17, 31)])
+@each("shape", [(1, 1), (2, 1), (255, 1), (256, 1), (257, 1), (3, 5), (17, 31)])
 def test_value_and_slope(any_backend, dtype, rng, name, shape):
     x, dy = ordinary(dtype, rng, *shape), ordinary(dtype, rng, *shape)
     for alpha in alphas(name, dtype):
         check_value(any_backend, name, x, alpha)
         check_slope(any_backend, name, x, dy, alpha)
+
+
+@each("name", ["relu", "gelu"])
+def test_a_vector(any_backend, dtype, rng, name):
+    x, dy = ordinary(dtype, rng, 257), ordinary(dtype, rng, 257)
+    check_value(any_backend, name, x, dtype.type(0.3))
+    check_slope(any_backend, name, x, dy, dtype.type(0.3))
 
 
 @known_entry
@@ -103,9 +111,9 @@ def test_functions_that_only_choose_are_exact(any_backend, dtype, name):
 
 @every_entry
 def test_nan_comes_out_as_nan_and_spoils_no_neighbour(any_backend, dtype, name):
-    x = np.array([1, np.nan, -1], dtype)
-    y = run(any_backend, "activation_forward", name, x, alphas(name, dtype)[0], out(dtype, 3))
-    np.testing.assert_array_equal(np.isnan(y), [False, True, False])
+    x = np.array([[1], [np.nan], [-1]], dtype)
+    y = run(any_backend, "activation_forward", name, x, alphas(name, dtype)[0], out(dtype, 3, 1))
+    np.testing.assert_array_equal(np.isnan(y), [[False], [True], [False]])
 
 
 @every_entry
@@ -115,11 +123,11 @@ def test_slope_is_the_derivative_of_value(any_backend, name, z):
     """By a difference quotient in float64 of error O(h⁴), away from kinks; holds for any entry."""
     entry, h = ACTIVATIONS[name], 1e-3
     assume(all(abs(z - kink) > 3 * h for kink in entry.kinks))
-    x, one = z + h * np.arange(-2, 3), np.ones(5)
+    x, one = z + h * np.arange(-2, 3)[:, None], np.ones((5, 1))
     for alpha in alphas(name, x.dtype):
-        y = run(any_backend, "activation_forward", name, x, alpha, out(x.dtype, 5))
-        slope = run(any_backend, "activation_backward", name, x, y, one, alpha, out(x.dtype, 5))[2]
-        quotient = (y[0] - 8 * y[1] + 8 * y[3] - y[4]) / (12 * h)
+        y = run(any_backend, "activation_forward", name, x, alpha, out(x.dtype, 5, 1))
+        slope = run(any_backend, "activation_backward", name, x, y, one, alpha, out(x.dtype, 5, 1))[2, 0]
+        quotient = (y[0, 0] - 8 * y[1, 0] + 8 * y[3, 0] - y[4, 0]) / (12 * h)
         # Truncation is h⁴/30 times a fifth derivative (1e-12 for one of 30), rounding a few eps |y| / h.
         assert abs(slope - quotient) <= 1e-10 + 4 * eps(x.dtype) * np.abs(y).max() / h
 
@@ -127,11 +135,11 @@ def test_slope_is_the_derivative_of_value(any_backend, name, z):
 @every_entry
 def test_a_function_without_a_parameter_ignores_it(any_backend, dtype, rng, name):
     if ACTIVATIONS[name].parameter is None:
-        x, dy = ordinary(dtype, rng, 20), ordinary(dtype, rng, 20)
+        x, dy = ordinary(dtype, rng, 20, 1), ordinary(dtype, rng, 20, 1)
         values, slopes = [], []
         for alpha in (dtype.type(0), dtype.type(0.3)):
-            values.append(run(any_backend, "activation_forward", name, x, alpha, out(dtype, 20)))
-            slopes.append(run(any_backend, "activation_backward", name, x, values[0], dy, alpha, out(dtype, 20)))
+            values.append(run(any_backend, "activation_forward", name, x, alpha, out(dtype, 20, 1)))
+            slopes.append(run(any_backend, "activation_backward", name, x, values[0], dy, alpha, out(dtype, 20, 1)))
         assert_same_bits(*values)
         assert_same_bits(*slopes)
 
@@ -143,11 +151,11 @@ def check_backends_agree(name, dtype, x):
         tolerance = tolerance + 2 * eps(dtype) * reference.KNOWN_ACTIVATIONS[name].condition(x.astype(np.float64))
     dy = np.ones_like(x)
     for alpha in alphas(name, dtype):
-        y = run(cpu, "activation_forward", name, x, alpha, out(dtype, x.size))
-        dx = run(cpu, "activation_backward", name, x, y, dy, alpha, out(dtype, x.size))
+        y = run(cpu, "activation_forward", name, x, alpha, out(dtype, *x.shape))
+        dx = run(cpu, "activation_backward", name, x, y, dy, alpha, out(dtype, *x.shape))
         for other in (get("numpy"), get("emulator")):
-            other_y = run(other, "activation_forward", name, x, alpha, out(dtype, x.size))
-            other_dx = run(other, "activation_backward", name, x, y, dy, alpha, out(dtype, x.size))
+            other_y = run(other, "activation_forward", name, x, alpha, out(dtype, *x.shape))
+            other_dx = run(other, "activation_backward", name, x, y, dy, alpha, out(dtype, *x.shape))
             with np.errstate(all="ignore"):
                 assert_close(other_y, y.astype(np.float64), tolerance * np.abs(y.astype(np.float64)))
                 assert_close(other_dx, dx.astype(np.float64), tolerance * (1 + np.abs(dx)))
@@ -157,7 +165,7 @@ def check_backends_agree(name, dtype, x):
 @drawn
 @given(x=st.lists(st.floats(-1000, 1000, width=32), min_size=1, max_size=20))
 def test_numpy_cpu_and_emulator_agree(dtype, name, x):
-    check_backends_agree(name, dtype, np.array(x, dtype))
+    check_backends_agree(name, dtype, np.array(x, dtype)[:, None])
 
 
 NEW_ENTRY = """
@@ -180,19 +188,19 @@ def use_the_new_entry():
     assert Path(minidl.__file__).parent != Path(os.environ["ORIGINAL_PACKAGE"])
     rng = np.random.default_rng(0)
     for dtype in (np.dtype("float32"), np.dtype("float64")):
-        check_backends_agree("swish", dtype, ordinary(dtype, rng, 40))
-        x, dy = ordinary(dtype, rng, 257), ordinary(dtype, rng, 257)
+        check_backends_agree("swish", dtype, ordinary(dtype, rng, 40, 1))
+        x, dy = ordinary(dtype, rng, 257, 1), ordinary(dtype, rng, 257, 1)
         z = x.astype(np.float64)
         s = 1 / (1 + np.exp(-1.5 * z))
         for backend in (get("numpy"), get("cpu"), get("emulator")):
-            y = run(backend, "activation_forward", "swish", x, dtype.type(1.5), out(dtype, 257))
+            y = run(backend, "activation_forward", "swish", x, dtype.type(1.5), out(dtype, 257, 1))
             # The exponent is rounded, so an error of eps |1.5 z| relative to e^(-1.5 z) comes on top of a few ulp.
             error = eps(dtype) * (ULPS + 1.5 * np.abs(z))
             assert_close(y, z * s, error * np.abs(z * s))
-            dx = run(backend, "activation_backward", "swish", x, y, dy, dtype.type(1.5), out(dtype, 257))
+            dx = run(backend, "activation_backward", "swish", x, y, dy, dtype.type(1.5), out(dtype, 257, 1))
             assert_close(dx, dy * (s + 1.5 * z * s * (1 - s)), 2 * error * (1 + np.abs(1.5 * z)) * np.abs(dy))
     layer = minidl.Swish(sharpness=1.5)
-    assert repr(minidl.Swish()) == "Swish()" and layer.forward(x[None]).shape == (1, 257)
+    assert repr(minidl.Swish()) == "Swish()" and layer.forward(x).shape == (257, 1)
 
 
 def test_a_new_activation_takes_one_entry(tmp_path):
