@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -28,43 +29,59 @@ class Figures(NamedTuple):
 
 
 class Instruction(NamedTuple):
-    """One line of machine code: "@P0 BRA `(.L_x_2)" is a branch to ".L_x_2" under a condition."""
+    """One line of machine code: "@P0 BRA 0x40" is a branch to the fifth instruction under a condition."""
 
     opcode: str
     conditional: bool
-    target: str | None  # the label that it names
+    target: int | None  # the number of the instruction that a branch goes to
 
 
-class Code(NamedTuple):
-    """The instructions of a kernel, and before which of them each label stands."""
-
-    instructions: list[Instruction]
-    labels: dict[str, int]
-
-
+WIDTH = 16  # bytes of an instruction, from 7.0 on
 _LINE = re.compile(
-    r"""^(?P<label>\.L_\w+): |
-    ^\s+/\*[0-9a-f]{4,}\*/ \s+ (?P<predicate>@!?U?P\w+\s+)? (?P<opcode>[A-Z][\w.]*) (?P<operands>[^;\n]*)""",
+    r"""^\s+/\*(?P<address>[0-9a-f]{4,})\*/ \s+
+    (?P<predicate>@!?U?P\w+\s+)? (?P<opcode>[A-Z][\w.]*) (?P<operands>[^;\n]*)""",
     re.MULTILINE | re.VERBOSE,
 )
 
 
-def parse(disassembly: str) -> Code:
-    """The output of `nvdisasm -c` for a file with one kernel. Raises ValueError if there is no instruction in it."""
-    instructions, labels = [], {}
-    for line in _LINE.finditer(disassembly):
-        if line["label"]:
-            labels[line["label"]] = len(instructions)
-            continue
-        before, _, target = line["operands"].partition("`(")
-        conditional = bool(line["predicate"] or (target and before.strip()))  # "BRA.DIV UR4, `(.L_x_9)" has no "@"
-        instructions.append(Instruction(line["opcode"], conditional, target.partition(")")[0] or None))
-    if not instructions:
-        raise ValueError(f"the disassembler shows no instruction: {disassembly[:200]!r}")
-    return Code(instructions, labels)
+def instructions_of(cubin: bytes) -> bytes:
+    """The section with the instructions of a file with one kernel. Raises ValueError if there is not exactly one."""
+    headers, *_, size, count, names = struct.unpack_from("<Q4x6H", cubin, 0x28) if cubin[:4] == b"\x7fELF" else [0] * 4
+    sections = [struct.unpack_from("<IIQQQQ", cubin, headers + i * size) for i in range(count)]
+    found = [
+        cubin[start : start + length]
+        for name, _, _, _, start, length in sections
+        if cubin.startswith(b".text.", sections[names][4] + name)
+    ]
+    if len(found) != 1:
+        raise ValueError(f"machine code got {len(found)} sections of instructions; expected 1")
+    return found[0]
 
 
-def figures(assembler_log: str, code: Code) -> Figures:
+def parse(disassembly: str, kernels: Sequence[bytes]) -> list[list[Instruction]]:
+    """What `nvdisasm -b` writes of the instructions of these kernels, one after the other.
+
+    Raises ValueError if an instruction is missing.
+    """
+    lines = list(_LINE.finditer(disassembly))
+    if [int(line["address"], 16) for line in lines] != list(range(0, sum(map(len, kernels)), WIDTH)):
+        raise ValueError(f"the disassembler does not show every instruction: {disassembly[:200]!r}")
+    codes, start = [], 0
+    for kernel in kernels:
+        stop = start + len(kernel) // WIDTH
+        codes.append([_instruction(line, start) for line in lines[start:stop]])
+        start = stop
+    return codes
+
+
+def _instruction(line: re.Match[str], start: int) -> Instruction:
+    target = re.search(r"0x[0-9a-f]+\s*$", line["operands"]) if line["opcode"].startswith("BRA") else None
+    before = line["operands"][: target.start()].strip() if target else ""  # "BRA.DIV UR4, 0xa0" has no "@"
+    index = int(target[0], 16) // WIDTH - start if target else None
+    return Instruction(line["opcode"], bool(line["predicate"] or before), index)
+
+
+def figures(assembler_log: str, code: Sequence[Instruction]) -> Figures:
     """From what the assembler says with the option -v, and the code. Raises ValueError if the log lacks a figure."""
     registers = re.search(r"Used (\d+) registers", assembler_log)
     stack = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", assembler_log)
@@ -75,7 +92,7 @@ def figures(assembler_log: str, code: Code) -> Figures:
     return Figures(int(registers[1]), int(shared[1]) if shared else 0, int(stack[1]), len(loop), multiply_adds(loop))
 
 
-def problems(found: Figures, code: Code, dtype: str, threads: int) -> Iterator[str]:
+def problems(found: Figures, code: Sequence[Instruction], dtype: str, threads: int) -> Iterator[str]:
     """What must not be, in a kernel whose widest numbers are `dtype` and whose blocks have `threads` threads."""
     double = float64_opcodes(code)
     if dtype == "float32" and double:
@@ -91,20 +108,20 @@ def problems(found: Figures, code: Code, dtype: str, threads: int) -> Iterator[s
         yield f"{found.shared} bytes of shared memory in a block; without asking it can have {STATIC_SHARED}"
 
 
-def float64_opcodes(code: Code) -> list[str]:
+def float64_opcodes(code: Sequence[Instruction]) -> list[str]:
     """The opcodes of double precision: DADD, DFMA and their kin, conversions such as F2F.F64.F32, MUFU.RCP64H."""
     pattern = re.compile(r"D(?!EPBAR)|.*(\.F64|64H)")  # DEPBAR waits for memory
-    return [instruction.opcode for instruction in code.instructions if pattern.match(instruction.opcode)]
+    return [instruction.opcode for instruction in code if pattern.match(instruction.opcode)]
 
 
-def inner_loop(code: Code) -> list[Instruction]:
+def inner_loop(code: Sequence[Instruction]) -> list[Instruction]:
     """Of the loops that contain no other, the one with the most fused multiply-adds, and of equal ones the longest.
 
     So it is what a kernel is there for, and not the rest that is left over when the compiler unrolls it.
     """
     loops = list(_loops(code))
     inner = [
-        code.instructions[start : end + 1]
+        code[start : end + 1]
         for start, end in loops
         if not any((start, end) != (s, e) and start <= s and e <= end for s, e in loops)
     ]
@@ -116,20 +133,20 @@ def multiply_adds(loop: Sequence[Instruction]) -> int:
     return sum(re.match(r"[FD]FMA", instruction.opcode) is not None for instruction in loop)
 
 
-def _loops(code: Code) -> Iterator[tuple[int, int]]:
+def _loops(code: Sequence[Instruction]) -> Iterator[tuple[int, int]]:
     """First and last instruction of each loop.
 
     Not every jump back closes one: rare paths stand behind the end of the kernel and jump back from there. A loop
     reaches its jump without leaving the range between the two. (A kernel ends with an instruction that jumps to
     itself; it is no loop either.)
     """
-    for end, instruction in enumerate(code.instructions):
-        start = code.labels.get(instruction.target or "", end)
-        if instruction.opcode.startswith("BRA") and start < end and _reaches(code, start, end):
+    for end, instruction in enumerate(code):
+        start = end if instruction.target is None else instruction.target
+        if start < end and _reaches(code, start, end):
             yield start, end
 
 
-def _reaches(code: Code, start: int, end: int) -> bool:
+def _reaches(code: Sequence[Instruction], start: int, end: int) -> bool:
     """Whether `end` can follow on `start` without an instruction outside start … end."""
     seen, waiting = set(), [start]
     while waiting:
@@ -139,10 +156,10 @@ def _reaches(code: Code, start: int, end: int) -> bool:
         if here in seen or not start <= here < end:
             continue
         seen.add(here)
-        opcode, conditional, target = code.instructions[here]
+        opcode, conditional, target = code[here]
         jumps, leaves = opcode.startswith("BRA"), opcode.startswith(("EXIT", "RET"))
-        if jumps and target in code.labels:
-            waiting.append(code.labels[target])
+        if target is not None:
+            waiting.append(target)
         if conditional or not (jumps or leaves):
             waiting.append(here + 1)
     return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ import minidl.cuda
 from minidl import operations
 from minidl.cuda import dense
 from minidl.scalar.activations import ACTIVATIONS
-from scripts import compile_kernels, expected_kernels, kernel_examples
+from scripts import compile_kernels, expected_kernels, kernel_examples, machine_code
 from scripts.compile_kernels import Compiled, Launch
 from scripts.expected_kernels import Expected, Version
 from scripts.machine_code import Figures
@@ -262,16 +263,21 @@ def test_the_inner_loop_of_a_matrix_product(name, least):
 
 @needs_compiler
 @pytest.mark.parametrize(("capability", "target"), [("7.5", "sm_75"), ("8.0", "sm_80"), ("9.0", "sm_90a")])
-def test_the_machine_code_is_for_the_capability(capability, target):
+def test_the_machine_code_is_for_the_capability(tmp_path, capability, target):
     cubin, log = compile_kernels.to_cubin(_launch(lambda x: x[0]), capability)
     assert f"for '{target}'" in log
-    assert f".target\t{target}" in compile_kernels.disassemble(cubin)
+    (tmp_path / "cubin").write_bytes(cubin)
+    command = [compile_kernels.disassembler(), "--print-code", tmp_path / "cubin"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert f".target\t{target}" in text
+    (code,) = compile_kernels.disassemble([machine_code.instructions_of(cubin)], capability)
+    assert [instruction.opcode for instruction in code] == re.findall(r"\*/ +(?:@!?U?P\w+ +)?([A-Z][\w.]*)", text)
 
 
 @needs_compiler
 def test_what_the_disassembler_refuses():
     with pytest.raises(RuntimeError, match="nvdisasm: "):
-        compile_kernels.disassemble(b"no machine code")
+        compile_kernels.disassemble([b"no machine code"], "9.0")
 
 
 def _kernel(function, **options):

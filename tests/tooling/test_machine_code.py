@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
 from scripts import machine_code
@@ -16,80 +18,107 @@ ptxas info    : Used 38 registers, used 1 barriers, 2176 bytes smem, 576 bytes c
 ptxas info    : Compile time = 10.370 ms
 """
 # The walk of the matrix product along the inner dimension, thinned out, with a rare path behind the end of the kernel
-# that jumps back, as the loops with warp shuffles have it.
+# that jumps back, as the loops with warp shuffles have it. Another kernel of four instructions stands before it.
 PRODUCT = """
-	.headerflags	@"EF_CUDA_TEXMODE_UNIFIED EF_CUDA_64BIT_ADDRESS EF_CUDA_SM90"
-//--------------------- .text._ZN6minidl4cuda5dense --------------------------
-	.section	.text._ZN6minidl4cuda5dense,"ax",@progbits
-.text._ZN6minidl4cuda5dense:
-        /*0000*/                   LDC R1, c[0x0][0x28] ;
-        /*0010*/              @!P0 BRA `(.L_x_0) ;
-        /*0020*/                   SHF.L.U32 R0, R0, 0x2, RZ ;
-.L_x_5:
-        /*0030*/                   BSSY B0, `(.L_x_1) ;
-        /*0040*/               @P0 BRA `(.L_x_2) ;
-        /*0050*/                   LDG.E R17, desc[UR14][R14.64] ;
-.L_x_2:
-        /*0060*/                   BSYNC B0 ;
-.L_x_1:
-        /*0070*/                   BAR.SYNC.DEFER_BLOCKING 0x0 ;
-        /*0080*/                   FFMA R14, R14, R20, R13 ;
-        /*0090*/                   FFMA R26, R25, R26.reuse, R14 ;
-        /*00a0*/                   BRA.DIV UR4, `(.L_x_7) ;
-.L_x_4:
-        /*00b0*/                   DEPBAR.LE SB0, 0x0 ;
-        /*00c0*/               @P1 BRA `(.L_x_5) ;
-.L_x_0:
-        /*00d0*/              @!P2 EXIT ;
-        /*00e0*/                   STG.E desc[UR12][R4.64], R13 ;
-        /*00f0*/                   EXIT ;
-.L_x_7:
-        /*0100*/                   FFMA R26, R25, R26, R14 ;
-        /*0110*/                   BRA `(.L_x_4) ;
-.L_x_6:
-        /*0120*/                   BRA `(.L_x_6);
-        /*0130*/                   NOP;
+	.headerflags	@"EF_CUDA_SM90 EF_CUDA_VIRTUAL_SM(EF_CUDA_SM90)"
+        /*0000*/              @!P0 EXIT ;
+        /*0010*/                   EXIT ;
+        /*0020*/                   BRA 0x20;
+        /*0030*/                   NOP;
+        /*0040*/                   LDC R1, c[0x0][0x28] ;
+        /*0050*/              @!P0 BRA 0x110 ;
+        /*0060*/                   SHF.L.U32 R0, R0, 0x2, RZ ;
+        /*0070*/                   BSSY B0, 0xb0 ;
+        /*0080*/               @P0 BRA 0xa0 ;
+        /*0090*/                   LDG.E R17, desc[UR14][R14.64] ;
+        /*00a0*/                   BSYNC B0 ;
+        /*00b0*/                   BAR.SYNC.DEFER_BLOCKING 0x0 ;
+        /*00c0*/                   FFMA R14, R14, R20, R13 ;
+        /*00d0*/                   FFMA R26, R25, R26.reuse, R14 ;
+        /*00e0*/                   BRA.DIV UR4, 0x140 ;
+        /*00f0*/                   DEPBAR.LE SB0, 0x0 ;
+        /*0100*/               @P1 BRA 0x70 ;
+        /*0110*/              @!P2 EXIT ;
+        /*0120*/                   STG.E desc[UR12][R4.64], R13 ;
+        /*0130*/                   EXIT ;
+        /*0140*/                   FFMA R26, R25, R26, R14 ;
+        /*0150*/                   BRA 0xf0 ;
+        /*0160*/                   BRA 0x160;
+        /*0170*/                   NOP;
 """
+SIZES = bytes(4 * 16), bytes(20 * 16)
 
 
-def code_of(*lines: str) -> machine_code.Code:
-    """Lines as the disassembler writes them, from instructions and labels."""
-    return machine_code.parse("\n".join(line if line.endswith(":") else f"        /*0000*/ {line} ;" for line in lines))
+def code_of(*lines: str) -> list[machine_code.Instruction]:
+    """What stands in lines as the disassembler writes them, from instructions and labels."""
+    labels, instructions = {}, []
+    for line in lines:
+        if line.endswith(":"):
+            labels[f"`({line[:-1]})"] = f"0x{16 * len(instructions):x}"
+        else:
+            instructions.append(line)
+    text = "".join(f"        /*{16 * i:04x}*/ {line} ;\n" for i, line in enumerate(instructions))
+    for label, address in labels.items():
+        text = text.replace(label, address)
+    (code,) = machine_code.parse(text, [bytes(16 * len(instructions))])
+    return code
 
 
 def test_the_recorded_kernel():
-    code = machine_code.parse(PRODUCT)
-    assert len(code.instructions) == 20
-    assert code.labels == {
-        ".L_x_5": 3,
-        ".L_x_2": 6,
-        ".L_x_1": 7,
-        ".L_x_4": 11,
-        ".L_x_0": 13,
-        ".L_x_7": 16,
-        ".L_x_6": 18,
-    }
-    assert code.instructions[1] == ("BRA", True, ".L_x_0")
-    assert code.instructions[10] == ("BRA.DIV", True, ".L_x_7")
-    assert code.instructions[17] == ("BRA", False, ".L_x_4")
+    before, code = machine_code.parse(PRODUCT, SIZES)
+    assert before == [("EXIT", True, None), ("EXIT", False, None), ("BRA", False, 2), ("NOP", False, None)]
+    assert len(code) == 20
+    assert code[1] == ("BRA", True, 13)
+    assert code[3] == ("BSSY", False, None)
+    assert code[10] == ("BRA.DIV", True, 16)
+    assert code[12] == ("BRA", True, 3)
+    assert code[17] == ("BRA", False, 11)
+    assert code[18] == ("BRA", False, 18)
     assert machine_code.float64_opcodes(code) == []
     assert machine_code.figures(LOG, code) == Figures(registers=38, shared=2176, stack=16, loop=10, fma=2)
 
 
 def test_the_assembler_leaves_out_shared_memory_that_is_0():
     log = LOG.replace(", 2176 bytes smem", "")
-    assert machine_code.figures(log, machine_code.parse(PRODUCT)).shared == 0
+    assert machine_code.figures(log, machine_code.parse(PRODUCT, SIZES)[1]).shared == 0
 
 
 @pytest.mark.parametrize("missing", ["Used 38 registers", "bytes stack frame"])
 def test_a_log_that_lacks_a_figure(missing):
     with pytest.raises(ValueError, match="does not say which registers or stack"):
-        machine_code.figures(LOG.replace(missing, ""), machine_code.parse(PRODUCT))
+        machine_code.figures(LOG.replace(missing, ""), machine_code.parse(PRODUCT, SIZES)[1])
 
 
-def test_a_disassembly_without_instructions():
-    with pytest.raises(ValueError, match="shows no instruction: '.section'"):
-        machine_code.parse(".section")
+@pytest.mark.parametrize("disassembly", [".section", "", PRODUCT.replace("/*00a0*/", "......"), PRODUCT[:-60]])
+def test_a_disassembly_that_lacks_an_instruction(disassembly):
+    with pytest.raises(ValueError, match="does not show every instruction"):
+        machine_code.parse(disassembly, SIZES)
+
+
+def elf(*sections: tuple[str, bytes]) -> bytes:
+    """A file with sections of these names."""
+    names = b"\0.names\0" + b"".join(name.encode() + b"\0" for name, _ in sections)
+    table, data = b"", bytes(64)
+    for name, content in [(".names", names), *sections]:
+        table += struct.pack(
+            "<IIQQQQ24x", names.index(b"\0" + name.encode() + b"\0") + 1, 1, 0, 0, len(data), len(content)
+        )
+        data += content
+    return (
+        b"\x7fELF"
+        + bytes(36)
+        + struct.pack("<Q4x6H", len(data), 64, 0, 0, 64, 1 + len(sections), 0)
+        + data[64:]
+        + table
+    )
+
+
+def test_the_section_of_the_instructions():
+    others = (".nv.info", b"12"), (".text_of_something", b"345"), (".nv.constant0.add", b"678")
+    assert machine_code.instructions_of(elf(*others, (".text.add", b"code"))) == b"code"
+    for file in (elf(*others), elf((".text.add", b"code"), (".text.sub", b"edoc")), b"no machine code", b""):
+        with pytest.raises(ValueError, match="machine code got [02] sections of instructions; expected 1"):
+            machine_code.instructions_of(file)
 
 
 def test_without_a_loop():
