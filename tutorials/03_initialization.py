@@ -27,7 +27,7 @@ train, test = dl.data.digits()
 # With zeros or a constant all hidden units of a layer compute the same, get the same gradient, and take the same step:
 # nothing ever tells them apart. Thirty units are then one unit, and worse than a linear model, which has no hidden
 # units. With zeros it is worse still: tanh(0) = 0, so no weight of the last layer gets a gradient, they pass none on
-# to the layers below, and all that learns is the last bias.
+# to the layers below, and all that learns is the last bias. (With sigmoids it differs: :doc:`03d_gradients_by_hand`.)
 
 
 def digit_net(init):
