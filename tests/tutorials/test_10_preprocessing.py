@@ -31,13 +31,23 @@ def test_a_few_axes_draw_a_digit(names):
 
 
 def test_scaling_makes_it_train(names):
-    loss = names["best_loss"]
+    loss = {way: losses.mean() for way, losses in names["at_best"].items()}
     assert loss["0 to 255"] > 1.5
-    for way in ("0 to 1", "minus mean image", "one mean, one σ"):
-        assert loss[way] < 0.7
-    # the range of rates that come near the best loss is widest for one mean and one deviation
-    near = {way: np.sum(losses < 0.7) for way, losses in names["trained"].items()}
-    assert near["one mean, one σ"] >= near["0 to 1"]
+    assert all(loss[way] < 0.7 for way in loss if way != "0 to 255")
+
+
+def test_centring_helps_with_every_seed_and_more_than_that_does_not(names):
+    at_best = names["at_best"]
+    centred = at_best["minus mean image"]
+    assert (centred < at_best["0 to 1"]).all()
+    assert centred.mean() < at_best["0 to 1"].mean() - 0.04
+    assert abs(at_best["one mean, one σ"].mean() - at_best["0 to 1"].mean()) < 0.04
+    for way in ("mean, σ of each pixel", "whitened, 100 axes"):
+        assert (at_best[way] > centred).all() and at_best[way].mean() > centred.mean() + 0.08
+
+
+def test_each_way_has_its_best_rate_inside_the_grid(names):
+    assert all(0 < place < len(names["rates"][way]) - 1 for way, place in names["place_of_best"].items())
 
 
 def test_statistics_of_held_out_rows_are_refused(names):
