@@ -36,6 +36,12 @@ def test_coarse_to_fine(names):
 def test_seeds_differ(names):
     assert 0.002 < names["spread"] < 0.05
     assert names["by_seed"]["constant"][0] == names["fine"][0][0]  # the winner again, with its seed
+    assert names["luck"] > 0.005
+
+
+def test_a_schedule_on_top_of_a_rate_that_was_found_without_it_loses(names):
+    constant, *scheduled = (losses.mean() for losses in names["by_seed"].values())
+    assert min(scheduled) > constant + 0.015
 
 
 def test_rows_that_choose_promise_too_much(names):
