@@ -33,7 +33,10 @@ ROWS = {  # the rows of the lectures, in their order; a tutorial may add rows of
         "sigmoid", "all-positive inputs", "tanh", "ReLU", "leaky ReLU", "δ recursion", "speed of learning",
         "exploding gradients",
     ],
-    "Batch normalization": ["forward", "inference", "identity", "placement", "bias", "effects"],
+    "Batch normalization": [
+        "forward", "inference", "identity", "placement", "bias", "effects", "covariate shift", "decoupled layers",
+        "gradient flow", "γ and β",
+    ],
     "Regularization": [
         "L2 and L1", "data augmentation", "noise robustness", "multi-task learning", "semi-supervised learning",
         "sparse representation", "dropout", "ensemble view", "relatives", "overfitting",
