@@ -17,7 +17,7 @@ from minidl.layers.dense import Dense
 from minidl.layers.dropout import Dropout, StochasticDepth
 from minidl.layers.heads import Heads
 from minidl.layers.loading import layer_classes, load_model
-from minidl.layers.monte_carlo import predict_mc
+from minidl.layers.monte_carlo import predict_augmented, predict_mc
 from minidl.layers.noise import GaussianNoise
 from minidl.layers.noisy_dense import DropConnect, NoisyDense
 from minidl.layers.pooling import FractionalMaxPool, MaxPool
@@ -47,6 +47,7 @@ __all__ = [
     "Stochastic",
     "StochasticDepth",
     "load",
+    "predict_augmented",
     "predict_mc",
 ]
 __all__ += activations.__all__

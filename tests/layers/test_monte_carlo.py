@@ -183,3 +183,59 @@ X = np.ones((2, 4))
 def test_bad_arguments_are_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+# Averages over changed inputs
+
+
+def jitter(x, targets, rng):
+    return x + rng.normal(size=x.shape).astype(x.dtype), targets
+
+
+def test_an_average_over_changed_inputs_is_that_of_the_predictions(any_backend, dtype, rng):
+    model, x = make(any_backend.name, str(dtype)), rng.normal(size=(5, 4)).astype(dtype)
+    before = copies(model)
+    found = dl.predict_augmented(model, x, jitter, 4, seed=7, transform=dl.softmax)
+    again = np.random.default_rng(7)
+    outputs = np.array([dl.softmax(model.predict(jitter(x, None, again)[0])) for _ in range(4)], np.float64)
+    np.testing.assert_allclose(found.mean, outputs.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(found.std, outputs.std(axis=0, ddof=1), rtol=1e-6, atol=1e-9)
+    assert found.mean.dtype == np.float64
+    for one, other in zip(before, copies(model), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_same_seed_changes_the_inputs_alike(rng):
+    model, x = make(), rng.normal(size=(5, 4))
+    first, second, other = (dl.predict_augmented(model, x, jitter, 3, seed=seed).mean for seed in (0, 0, 1))
+    assert np.array_equal(first, second) and not np.array_equal(first, other)
+
+
+def test_images_are_shifted_by_an_augmentation(rng):
+    model, x = dl.Sequential(dl.Dense(9, 2), backend="cpu"), rng.random((3, 9), np.float32)
+    shift = dl.data.Augmentation(dl.data.Shift(1), shape=(3, 3))
+    assert (dl.predict_augmented(model, x, shift).std > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"augmentation": "shift"}, TypeError, "^augmentation got 'shift'; expected something that can be called$"),
+        (
+            {"augmentation": dl.data.Augmentation(dl.data.Mixup(0.2), shape=(2, 2))},
+            ValueError,
+            r"^augmentation got Augmentation\(Mixup.*, which mixes targets; expected one that keeps them$",
+        ),
+        ({"augmentation": lambda x, t, rng: x[:1]}, ValueError, "^augmentation got 1 results of its call"),
+        ({"augmentation": lambda x, t, rng: (x[:1], t)}, ValueError, r"^the x of augmentation got shape \(1, 4\)"),
+        ({"samples": 1}, ValueError, "^samples got 1; expected an integer of at least 2$"),
+        ({"seed": -1}, ValueError, "^seed got -1; expected an integer of at least 0$"),
+        ({"transform": "softmax"}, TypeError, "^transform got 'softmax'"),
+        ({"x": np.full((2, 4), np.nan)}, ValueError, "^x got nan at row 0, column 0"),
+        ({"x": np.ones((2, 3))}, ValueError, "^x got 3 features; layer .* expects 4$"),
+        ({"model": dl.Dropout(0.5)}, TypeError, r"^model got Dropout\(0.5\); expected a minidl.Seq"),
+    ],
+)
+def test_bad_arguments_of_an_average_over_changed_inputs_are_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        dl.predict_augmented(**{"model": make(), "x": X, "augmentation": jitter, **options})
