@@ -92,8 +92,8 @@ claims += [
 # L2 and L1
 # ---------
 #
-# Both add a price for large weights to the loss, and only for weights: a bias moves the answer for all inputs alike and
-# can learn nothing by heart.
+# Both add a price for large weights to the loss, and only for weights: there are few biases, and a price on them can
+# cost more than it saves (the second part measures it, and what strength is best).
 #
 # .. math::
 #
@@ -260,7 +260,8 @@ claims += [
 
 # %%
 # One layer serves both tasks as well as two layers, one for each, or nearly so. The digits gain nothing from the second
-# task here: their labels already say everything about loops. A second task helps where it brings news.
+# task here: their labels already say everything about loops. A second task helps where it brings news, such as labels
+# of other images (in the second part).
 #
 # Semi-supervised learning
 # ------------------------

@@ -39,7 +39,8 @@ ROWS = {  # the rows of the lectures, in their order; a tutorial may add rows of
     ],
     "Regularization": [
         "L2 and L1", "data augmentation", "noise robustness", "multi-task learning", "semi-supervised learning",
-        "sparse representation", "dropout", "ensemble view", "relatives", "overfitting",
+        "sparse representation", "dropout", "ensemble view", "relatives", "overfitting", "bias and variance",
+        "more data",
     ],
     "Data and the training loop": ["preprocessing", "mini-batch SGD loop", "babysitting", "hyperparameters"],
 }  # fmt: skip
