@@ -3,6 +3,8 @@
 These run after the ordinary initialization of a model and before training:
 
     dl.calibration.lsuv(model, train.x[:1000])
+
+`running_statistics` measures what batch norm needs at inference, and runs after training.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import numpy as np
 
 from minidl import initializers
 from minidl.layers.base import Layer
+from minidl.layers.batchnorm import BatchNorm
 from minidl.layers.dense import Dense
 from minidl.layers.sequential import Sequential
 from minidl.layers.tree import is_chained
@@ -133,8 +136,39 @@ def within_layer(model: Sequential, x: Any) -> list[Calibration]:
     return _calibrate_model(model, x, calibrate)
 
 
+def running_statistics(model: Sequential, x: Any) -> list[Calibration]:
+    """Measure the running mean and variance of every batch norm on `x`, as inference sees it (Hendrycks & Gimpel 2016).
+
+    In training, dropout makes the inputs of a batch norm vary more than they do at inference, so the running estimates
+    of training are too large there. Here dropout and all other noise is off. The variance is the unbiased one.
+
+    Args:
+        model: The trained model; its weights stay as they are.
+        x: Rows like those of training, shape (rows, n_in), at least two.
+
+    Returns:
+        A report for each batch norm, with the standard deviation of its output at inference before and after.
+
+    Raises:
+        TypeError, ValueError: If `x` is not a finite (rows, n_in) array with at least two rows, or an output overflows.
+    """
+
+    def calibrate(layer: BatchNorm, x: Any) -> Calibration:
+        inputs = layer.backend.to_numpy(x) if layer.backend.owns(x) else x
+        before = float(mean_and_std(_output(layer, x))[1])
+        mean, std = mean_and_std(inputs.astype(float), axis=0)
+        with np.errstate(over="ignore"):
+            variance = (std * std * (len(inputs) / (len(inputs) - 1))).astype(layer.dtype)
+        checks.finite(f"the variance of what goes into layer {layer.label}", variance)
+        layer.backend.copy_into(layer.running_mean, mean.astype(layer.dtype))
+        layer.backend.copy_into(layer.running_variance, variance)
+        return Calibration(layer.label, before, float(mean_and_std(_output(layer, x))[1]), 1)
+
+    return _calibrate_model(model, x, calibrate, BatchNorm)
+
+
 def _calibrate_model(
-    model: Sequential, x: Any, calibrate: Callable[[Dense, Any], Calibration]
+    model: Sequential, x: Any, calibrate: Callable[[Any, Any], Calibration], kind: type[Layer] = Dense
 ) -> list[Calibration]:  # fmt: skip
     checks.instance("model", model, Sequential)
     model.parameters()  # builds a model that has no backend yet
@@ -144,19 +178,21 @@ def _calibrate_model(
     reports: list[Calibration] = []
     before = model.snapshot()
     try:
-        _walk(model, x, calibrate, reports)
+        _walk(model, x, calibrate, kind, reports)
     except BaseException:  # an output that overflows; Ctrl-C
         model.restore(before)
         raise
     return reports
 
 
-def _walk(layer: Layer, x: Any, calibrate: Callable[[Dense, Any], Calibration], reports: list[Calibration]) -> Any:
-    """Calibrate the dense layers inside `layer` in the order of the forward pass; return its output for `x`."""
+def _walk(
+    layer: Layer, x: Any, calibrate: Callable[[Any, Any], Calibration], kind: type[Layer], reports: list[Calibration]
+) -> Any:
+    """Calibrate the layers of a kind inside `layer` in the order of the forward pass; return its output for `x`."""
     inner = x
     for name, child in layer.named_children().items():
-        inner = _walk(child, inner if is_chained(name) else x, calibrate, reports)
-    if isinstance(layer, Dense):
+        inner = _walk(child, inner if is_chained(name) else x, calibrate, kind, reports)
+    if isinstance(layer, kind):
         reports.append(calibrate(layer, x))
     return layer.forward(x)
 

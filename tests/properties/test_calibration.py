@@ -327,10 +327,73 @@ def test_within_layer_keeps_the_scale_of_units_that_do_not_vary(bias):
     np.testing.assert_array_equal(layer.weight.value, before)
 
 
+# Running statistics of batch norm ------------------------------------------------------------------------------------
+
+
+def test_running_statistics_are_those_of_inference(any_backend, rng):
+    """Mean and unbiased variance of what each batch norm gets with dropout off, behind the calibrated one before it."""
+    model = dl.Sequential(
+        dl.Dropout(0.5), dl.Dense(6, 5), dl.BatchNorm(5), dl.ReLU(),
+        dl.Residual(dl.Dense(5, 5), dl.BatchNorm(5), dl.Tanh(), dl.Dense(5, 5)),
+        backend=any_backend.name, dtype="float64",
+    )  # fmt: skip
+    x = rng.normal(2.0, 3.0, (40, 6))
+    model.forward(x, training=True)
+    before = {parameter.name: any_backend.to_numpy(parameter.value) for parameter in model.parameters()}
+    reports = dl.calibration.running_statistics(model, x)
+    for parameter in model.parameters():
+        np.testing.assert_array_equal(any_backend.to_numpy(parameter.value), before[parameter.name])
+
+    def check(norm, z):
+        np.testing.assert_allclose(any_backend.to_numpy(norm.running_mean), z.mean(axis=0), rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(any_backend.to_numpy(norm.running_variance), z.var(axis=0, ddof=1), rtol=1e-10)
+
+    first, block = model.layers[2], model.layers[4]
+    check(first, any_backend.to_numpy(model.layers[1].forward(x)))
+    inner = [layer for layer in block.walk() if isinstance(layer, (dl.Dense, dl.BatchNorm))][:2]
+    stream = x
+    for layer in [*model.layers[:4], inner[0]]:
+        stream = layer.forward(stream)
+    check(inner[1], any_backend.to_numpy(stream))
+    assert [report.layer for report in reports] == [first.label, inner[1].label]
+    assert all(not report.note and report.iterations == 1 for report in reports)
+    assert reports[0].std_after == pytest.approx(np.sqrt(39 / 40), rel=1e-3)
+    assert abs(reports[0].std_before - 1) > 0.1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_running_statistics_take_out_what_dropout_adds_to_the_variance(dtype, rng):
+    model = dl.Sequential(dl.Dropout(0.5), dl.Dense(100, 50), dl.BatchNorm(50), backend="cpu", dtype=dtype)
+    for _ in range(60):
+        model.forward(rng.standard_normal((128, 100)).astype(dtype), training=True)
+    x = rng.standard_normal((2000, 100)).astype(dtype)
+    (report,) = dl.calibration.running_statistics(model, x)
+    assert report.std_before == pytest.approx(np.sqrt(0.5), abs=0.03)
+    assert report.std_after == pytest.approx(1.0, abs=1e-3)
+    assert report.std_after == pytest.approx(model.predict(x).astype(float).std(), abs=1e-6)
+
+
+def test_a_model_without_batch_norm_has_no_running_statistics(rng):
+    assert dl.calibration.running_statistics(dl.Sequential(dl.Dense(3, 2), backend="cpu"), rng.random((4, 3))) == []
+
+
+def test_a_variance_that_overflows_is_refused_and_changes_nothing():
+    model = dl.Sequential(dl.BatchNorm(2), backend="cpu")
+    before = model.snapshot()
+    with pytest.raises(ValueError, match=r"^the variance of what goes into layer 0 BatchNorm\(2\) got inf at index 0"):
+        dl.calibration.running_statistics(model, np.array([[1e30, 0], [-1e30, 1]], np.float32))
+    for name, array in model.snapshot().items():
+        np.testing.assert_array_equal(array, before[name], err_msg=name)
+
+
 # Bad arguments -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("calibrate", [dl.calibration.lsuv, dl.calibration.within_layer], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "calibrate",
+    [dl.calibration.lsuv, dl.calibration.within_layer, dl.calibration.running_statistics],
+    ids=lambda f: f.__name__,
+)
 @pytest.mark.parametrize(
     ("model", "x", "error", "message"),
     [

@@ -249,6 +249,7 @@ CALLS = {
     },
     "lsuv": batch(tolerance=0.1, max_iterations=3, orthogonal=True),
     "within_layer": batch(),
+    "running_statistics": batch(),
     # Data, gains, initializers, backends
     "Dataset": lambda: {
         "x": X,
