@@ -10,6 +10,8 @@ that the tutorial adds before the next figure, with the lecture's number where i
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import tempfile
 import textwrap
@@ -54,16 +56,17 @@ def pages(tutorial: Path) -> list[Page]:
         figure.set_dpi(200)
         figure.canvas.draw()
         width, height = figure.get_size_inches()
-        found.append((np.asarray(figure.canvas.buffer_rgba()).copy(), (width, height), len(names.get("claims", []))))  # type: ignore[attr-defined]
+        found.append((np.asarray(figure.canvas.buffer_rgba()).copy(), (width, height), len(names.get("claims", []))))
 
     before, original = Path.cwd(), Figure.savefig
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        Figure.savefig = savefig  # type: ignore[method-assign]
+        Figure.savefig = savefig
         try:
-            exec(compile(code, str(tutorial), "exec"), names)
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(compile(code, str(tutorial), "exec"), names)
         finally:
-            Figure.savefig = original  # type: ignore[method-assign]
+            Figure.savefig = original
             plt.close("all")
             os.chdir(before)  # Windows removes no folder that a process is in
 
