@@ -45,8 +45,22 @@ def test_all_positive_inputs_make_a_detour(names):
     assert names["one_sign"]["inputs from 0 to 1"] == 1
     assert names["one_sign"]["centred inputs"] == pytest.approx(0.5, abs=0.15)
     assert names["detour"]["inputs from 0 to 1"] > 2 * names["detour"]["centred inputs"]
+    for name, detours in names["detours"].items():
+        assert len(detours) == 5
+        if name != "inputs from 0 to 1":
+            assert max(detours) < min(names["detours"]["inputs from 0 to 1"]) - 0.4, name
     for path in names["paths"].values():
         assert np.linalg.norm(path[-1] - names["goal"]) < 0.1
+
+
+def test_a_batch_mixes_the_signs(names):
+    assert names["one_sign"]["0 to 1, batches"] < 0.3
+    assert names["detour"]["0 to 1, batches"] < 1.4
+
+
+def test_centring_without_making_inputs_smaller_helps_nearly_as_much(names):
+    detour = names["detour"]
+    assert detour["centred inputs"] < detour["centred, same size"] < 0.7 * detour["inputs from 0 to 1"]
 
 
 def test_silent_relus_never_move_again(names):
