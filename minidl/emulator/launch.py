@@ -109,7 +109,7 @@ class Device(Allocation, Warps, Barriers, Instructions):
         self.atomic, self.fp16, self.libdevice, self.print = Atomic(), FP16, LIBDEVICE, device_print
         vars(self).update(FUNCTIONS | VECTORS)
         self.warpsize = WARP
-        self.lanes_may_end = False  # CUDA lets warp functions go on without lanes that have ended; mostly a mistake
+        self.threads_may_end = False  # CUDA's barriers go on without threads that have ended; mostly a mistake
         self.where = Where(self._where)
         self._lock = threading.RLock()
         self._programs: dict[Any, Program] = {}
@@ -307,23 +307,25 @@ class Device(Allocation, Warps, Barriers, Instructions):
         """Run a block until it ends or waits for the whole grid; return whether it waits."""
         self._enter(block)
         threads = block.threads
+        waiting = [thread for thread in threads if thread.place] or threads  # for the grid; or they begin
         message: list[Any] = []
         warps = [threads[i : i + WARP] for i in range(0, len(threads), WARP)]
         while True:
-            self._resume(threads, *message)
+            self._resume(waiting, *message)
             while self._exchanging:
                 self._exchanging = False
                 for warp in warps:
                     self._run_warp(warp)
-            first = next((thread for thread in threads if thread.place), None)
+            waiting = [thread for thread in threads if thread.place]
+            first = waiting[0] if waiting else None
             if first is not None:
-                self._check_meeting(first, threads, "block")
+                self._check_meeting(first, waiting if self.threads_may_end else threads, "block")
             if first is None or first.place[0] == GRID:
                 self._leave()
                 return first is not None
             message = []
             if first.place[0] in BLOCK_VOTES:
-                message = [BLOCK_VOTES[first.place[0]]([thread.value for thread in threads])]
+                message = [BLOCK_VOTES[first.place[0]]([thread.value for thread in waiting])]
             self._leave()
 
     def _check_grid(self, waiting: list[Block], ended: list[Block]) -> None:
@@ -361,7 +363,7 @@ class Device(Allocation, Warps, Barriers, Instructions):
                 lanes = [thread for thread in exchanging if thread.place == first.place]
             else:
                 named = [thread for thread in warp if mask >> thread.lane & 1]
-                lanes = [thread for thread in named if thread.place or not self.lanes_may_end]
+                lanes = [thread for thread in named if thread.place or not self.threads_may_end]
             if first not in lanes:
                 raise BarrierError(
                     f"kernel {self._program.name}, block {self.blockIdx}: thread {first.index} waits at "

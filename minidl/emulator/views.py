@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.emulator.arithmetic import converter_to
 from minidl.emulator.errors import EmulatorError, OutOfBoundsError, source_line
 
 
@@ -163,13 +164,23 @@ class Array:
         values: Iterable[Any] = itertools.repeat(value)
         if isinstance(value, Array):
             try:
-                numbers = np.broadcast_to(value._numbers, target.shape)
+                values = list(value._spread(target.shape))  # all are read before the first is written
             except ValueError:
                 message = f"{self.element(key)} has the shape {target.shape}; the value has {value.shape}"
                 raise EmulatorError(message) from None
-            values = list(View(value, numbers, value.name).elements())  # all are read before the first is written
         for index, one in zip(np.ndindex(target.shape), values, strict=False):
             target[index] = one
+
+    def _spread(self, shape: tuple[int, ...]) -> Iterator[Any]:
+        """Yield the elements, row by row, as they are used where an array of that shape is expected."""
+        return View(self, np.broadcast_to(self._numbers, shape), self.name).elements()
+
+    def __array_ufunc__(self, function: np.ufunc, method: str, *inputs: Any, out: tuple[Array]) -> None:
+        """Apply a function of NumPy, as in `np.sin(x, y)`, to each element: Numba asks for an array for the results."""
+        columns = [x._spread(out[0].shape) if isinstance(x, Array) else itertools.repeat(x) for x in inputs]
+        target, stored = out[0].flat, converter_to(out[0].dtype)
+        for number, operands in zip(range(target.size), zip(*columns, strict=False), strict=True):
+            target[number] = stored(function(*operands))
 
     # Views ------------------------------------------------------------------------------------------------------------
 

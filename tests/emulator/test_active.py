@@ -221,6 +221,29 @@ def test_lanes_that_have_ended_are_not_waited_for(on):
         launch(two_lanes_stay, 1, 32, np.arange(32.0))
 
 
+@cuda.jit
+def some_return_before_the_barriers(x, counts):
+    i = cuda.threadIdx.x
+    if i >= x.size:
+        return
+    shared = cuda.shared.array(64, np.int64)
+    shared[i] = x[i]
+    cuda.syncthreads()
+    counts[i] = cuda.syncthreads_count(shared[x.size - 1 - i] // 4)
+    cuda.cg.this_grid().sync()
+    if i == 0:
+        x[0] = 10
+
+
+def test_threads_that_have_returned_are_not_waited_for(on):
+    """A barrier of CUDA waits "for all non-exited threads" since compute capability 7.0; `launch` refuses it."""
+    x, counts = np.arange(40), np.zeros(40, np.int64)
+    some_return_before_the_barriers[2, 64](x, counts)
+    assert (counts == 36).all() and x[0] == 10
+    with pytest.raises(BarrierError, match=r"thread \(40, 0, 0\) of the same block has ended"):
+        launch(some_return_before_the_barriers, 1, 64, x, counts)
+
+
 def test_the_race_detector_watches(on):
     all_write_one[1, 4](np.zeros(1))
     with race_detector(), pytest.raises(RaceError, match="thread"):

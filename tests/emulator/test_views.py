@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import namedtuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from minidl.emulator import (
     race_detector,
     trace,
 )
+from tests.conftest import each
 
 # Views of global memory -----------------------------------------------------------------------------------------------
 
@@ -496,3 +498,21 @@ def test_limits_and_races_of_dynamic_shared_memory():
         launch(dynamic, 1, 7, np.ones(7, np.float32), y, shared_bytes=49153)
     with race_detector(), pytest.raises(RaceError, match=r"shared array words\[1\] is written"):
         launch(dynamic_race, 1, 2, y, shared_bytes=8)
+
+
+@cuda.jit
+def functions_of_numpy(x, matrix, column, small):
+    np.sin(x, x)
+    np.hypot(matrix, column, matrix)
+    np.bitwise_or(small[::2], 8, small[1::2])
+
+
+@each("watched", [False, True])
+def test_functions_of_numpy_take_an_array_for_their_results(watched):
+    x, matrix, column = np.linspace(0, 1, 5, dtype=np.float32), np.ones((2, 3)), np.array([[2.0], [3.0]])
+    small = np.array([1, 0, 7, 0], np.int64)
+    expected = np.sin(x), np.hypot(matrix, column), [1, 9, 7, 15]
+    with race_detector() if watched else contextlib.nullcontext():
+        launch(functions_of_numpy, 1, 1, x, matrix, column, small)
+    for found, right in zip((x, matrix, small), expected, strict=True):
+        np.testing.assert_allclose(found, right, rtol=1e-6)

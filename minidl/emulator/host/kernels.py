@@ -29,7 +29,7 @@ from minidl.scalar.constants import WARP
 from minidl.utils import checks
 
 DEVICE = Device()
-DEVICE.lanes_may_end = True
+DEVICE.threads_may_end = True
 NUMBERS = (bool, int, float, complex, np.number, np.bool_)
 FORALL_THREADS = 128  # of a block, where Numba asks the driver
 
