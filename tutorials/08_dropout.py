@@ -101,8 +101,13 @@ figure.savefig(figures / "08_dropout_expectation.png")
 # 1,024 networks in one
 # ---------------------
 #
-# Ten units have :math:`2^{10}` masks, and each is a network of its own; they share their weights. At inference we would
-# like the average of all of them, weighted with the probability of each mask. For ten units we can compute it.
+# Ten units have :math:`2^{10}` masks :math:`m`, and each is a network of its own; they share their weights. At
+# inference we would like the average of all of them, weighted with the probability of each mask. For ten units we can
+# compute it.
+#
+# .. math::
+#
+#    y = \sum_m p(m)\, f(x, w, m)
 
 x = rng.normal(size=(200, 20))
 linear = dl.Sequential(
@@ -240,8 +245,8 @@ figure.suptitle("black is dropped")
 figure.savefig(figures / "08_dropout_weights_and_blocks.png")
 
 # %%
-# Cutout blackens a square of the image; mixup adds two images; CutMix pastes a piece of one into the other. The last
-# two mix the labels in the same proportion.
+# Cutout sets a square of the image to 0, which is paper; mixup adds two images; CutMix pastes a piece of one into the
+# other. The last two mix the labels in the same proportion.
 
 pair = np.stack([train.x[train.y == 3][0], train.x[train.y == 8][0]])
 targets = dl.data.one_hot(np.array([3, 8]), 10)
@@ -281,7 +286,13 @@ figure.savefig(figures / "08_dropout_relatives.png")
 # --------
 #
 # Dropout trains exponentially many networks with shared weights. The one pass at inference is their average, exactly so
-# behind a linear layer and nearly so behind a ReLU.
+# behind a linear layer. Behind a ReLU it is an approximation, whose miss has a side: max(0, z) is convex, so the pass
+# makes the mean of every ReLU too small, and the last weights decide whether that moves an output up or down: the one
+# in the picture comes out too large for nearly all rows.
+
+below = (behind_relu.inference < behind_relu.mean).mean(axis=0)
+print(f"behind a ReLU: off by {relative_miss:.0%} of the outputs' standard deviation")
+print("rows in which the pass is below the average: " + ", ".join(f"{share:.0%}" for share in below))
 
 for row_name, what, lecture, ours in claims:
     print(f"{row_name:>13}: {what:<66}{ours:10.5g}" + (f"   lecture {lecture:g}" if lecture is not None else ""))
