@@ -37,7 +37,15 @@ VARIANCE = "Var(y) = fan_in·Var(x)·Var(w)"
 #    \mathrm{Var}(y) = n \, \mathrm{Var}(x) \, \mathrm{Var}(w) .
 #
 # For the variance to stay what it was, :math:`\mathrm{Var}(w) = 1/n`. Only the variance of the weights matters, not
-# their distribution: we measure with normal and with uniform weights, from 10 to 1000 inputs, in networks of one layer.
+# their distribution. That of the uniform distribution on :math:`[-r, r]`, whose density is :math:`1 / (2r)`, is
+#
+# .. math::
+#
+#    \mathrm{Var}(w) = \int_{-r}^{r} \frac{w^2}{2r} \, dw = \frac{1}{2r} \cdot \frac{2 r^3}{3} = \frac{r^2}{3} ,
+#
+# so :math:`1/n` asks for :math:`r = \sqrt{3/n}`, and Glorot's :math:`2 / (n_\mathrm{in} + n_\mathrm{out})` for the
+# lectures' :math:`r = \sqrt{6 / (n_\mathrm{in} + n_\mathrm{out})}`. We measure with normal and with uniform weights,
+# from 10 to 1000 inputs, in networks of one layer.
 
 
 def one_layer(fan_in, fan_out, init, seed=0):
@@ -72,10 +80,11 @@ figure.savefig(figures / "04_variance_fan_in.png")
 # %%
 # Forward and backward
 # --------------------
-# Backward, :math:`dx = dy\, W^\top` is a sum of fan_out products, so :math:`E[dx^2] = n_\mathrm{out} E[dy^2]
-# \mathrm{Var}(w)`. Both directions can be kept at once only in a square layer. Glorot's
-# :math:`2 / (n_\mathrm{in} + n_\mathrm{out})` is a compromise: in a layer that narrows from 400 to 100, both are off by
-# less than the worse of the two that keep one direction.
+# Backward, :math:`dx_i = \sum_{j=1}^{n_\mathrm{out}} dy_j\, w_{ij}` is a sum of the same kind, only along a row of W
+# instead of a column. If the :math:`dy_j` do not depend on these weights, products of different :math:`j` are
+# uncorrelated again, and :math:`E[dx^2] = n_\mathrm{out}\, E[dy^2]\, \mathrm{Var}(w)`. Both directions can be kept at
+# once only in a square layer. Glorot's :math:`2 / (n_\mathrm{in} + n_\mathrm{out})` is a compromise: in a layer that
+# narrows from 400 to 100, both are off by less than the worse of the two that keep one direction.
 
 directions = {}
 for init in ("lecun_normal", "variance_scaling(mode='fan_out')", "glorot_normal"):
@@ -150,7 +159,29 @@ figure.savefig(figures / "04_variance_dependence.png")
 # %%
 # What He keeps, and what not
 # ---------------------------
-# With ReLUs and He's weights, the second moment :math:`E[z^2]` of what goes into the activations stays 2, at any
+# Given its inputs, :math:`z = \sum_i x_i w_i` is as likely as :math:`-z`, because the weights are. So of
+# :math:`E[z^2]` one half is from :math:`z > 0`, and that is what a ReLU lets through, forward as well as backward:
+#
+# .. math::
+#
+#    E[\max(0, z)^2] = \tfrac12 E[z^2] , \qquad E[\varphi'(z)^2] = P(z > 0) = \tfrac12 .
+#
+# The next layer gets :math:`E[x^2] = \tfrac12 E[z^2]`, and :math:`n \cdot \tfrac12 \cdot \mathrm{Var}(w) = 1` is He's
+# :math:`\mathrm{Var}(w) = 2/n`, with a 2 that has nothing to do with normal distributions: three inputs, all positive,
+# and uniform weights have it, too.
+
+halves = {}
+for name, init, x in (
+    ("100 normal inputs, normal weights", "normal", np.random.default_rng(2).standard_normal((200, 100))),
+    ("3 positive inputs, uniform weights", "uniform", np.random.default_rng(3).exponential(size=(200, 3))),
+):
+    z = one_layer(x.shape[1], 5000, init).forward(x)
+    halves[name] = np.mean(np.maximum(z, 0) ** 2) / np.mean(z**2), np.mean(z > 0)
+    print(f"{name:34}: a ReLU leaves {halves[name][0]:.3f} of E[z²], and {halves[name][1]:.3f} have slope 1")
+    claims.append(("He (Kaiming/MSRA)", f"share of E[z²] left by a ReLU, {name}", 0.5, halves[name][0]))
+
+# %%
+# So with ReLUs and He's weights the second moment :math:`E[z^2]` of what goes into the activations stays 2, at any
 # depth. "The variance is preserved" is still wrong if it means how much a unit varies over the samples. Each ReLU
 # makes samples more alike: two samples whose z have correlation :math:`c` come out of the next layer with
 #

@@ -27,6 +27,13 @@ def test_each_direction_has_its_fan(names):
     assert directions["glorot_normal"] == pytest.approx((1.6, 0.4), rel=0.05)
 
 
+def test_a_relu_leaves_half_whatever_the_distribution(names):
+    """5,000 units with few inputs each: the share of one unit has a standard deviation of about 0.5, so 0.007 here."""
+    assert len(names["halves"]) == 2
+    for moment, slope in names["halves"].values():
+        assert moment == pytest.approx(0.5, abs=0.03) and slope == pytest.approx(0.5, abs=0.03)
+
+
 def test_with_a_mean_the_second_moment_is_what_the_formula_gives(names):
     assert names["with_mean"]["E[y²] over all"] == pytest.approx(1 / 3, rel=0.1)  # 2000 units: standard error 3 %
     assert names["with_mean"]["variance of a unit over samples"] == pytest.approx(1 / 12, rel=0.05)
