@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import dis
 import functools
 import linecache
 from collections import defaultdict
@@ -22,6 +23,8 @@ from minidl.emulator.errors import EmulatorError
 from minidl.emulator.structure import UnknownBytecode
 
 Definition = ast.FunctionDef | ast.Lambda
+JUMPS = {*dis.hasjrel, *dis.hasjabs}  # their goals move when an instruction before them takes more room
+EMPTY = {"PUSH_NULL", "EXTENDED_ARG"}  # which come and go
 
 
 def definition(function: FunctionType) -> ast.FunctionDef:
@@ -80,9 +83,17 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(constant)
 
 
-def _instructions(code: CodeType) -> tuple[Any, ...]:
-    constants = [repr(constant) for constant in code.co_consts if not isinstance(constant, CodeType)]
-    return code.co_code, code.co_names, code.co_varnames, constants
+def _instructions(code: CodeType) -> list[Any]:
+    """Return what all compilations of a function have in common.
+
+    Where `a` is imported in the same text, `a.f(x)` is compiled in another way, and the cell of a file may be a text of
+    its own. The two ways differ in the kind of `LOAD`, in empty values, and in how far it is to jump.
+    """
+    return [
+        (found.opname.replace("LOAD_METHOD", "LOAD_ATTR"), None if found.opcode in JUMPS else repr(found.argval))
+        for found in dis.get_instructions(code)
+        if found.opname not in EMPTY and not isinstance(found.argval, CodeType)
+    ]
 
 
 def _plain(node: Definition) -> ast.FunctionDef:

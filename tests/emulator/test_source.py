@@ -61,3 +61,17 @@ def test_a_source_that_has_changed_is_refused(tmp_path):
     file.write_text(KERNEL.replace("= 1", "= 2"), encoding="utf-8")
     with pytest.raises(EmulatorError, match=r"kernel on changed\.py:4: its source has changed since it was imported"):
         launch(namespace["kernel"], 1, 1, np.zeros(1))
+
+
+def test_a_cell_of_a_file_may_be_compiled_without_the_imports_above_it(tmp_path):
+    """As Sphinx-Gallery and editors do it: `cuda.grid(1)` is another instruction there than in the whole file."""
+    text = "from numba import cuda\n@cuda.jit\ndef kernel(x):\n    for i in range(cuda.grid(1), 3):\n        x[i] = i\n"
+    file = tmp_path / "cells.py"
+    file.write_text(text, encoding="utf-8")
+    imports, *cell = text.splitlines(keepends=True)
+    namespace = {}
+    for lines in (imports, "\n" + "".join(cell)):
+        exec(compile(lines, str(file), "exec", dont_inherit=True), namespace)
+    x = np.zeros(3)
+    launch(namespace["kernel"], 1, 1, x)
+    assert x.tolist() == [0, 1, 2]
