@@ -24,7 +24,7 @@ from numba.core.errors import TypingError
 from numba.core.target_extension import CUDA, target_override
 from numba.core.typed_passes import NopythonTypeInference
 from numba.core.typing.templates import AbstractTemplate, Signature, make_concrete_template, signature
-from numba.core.untyped_passes import ExtractByteCode
+from numba.core.untyped_passes import ExtractByteCode, InlineInlinables
 from numba.core.utils import order_by_target_specificity, pysignature
 
 from minidl.emulator.cuda_names import chain, cuda_path
@@ -62,6 +62,8 @@ class _Inference(CompilerBase):
 
     def define_pipelines(self) -> list[Any]:
         passes = DefaultPassBuilder.define_untyped_pipeline(self.state)
+        # A device function with inline="always" is called like any other, so that its call keeps its mark.
+        passes.passes = [entry for entry in passes.passes if entry[0] is not InlineInlinables]
         passes.add_pass(_Types, "type inference")
         passes.finalize()
         return [passes]
@@ -105,8 +107,11 @@ def infer(
     namespace = {**namespace, "_cuda": numba.cuda, TYPED: _Marked()}
     try:
         state = _run(_compile(definition, function, namespace, marked=True), function, arguments)
-    except TypingError:  # the message of another try does not show the marks
-        _run(_compile(definition, function, namespace, marked=False), function, arguments)
+    except TypingError:
+        try:  # the message of another try does not show the marks
+            _run(_compile(definition, function, namespace, marked=False), function, arguments)
+        except TypingError as error:
+            raise error.with_traceback(None) from None  # where in Numba's code helps nobody
         raise
     for node, kind, made in _found(state):
         nodes[node].type = types.unliteral(kind)
@@ -293,6 +298,13 @@ class _Inferred(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> ast.expr:
         path = cuda_path(self._namespace.get(node.id))
         return node if path is None else ast.copy_location(chain("_cuda", path), node)
+
+    def visit_Expr(self, node: ast.Expr) -> ast.stmt:
+        call = node.value
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "breakpoint":
+            return ast.copy_location(ast.Pass(), node)  # Numba knows no debugger, the emulator does
+        self.generic_visit(node)
+        return node
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         value = self._namespace.get(node.func.id) if isinstance(node.func, ast.Name) else None

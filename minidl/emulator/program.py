@@ -69,7 +69,10 @@ class Program:
             TypingError: Numba's, if it could not compile the kernel for these arguments.
             EmulatorError: If the kernel uses something that the emulator does not know.
         """
-        return self._version(self._kernel, kinds, counting)
+        version = self._version(self._kernel, kinds, counting)
+        if version.result != types.none:
+            raise TypingError(f"kernel {self.name} returns {version.result}; expected nothing to be returned")
+        return version
 
     def _version(
         self, function: FunctionType, kinds: tuple[types.Type, ...], counting: bool, result: types.Type | None = None

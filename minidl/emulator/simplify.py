@@ -171,6 +171,7 @@ class _Simpler(ast.NodeTransformer):
     visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = visit_Lambda = visit_FunctionDef = _refuse
     visit_ClassDef = visit_Yield = visit_YieldFrom = visit_Await = visit_Try = visit_With = visit_Global = _refuse
     visit_Nonlocal = visit_Import = visit_ImportFrom = visit_Match = visit_JoinedStr = visit_AsyncFor = _refuse
+    visit_Dict = visit_Set = _refuse
 
 
 def _chosen(node: Any) -> ast.expr:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from numba import cuda, float32, int32
+from numba.core.errors import TypingError
 from numba.cuda import to_device as to_device_by_name
 
 from minidl.emulator import (
@@ -189,6 +190,27 @@ def test_a_read_only_array_is_refused_by_name(on):
 def test_an_array_with_gaps_is_refused(on):
     with pytest.raises(ValueError, match="non-contiguous buffer"):
         add[1, 4](np.zeros((4, 4))[:, 1], 1)
+
+
+def test_a_kernel_that_returns_something_is_refused(on):
+    @cuda.jit
+    def first(x):
+        if cuda.grid(1) < x.size:
+            return x[0]
+
+    for run in (first[1, 1], lambda x: launch(first, 1, 1, x)):
+        with pytest.raises(TypingError, match=r"^kernel first returns .*float64.*; expected nothing to be returned"):
+            run(np.zeros(1))
+
+
+@pytest.mark.parametrize("value", [[1.0, 2.0], {1.0}, "ab", b"ab", None, (1, [2.0]), slice(3)], ids=str)
+def test_what_numba_gives_to_no_kernel_is_refused_by_name(on, value):
+    @cuda.jit
+    def second(x, y):
+        pass
+
+    with pytest.raises(TypeError, match=r"^y got .*; expected an array, a number, a record, or a tuple of these"):
+        second[1, 1](np.zeros(1), value)
 
 
 def test_a_kernel_that_links_cuda_c_is_refused(on):
@@ -398,6 +420,22 @@ def test_fresh_memory_shows_that_it_is_undefined(on):
     assert np.isnan(cuda.device_array((2, 3)).copy_to_host()).all()
     assert (cuda.device_array(3, np.int16).copy_to_host() == -1).all()
     assert cuda.device_array(3, bool).copy_to_host().all()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: cuda.to_device(x),
+        lambda x: add[1, 1](x, 1),
+        lambda x: cuda.pinned_array(3, x.dtype),
+        lambda x: cuda.device_array(3, [("value", x.dtype)]),
+    ],
+    ids=["to_device", "launch", "pinned_array", "record"],
+)
+def test_python_objects_cannot_lie_on_the_device(on, make):
+    """Bytes that nobody has written are no object: Python itself would crash."""
+    with pytest.raises(TypeError, match=r"^dtype got .*; expected numbers"):
+        make(np.array([object()]))
 
 
 @pytest.mark.parametrize("make", [cuda.pinned_array, cuda.mapped_array, cuda.managed_array], ids=lambda f: f.__name__)

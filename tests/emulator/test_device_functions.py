@@ -19,6 +19,21 @@ def half(x):
     return x / 2
 
 
+@pytest.mark.parametrize("inline", ["always", "never"])
+def test_an_inlined_function_is_called(inline):
+    """Numba would put its statements in the place of the call before there are types."""
+    square = cuda.jit(device=True, inline=inline)(lambda a: a * a)
+
+    @cuda.jit
+    def kernel(x):
+        if square(x[0]) + 1 > 2:
+            x[1] = square(x[1])
+
+    x = np.array([2, 3], np.uint8)
+    launch(kernel, 1, 1, x)
+    assert x.tolist() == [2, 9]
+
+
 @cuda.jit(device=True)
 def apply(function, change, x, i):
     change(x, i, 3)

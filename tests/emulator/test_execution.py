@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import sys
 import threading
 import warnings
 
@@ -544,3 +545,23 @@ TABLE = np.array([2.0, 3.0, 5.0])
 def uses_table(y):
     t = cuda.threadIdx.x
     y[t] = TABLE[t]
+
+
+# A debugger -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_kernel_stops_at_its_breakpoint(monkeypatch):
+    @cuda.jit
+    def kernel(x):
+        i = cuda.grid(1)
+        if i == 1:
+            breakpoint()
+        x[i] += i
+
+    seen = []
+    monkeypatch.setattr(sys, "breakpointhook", lambda: seen.append(sys._getframe(1)))
+    x = np.zeros(3)
+    launch(kernel, 1, 3, x)
+    (frame,) = seen
+    assert (frame.f_code.co_name, frame.f_code.co_filename, frame.f_locals["i"]) == ("kernel", __file__, 1)
+    assert x.tolist() == [0, 1, 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math as math_module  # under another name: the emulator must find it by what it is
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,7 +164,10 @@ def test_numba_refuses_a_wrong_number_of_indices_or_a_wrong_kind():
 
     for kernel in (two_for_one, fraction, shared_fraction):
         number = line(kernel).rpartition(":")[2]
-        assert f'test_rejects.py", line {number}' in refusal(TypingError, kernel, np.ones(2))
+        with pytest.raises(TypingError, match=rf'test_rejects\.py", line {number}') as found:
+            launch(kernel, 1, 1, np.ones(2))
+        assert "_typed" not in str(found.value) and found.value.__suppress_context__  # said once, in the words of Numba
+        assert "numba" not in {Path(entry.path).parent.name for entry in found.traceback}
 
 
 def test_an_index_outside_a_global_table():
@@ -410,9 +414,15 @@ def test_names_that_the_emulator_does_not_know():
         cuda.atomic.mul(x, 0, 1)
 
     @cuda.jit
+    def dictionary(x):
+        table = {0: 1}
+        x[0] = table[0]
+
+    @cuda.jit
     def unknown_math(x):
         x[0] = math_module.no_such_function(x[0])
 
+    assert "does not know '{0: 1}' in a kernel" in refusal(EmulatorError, dictionary, np.zeros(1))
     assert "does not know cuda.textures" in refusal(EmulatorError, unknown_function, np.zeros(1))
     assert "does not know cuda.atomic.mul" in refusal(EmulatorError, unknown_atomic, np.zeros(1))
     assert "does not know math_module.no_such_function" in refusal(EmulatorError, unknown_math, np.zeros(1))

@@ -28,6 +28,8 @@ def allocate(shape: Any, dtype: Any = np.float64, strides: Any = None, order: st
     """Return fresh memory of the device, with the arguments of `cuda.device_array`."""
     shape = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     dtype = np.dtype(dtype)
+    if dtype.hasobject:  # addresses of Python's objects, which bytes that nobody has written are not
+        raise TypeError(f"dtype got {dtype}; expected numbers, as Python objects cannot lie in the memory of a GPU")
     if isinstance(strides, int):
         strides = (strides,)
     size = math.prod(shape) * dtype.itemsize

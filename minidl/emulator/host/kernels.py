@@ -30,6 +30,7 @@ from minidl.utils import checks
 
 DEVICE = Device()
 DEVICE.threads_may_end = True
+PASSED = (types.Array, types.Number, types.Boolean, types.NPDatetime, types.NPTimedelta, types.Record, types.EnumMember)
 NUMBERS = (bool, int, float, complex, np.number, np.bool_)
 FORALL_THREADS = 128  # of a block, where Numba asks the driver
 
@@ -79,6 +80,10 @@ def launch(kernel: Any, blocks: Any, threads: Any, stream: Any, shared_bytes: in
         arguments = _by_signature(kernel, names, arguments, signatures)
     else:
         new_kinds = tuple(map(_type_of, arguments))
+        for name, value, kind in zip(names, arguments, new_kinds, strict=False):
+            if not _is_passed(kind):
+                found = checks.describe(value)
+                raise TypeError(f"{name} got {found}; expected an array, a number, a record, or a tuple of these")
     on_device = [
         _on_device(name, value, afterwards)
         for name, value in zip([*names, *["argument"] * len(arguments)], arguments, strict=False)
@@ -93,6 +98,11 @@ def launch(kernel: Any, blocks: Any, threads: Any, stream: Any, shared_bytes: in
 @functools.lru_cache
 def _parameters(function: Callable[..., Any]) -> list[str]:
     return list(inspect.signature(function).parameters)
+
+
+def _is_passed(kind: Any) -> bool:
+    """Return whether Numba gives a kernel arguments of this type."""
+    return all(map(_is_passed, kind)) if isinstance(kind, types.BaseTuple) else isinstance(kind, PASSED)
 
 
 def _on_device(name: str, value: Any, afterwards: list[Callable[[], Any]]) -> Any:
