@@ -7,6 +7,7 @@ nothing else is imported.
 from __future__ import annotations
 
 import contextlib
+import sys
 from typing import Any
 
 import pytest
@@ -31,6 +32,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Any:
         _active.enter_context(minidl.emulator.active())
         if options.cuda_races:
             _active.enter_context(minidl.emulator.race_detector())
+        for name, module in list(sys.modules.items()):
+            if name.startswith("minidl.emulator."):
+                vars(module)["__tracebackhide__"] = True  # for pytest: what a failure shows ends in the kernel
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

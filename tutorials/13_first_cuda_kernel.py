@@ -8,6 +8,7 @@ thread after the other, and says what is wrong and where. This tutorial writes k
 four usual ways, and counts what they ask of the memory. It needs no GPU.
 """
 
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -52,7 +53,7 @@ def complaint(kernel, *arguments):
 x = np.arange(10, dtype=np.float32)
 y = np.zeros_like(x)
 out_of_bounds = complaint(double_unchecked, 3, 4, x, y)
-print(out_of_bounds)
+print(textwrap.fill(out_of_bounds, 90))
 
 # %%
 # So nearly every kernel begins with a bounds check.
@@ -121,7 +122,7 @@ print(f"kernel {total[0]:.5f}, NumPy {x.sum(dtype=np.float64):.5f}")
 
 with dl.emulator.race_detector():
     race = complaint(sum_with_race, 1, 64, x, total)
-print(race)
+print(textwrap.fill(race, 90))
 
 # %%
 # The cure is a barrier: no thread goes on before all of the block have come to it.
@@ -194,7 +195,7 @@ def barrier_for_some(x, total):
 
 
 hanging = complaint(barrier_for_some, 1, 64, x, total)
-print(hanging)
+print(textwrap.fill(hanging, 90))
 
 # %%
 # Reading what nobody has written
@@ -221,7 +222,7 @@ def sum_without_zeros(x, total):
 
 
 unwritten = complaint(sum_without_zeros, 1, 64, x[:50], total)
-print(unwritten)
+print(textwrap.fill(unwritten, 90))
 
 # %%
 # Coalesced and strided access

@@ -22,7 +22,7 @@ def saxpy(student: Student) -> Iterator[str]:
     def check(n: int, blocks: int) -> None:
         a, x, y = arrays(n)
         before, old = x.copy(), y.copy()
-        student.calls(f"saxpy with {n} elements, {blocks} blocks of {threads} threads")
+        student.calls(f"saxpy[{blocks}, {threads}](a, x ({n},), y ({n},))")
         with race_detector():
             launch(student.saxpy, (blocks,), (threads,), a, x, y)
         right = a * x + old
@@ -57,7 +57,7 @@ def histogram(student: Student) -> Iterator[str]:
     def check(values: Any, blocks: int) -> None:
         values = np.asarray(values, np.int32)
         counts = np.zeros(bins, np.int32)
-        student.calls(f"histogram of {values.size} values, {blocks} blocks of {threads} threads")
+        student.calls(f"histogram[{blocks}, {threads}](values {values.shape}, counts ({bins},))")
         with race_detector():
             launch(student.histogram, (blocks,), (threads,), values, counts)
 
@@ -179,7 +179,7 @@ def prefix_sum(student: Student) -> Iterator[str]:
     def check(n: int) -> None:
         x = np.random.default_rng(n).integers(1, 10, n).astype(np.float32)
         y = np.full_like(x, np.nan)
-        student.calls(f"prefix_sum of {n} numbers, one block of {threads} threads")
+        student.calls(f"prefix_sum[1, {threads}](x ({n},), y ({n},))")
         with race_detector():
             launch(student.prefix_sum, (1,), (threads,), x, y)
         right = x.cumsum()

@@ -77,6 +77,7 @@ def test_races_fail_a_test(project):
     found = run(project, "--cuda-races")
     assert "1 failed, 1 passed" in found
     assert "RaceError: kernel reverse" in found
+    assert not re.search(r"emulator\W\w+\.py", found)  # what it shows of the way there is the project's
 
 
 def test_the_page_shows_what_happens(tmp_path):

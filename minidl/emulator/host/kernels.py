@@ -102,7 +102,8 @@ def _parameters(function: Callable[..., Any]) -> list[str]:
 
 def _is_passed(kind: Any) -> bool:
     """Return whether Numba gives a kernel arguments of this type."""
-    return all(map(_is_passed, kind)) if isinstance(kind, types.BaseTuple) else isinstance(kind, PASSED)
+    is_tuple = isinstance(kind, types.BaseTuple)
+    return all(map(_is_passed, kind)) if is_tuple else isinstance(kind, PASSED)
 
 
 def _on_device(name: str, value: Any, afterwards: list[Callable[[], Any]]) -> Any:
