@@ -176,15 +176,15 @@ claims.append(("babysitting", "‖ΔW‖/‖W‖ of a step, first layer, median"
 #
 # Three networks at the same rate, 20 epochs on 2,000 images, five seeds. With two hidden units the training accuracy is
 # low, too, and the gap is a small part of what is missing: too little capacity, and no regularization in the world will
-# help. With 256 units the training accuracy goes to 100 % and the validation accuracy stays behind, all that is missing
+# help. With 128 units the training accuracy goes to 100 % and the validation accuracy stays behind, all that is missing
 # is the gap: it has learned the images by heart, and needs regularization, here dropout and shifted images.
 
 more, validation = everything[:2000], everything[3000:4000]
 shifts = dl.data.Augmentation(dl.data.Shift(2))
 diagnoses = {
     "2 hidden units": ({"width": 2}, {}),
-    "256 hidden units": ({"width": 256}, {}),
-    "256, dropout and shifts": ({"width": 256, "rate": 0.3}, {"augmentation": shifts}),
+    "128 hidden units": ({"width": 128}, {}),
+    "128, dropout and shifts": ({"width": 128, "rate": 0.3}, {"augmentation": shifts}),
 }
 histories = {
     name: [run(guess, network(seed=seed, **form), 20, more, graph=True, **options) for seed in SEEDS]
