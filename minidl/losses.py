@@ -28,7 +28,6 @@ class Loss(Configurable):
     """
 
     has_accuracy = True
-    takes_labels = False  # whether targets may be class labels, of which `minidl.MultiTask` knows "unknown", too
 
     def __init__(self) -> None:
         self._backend: Any = None
@@ -194,7 +193,6 @@ class SoftmaxCrossEntropy(Loss):
         label_smoothing: ε in [0, 1): t becomes (1-ε) t + ε/classes (Szegedy et al. 2016), at evaluation too.
     """
 
-    takes_labels = True
     label_smoothing: Any = checks.Checked(checks.real, 0.0, below=1.0)
 
     def __init__(self, label_smoothing: float = 0.0):
@@ -235,8 +233,6 @@ class BinaryCrossEntropy(Loss):
     do. Accuracy counts outputs on the right side of 1/2.
     Backward:  dz = (σ(z) - t) / (batch · n_out).
     """
-
-    takes_labels = True
 
     def check_targets(self, argument: str, targets: Any, rows: int, n_out: int, dtype: np.dtype) -> np.ndarray:
         given = checks.as_array(argument, targets, "probabilities from 0 to 1")

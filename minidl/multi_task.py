@@ -9,10 +9,11 @@ import numpy as np
 
 from minidl.backend import Backend
 from minidl.layers.heads import Heads
-from minidl.losses import Loss
+from minidl.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from minidl.utils import checks
 
 UNKNOWN = -1  # the label of a row that has none for a head
+OF_LABELS = SoftmaxCrossEntropy, BinaryCrossEntropy  # the losses whose targets may be labels
 
 
 class MultiTask(Loss):
@@ -78,7 +79,7 @@ class MultiTask(Loss):
         argument, loss, width = f"{argument}[{name!r}]", self.losses[name], self.widths[name]
         given = checks.as_array(argument, targets, "targets")
         unknown = given == UNKNOWN
-        if not loss.takes_labels or given.dtype.kind != "i" or given.ndim != 1 or not unknown.any():
+        if not isinstance(loss, OF_LABELS) or given.dtype.kind != "i" or given.ndim != 1 or not unknown.any():
             return loss.check_targets(argument, targets, rows, width, dtype)
         checked = loss.check_targets(argument, np.where(unknown, 0, given), rows, width, dtype).copy()
         checked[unknown] = UNKNOWN
@@ -86,7 +87,7 @@ class MultiTask(Loss):
 
     def mixable(self, targets: Any, n_out: int, dtype: np.dtype) -> Any:
         for name, loss in self.losses.items():
-            if loss.takes_labels and (targets[name] < 0).any():
+            if isinstance(loss, OF_LABELS) and (targets[name] < 0).any():
                 raise ValueError(f"targets[{name!r}] got {UNKNOWN}; expected all labels, because targets are mixed")
         return {name: loss.mixable(targets[name], self.widths[name], dtype) for name, loss in self.losses.items()}
 
@@ -103,7 +104,7 @@ class MultiTask(Loss):
         for name, loss in self.losses.items():
             part = self._buffers.get(name, (rows, self.widths[name]), outputs.dtype)
             self._ops.copy_columns(outputs, self.heads.columns[name].start, one, part, 0, self.widths[name])
-            if loss.takes_labels:
+            if isinstance(loss, OF_LABELS):
                 loss._compute(part, self._without_unknown(name, targets[name]), targets[name])
             else:
                 loss.compute_unchecked(part, targets[name])
@@ -130,7 +131,7 @@ class MultiTask(Loss):
         for name, loss in self.losses.items():
             dpart, weight = loss.backward(), checks.in_dtype(f"weights[{name!r}]", self.weights[name], outputs.dtype)
             start = self.heads.columns[name].start
-            if loss.takes_labels:
+            if isinstance(loss, OF_LABELS):
                 self._ops.mask_rows(self._targets[name], dpart, dpart)
             self._ops.copy_columns(dpart, 0, weight, doutputs, start, dpart.shape[1])
         return doutputs

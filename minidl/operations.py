@@ -359,8 +359,7 @@ class Operations:
     def mask_rows(self, labels, x, y) -> None:
         """y[r] = x[r], but 0 where the label of row r is negative: -1 says that nobody knows it.
 
-        labels (rows,) or (rows, k), of which the first column counts; x and y (rows, ...) of one dtype, perhaps one
-        array.
+        labels (rows,) or (rows, k), of which column 0 counts; x and y (rows, ...) of one dtype, perhaps one array.
         """
         y[...] = x
         y[labels.reshape(len(labels), -1)[:, 0] < 0] = 0
