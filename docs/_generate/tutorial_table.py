@@ -35,7 +35,7 @@ ROWS = {  # the rows of the lectures, in their order; a tutorial may add rows of
     ],
     "Batch normalization": [
         "forward", "inference", "identity", "placement", "bias", "effects", "covariate shift", "decoupled layers",
-        "gradient flow", "γ and β",
+        "gradient flow", "γ and β", "running statistics",
     ],
     "Regularization": [
         "L2 and L1", "data augmentation", "noise robustness", "multi-task learning", "semi-supervised learning",

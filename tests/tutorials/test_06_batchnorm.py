@@ -7,7 +7,7 @@ import pytest
 
 
 def test_figures_are_written(figures):
-    assert figures == ["noise", "placement", "robust", "running"]
+    assert figures == ["placement", "robust", "running"]
 
 
 def test_by_hand_and_the_layer_agree(names):
@@ -37,6 +37,7 @@ def test_larger_learning_rates_work(names):
     rates, by_rate = names["rates"], names["by_rate"]
     without, normalized = by_rate[None], by_rate["before"]
     assert (normalized < without + 0.05).all()
+    assert 0 < normalized.argmin() < len(rates) - 1 and 0 < without.argmin() < len(rates) - 1
     assert normalized[rates.index(1.0)] < 0.6 and without[rates.index(1.0)] > 1.5
     assert rates[int(normalized.argmin())] >= rates[int(without.argmin())]
 
@@ -52,15 +53,3 @@ def test_both_placements_speed_training_up(names):
     for place in ("before", "after"):
         assert (losses[place] < losses[None]).all(), place
         assert losses[place][-1] < 0.75 * losses[None][-1], place
-
-
-def test_noise_grows_as_batches_shrink(names):
-    assert names["slope"] == pytest.approx(-0.5, abs=0.08)
-    assert (np.diff(names["noise"]) < 0).all()
-
-
-def test_small_batches_regularize(names):
-    without, normalized = names["overfit"][None], names["overfit"]["before"]
-    assert normalized[0, 0] > 10 * normalized[2, 0]  # training loss: batches of 4 against 32
-    assert without[0, 0] < 3 * without[2, 0]
-    assert normalized[:, 1].mean() < 0.95 * without[:, 1].mean()  # test loss
