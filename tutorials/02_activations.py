@@ -160,7 +160,7 @@ for name, (means, factor, batch) in KINDS.items():
         f"({min(detours[name]):.2f} to {max(detours[name]):.2f}, {len(PATHS)} seeds)"
     )
 
-figure, axes = plt.subplots(1, 4, figsize=(9, 3.2), layout="constrained", sharex=True, sharey=True)
+figure, axes = plt.subplots(1, 4, figsize=(10, 3.8), layout="constrained", sharex=True, sharey=True)
 for axis, (name, path), color in zip(axes, paths.items(), (ORANGE, BLUE, BLUE, GREEN), strict=True):
     axis.plot(*path.T, color=color, linewidth=1, marker=".", markersize=3)
     axis.plot(*goal, "*", color="black", markersize=12)
