@@ -47,10 +47,15 @@ def bits(value):
     return str(value)
 
 
+def same(x, targets, rng):
+    return x, targets
+
+
 ASKED = {
     "predict": lambda model, rows: model.predict(data(rows).x),
     "evaluate": lambda model, rows: dl.evaluate(model, data(rows), loss=dl.SoftmaxCrossEntropy()),
     "predict_mc": lambda model, rows: dl.predict_mc(model, data(rows).x, samples=3).std,
+    "predict_augmented": lambda model, rows: dl.predict_augmented(model, data(rows).x, same, samples=3).mean,
     "inspect": lambda model, rows: dl.inspect(model, *data(rows)[:rows], loss=dl.SoftmaxCrossEntropy()),
 }
 
