@@ -20,6 +20,13 @@ def test_equal_units_stay_equal(names):
     assert accuracy["constant(value=0.01)"] < 0.5 < 0.85 < names["linear_accuracy"] < accuracy["glorot_uniform"]
 
 
+def test_from_zeros_only_the_last_bias_learns(names):
+    first, _, last = names["symmetric"]["zeros"].layers
+    for parameter in (first.weight, first.bias, last.weight):
+        assert (parameter.value == 0).all(), parameter.name
+    assert np.abs(last.bias.value).max() > 0.01
+
+
 def test_the_ten_standard_deviations_of_one_over_root_n(names):
     """Single seeds differ by up to 2 %, means over four by about 1 %."""
     np.testing.assert_allclose(names["outputs"]["lecun_normal"], names["lecture"]["lecun_normal"], rtol=0.03)
