@@ -1,4 +1,4 @@
-"""The names of the `cuda` module: which of them an object is that a kernel uses."""
+"""The names of the `cuda` module: which of them an object is that a kernel uses; and what Numba knows of them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 
 import numba.cuda
 from numba.core import config, types
+from numba.core.target_extension import target_override
 
 if not getattr(config, "ENABLE_CUDASIM", False):  # Numba's simulator has no such things
     from numba.cuda import cg, libdevice
+    from numba.cuda.descriptor import cuda_target
     from numba.cuda.stubs import Stub
 
 
@@ -43,3 +45,11 @@ def chain(root: str, path: str) -> ast.expr:
     for part in path.split("."):
         made = ast.Attribute(made, part, ast.Load())
     return made
+
+
+def typing_context() -> Any:
+    """Return Numba's knowledge of types for CUDA, up to date with what has been registered."""
+    context = cuda_target.typing_context
+    with target_override("cuda"):
+        context.refresh()
+    return context

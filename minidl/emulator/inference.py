@@ -27,7 +27,8 @@ from numba.core.typing.templates import AbstractTemplate, Signature, make_concre
 from numba.core.untyped_passes import ExtractByteCode, InlineInlinables
 from numba.core.utils import order_by_target_specificity, pysignature
 
-from minidl.emulator.cuda_names import chain, cuda_path
+from minidl.emulator import known
+from minidl.emulator.cuda_names import chain, cuda_path, typing_context
 from minidl.emulator.errors import EmulatorError
 from minidl.emulator.simplify import local_names, simplified
 
@@ -73,14 +74,6 @@ class _Marked:
     _numba_type_ = types.Function(_Identity)
 
 
-def typing_context() -> Any:
-    """Return Numba's knowledge of types for CUDA, up to date with what has been registered."""
-    context = cuda_target.typing_context
-    with target_override("cuda"):
-        context.refresh()
-    return context
-
-
 def infer(
     definition: ast.FunctionDef, function: FunctionType, namespace: Mapping[str, Any], arguments: tuple[types.Type, ...]
 ) -> types.Type:
@@ -101,22 +94,27 @@ def infer(
     Raises:
         TypingError: Numba's, if it cannot compile the function for these arguments.
     """
+    file = known.file_of(definition, function, namespace, arguments)
     nodes = list(_expressions(definition))
     for number, node in enumerate(nodes):
         node.number = number
-    namespace = {**namespace, "_cuda": numba.cuda, TYPED: _Marked()}
-    try:
-        state = _run(_compile(definition, function, namespace, marked=True), function, arguments)
-    except TypingError:
-        try:  # the message of another try does not show the marks
-            _run(_compile(definition, function, namespace, marked=False), function, arguments)
-        except TypingError as error:
-            raise error.with_traceback(None) from None  # where in Numba's code helps nobody
-        raise
-    for node, kind, made in _found(state):
+    if (found := known.read(file)) is None:
+        namespace = {**namespace, "_cuda": numba.cuda, TYPED: _Marked()}
+        try:
+            state = _run(_compile(definition, function, namespace, marked=True), function, arguments)
+        except TypingError:
+            try:  # the message of another try does not show the marks
+                _run(_compile(definition, function, namespace, marked=False), function, arguments)
+            except TypingError as error:
+                raise error.with_traceback(None) from None  # where in Numba's code helps nobody
+            raise
+        found = types.unliteral(state.return_type), list(_found(state))
+        known.write(file, function, found)
+    result, of_nodes = found
+    for node, kind, made in of_nodes:
         nodes[node].type = types.unliteral(kind)
         nodes[node].signature = made
-    return types.unliteral(state.return_type)
+    return result
 
 
 def _compile(
@@ -182,6 +180,8 @@ def result_of(function: FunctionType, arguments: tuple[types.Type, ...]) -> type
         compiled = function
         with contextlib.suppress(EmulatorError):  # functions of Numba itself may have no source
             tree, meanings = simplified(function)
+            if found := known.read(known.file_of(tree, function, meanings, arguments)):
+                return _results.setdefault(key, found[0])
             compiled = _compile(tree, function, {**meanings, "_cuda": numba.cuda}, marked=False)
         _results[key] = types.unliteral(_run(compiled, function, arguments).return_type)
     return _results[key]

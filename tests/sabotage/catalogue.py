@@ -1311,6 +1311,19 @@ CATALOGUE = [
         ("emulator/test_types.py", "emulator/test_source.py"),
     ),
     Sabotage(
+        "types-of-an-older-global", "emulator/known.py", "return type(value).__name__, repr(value)",
+        "return type(value).__name__",
+        "A constant that became float64 or too large for an int64 changes the types of all that it meets.",
+        ("emulator/test_known.py",),
+    ),
+    Sabotage(
+        "types-of-an-older-device-function", "emulator/known.py",
+        'return "device function", _described_function(tree, function, meanings, callers)',
+        'return "device function", function.__qualname__',
+        "A kernel has other types after an edit of a function that it calls, though its own text is the same.",
+        ("emulator/test_known.py",),
+    ),
+    Sabotage(
         "pooling-grid-by-rows", "cuda/pooling.py", "one_thread_each(max(row_start.size, column_start.size))",
         "one_thread_each(row_start.size)",
         "A wide image has more regions across than down: without a thread of their own they keep the last cuts.",
