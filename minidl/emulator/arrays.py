@@ -29,14 +29,30 @@ def _strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     return tuple(math.prod(shape[axis + 1 :]) * itemsize for axis in range(len(shape)))
 
 
+class _Items:
+    """Integers of Python out of an array that is not aligned, such as a field of a packed record."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: np.ndarray):
+        self._data = data
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._data[key].item()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._data[key] = value
+
+
 class GlobalArray(Array):
     """An array in global memory."""
 
     __slots__ = ("array", "data", "dtype", "name", "ndim", "shape", "size", "start", "strides", "where")
 
     def __init__(self, name: str, data: np.ndarray, where: Where):
-        # A memoryview gives integers of Python, in which kernels compute.
-        self.data: Any = data.data if data.dtype.kind in "iub" and data.dtype.isnative else data
+        self.data: Any = data
+        if data.dtype.kind in "iub" and data.dtype.isnative:  # kernels compute in integers of Python
+            self.data = data.data if data.flags.aligned else _Items(data)
         self.name, self.array, self.where = name, data, where
         self.start, self.strides = data.__array_interface__["data"][0], data.strides
         self.shape, self.ndim, self.size, self.dtype = data.shape, data.ndim, data.size, data.dtype
@@ -45,7 +61,7 @@ class GlobalArray(Array):
 
     def __getitem__(self, key: Any) -> Any:
         try:
-            if min(key) >= 0 and len(key) == self.ndim:
+            if min(key, default=0) >= 0 and len(key) == self.ndim:
                 return self.data[key]
             raise IndexError(key)
         except (TypeError, ValueError, IndexError) as error:
@@ -53,7 +69,7 @@ class GlobalArray(Array):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         try:
-            if min(key) >= 0 and len(key) == self.ndim:
+            if min(key, default=0) >= 0 and len(key) == self.ndim:
                 self.data[key] = value
                 return
             raise IndexError(key)

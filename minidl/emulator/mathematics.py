@@ -12,6 +12,8 @@ import numpy as np
 import scipy.special
 from numba.core import types
 
+from minidl.emulator.arithmetic import floor_divide, modulo
+
 # `math` has these by other names than NumPy, or they have to be taken from elsewhere.
 NAMES = {"pow": "power"} | {f"a{name}": f"arc{name}" for name in ("cos", "sin", "tan", "cosh", "sinh", "tanh", "tan2")}
 FREE = (math.fabs, math.floor, math.ceil, math.trunc, math.copysign, math.isnan, math.isinf, math.isfinite)
@@ -62,15 +64,22 @@ def _whatever(function: Callable[..., Any], parameters: tuple[types.Type, ...]) 
     return function
 
 
-def _extreme(of_floats: np.ufunc, better: Callable[[Any, Any], bool]) -> Callable[..., Any]:
-    """max or min: of floating-point numbers the instruction of the GPU, which ignores NaN."""
+def _extreme(of_floats: np.ufunc, of_others: Callable[..., Any]) -> Callable[..., Any]:
+    """max or min: of two floating-point numbers the instruction of the GPU, which ignores NaN; else Python's."""
 
     def choose(parameters: tuple[types.Type, ...]) -> Callable[..., Any]:
-        if all(isinstance(kind, types.Float) for kind in parameters):
-            return lambda *numbers: functools.reduce(of_floats, numbers)
-        return lambda *numbers: functools.reduce(lambda a, b: a if better(a, b) else b, numbers)
+        two_floats = len(parameters) == 2 and all(isinstance(kind, types.Float) for kind in parameters)
+        return of_floats if two_floats else of_others
 
     return choose
+
+
+def _are_integers(parameters: tuple[types.Type, ...]) -> bool:
+    return all(isinstance(kind, (types.Integer, types.Boolean)) for kind in parameters)
+
+
+def _divmod_of_integers(a: int, b: int) -> tuple[int, int]:
+    return floor_divide(a, b), modulo(a, b)
 
 
 # Each function of the types of its parameters, because max of integers is not max of floating-point numbers.
@@ -78,10 +87,11 @@ IMPLEMENTATIONS: dict[Any, Callable[[tuple[types.Type, ...]], Callable[..., Any]
     function: functools.partial(_whatever, made) for function, made in _functions_of_math().items()
 }
 IMPLEMENTATIONS |= {
-    max: _extreme(np.fmax, lambda a, b: a > b),
-    min: _extreme(np.fmin, lambda a, b: a < b),
+    max: _extreme(np.fmax, builtins.max),
+    min: _extreme(np.fmin, builtins.min),
     abs: lambda parameters: builtins.abs,
     round: lambda parameters: builtins.round,
+    divmod: lambda parameters: _divmod_of_integers if _are_integers(parameters) else builtins.divmod,
 }
 
 

@@ -38,6 +38,7 @@ HELPERS = {
     ast.Pow: arithmetic.integer_power,
 }
 TUPLES = (types.UniTuple, types.Tuple)
+REST = (types.StarArgUniTuple, types.StarArgTuple)  # of a parameter `*rest`
 LARGEST, SMALLEST = 2**63 - 1, -(2**63)
 
 
@@ -429,6 +430,8 @@ class Translator(ast.NodeTransformer):
         plain = len(node.args) == 1 and not isinstance(node.args[0], ast.Starred)
         if _is_conversion(function) and plain and is_number(kind):
             return self._convert(node.args[0], self.visit(node.args[0]), kinds[0], kind)
+        if isinstance(function, np.ufunc) and isinstance(kind, types.Float):  # NumPy computes of a boolean in float16
+            parameters = tuple(kind if isinstance(of, (types.Integer, types.Boolean)) else of for of in parameters)
         self._translate_arguments(node, parameters)
         if function in IMPLEMENTATIONS:
             node.func = self._bind(function.__name__ + "_", IMPLEMENTATIONS[function](parameters))
@@ -451,7 +454,9 @@ class Translator(ast.NodeTransformer):
 
     def _call_parameters(self, node: ast.Call, kinds: tuple[Any, ...]) -> tuple[Any, ...]:
         made = getattr(node, "signature", None)
-        return made.args if made is not None and len(made.args) == len(kinds) and not node.keywords else kinds
+        if made is None or len(made.args) != len(kinds) or node.keywords:
+            return kinds
+        return kinds if any(isinstance(of, REST) for of in made.args) else made.args
 
     def _translate_arguments(self, node: ast.Call, kinds: tuple[Any, ...]) -> None:
         node.args = [

@@ -12,12 +12,13 @@ import itertools
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from minidl.emulator.arithmetic import converter_to
 from minidl.emulator.errors import EmulatorError, OutOfBoundsError, source_line
+from minidl.emulator.messages import lacking
 
 
 class Where:
@@ -61,6 +62,9 @@ class Array:
     __getitem__: Any
     __setitem__: Any
 
+    def __getattr__(self, name: str) -> NoReturn:
+        raise lacking(self, f"{name} of an array")
+
     def __len__(self) -> int:
         return self.shape[0]
 
@@ -90,7 +94,7 @@ class Array:
     def is_plain(self, key: Any) -> bool:
         """Return whether the index is not negative, and an integer for a vector, else a tuple of one for each axis."""
         try:
-            return key >= 0 if self.ndim == 1 else min(key) >= 0 and len(key) == self.ndim
+            return key >= 0 if self.ndim == 1 else min(key, default=0) >= 0 and len(key) == self.ndim
         except (TypeError, ValueError):
             return False
 

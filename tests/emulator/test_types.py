@@ -334,6 +334,44 @@ def test_the_maximum_on_a_gpu_is_the_number_that_is_one():
     assert y.tolist() == [2.5, 2.5, 3, 2.5]
 
 
+@pytest.mark.parametrize("numbers", [(np.nan, 1.0, 2.0), (1.0, np.nan, 2.0), (3, 1.5, 2), (True, 5, 2)])
+@pytest.mark.parametrize(
+    "given", ["t", "t[0], t[1], t[2]"], ids=["a tuple", "three numbers"]
+)  # of which Numba takes the extreme as Python does, with NaN
+def test_the_extremes_of_a_tuple_and_of_three_numbers(given, numbers):
+    function = execute(f"def f(t, y):\n    y[0], y[1] = min({given}), max({given})\n", "extremes").f
+    expected, found = np.zeros(2), np.zeros(2)
+    numba.njit(function)(numbers, expected)
+    launch(cuda.jit(function), 1, 1, numbers, found)
+    np.testing.assert_array_equal(found, expected)
+
+
+@cuda.jit
+def divides_with_remainder(a, b, y):
+    y[0], y[1] = divmod(a, b)
+
+
+@pytest.mark.parametrize("a", [7, -7, np.uint8(9), np.float32(-7.5), np.uint64(2**64 - 1)])
+@pytest.mark.parametrize("b", [0, -2, True, 0.0])
+def test_divmod_is_no_error_for_0(a, b):
+    expected, found = np.zeros(2), np.zeros(2)
+    numba.njit(error_model="numpy")(divides_with_remainder.py_func)(a, b, expected)
+    launch(divides_with_remainder, 1, 1, a, b, found)
+    np.testing.assert_array_equal(found, expected)
+
+
+@cuda.jit
+def sine(x, y):
+    y[0] = np.sin(x[0])
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "int64"])
+def test_functions_of_numpy_do_not_compute_in_half_precision(dtype):
+    y = np.zeros(1)
+    launch(sine, 1, 1, np.ones(1, dtype), y)
+    np.testing.assert_allclose(y, np.sin(1.0), rtol=1e-7)
+
+
 def signatures(function):
     """The types for which Numba's CUDA target knows a function, but for half precision."""
     templates = getattr(typing_context()._lookup_global(function), "templates", ())

@@ -260,6 +260,31 @@ def test_a_negative_index_before_the_beginning_is_always_an_error():
         launch(before_the_beginning, 1, 1, np.zeros(3), np.zeros(1), negative_indices=True)
 
 
+# Arrays without dimensions --------------------------------------------------------------------------------------------
+
+
+@cuda.jit
+def without_dimensions(x, y):
+    y[0] = x[()]
+    x[()] += 2
+    y[1] = x[()]
+    x[...] = x[()] * 2
+
+
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+def test_arrays_without_dimensions(watched, dtype):
+    x, y = np.array(3, dtype), np.zeros(2)
+    if watched:
+        with race_detector():
+            launch(without_dimensions, 1, 1, x, y)
+        with race_detector(), pytest.raises(RaceError, match=r"x\[\] is read, and thread"):
+            launch(without_dimensions, 1, 2, x, y)
+    else:
+        launch(without_dimensions, 1, 1, x, y)
+        assert (x, y.tolist()) == (10, [3, 5])
+
+
 # Records --------------------------------------------------------------------------------------------------------------
 
 
@@ -329,6 +354,24 @@ def test_records_and_arrays_in_records(watched):
     np.testing.assert_array_equal(y["b"], np.stack([np.zeros(5), x["b"][:, 2], np.zeros(5)], axis=1).astype(np.float32))
     np.testing.assert_array_equal(y["c"]["v"], x["c"]["u"])
     np.testing.assert_array_equal(y["c"]["u"], (x["a"] * 1000).astype(np.int16))
+
+
+@cuda.jit
+def with_packed_records(x):
+    x[1].a = x[0].a * 3
+    x[0] = x[1]
+    for record in x:
+        record.b += record.a * 2**30
+    cuda.atomic.add(x["a"], 2, 5)
+
+
+def test_integers_in_packed_records():
+    x = np.zeros(3, [("c", np.uint8), ("a", np.int32), ("b", np.int64)])
+    x["a"] = 2**30, 1, 2
+    launch(with_packed_records, 1, 1, x)
+    wrapped = 3 * 2**30 - 2**32
+    assert x["a"].tolist() == [wrapped, wrapped, 7]
+    assert x["b"].tolist() == [wrapped * 2**30, wrapped * 2**30, 2**31]
 
 
 @cuda.jit
