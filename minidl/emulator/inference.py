@@ -10,7 +10,9 @@ from __future__ import annotations
 import ast
 import contextlib
 import copy
+import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 from unittest import mock
@@ -216,7 +218,17 @@ def _run(function: FunctionType, original: FunctionType, arguments: tuple[types.
         state.func_id = bytecode.FunctionIdentity.from_function(function)
         ExtractByteCode().run_pass(state)
         (passes,) = compiler.define_pipelines()
-        passes.run(state)
+        try:
+            passes.run(state)
+        except TypingError as error:  # Numba calls `math.gcd` a name that is not defined, and names no line
+            unknown = re.search("NameError: name '(.*)' is not defined", str(error))
+            location: Any = getattr(error, "loc", None)
+            if unknown is None or location is None:
+                raise
+            place = f"{Path(location.filename).name}:{location.line}"
+            raise TypingError(
+                f"{place}: a kernel cannot use {unknown[1]}: it is not defined, or unknown to numba.cuda"
+            ) from None
     return state
 
 

@@ -316,10 +316,10 @@ class View(Array):
         return self._under.location(self._checked(key))
 
     def begin_copy(self, key: Any, value: Any, part: int) -> None:
-        self._under.begin_copy(self._checked(key), value, part)  # type: ignore[attr-defined]
+        self._under.begin_copy(self._checked(key), value, part)
 
     def end_copy(self, key: Any, value: Any) -> None:
-        self._under.end_copy(self._checked(key), value)  # type: ignore[attr-defined]
+        self._under.end_copy(self._checked(key), value)
 
     @property
     def start(self) -> int:  # type: ignore[override]

@@ -422,10 +422,34 @@ def test_names_that_the_emulator_does_not_know():
     def unknown_math(x):
         x[0] = math_module.no_such_function(x[0])
 
+    @cuda.jit
+    def unknown_method(x):
+        x[0] = x.astype(np.int32)[0]  # HERE
+
+    found = refusal(EmulatorError, unknown_method, np.zeros(1))
+    assert found == f"{line(unknown_method)}: the emulator does not know astype of an array"
     assert "does not know '{0: 1}' in a kernel" in refusal(EmulatorError, dictionary, np.zeros(1))
     assert "does not know cuda.textures" in refusal(EmulatorError, unknown_function, np.zeros(1))
     assert "does not know cuda.atomic.mul" in refusal(EmulatorError, unknown_atomic, np.zeros(1))
     assert "does not know math_module.no_such_function" in refusal(EmulatorError, unknown_math, np.zeros(1))
+
+
+def test_functions_that_numba_does_not_know_and_what_is_not_defined():
+    @cuda.jit(device=True)
+    def undefined(x):
+        return no_such_name + x  # noqa: F821  # HERE
+
+    @cuda.jit
+    def calls(x):
+        x[0] = undefined(1)
+
+    @cuda.jit
+    def unknown_to_numba(x):
+        x[0] = math_module.gcd(4, 6)  # HERE
+
+    found = refusal(TypingError, unknown_to_numba, np.zeros(1))
+    assert f"{line(unknown_to_numba)}: a kernel cannot use math_module.gcd: it is not defined, or unknown to" in found
+    assert f"{line(undefined)}: a kernel cannot use no_such_name" in refusal(TypingError, calls, np.zeros(1))
 
 
 def test_more_shared_memory_than_a_block_has():
