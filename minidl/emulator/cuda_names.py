@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import functools
+import inspect
+from types import ModuleType
 from typing import Any
 
 import numba.cuda
@@ -11,7 +13,7 @@ from numba.core import config, types
 from numba.core.target_extension import target_override
 
 if not getattr(config, "ENABLE_CUDASIM", False):  # Numba's simulator has no such things
-    from numba.cuda import cg, libdevice
+    from numba.cuda import cg, fp16, libdevice
     from numba.cuda.descriptor import cuda_target
     from numba.cuda.stubs import Stub
 
@@ -31,6 +33,9 @@ def _paths() -> dict[int, str]:
             name: value for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
         }
         found |= {id(value): f"{title}.{name}" for name, value in functions.items()}
+    if isinstance(fp16, ModuleType):  # so it is in numba-cuda, where hadd and __hadd are one function
+        halves = {name: value for name, value in sorted(vars(fp16).items()) if inspect.isfunction(value)}
+        found |= {id(value): f"fp16.{name}" for name, value in halves.items()}
     return found
 
 

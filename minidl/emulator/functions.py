@@ -124,6 +124,8 @@ HALF: dict[str, Callable[..., Any]] = {
     "hexp": np.exp,
     "hexp2": np.exp2,
     "hexp10": lambda x: 10.0**x,
+    "htanh": np.tanh,
+    "htanh_approx": np.tanh,
     "hsqrt": np.sqrt,
     "hrsqrt": lambda x: 1 / np.sqrt(x),
     "hrcp": lambda x: 1 / x,

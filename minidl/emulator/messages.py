@@ -32,6 +32,6 @@ def locate(error: Exception, kernel: str, thread: Any, block: Any) -> None:
 def lacking(owner: Any, what: str) -> Exception:
     """Return the error for a name that the emulator does not have."""
     name = what.rpartition(".")[2]
-    if name.startswith("_"):  # asked for by Python itself
+    if name.startswith("_") and name.endswith("_"):  # asked for by Python itself
         return AttributeError(f"{type(owner).__name__} has no {name}")
     return EmulatorError(f"{source_line()}: the emulator does not know {what}")
