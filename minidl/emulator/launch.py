@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 import greenlet
 import numpy as np
 from numba.core import types
+from numba.core.errors import TypingError
 from numba.core.typing.typeof import Purpose, typeof
 
 from minidl.emulator.allocation import MAX_SHARED, Allocation
@@ -238,6 +239,8 @@ class Device(Allocation, Warps, Barriers, Instructions):
             self._dynamic_bytes, self.where.negative_indices = shared_bytes, negative_indices
             kinds = tuple(map(_kind, arguments))
             version = program.version(kinds, observer is not None and observer.counts_operations)
+            if version.result != types.none:
+                raise TypingError(f"kernel {program.name} returns {version.result}; expected nothing to be returned")
             seen = [self.as_seen(*pair, observer) for pair in zip(program.parameters, arguments, strict=True)]
             self.gridDim, self.blockDim = Dim3(*grid_shape), Dim3(*block_shape)
             indices = _positions_in_block(block_shape)

@@ -69,10 +69,7 @@ class Program:
             TypingError: Numba's, if it could not compile the kernel for these arguments.
             EmulatorError: If the kernel uses something that the emulator does not know.
         """
-        version = self._version(self._kernel, kinds, counting)
-        if version.result != types.none:
-            raise TypingError(f"kernel {self.name} returns {version.result}; expected nothing to be returned")
-        return version
+        return self._version(self._kernel, kinds, counting)
 
     def _version(
         self, function: FunctionType, kinds: tuple[types.Type, ...], counting: bool, result: types.Type | None = None
