@@ -237,7 +237,7 @@ for row, what, number, ours in claims:
 # %%
 # Break it
 # --------
-# 1. In ``between_layers``, leave out the line for the bias. The rates are still even, the outputs are not what they
-#    were, and ``tests/tutorials/test_03e_what_the_cited_papers_say.py::test_the_second_step_changes_no_output`` fails.
+# 1. In ``between_layers``, leave out the line for the bias. The outputs are not what they were, the rates are not
+#    even, and ``tests/tutorials/test_03e_what_the_cited_papers_say.py::test_the_second_step_changes_no_output`` fails.
 # 2. In ``minidl/initializers/__init__.py``, let the random walk have the gain √2: it drifts like He's, and
 #    ``test_the_random_walk_does_not_drift`` fails.

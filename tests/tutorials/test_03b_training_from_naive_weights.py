@@ -46,7 +46,7 @@ def test_the_sigmoid_needs_its_factor(names):
     for flavour in ("Glorot normal", "Glorot uniform"):
         assert accuracy["Sigmoid", flavour].mean() < accuracy["Sigmoid", "N(0, 1)"].mean() - 0.15
         assert accuracy["Sigmoid", flavour].max() < 0.4
-    assert accuracy["Sigmoid", "auto"].min() > 0.65 > accuracy["Sigmoid", "N(0, 1)"].mean()
+    assert accuracy["Sigmoid", "auto"].min() > accuracy["Sigmoid", "N(0, 1)"].mean() + 0.05
 
 
 def test_naive_weights_must_first_be_unlearned(names):
