@@ -4,18 +4,23 @@ python docs/_generate/handout.py                                  # all tutorial
 python docs/_generate/handout.py lecture.pdf 09_residual 11_babysitting
 
 Each tutorial runs once, all of them in some minutes. The claim of a figure is its title; below it stand the `claims`
-that the tutorial adds before the next figure, with the lecture's number where it gives one.
+that its cell adds, and those of the cells up to the next figure, with the lecture's number where it gives one.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import bisect
 import contextlib
 import io
+import itertools
 import os
 import tempfile
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
+from types import CodeType
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -27,6 +32,7 @@ TUTORIALS = Path(__file__).parent.parent.parent / "tutorials"
 A4 = (8.27, 11.69)  # inches
 MARGIN, HEAD, LINE = 0.6, 0.5, 0.145  # inches
 HIGHEST = 6.0  # of a figure
+DOTS = 200  # in an inch
 
 
 class Page(NamedTuple):
@@ -46,17 +52,28 @@ def lines_of(claims: list[tuple[str, str, float | None, float]]) -> list[str]:
     ]
 
 
+def cells(tutorial: Path) -> Iterator[CodeType]:
+    """The code of a tutorial from one `# %%` to the next; lines keep their numbers, for those who read the source."""
+    text = tutorial.read_text(encoding="utf-8")
+    marks = [i for i, line in enumerate(text.splitlines(), 1) if line.startswith("# %%")]
+    statements = ast.parse(text).body
+    for _, group in itertools.groupby(statements, lambda each: bisect.bisect(marks, each.lineno)):
+        yield compile(ast.Module(list(group), []), str(tutorial), "exec")
+
+
 def pages(tutorial: Path) -> list[Page]:
     """Run a tutorial, in a folder of its own, and return a page for each figure that it saves."""
-    code = tutorial.read_text(encoding="utf-8")
     names: dict[str, Any] = {"__name__": "__main__", "__file__": str(tutorial)}
     found: list[tuple[np.ndarray, tuple[float, float], int]] = []
 
     def savefig(figure: Figure, *args: Any, **kwargs: Any) -> None:
-        figure.set_dpi(200)
-        figure.canvas.draw()
-        width, height = figure.get_size_inches()
-        found.append((np.asarray(figure.canvas.buffer_rgba()).copy(), (width, height), len(names.get("claims", []))))
+        original(figure, *args, **kwargs)  # some tutorials read the file again
+        drawn = io.BytesIO()
+        original(figure, drawn, format="png", dpi=DOTS)
+        drawn.seek(0)
+        pixels = plt.imread(drawn)
+        height, width, _ = pixels.shape
+        found.append((pixels, (width / DOTS, height / DOTS), claimed))
 
     before, original = Path.cwd(), Figure.savefig
     with tempfile.TemporaryDirectory() as folder:
@@ -64,7 +81,9 @@ def pages(tutorial: Path) -> list[Page]:
         Figure.savefig = savefig
         try:
             with contextlib.redirect_stdout(io.StringIO()):
-                exec(compile(code, str(tutorial), "exec"), names)
+                for cell in cells(tutorial):
+                    claimed = len(names.get("claims", []))  # before the cell
+                    exec(cell, names)
         finally:
             Figure.savefig = original
             plt.close("all")
@@ -111,7 +130,7 @@ def write(path: Path, tutorials: list[Path]) -> int:
             print(tutorial.stem, flush=True)
             for page in pages(tutorial):
                 figure = draw(page, pdf.get_pagecount() + 1)
-                pdf.savefig(figure, dpi=200)
+                pdf.savefig(figure, dpi=DOTS)
                 plt.close(figure)
         return pdf.get_pagecount()
 

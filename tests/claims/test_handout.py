@@ -16,16 +16,24 @@ A small tutorial
 import matplotlib.pyplot as plt
 
 claims = [("row", "before the first figure", None, 1.0)]
+
+# %%
 figure, _ = plt.subplots(figsize=(6, 3))
 figure.savefig("first.png")
+assert plt.imread("first.png").ndim == 3
 claims.append(("row", "cost in $ of $ 2", 2.0, 2.5))
+
+# %%
+claims.append(("row", "before the figure of the cell", None, 3.0))
 figure, _ = plt.subplots(figsize=(3, 9))
 figure.savefig("second.png")
+
+# %%
 claims += [("row", f"line {i}", None, i) for i in range(80)]
 '''
 
 
-def test_each_figure_has_a_page_and_the_claims_up_to_the_next_one(tmp_path):
+def test_each_figure_has_a_page_with_the_claims_of_its_cell_and_of_those_up_to_the_next(tmp_path):
     tutorial = tmp_path / "07b_small.py"
     tutorial.write_text(TUTORIAL, encoding="utf-8")
     savefig = plt.Figure.savefig
@@ -33,7 +41,8 @@ def test_each_figure_has_a_page_and_the_claims_up_to_the_next_one(tmp_path):
     assert plt.Figure.savefig is savefig
     assert first.title == second.title == "7b  A small tutorial"
     assert first.lines == ["before the first figure: 1", "cost in $ of $ 2: 2.5 (lecture: 2)"]
-    assert len(second.lines) == 80
+    assert second.lines[0] == "before the figure of the cell: 3"
+    assert len(second.lines) == 81
     assert first.pixels.shape == (600, 1200, 4) and second.inches == (3, 9)
 
 
