@@ -61,20 +61,23 @@ class GlobalArray(Array):
 
     def __getitem__(self, key: Any) -> Any:
         try:
-            if min(key, default=0) >= 0 and len(key) == self.ndim:
+            if min(key) >= 0 and len(key) == self.ndim:
                 return self.data[key]
             raise IndexError(key)
         except (TypeError, ValueError, IndexError) as error:
-            return self.select(key, error)
+            return self.data[()] if key == () == self.shape else self.select(key, error)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         try:
-            if min(key, default=0) >= 0 and len(key) == self.ndim:
+            if min(key) >= 0 and len(key) == self.ndim:
                 self.data[key] = value
                 return
             raise IndexError(key)
         except (TypeError, ValueError, IndexError) as error:
-            self.assign(key, value, error)
+            if key == () == self.shape:
+                self.data[()] = value
+            else:
+                self.assign(key, value, error)
 
     def _derived(self, change: Callable[[np.ndarray], np.ndarray], name: str) -> Any:
         return self._like(name, change(self.array))

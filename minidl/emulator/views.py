@@ -94,9 +94,9 @@ class Array:
     def is_plain(self, key: Any) -> bool:
         """Return whether the index is not negative, and an integer for a vector, else a tuple of one for each axis."""
         try:
-            return key >= 0 if self.ndim == 1 else min(key, default=0) >= 0 and len(key) == self.ndim
+            return key >= 0 if self.ndim == 1 else min(key) >= 0 and len(key) == self.ndim
         except (TypeError, ValueError):
-            return False
+            return bool(key == () == self.shape)
 
     def plain(self, key: Any) -> Any:
         """Return the plain index of an element; None for the index of a view."""
