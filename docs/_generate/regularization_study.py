@@ -254,7 +254,7 @@ def page(results: list[dict[str, Any]], sweep: list[dict[str, Any]], settings: d
             f"{stopped.max()} epochs. One test sample is {1 / len(test):.2%}: differences as small as the spread mean "
             "nothing.",
             "",
-            "By two standard errors of the difference from nothing: "
+            "A difference from nothing counts as clear from two of its standard errors on. "
             + " ".join(
                 conclusion(results, f, what) for f, what in (("test_error", "test error"), ("test_loss", "test loss"))
             )

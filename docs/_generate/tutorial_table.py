@@ -47,9 +47,10 @@ ROWS = {  # the rows of the lectures, in their order; a tutorial may add rows of
 BEYOND = "Beyond the lectures"
 HEAD = """# The lectures in numbers
 
-This page is written by `docs/_generate/tutorial_table.py`, which runs the tutorials. Where a lecture gives a number it
-stands beside ours; the deviation is relative, or absolute where the lecture's number is 0. All numbers come from fixed
-seeds, but the last digits depend on the processor. [The page of claims](lectures.md) names the tests.
+This page is written by `docs/_generate/tutorial_table.py`, which runs the tutorials. Where a lecture gives a number
+or a formula for it, that stands beside ours; the deviation is relative, or absolute where the lecture's number is 0.
+All numbers come from fixed seeds, but the last digits depend on the processor. [The page of claims](lectures.md) names
+the tests.
 """
 TABLE = """
 | row | tutorial | figure | lecture | ours | deviation |
