@@ -65,9 +65,9 @@ for name, (kind, rates) in KINDS.items():
 print("best rate at the edge of what we tried:", ", ".join(at_the_edge) or "none")
 
 # %%
-# The sigmoid is the slowest, as the lectures say. ReLUs are *not* faster than tanh here. What theirs was is a
-# convolutional network on colour images. With weights of the right scale and a rate of its own, tanh does not saturate
-# on digits, and its outputs have mean 0 besides, which a ReLU's have not.
+# The sigmoid is the slowest, as the lectures say. ReLUs are *not* faster than tanh here. The network of the paper was
+# convolutional, and its images were in colour. What we did not measure is why: perhaps because with weights of the
+# right scale tanh need not saturate, and because its outputs have mean 0, which those of a ReLU have not.
 #
 # Time
 # ----

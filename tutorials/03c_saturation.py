@@ -161,9 +161,9 @@ figure.savefig(figures / "03c_saturation_range.png")
 # --------------------------------
 # One lecture writes ``np.random.random`` for its weights, which is the uniform distribution from 0 to 1, all positive.
 # Times 0.001 the outputs shrink to a point. Divided by :math:`\sqrt n`, read literally, each unit gets a weighted sum
-# of all units below with weights of one sign and mean :math:`1 / (2\sqrt n)`: that multiplies what they have
-# in common by :math:`\sqrt n / 2 = 11` per layer, and two layers later everything is ±1. The lecture's figure is that
-# of ``randn``, the normal distribution.
+# of all units below with weights of one sign and mean :math:`1 / (2\sqrt n)`: that multiplies what they have in common
+# by :math:`\sqrt n / 2 = 11` per layer, and from the third layer on nearly everything is ±1. The lecture's figure is
+# that of ``randn``, the normal distribution.
 
 LITERAL = {
     "0.001 · U(0, 1)": lambda rng, n: 0.001 * rng.uniform(0, 1, (n, n)),

@@ -85,8 +85,8 @@ claims += [
 
 # %%
 # A slide of another lecture says that with zeros "the derivative is the same for every w in every layer". That is right
-# within the last layer, and in the first, where all are 0, but not of all layers together, and with a constant not
-# within the first layer: equal are the weights of *different units* from the *same input*.
+# within the last layer, and within the first, where all are 0, but the two layers differ; and with a constant it is
+# wrong within the first layer, too: equal are the weights of *different units* from the *same input*.
 #
 # What it means for training
 # --------------------------

@@ -128,8 +128,8 @@ print("best rate at an edge of its grid:", at_an_edge or "never")
 # The test loss is always lower with batch norm, and lowest with dropout as well. The accuracy, which is what counts in
 # the end, tells another story: with batches of 4, where there is most noise, batch norm costs about 2 points; with 20
 # it makes no difference; with 100, and a learning rate ten times as large, it wins a point. Neither dropout nor both
-# together are more often right than neither. So the networks are less sure of themselves and not more often right: on
-# these digits "maybe" is the right word.
+# together are more often right than neither. So the networks are less sure of themselves and hardly more often right:
+# on these digits "maybe" is the right word.
 #
 # Running statistics behind dropout
 # ---------------------------------

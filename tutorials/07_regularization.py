@@ -62,7 +62,7 @@ axes.plot(history["epoch"], history["loss"], color=BLUE, label="training")
 axes.plot(history["epoch"], history["validation_loss"], "--", color=ORANGE, label="validation")
 axes.axvline(turn + 1, color="0.4", linestyle=":", label=f"best validation loss, epoch {turn + 1}")
 axes.set(xlabel="epoch", ylabel="mean loss", ylim=(0, 1.2))
-axes.set_title("overfitting: training and validation loss move apart")
+axes.set_title("Overfitting: training and validation loss move apart")
 axes.legend()
 figure.savefig(figures / "07_regularization_overfitting.png")
 
@@ -195,7 +195,7 @@ for axes, image, name in zip(row, [a_six[0], *versions, upside_down, half_turn],
     axes.set(xticks=[], yticks=[], title=name)
 row[3].set_xlabel("five times shifted, turned, noisy: still a 6")
 row[7].set_xlabel("a 9?")
-figure.suptitle("augmentation must keep the label")
+figure.suptitle("Augmentation must keep the label")
 figure.savefig(figures / "07_regularization_augmentation.png")
 
 claims += [
@@ -330,7 +330,7 @@ for height, (on_training, on_validation) in enumerate(results.values()):
     axes.plot(on_validation, height, "s", color=ORANGE, label="validation" if height == 0 else None)
 axes.set_yticks(range(len(results)), list(results))
 axes.invert_yaxis()
-axes.set(xlabel="accuracy", title="augmentation narrows the gap most (one seed each)")
+axes.set(xlabel="accuracy", title="Augmentation narrows the gap most (one seed each)")
 axes.grid(axis="x", alpha=0.3)
 axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 figure.savefig(figures / "07_regularization_gaps.png")

@@ -78,7 +78,7 @@ for axes, name in zip(row, ("2 units", "32 units", "32 units, L2 0.1"), strict=T
     axes.plot(grid, truth, "--", color="black", label="truth")
     axes.set(xlabel="x", ylim=(-2.2, 2.2), title=f"{name}\nbias² {bias:.3f}, variance {variance:.3f}")
 row[2].legend(loc="upper right", fontsize="small")
-figure.suptitle("bias is what the mean misses, variance is how the networks differ")
+figure.suptitle("Bias is what the mean misses, variance is how the networks differ")
 figure.savefig(figures / "07b_bias_and_variance_trade.png")
 
 # %%
@@ -131,12 +131,12 @@ for axes, (name, results) in zip(row, sweep.items(), strict=True):
     axes.set(xscale="log", xlabel=f"strength of {name}", title=f"{name}: best at {best[name]:g}")
 row[0].set_ylabel("validation loss (dots: 5 seeds)")
 row[0].legend()
-figure.suptitle("a penalty helps at the right strength, and harms beyond it")
+figure.suptitle("A penalty helps at the right strength, and harms beyond it")
 figure.savefig(figures / "07b_bias_and_variance_strength.png")
 
 # %%
-# The loss falls clearly, which is to say that the network is less sure of what is wrong. The share of right answers
-# hardly moves: between digits a penalty is a small help, and it shows where confidence counts.
+# The loss is lower with every seed, which is to say that the network is less sure of what is wrong. The share of right
+# answers hardly moves: on digits a penalty is a small help, for those who ask how sure the network is.
 #
 # Why not the biases?
 # -------------------
@@ -173,7 +173,8 @@ for strength, (free, penalized) in underfit.items():
 # More data
 # ---------
 #
-# The best way to generalize is to train with more data. Nothing above comes close.
+# The best way to generalize is to train with more data. Nothing above comes close. (The fewer images, the more epochs,
+# so that all networks take some hundreds of steps.)
 
 pool, held_out = everything[:8000], everything[8000:]
 more = {}
@@ -229,12 +230,12 @@ claims += [
 # %%
 figure, row = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
 row[0].semilogx(list(more), [result[:, 1].mean() for result in more.values()], "o-", color=BLUE)
-row[0].set(xlabel="training images", ylabel="validation accuracy", title="more images of the same task")
+row[0].set(xlabel="training images", ylabel="validation accuracy", title="More images of the same task")
 for place, of in enumerate(tasks.values()):
     row[1].plot([place] * len(of), of, "o", color=(ORANGE, GREEN)[place])
-row[1].set(xticks=[0, 1], xlim=(-0.5, 1.5), ylabel="digit accuracy (5 seeds)", title="more labels, of another task")
+row[1].set(xticks=[0, 1], xlim=(-0.5, 1.5), ylabel="digit accuracy (5 seeds)", title="More labels, of another task")
 row[1].set_xticklabels(["100 digits", "and 4,000 loops"])
-figure.suptitle("data helps more than any penalty, even data of another task")
+figure.suptitle("Data helps more than any penalty, even data of another task")
 figure.savefig(figures / "07b_bias_and_variance_data.png")
 
 for row_name, what, lecture, ours in claims:

@@ -60,11 +60,11 @@ claims += [
 ]
 
 figure, row = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
-for axes, values, title in ((row[0], y, "training: zeros where dropped"), (row[1], dx, "gradient: the same zeros")):
+for axes, values, title in ((row[0], y, "Training: zeros where dropped"), (row[1], dx, "Gradient: the same zeros")):
     axes.imshow(values[:20, :40] != 0, cmap="gray", interpolation="nearest", aspect="auto")
     axes.set(xlabel="unit", title=title)
 row[0].set_ylabel("sample")
-figure.suptitle("one Bernoulli variable per unit and sample, the same in both passes")
+figure.suptitle("One Bernoulli variable per unit and sample, the same in both passes")
 figure.savefig(figures / "08_dropout_masks.png")
 
 # %%
@@ -93,7 +93,7 @@ axes.loglog(passes, misses["inverted"], "o-", color=BLUE, label="inverted")
 axes.loglog(passes, misses["classic"], "s--", color=ORANGE, label="classic")
 axes.loglog(passes, 1.5 * misses["inverted"][0] / np.sqrt(passes), ":", color="0.3", label=r"slope of $1/\sqrt{n}$")
 axes.set(xlabel="training passes averaged", ylabel="distance to inference (rms)")
-axes.set_title("the mean of training passes is the output at inference")
+axes.set_title("The mean of training passes is the output at inference")
 axes.legend()
 figure.savefig(figures / "08_dropout_expectation.png")
 
@@ -133,13 +133,13 @@ relative_miss = miss / behind_relu.mean.std()
 miss_of_spread = miss / np.sqrt(np.mean(spread**2))
 
 figure, row = plt.subplots(1, 2, figsize=(8, 3.8), layout="constrained")
-for axes, result, title in ((row[0], ensemble, "linear layer: exact"), (row[1], behind_relu, "ReLU: an approximation")):
+for axes, result, title in ((row[0], ensemble, "Linear layer: exact"), (row[1], behind_relu, "ReLU: an approximation")):
     ends = [result.mean[:, 0].min(), result.mean[:, 0].max()]
     axes.plot(ends, ends, color="0.6", linewidth=1)
     axes.plot(result.mean[:, 0], result.inference[:, 0], "o", color=BLUE, markersize=3)
     axes.set(xlabel="mean of 1,024 networks", title=title)
 row[0].set_ylabel("one pass at inference")
-figure.suptitle("inference against the average over all masks")
+figure.suptitle("Inference against the average over all masks")
 figure.savefig(figures / "08_dropout_ensemble.png")
 
 claims += [
@@ -207,7 +207,7 @@ for column, (name, x_odd) in enumerate(odd.items()):
     row[1, column].bar(range(10), mean[0], yerr=std[0], color=BLUE, error_kw={"ecolor": ORANGE})
     row[1, column].set(xticks=range(10), ylim=(0, 1.05), xlabel=f"mean entropy {entropy[name]:.2f}")
 row[1, 0].set_ylabel("probability")
-figure.suptitle("odd images: the networks of Monte Carlo dropout disagree")
+figure.suptitle("Odd images: the networks of Monte Carlo dropout disagree")
 figure.savefig(figures / "08_dropout_monte_carlo.png")
 
 # %%
@@ -240,8 +240,8 @@ figure, row = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
 row[0].imshow(dropped_weights, cmap="gray_r", interpolation="nearest")
 row[0].set(title="DropConnect drops weights", xlabel="unit", ylabel="input")
 row[1].imshow(skipped, cmap="gray_r", interpolation="nearest", aspect="auto")
-row[1].set(title="stochastic depth skips blocks", xlabel="block", ylabel="sample", xticks=range(0, depth, 5))
-figure.suptitle("black is dropped")
+row[1].set(title="Stochastic depth skips blocks", xlabel="block", ylabel="sample", xticks=range(0, depth, 5))
+figure.suptitle("Black is dropped")
 figure.savefig(figures / "08_dropout_weights_and_blocks.png")
 
 # %%
@@ -278,7 +278,7 @@ for axes, (title, image, label) in zip(row, panels, strict=True):
     side = int(np.sqrt(len(image)))
     axes.imshow(image.reshape(side, side), cmap="gray_r", vmin=0, vmax=1)
     axes.set(xticks=[], yticks=[], title=title, xlabel=label)
-figure.suptitle("relatives that change images, and labels where images are mixed")
+figure.suptitle("Relatives that change images, and labels where images are mixed")
 figure.savefig(figures / "08_dropout_relatives.png")
 
 # %%

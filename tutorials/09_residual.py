@@ -68,7 +68,7 @@ axes.semilogy(2.0 ** np.arange(depth + 1), color="0.6", linewidth=4, alpha=0.5, 
 for name, values in variances.items():
     axes.semilogy(values, **STYLES[name], markersize=4, label=name)
 axes.set(
-    xlabel="blocks", ylabel="variance of the output", title="each block doubles the variance, zeroed blocks keep it"
+    xlabel="blocks", ylabel="variance of the output", title="Each block doubles the variance, zeroed blocks keep it"
 )
 axes.legend()
 figure.savefig(figures / "09_residual_variance.png")
@@ -140,9 +140,9 @@ for kind, style in STYLES.items():
     for axes, values in ((row[0], gradients[kind] / gradients[kind][-1]), (row[1], alike[kind])):
         axes.plot(np.linspace(0, 40, len(values)), values, **style, markersize=4, markevery=0.1, label=kind)
 row[0].set(yscale="log", xlabel="hidden layer", ylabel="gradient, relative to the last layer")
-row[0].set_title("the gradient on its way back (right to left)", fontsize="medium")
+row[0].set_title("The gradient on its way back (right to left)", fontsize="medium")
 row[1].set(xlabel="hidden layer", ylabel="mean cosine between two images", ylim=(0, 1.02))
-row[1].set_title("how alike all images look", fontsize="medium")
+row[1].set_title("How alike all images look", fontsize="medium")
 row[1].legend(loc="lower right")
 figure.suptitle("40 layers: what reaches the first layer, and what reaches the last")
 figure.savefig(figures / "09_residual_gradients.png")

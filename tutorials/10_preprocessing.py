@@ -63,7 +63,7 @@ for axes, (name, x) in zip(row, {"as it comes": cloud, **results}.items(), stric
     c = covariance[name]
     axes.set(title=name, xlim=(-11, 15), ylim=(-11, 11), aspect="equal")
     axes.set_xlabel(f"σ² {c[0, 0]:.2g}, {c[1, 1]:.2g}\ncorrelation {c[0, 1] / np.sqrt(c[0, 0] * c[1, 1]):.2f}")
-figure.suptitle("the cloud moves to zero, gets one scale, is turned, becomes round")
+figure.suptitle("The cloud moves to zero, gets one scale, is turned, becomes round")
 figure.savefig(figures / "10_preprocessing_cloud.png")
 
 whitened_error = np.abs(covariance["whiten"] - np.eye(2)).max()
@@ -118,7 +118,7 @@ for axes, (name, pixels) in zip(row, panels.items(), strict=True):
     axes.imshow(pixels.reshape(28, 28), cmap="PuOr" if signed else "gray_r", vmin=-limit if signed else 0, vmax=limit)
     axes.set(xticks=[], yticks=[])
     axes.set_title(name, fontsize="medium")
-figure.suptitle("what preprocessing does to a digit (in colour: orange negative, purple positive)")
+figure.suptitle("What preprocessing does to a digit (in colour: orange negative, purple positive)")
 figure.savefig(figures / "10_preprocessing_digits.png")
 
 claims += [
@@ -177,7 +177,7 @@ for (way, losses), (marker, line), color in zip(trained.items(), styles, colors,
     name = f"{way}: {at_best[way].mean():.2f}"
     axes.plot(rates[way], losses.mean(axis=0), marker=marker, linestyle=line, color=color, label=name)
 axes.set(xscale="log", ylim=(0, 3), xlabel="learning rate", ylabel="validation loss after 3 epochs, five seeds")
-axes.set_title("centring helps; the scale decides which learning rates work")
+axes.set_title("Centring helps; the scale decides which learning rates work")
 axes.legend(title="best loss", loc="lower left")
 figure.savefig(figures / "10_preprocessing_training.png")
 

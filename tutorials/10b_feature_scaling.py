@@ -87,7 +87,7 @@ for axes, (way, preprocess) in zip(row, WAYS.items(), strict=True):
     axes.set_title(f"{way}\nκ = {kappa[way][0]:.3g}, steps: {steps[way][0]}", fontsize="medium")
     axes.set(xlabel="$w_1 - w_1^*$", xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), aspect="equal")
 row[0].set_ylabel("$w_2 - w_2^*$")
-figure.suptitle("the rounder the bowl, the fewer steps to a hundredth of the error (the first 30 are drawn)")
+figure.suptitle("The rounder the bowl, the fewer steps to a hundredth of the error (the first 30 are drawn)")
 figure.savefig(figures / "10b_feature_scaling_bowls.png")
 
 print("five clouds           κ              steps   expected from κ")
@@ -99,8 +99,8 @@ for way in WAYS:
 # %%
 # The mean is the largest part of it: far from 0 both features say "far from 0" first of all, and H is nearly the
 # product of that one vector with itself. Two scales and a correlation do the rest. Whitening takes it all away, and the
-# first step arrives. It does so for this bowl; the loss of a deep net is none, and there the inputs are only the first
-# of many layers.
+# first step arrives. It does so for this bowl. The loss of a deep net is no bowl, and there the inputs are only the
+# first of many layers.
 #
 # Colour images
 # -------------
@@ -142,7 +142,7 @@ for way in WIDE:
     print(f"{way:<37}", *(f"{m:7.3f}" for m in mean), "     ", *(f"{d:7.3f}" for d in deviation))
 
 # %%
-# Does it matter which? The small net again, three epochs of SGD, five seeds, and for each way the best of five rates.
+# Does it matter which? The small net again, three epochs of SGD, five seeds, and for each way the best of seven rates.
 
 rates = np.logspace(-3, 0, 7)
 
@@ -174,7 +174,7 @@ for (way, losses), style, color in zip(
 ):
     axes.plot(rates, losses.mean(axis=0), style, color=color, label=f"{way}: {at_best[way].mean():.2f}")
 axes.set(xscale="log", ylim=(0, 2.6), xlabel="learning rate", ylabel="validation loss, five seeds")
-axes.set_title("in colour the mean must go; to divide by σ only moves the rate")
+axes.set_title("In colour the mean must go; to divide by σ only moves the rate")
 figure.legend(title="best loss", loc="outside lower center", ncols=2)
 figure.savefig(figures / "10b_feature_scaling_colour.png")
 
@@ -183,15 +183,16 @@ for way, losses in at_best.items():
     claims.append(("preprocessing", f"validation loss in colour, five seeds, {way}", None, losses.mean()))
 
 # %%
-# As they come, all 2,352 numbers are positive and most of each is paper: κ is so large that three epochs teach nothing.
-# All three ways cure that. The mean image comes out best here, because the digits stand in the middle of all images;
-# in photographs anything may stand anywhere, the mean image is nearly one colour, and one mean for each channel does
-# the same with three numbers. To divide by σ moves the best rate to the usual ones, which is convenient, and no more.
+# As they come, no number is negative, and most of the 2,352 are paper: a large κ, and three epochs teach nothing. All
+# three ways cure that. The mean image comes out best here, perhaps because the digits stand in the middle of all
+# images; in photographs anything may stand anywhere, the mean image is nearly one colour, and one mean for each channel
+# does the same with three numbers. To divide by σ moves the best rate to the usual ones, which is convenient, and no
+# more.
 #
 # In short
 # --------
 #
-# Gradient descent is as slow as its bowl is elongated. Mean 0 and one scale make it rounder, and cost three numbers.
+# Gradient descent is as slow as its bowl is elongated. Mean 0 and one scale make it rounder, and cost a few numbers.
 
 for row_name, what, _, ours in claims:
     print(f"{row_name}: {what:<78}{ours:10.3g}")

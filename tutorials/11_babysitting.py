@@ -145,7 +145,7 @@ curves = {  # (seeds, epochs)
 figure, row = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 row[0].plot(found.rates, found.losses, color=BLUE)
 row[0].axvline(guess, color=ORANGE, linestyle="--", label=f"suggested: {guess:.2g}")
-row[0].set(xscale="log", ylim=(0, 3.5), xlabel="learning rate of the step", ylabel="loss", title="the range test")
+row[0].set(xscale="log", ylim=(0, 3.5), xlabel="learning rate of the step", ylabel="loss", title="The range test")
 row[0].legend(loc="lower left")
 looks = ((GREEN, "--"), (BLUE, "-"), (ORANGE, ":"), ("0.3", "-."))
 for (name, losses), (color, line) in zip(curves.items(), looks, strict=True):
@@ -153,9 +153,9 @@ for (name, losses), (color, line) in zip(curves.items(), looks, strict=True):
     row[1].plot([], [], color=color, linestyle=line, label=f"{name}, {FACTORS[name] * guess:.2g}")
 row[1].axhline(np.log(10), color="0.6", linewidth=0.8)
 row[1].text(1, np.log(10) + 0.06, "log 10", ha="left")
-row[1].set(xlabel="epoch", ylim=(0, 5), title="whole runs, five seeds")
+row[1].set(xlabel="epoch", ylim=(0, 5), title="Whole runs, five seeds")
 row[1].legend()
-figure.suptitle("low: slow; high: fast at first, then stuck; very high: worse than guessing; between them it learns")
+figure.suptitle("Low: slow; high: fast at first, then stuck; very high: worse than guessing; between them it learns")
 figure.savefig(figures / "11_babysitting_learning_rate.png")
 
 first = {name: float(losses[:, 0].mean()) for name, losses in curves.items()}

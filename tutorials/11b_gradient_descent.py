@@ -64,7 +64,7 @@ axes.loglog(batch_sizes, errors.mean(axis=0)[0] * batch_sizes**-0.5, "--", color
 axes.axhline(1, color=ORANGE, linewidth=1)
 axes.text(1, 0.88, "as long as the gradient itself", color=ORANGE, va="top")
 axes.set(xlabel="rows in the batch", ylabel="error of the gradient / its length")
-axes.set_title("four times the rows, half the noise")
+axes.set_title("Four times the rows, half the noise")
 axes.legend()
 figure.savefig(figures / "11b_gradient_descent_noise.png")
 
@@ -120,25 +120,26 @@ for way, (batch_size, epochs) in WAYS.items():
     if epochs == 5:
         row[0].plot(epoch, mean, style, color=color, label=way)
     row[1].plot(epoch * (500 // batch_size), mean, style, color=color, label=way)
-row[0].set(xlabel="epoch", ylabel="validation loss, five seeds", title="for each row that is looked at", ylim=(0, 2.5))
+row[0].set(xlabel="epoch", ylabel="validation loss, five seeds", title="For each row that is looked at", ylim=(0, 2.5))
 row[0].set_xticks(range(1, 6))
-row[1].set(xscale="log", xlabel="step", title="for each step")
+row[1].set(xscale="log", xlabel="step", title="For each step")
 row[1].legend(fontsize="small")
-figure.suptitle("few rows at a time learn most from each row, all rows most from each step")
+figure.suptitle("Few rows at a time learn most from each row, all rows most from each step")
 figure.savefig(figures / "11b_gradient_descent_ways.png")
 
 # %%
-# From each row that it looks at classical gradient descent learns least: the gradients of 500 digits are so alike that
-# their mean says hardly more than that of 25. From each step it learns most, and with as many steps as the mini-batches
-# it comes out a little ahead, at 20 times their number of rows. One row at a time needs a rate that is thirty times
-# smaller, or the noise keeps the loss up, and many times the seconds, because a processor multiplies matrices faster
-# than it multiplies as many vectors. Mini-batches are the bargain between the two.
+# From each row that it looks at classical gradient descent learns least. A mini-batch of 25 has more error in its
+# gradient than there is gradient, at least at the start, but 20 such steps cost as much as one exact step, and along
+# the way their errors cancel. From each step classical gradient descent learns most, and with as many steps as the
+# mini-batches it comes out a little ahead, at 20 times their number of rows. One row at a time needs a rate that is
+# thirty times smaller, or the noise keeps the loss up, and many times the seconds, because a processor multiplies
+# matrices faster than it multiplies as many vectors. Mini-batches are the bargain between the two.
 #
 # In short
 # --------
 #
-# A few rows say nearly as much about the direction as all of them, at a fraction of the cost, and enough of them at
-# once keep the processor busy.
+# A few rows give a poor direction at a fraction of the cost, and many steps in poor directions get further than a few
+# in the best one. Enough rows at once keep the processor busy.
 
 for row_name, what, lecture, ours in claims:
     print(f"{row_name}: {what:<66}{ours:8.3f}" + (f"   by the formula {lecture:g}" if lecture is not None else ""))

@@ -112,7 +112,7 @@ for column, (name, shares, losses, color, marker) in enumerate(
     row[1, column].legend(loc="lower left")
 row[0, 0].set_ylabel("L2 strength")
 row[1, 0].set_ylabel("validation loss (at most 3)")
-figure.suptitle("the learning rate matters, the L2 strength hardly: the grid repeats itself")
+figure.suptitle("The learning rate matters, the L2 strength hardly: the grid repeats itself")
 figure.savefig(figures / "12_hyperparameters_search.png")
 
 grid_rates, random_rates = (len(np.unique(searches[0][:, 0])) for searches in (grids, randoms))
@@ -183,7 +183,7 @@ figure, axes = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
 for found, marker, color, name in ((coarse, "o", BLUE, "coarse, 3 epochs"), (fine, "^", ORANGE, "fine, 12 epochs")):
     axes.plot([s["rate"] for _, s, _ in found], [min(loss, 3) for loss, _, _ in found], marker, color=color, label=name)
 axes.set(xscale="log", xlabel="learning rate", ylabel="validation loss (at most 3)", ylim=(0.3, 3.1))
-axes.set_title("first find the region, then search in it")
+axes.set_title("First find the region, then search in it")
 axes.legend()
 figure.savefig(figures / "12_hyperparameters_coarse_to_fine.png")
 
@@ -230,7 +230,7 @@ for height, losses in enumerate(by_seed.values()):
     )
 axes.axvline(fine[0][0], color="0.4", linestyle=":", label="the trial that won the search")
 axes.set_yticks(range(3), list(by_seed))
-axes.set(xlabel="validation loss", ylim=(-0.6, 2.6), title="one setting, five seeds: luck alone puts them so far apart")
+axes.set(xlabel="validation loss", ylim=(-0.6, 2.6), title="One setting, five seeds: luck alone puts them so far apart")
 axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 figure.savefig(figures / "12_hyperparameters_seeds.png")
 
@@ -267,7 +267,7 @@ axes.plot(promised, kept, "o", color=BLUE)
 ends = [min(kept + promised) - 0.005, max(promised) + 0.005]
 axes.plot(ends, ends, ":", color="0.4", label="what was promised")
 axes.set(xlabel="accuracy on the 100 rows that chose", ylabel="accuracy on the other 1,900", aspect="equal")
-axes.set_title("chosen on the test set: promised more than kept")
+axes.set_title("Chosen on the test set: promised more than kept")
 axes.legend()
 figure.savefig(figures / "12_hyperparameters_test_set.png")
 

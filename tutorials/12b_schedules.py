@@ -48,7 +48,7 @@ for axes, scale in zip(row, ("linear", "log"), strict=True):
     axes.set(yscale=scale, xlabel="step", ylim=(0, 1.05) if scale == "linear" else (1e-3, 1.3))
 row[0].set_ylabel("learning rate / largest learning rate")
 figure.legend(*row[0].get_legend_handles_labels(), loc="outside right center")
-figure.suptitle("large at first, small at the end: seven ways over 240 steps")
+figure.suptitle("Six ways to end with small steps, and a constant")
 figure.savefig(figures / "12b_schedules_drawn.png")
 
 # %%
@@ -90,7 +90,7 @@ for name, marker in zip(TRAINED, "os^vD", strict=True):
     axes.plot(rates, validation_losses[name].mean(axis=1), marker=marker, color=COLORS[name], label=label)
 axes.set(xscale="log", ylim=(0.3, 1.3), xlabel="largest learning rate", ylabel="validation loss, five seeds")
 figure.legend(title="best loss", loc="outside right center")
-figure.suptitle("a schedule forgives a rate that is too high, and gains a little at the best one")
+figure.suptitle("A schedule forgives a rate that is too high, and gains a little at the best one")
 figure.savefig(figures / "12b_schedules_rates.png")
 
 for name in TRAINED:

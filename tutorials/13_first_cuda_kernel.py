@@ -167,7 +167,7 @@ picture = plt.imread(figures / "13_first_cuda_kernel_tree.png")
 figure, axes = plt.subplots(figsize=(10, 7.6), layout="constrained")
 axes.imshow(picture)
 axes.set_axis_off()
-axes.set_title("after each barrier half as many threads add")
+axes.set_title("After each barrier half as many threads add")
 steps = 1 + max(access.step for access in tree.accesses)
 claims.append(("barriers", "stretches between barriers, a tree of 8", 1 + 3, steps))
 
@@ -251,7 +251,7 @@ bars = axes.bar([str(stride) for stride in strides], sectors, color=BLUE)
 axes.bar_label(bars, [f"{n} sectors\n{4 / n:.1%} used" for n in sectors], fontsize=8, padding=2)
 axes.axhline(4, color=ORANGE, linestyle="--", label="side by side")
 axes.set(xlabel="elements from one thread to the next", ylabel="sectors of 32 bytes", ylim=(0, 38))
-axes.set_title("a warp reads 32 numbers: far apart costs up to 8 times")
+axes.set_title("A warp reads 32 numbers: far apart costs up to 8 times")
 axes.legend(loc="upper left")
 figure.savefig(figures / "13_first_cuda_kernel_sectors.png")
 
@@ -326,7 +326,7 @@ for axes, width in zip(row, (32, 33), strict=True):
     axes.set(xlabel="column of the tile", title=f"{width} wide: {banks} of 32 banks, rounds: {rounds}")
 row[0].set_ylabel("row of the tile")
 figure.colorbar(image, ax=row, label="bank")
-figure.suptitle("a column of padding deals out the elements of each column to 32 banks")
+figure.suptitle("A column of padding deals out the elements of each column to 32 banks")
 figure.savefig(figures / "13_first_cuda_kernel_banks.png")
 
 for name, found in transposed.items():

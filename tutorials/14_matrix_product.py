@@ -135,7 +135,7 @@ for axes, values, form in ((left, sectors, "{:,.0f}"), (right, shared, "{:.2f}")
 left.set(xscale="log", xlabel="sectors read from global memory, logarithmic", xlim=(300, 900_000))
 left.invert_yaxis()
 right.set(xlabel="accesses to shared memory for each multiply-add", xlim=(0, 2.5))
-figure.suptitle("shared tiles spare global memory, register tiles and wide loads spare shared memory")
+figure.suptitle("Shared tiles spare global memory, register tiles and wide loads spare shared memory")
 figure.savefig(figures / "14_matrix_product_traffic.png")
 
 claims += [("ladder", f"flops, {name}", 2 * products, traces[name].flops) for name in names[:6]] + [

@@ -55,7 +55,7 @@ left.legend()
 right.semilogy(z, softsign_slope(z), color=BLUE, label="softsign")
 right.semilogy(z, 1 - np.tanh(z) ** 2, "--", color=ORANGE, label="tanh")
 right.set(xlabel="z", ylabel="φ'(z), logarithmic")
-figure.suptitle("softsign goes flat more slowly than tanh")
+figure.suptitle("Softsign goes flat more slowly than tanh")
 figure.savefig(figures / "15_your_own_layer_softsign.png")
 
 claims += [
@@ -230,7 +230,7 @@ for rank in ranks:
     axes.annotate(f"rank {rank}", (weights[rank], accuracies[rank]), (6, -12), textcoords="offset points")
 axes.plot(784 * 64, full["softsign"], "s", color=ORANGE, label="full rank, softsign")
 axes.set(xlabel="weights of the first layer", ylabel="validation accuracy", xlim=(600, 90000), ylim=(0.3, 0.95))
-axes.set_title(f"rank 16 has {weights[16] / (784 * 64):.0%} of the weights, and nearly the same accuracy")
+axes.set_title(f"Rank 16 has {weights[16] / (784 * 64):.0%} of the weights, and nearly the same accuracy")
 axes.legend(loc="lower right")
 figure.savefig(figures / "15_your_own_layer_rank.png")
 
