@@ -183,7 +183,7 @@ class Array:
         """Apply a function of NumPy, as in `np.sin(x, y)`, to each element: Numba asks for an array for the results."""
         columns = [x._spread(out[0].shape) if isinstance(x, Array) else itertools.repeat(x) for x in inputs]
         target, stored = out[0].flat, converter_to(out[0].dtype)
-        for number, operands in zip(range(target.size), zip(*columns, strict=False), strict=True):
+        for number, operands in zip(range(target.size), zip(*columns, strict=False), strict=False):
             target[number] = stored(function(*operands))
 
     # Views ------------------------------------------------------------------------------------------------------------

@@ -548,14 +548,15 @@ def functions_of_numpy(x, matrix, column, small):
     np.sin(x, x)
     np.hypot(matrix, column, matrix)
     np.bitwise_or(small[::2], 8, small[1::2])
+    np.hypot(3.0, 4.0, column[:1])
 
 
 @each("watched", [False, True])
 def test_functions_of_numpy_take_an_array_for_their_results(watched):
     x, matrix, column = np.linspace(0, 1, 5, dtype=np.float32), np.ones((2, 3)), np.array([[2.0], [3.0]])
     small = np.array([1, 0, 7, 0], np.int64)
-    expected = np.sin(x), np.hypot(matrix, column), [1, 9, 7, 15]
+    expected = np.sin(x), np.hypot(matrix, column), [1, 9, 7, 15], [[5], [3]]
     with race_detector() if watched else contextlib.nullcontext():
         launch(functions_of_numpy, 1, 1, x, matrix, column, small)
-    for found, right in zip((x, matrix, small), expected, strict=True):
+    for found, right in zip((x, matrix, small, column), expected, strict=True):
         np.testing.assert_allclose(found, right, rtol=1e-6)
