@@ -32,7 +32,7 @@ from minidl.emulator.simplify import simplified
 from minidl.utils.files import cache_folder, write_whole
 
 PACKAGE = Path(__file__).parent.parent
-VALUES = (bool, int, float, complex, str, bytes, type(None), type(...), np.generic, np.dtype)
+VALUES = (bool, int, float, complex, str, bytes, type(None), type(...))
 FUNCTIONS = (BuiltinFunctionType, FunctionType, np.ufunc, type)
 OURS = ("minidl.scalar.", "minidl.cuda.engine.")  # every change of their files is another folder
 OF_OTHERS = ("builtins", "math", "operator", "numpy")  # packages whose functions stay what they are
@@ -61,7 +61,7 @@ def file_of(
     """Return the file of the types of a simplified function for arguments of some types; None if there can be none."""
     try:
         kinds = [_described_type(kind) for kind in arguments]
-        whole = repr((kinds, _described_function(tree, function, meanings, ())))
+        whole = repr((kinds, _described_function(tree, function, meanings, [])))
     except (_Unknown, EmulatorError, ValueError):  # and what Numba does not know either
         return None
     return _folder() / hashlib.sha256(whole.encode()).hexdigest()[:32]
@@ -99,24 +99,23 @@ def _described_type(kind: Any) -> str:
 
 
 def _described_function(
-    tree: ast.FunctionDef, function: FunctionType, meanings: Mapping[str, Any], callers: tuple[FunctionType, ...]
+    tree: ast.FunctionDef, function: FunctionType, meanings: Mapping[str, Any], seen: list[FunctionType]
 ) -> Any:
-    if function in callers:
-        return "itself"
-    callers = *callers, function
+    """Return what decides the types in a function; `seen` gets those that are described, so that a number will do."""
+    seen.append(function)
     given = function.__defaults__, *(function.__kwdefaults__ or {}).items()
-    defaults = [_described(value, callers) for value in given]
-    return ast.dump(tree), defaults, [(name, _described(value, callers)) for name, value in sorted(meanings.items())]
+    defaults = [_described(value, seen) for value in given]
+    return ast.dump(tree), defaults, [(name, _described(value, seen)) for name, value in sorted(meanings.items())]
 
 
-def _described(value: Any, callers: tuple[FunctionType, ...]) -> Any:
+def _described(value: Any, seen: list[FunctionType]) -> Any:
     """Return what decides the types of expressions with this value."""
     if (path := cuda_path(value)) is not None:
         return "cuda", path
-    if isinstance(value, VALUES):
+    if type(value) in VALUES or isinstance(value, (np.generic, np.dtype)):
         return type(value).__name__, repr(value)
-    if isinstance(value, tuple):
-        return type(value).__name__, [_described(part, callers) for part in value]
+    if type(value) is tuple:
+        return "tuple", [_described(part, seen) for part in value]
     if isinstance(value, np.ndarray):
         return "array", _described_type(numba.typeof(value))
     if isinstance(value, types.Type):
@@ -131,8 +130,10 @@ def _described(value: Any, callers: tuple[FunctionType, ...]) -> Any:
         return "function", f"{home}.{name or value.__name__}"
     function = getattr(value, "py_func", None)
     if isinstance(function, FunctionType) and getattr(value, "_can_compile", True):
+        if function in seen:
+            return "device function", seen.index(function)
         tree, meanings = simplified(function)
-        return "device function", _described_function(tree, function, meanings, callers)
+        return "device function", _described_function(tree, function, meanings, seen)
     raise _Unknown
 
 

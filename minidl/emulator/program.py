@@ -92,7 +92,7 @@ class Program:
         try:
             inferred = infer(tree, function, meanings, kinds)
         except TypingError:
-            _raise_what_is_not_written(meanings)
+            _raise_what_is_not_written(meanings, set())
             raise
         result = result or inferred
         waits = not RENDEZVOUS.isdisjoint(name.rpartition(".")[2] for name in meanings)
@@ -140,14 +140,15 @@ class Program:
         return value
 
 
-def _raise_what_is_not_written(meanings: Mapping[str, Any]) -> None:
+def _raise_what_is_not_written(meanings: Mapping[str, Any], seen: set[Any]) -> None:
     """Run device functions that only raise: what they say is better than Numba's error about the type they return."""
     for value in meanings.values():
-        if (python := device_function(value)) is not None and cuda_path(value) is None:
+        if (python := device_function(value)) is not None and cuda_path(value) is None and python not in seen:
+            seen.add(python)
             tree, inner = simplified(python)
             if isinstance(tree.body[0], ast.Raise):
                 python(*[None] * len(inspect.signature(python).parameters))
-            _raise_what_is_not_written({name: inner[name] for name in inner if name not in meanings})
+            _raise_what_is_not_written(inner, seen)
 
 
 def device_function(value: Any) -> Any:

@@ -134,6 +134,72 @@ def kernel(x, y):
     assert inferred == []
 
 
+MUTUAL = """
+from collections import namedtuple
+from enum import IntEnum
+
+import numpy as np
+from numba import cuda
+
+
+class Size(int):
+    def __repr__(self):
+        return "Size"
+
+
+START, PAIR, FIRST = Size(1), namedtuple("Pair", "a b")(1, 2.5), 1
+
+
+@cuda.jit(device=True)
+def one(n):
+    return np.float32(1) if n <= 0 else other(n - 1)
+
+
+@cuda.jit(device=True)
+def other(n):
+    return 0.1 if n <= 0 else again(n - 1)
+
+
+again = one
+
+
+@cuda.jit
+def kernel(x, y):
+    y[cuda.grid(1)] = VALUE
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "old", "new"),
+    [
+        ("one(cuda.grid(1))", "again = one", "again = other"),
+        ("PAIR.a / 4", '"a b"', '"b a"'),
+        ("START", "Size(1)", "Size(2**63)"),
+    ],
+)
+def test_a_change_behind_a_name_or_a_class_is_seen(tmp_path, inferred, value, old, new):
+    source = MUTUAL.replace("VALUE", value)
+    assert old in source
+    result(written(tmp_path, source))
+    inferred.clear()
+    result(written(tmp_path, source.replace(old, new)))
+    assert "kernel" in inferred
+
+
+def test_functions_that_several_call_are_described_once(tmp_path, monkeypatch):
+    """Else a kernel whose functions call two each would take a time that doubles with each level."""
+    levels = ["def f0(x): return x", "def g0(x): return x"]
+    for i in range(1, 12):
+        levels += [f"def f{i}(x): return f{i - 1}(x) + g{i - 1}(x)", f"def g{i}(x): return f{i - 1}(x) - g{i - 1}(x)"]
+    source = "from numba import cuda\n" + "".join(f"\n@cuda.jit(device=True)\n{level}\n" for level in levels)
+    read, simplified = [], known.simplified
+    monkeypatch.setattr(known, "simplified", lambda function: read.append(function) or simplified(function))
+    kernel = written(tmp_path, f"{source}\n@cuda.jit\ndef kernel(x, y):\n    y[0] = f11(x[0])\n").kernel.py_func
+    tree, meanings = simplified(kernel)
+    assert known.file_of(tree, kernel, meanings, ()) is not None
+    assert len(read) == len(set(read)) == len(levels) - 1  # nothing calls g11
+
+
 @pytest.mark.parametrize("content", [b"", b"no pickle", b"\x80\x04N."])
 def test_a_damaged_file_is_written_again(tmp_path, folder, inferred, content):
     first = result(written(tmp_path))

@@ -452,6 +452,22 @@ def test_functions_that_numba_does_not_know_and_what_is_not_defined():
     assert f"{line(undefined)}: a kernel cannot use no_such_name" in refusal(TypingError, calls, np.zeros(1))
 
 
+def test_a_mistake_beside_functions_that_call_each_other():
+    @cuda.jit(device=True)
+    def even(n):
+        return True if n == 0 else odd(n - 1)
+
+    @cuda.jit(device=True)
+    def odd(n):
+        return False if n == 0 else even(n - 1)
+
+    @cuda.jit
+    def kernel(x):
+        x[0] = "text" if even(4) else 1.0
+
+    assert "text" in refusal(TypingError, kernel, np.zeros(1))
+
+
 def test_more_shared_memory_than_a_block_has():
     @cuda.jit
     def takes_too_much(y):
