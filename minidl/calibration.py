@@ -171,18 +171,18 @@ def _calibrate_model(
     model: Sequential, x: Any, calibrate: Callable[[Any, Any], Calibration], kind: type[Layer] = Dense
 ) -> list[Calibration]:  # fmt: skip
     checks.instance("model", model, Sequential)
-    model.parameters()  # builds a model that has no backend yet
-    x = checks.finite("x", checks.matrix("x", x, model.dtype))
-    if len(x) < 2:
-        raise ValueError(f"x got {len(x)} row; expected at least 2, because one has no variance")
-    reports: list[Calibration] = []
-    before = model.snapshot()
-    try:
-        _walk(model, x, calibrate, kind, reports)
-    except BaseException:  # an output that overflows; Ctrl-C
-        model.restore(before)
-        raise
-    return reports
+    with model.lock:  # which gives a model without one its backend
+        x = checks.finite("x", checks.matrix("x", x, model.dtype))
+        if len(x) < 2:
+            raise ValueError(f"x got {len(x)} row; expected at least 2, because one has no variance")
+        reports: list[Calibration] = []
+        before = model.snapshot()
+        try:
+            _walk(model, x, calibrate, kind, reports)
+        except BaseException:  # an output that overflows; Ctrl-C
+            model.restore(before)
+            raise
+        return reports
 
 
 def _walk(

@@ -77,10 +77,10 @@ class MultiTask(Loss):
 
     def _check_head(self, argument: str, name: str, targets: Any, rows: int, dtype: np.dtype) -> np.ndarray:
         argument, loss, width = f"{argument}[{name!r}]", self.losses[name], self.widths[name]
-        given = checks.as_array(argument, targets, "targets")
-        unknown = given == UNKNOWN
-        if not isinstance(loss, OF_LABELS) or given.dtype.kind != "i" or given.ndim != 1 or not unknown.any():
+        given = checks.as_array(argument, targets, "targets") if isinstance(loss, OF_LABELS) else None
+        if given is None or given.dtype.kind != "i" or given.ndim != 1 or UNKNOWN not in given:
             return loss.check_targets(argument, targets, rows, width, dtype)
+        unknown = given == UNKNOWN
         checked = loss.check_targets(argument, np.where(unknown, 0, given), rows, width, dtype).copy()
         checked[unknown] = UNKNOWN
         return checked
@@ -99,6 +99,8 @@ class MultiTask(Loss):
                 loss.use(backend)
 
     def compute_unchecked(self, outputs: Any, targets: Any) -> None:
+        if self._outputs is not None and self._outputs.dtype != outputs.dtype:
+            self._known, self._ones = {}, None  # the losses of the heads begin anew, too
         self._outputs, self._targets = outputs, targets
         rows, one = outputs.shape[0], outputs.dtype.type(1)
         for name, loss in self.losses.items():
@@ -112,7 +114,7 @@ class MultiTask(Loss):
     def _without_unknown(self, name: str, labels: Any) -> Any:
         """Return labels with 0 for those that nobody knows, and count the others."""
         rows, dtype = labels.shape[0], self._outputs.dtype
-        if self._ones is None or self._ones.shape[0] < rows or self._ones.dtype != dtype:
+        if self._ones is None or self._ones.shape[0] < rows:
             self._ones = self._backend.array(np.ones(rows, dtype), dtype)
         if name not in self._known:
             self._known[name] = self._backend.zeros((2,), np.float64)

@@ -279,6 +279,17 @@ def test_the_loss_at_random_counts_known_labels_only(rng):
     assert loss.value == pytest.approx(loss.loss_at_random(12))
 
 
+def test_another_dtype_starts_another_average_of_known_labels(rng):
+    heads = dl.Heads(a=dl.Dense(3, 3), b=dl.Dense(3, 1))
+    loss = dl.MultiTask(heads, a=dl.SoftmaxCrossEntropy(), b=dl.BinaryCrossEntropy())
+    for dtype in (np.float64, np.float32):
+        loss.forward(np.zeros((2, 4), dtype), {"a": [0, -1], "b": [-1, -1]})
+    (of_a, accuracy), of_b = loss.by_head()["a"], loss.by_head()["b"]
+    assert of_a == pytest.approx(math.log(3)) and accuracy == 1
+    assert math.isnan(of_b[0]) and of_b[1] is None
+    assert loss.mean_so_far() == (pytest.approx(math.log(3) / 2), 1)
+
+
 # Errors
 
 

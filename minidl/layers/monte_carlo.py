@@ -93,10 +93,11 @@ def predict_augmented(
     x = checks.finite("x", checks.matrix("x", x))
 
     def changed() -> np.ndarray:
-        results = checks.listed("augmentation", augmentation(x, np.zeros(len(x), np.int64), rng), "two: x and targets")
+        made = augmentation(x.copy(), np.zeros(len(x), np.int64), rng)  # it may work in place, as it may in `fit`
+        results = checks.listed("augmentation", made, "two: x and targets")
         if len(results) != 2:
             raise ValueError(f"augmentation got {len(results)} results of its call; expected two: x and targets")
-        copies = checks.matrix("the x of augmentation", results[0], x.dtype)
+        copies = checks.finite("the x of augmentation", checks.matrix("the x of augmentation", results[0], x.dtype))
         if copies.shape != x.shape:
             raise ValueError(f"the x of augmentation got shape {copies.shape}; expected {x.shape}")
         return copies
@@ -109,6 +110,10 @@ def _mean_and_std(passes: Iterable[np.ndarray], transform: Callable[[np.ndarray]
     mean = squares = np.zeros(())
     for sample, y in enumerate(passes, start=1):
         y = y.astype(np.float64) if transform is None else checks.reals("transform", transform(y), np.float64)
+        if sample > 1 and y.shape != mean.shape:
+            raise ValueError(
+                f"transform got shape {y.shape} from its call; expected {mean.shape}, as in the first pass"
+            )
         # Welford's recursion: no cancellation where the spread is small compared to the mean.
         before, mean = mean, mean + (y - mean) / sample
         squares = squares + (y - before) * (y - mean)

@@ -188,6 +188,12 @@ def test_bad_arguments_are_refused(call, error, message):
 # Averages over changed inputs
 
 
+def shapes(*lengths):
+    """A transform whose results have other shapes at each call."""
+    left = list(lengths)
+    return lambda y: np.ones(left.pop(0))
+
+
 def jitter(x, targets, rng):
     return x + rng.normal(size=x.shape).astype(x.dtype), targets
 
@@ -217,6 +223,21 @@ def test_images_are_shifted_by_an_augmentation(rng):
     assert (dl.predict_augmented(model, x, shift).std > 0).all()
 
 
+def test_an_augmentation_may_work_in_place(rng):
+    """The rows of the caller stay, and no change is made on top of another."""
+
+    def shift(x, targets, rng):
+        x += 1
+        return x, targets
+
+    model, x = make(), rng.normal(size=(5, 4)).astype(np.float32)
+    before = x.copy()
+    found = dl.predict_augmented(model, x, shift, 3)
+    np.testing.assert_array_equal(x, before)
+    np.testing.assert_allclose(found.mean, model.predict(before + 1), rtol=1e-6)
+    assert (found.std == 0).all()
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -228,6 +249,12 @@ def test_images_are_shifted_by_an_augmentation(rng):
         ),
         ({"augmentation": lambda x, t, rng: x[:1]}, ValueError, "^augmentation got 1 results of its call"),
         ({"augmentation": lambda x, t, rng: (x[:1], t)}, ValueError, r"^the x of augmentation got shape \(1, 4\)"),
+        (
+            {"augmentation": lambda x, t, rng: (x * np.nan, t)},
+            ValueError,
+            "^the x of augmentation got nan at row 0, col",
+        ),
+        ({"transform": shapes(1, 2)}, ValueError, r"^transform got shape \(2,\) from its call; expected \(1,\), as in"),
         ({"samples": 1}, ValueError, "^samples got 1; expected an integer of at least 2$"),
         ({"seed": -1}, ValueError, "^seed got -1; expected an integer of at least 0$"),
         ({"transform": "softmax"}, TypeError, "^transform got 'softmax'"),

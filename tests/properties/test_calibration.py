@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -384,6 +385,22 @@ def test_a_variance_that_overflows_is_refused_and_changes_nothing():
         dl.calibration.running_statistics(model, np.array([[1e30, 0], [-1e30, 1]], np.float32))
     for name, array in model.snapshot().items():
         np.testing.assert_array_equal(array, before[name], err_msg=name)
+
+
+@pytest.mark.parametrize("function", [dl.calibration.running_statistics, dl.calibration.lsuv])
+def test_another_thread_waits_until_a_model_is_calibrated(function, monkeypatch, rng):
+    """Its `predict` would write into the same buffers."""
+    model = dl.Sequential(dl.Dense(3, 2), dl.BatchNorm(2), backend="cpu")
+    free, output = [], dl.calibration._output
+
+    def asked(layer, x):
+        with ThreadPoolExecutor(1) as pool:
+            free.append(pool.submit(model.lock.acquire, blocking=False).result())
+        return output(layer, x)
+
+    monkeypatch.setattr(dl.calibration, "_output", asked)
+    function(model, rng.random((4, 3)))
+    assert free and not any(free)
 
 
 # Bad arguments -------------------------------------------------------------------------------------------------------
