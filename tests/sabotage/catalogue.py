@@ -1318,7 +1318,7 @@ CATALOGUE = [
     ),
     Sabotage(
         "types-of-an-older-device-function", "emulator/known.py",
-        'return "device function", _described_function(tree, function, meanings, callers)',
+        'return "device function", _described_function(tree, function, meanings, seen)',
         'return "device function", function.__qualname__',
         "A kernel has other types after an edit of a function that it calls, though its own text is the same.",
         ("emulator/test_known.py",),
