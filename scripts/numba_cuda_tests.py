@@ -19,6 +19,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections import Counter
@@ -115,10 +116,15 @@ def outcome(case: ElementTree.Element) -> tuple[str, list[Any]]:
             text = f"{child.get('message') or ''}\n{child.text or ''}"
             found = "refused" if any(refusal in text for refusal in REFUSALS) else "failed"
             message = next((line for line in text.splitlines() if any(r in line for r in REFUSALS)), "")
-            message = (message or text).strip().splitlines()[0][:300]
+            message = _without_paths((message or text).strip().splitlines()[0])[:300]
         elif child.tag == "skipped":
             found, message = "skipped", (child.get("message") or "")[:300]
     return name, [found, float(case.get("time") or 0), message]
+
+
+def _without_paths(message: str) -> str:
+    """Leave out where this machine keeps Python and its packages."""
+    return message.replace(sysconfig.get_path("purelib"), "site-packages").replace(sys.executable, "python")
 
 
 def summary(sides: dict[str, Any]) -> dict[str, Any]:
