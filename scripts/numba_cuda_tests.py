@@ -8,7 +8,8 @@ something, or because it asks for Numba's compiler for GPUs or for the driver, c
 that pass on both.
 
 Writes OUT.json and OUT.md; with names of files only these, into what OUT.json already holds. `--show` prints the first
-line of each failure.
+line of each failure. The tests are those that Numba ships: pytest cannot import those of the package numba-cuda, whose
+folder has another place than its name.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ def test_files() -> list[str]:
     spec = find_spec("numba.cuda.tests")
     assert spec is not None and spec.submodule_search_locations
     (place,) = map(Path, spec.submodule_search_locations)
+    if "numba_cuda" in place.parts:
+        raise SystemExit("numba-cuda is installed, whose tests pytest cannot import; use an environment without it")
     return [f"{folder}.{path.stem}" for folder in FOLDERS for path in sorted((place / folder).glob("test_*.py"))]
 
 
