@@ -197,7 +197,10 @@ def markdown(result: dict[str, Any]) -> str:
             "of this machine, if there is one, does not know the architectures of this Numba) or look at what was "
             f"compiled. {ours['refused'] - compiler} ask for something else that the emulator lacks.",
             "",
-            f"Not run on both sides: {', '.join(missing) or 'none'}.",
+            f"Not run on both sides: {', '.join(missing) or 'none'}. The disk cache's tests and the child processes of "
+            "test_print want the compiler or the option in another process; test_laplace and test_matmul take small "
+            "arrays only where they see the simulator. Where the emulator says that memory is read before it was "
+            "written, it is so.",
             "",
             "The first five numbers are the emulator's, the others the simulator's.",
             "",
