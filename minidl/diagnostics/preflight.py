@@ -22,6 +22,7 @@ from minidl.layers.context import Context
 from minidl.layers.loading import build_layer, layer_classes
 from minidl.layers.sequential import Sequential
 from minidl.losses import Loss, SoftmaxCrossEntropy
+from minidl.multi_task import UNKNOWN
 from minidl.optimizers import Adam
 from minidl.penalties import L2, Penalty
 from minidl.training.evaluation import evaluate
@@ -249,11 +250,16 @@ def _scale(run: _Preflight) -> Finding:
 def _conflicts(run: _Preflight) -> Finding:
     y = run.train.y
     parts = [part.reshape(len(run.train), -1) for part in (y.values() if isinstance(y, dict) else [y])]
-    targets = defaultdict(list)
+    rows = defaultdict(list)
     for row, digest in enumerate(_digests(run.train, run.model.dtype)):
-        targets[digest].append(b"".join(part[row].tobytes() for part in parts))
-    conflicts = sum(len(equal) for equal in targets.values() if len(set(equal)) > 1)
-    copies = len(run.train) - len(targets)
+        rows[digest].append(row)
+
+    def differ(equal: list[int]) -> bool:
+        unknown = np.int64(UNKNOWN).tobytes()  # in a target of floats these bytes would be NaN
+        return any(len({part[row].tobytes() for row in equal} - {unknown}) > 1 for part in parts)
+
+    conflicts = sum(len(equal) for equal in rows.values() if len(equal) > 1 and differ(equal))
+    copies = len(run.train) - len(rows)
     if conflicts:
         found = f"{conflicts:,} of {len(run.train):,} rows equal another one that has another target"
         return "warning", found, "at most one of the targets can be learned: look at these rows"

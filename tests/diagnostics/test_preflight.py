@@ -183,6 +183,18 @@ def test_equal_rows_with_other_targets(train):
     assert (check.verdict, check.found) == ("warning", "20 of 430 rows equal another one that has another target")
 
 
+def test_equal_rows_of_which_each_has_the_label_of_another_task(rng):
+    model = dl.Sequential(dl.Dense(2, 4), dl.Heads(a=dl.Dense(4, 2), b=dl.Dense(4, 2)), backend="cpu")
+    loss = dl.MultiTask(model.layers[-1], a=dl.SoftmaxCrossEntropy(), b=dl.SoftmaxCrossEntropy())
+    x = np.repeat(rng.normal(size=(20, 2)), 2, axis=0)
+    y = {"a": np.tile([1, -1], 20), "b": np.tile([-1, 0], 20)}
+    check = dl.preflight(model, dl.data.Dataset(x, y), loss=loss)["conflicts"]
+    assert (check.verdict, check.found) == ("ok", "20 of 40 rows are copies, none with another target")
+    y["a"][1] = 0
+    check = dl.preflight(model, dl.data.Dataset(x, y), loss=loss)["conflicts"]
+    assert (check.verdict, check.found) == ("warning", "2 of 40 rows equal another one that has another target")
+
+
 def test_zeros_of_either_sign_are_equal(train):
     x = train.x.copy()
     x[0], x[1] = (0.0, 0.5), (-0.0, 0.5)
