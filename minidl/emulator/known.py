@@ -27,7 +27,6 @@ from numba.core import types
 from numba.core.extending import _Intrinsic
 
 from minidl.emulator.cuda_names import cuda_path, typing_context
-from minidl.emulator.errors import EmulatorError
 from minidl.emulator.simplify import simplified
 from minidl.utils.files import cache_folder, write_whole
 
@@ -36,6 +35,7 @@ VALUES = (bool, int, float, complex, str, bytes, type(None), type(...))
 FUNCTIONS = (BuiltinFunctionType, FunctionType, np.ufunc, type)
 OURS = ("minidl.scalar.", "minidl.cuda.engine.")  # every change of their files is another folder
 OF_OTHERS = ("builtins", "math", "operator", "numpy")  # packages whose functions stay what they are
+DIGEST = hashlib.sha256().digest_size  # bytes at the start of a file, of what follows
 
 
 class _Unknown(Exception):
@@ -59,19 +59,20 @@ def file_of(
     tree: ast.FunctionDef, function: FunctionType, meanings: Mapping[str, Any], arguments: tuple[types.Type, ...]
 ) -> Path | None:
     """Return the file of the types of a simplified function for arguments of some types; None if there can be none."""
-    try:
+    with contextlib.suppress(Exception):  # what cannot be described, or no home for the folder, fails no launch
         kinds = [_described_type(kind) for kind in arguments]
         whole = repr((kinds, _described_function(tree, function, meanings, [])))
-    except (_Unknown, EmulatorError, ValueError):  # and what Numba does not know either
-        return None
-    return _folder() / hashlib.sha256(whole.encode()).hexdigest()[:32]
+        return _folder() / hashlib.sha256(whole.encode()).hexdigest()[:32]
+    return None
 
 
 def read(file: Path | None) -> Any:
-    """Return what was written to the file; None if nothing was, or it cannot be read."""
+    """Return what was written to the file; None if nothing was, or it is damaged or cannot be read."""
     if file is not None:
-        with contextlib.suppress(Exception):  # whatever a damaged file makes of it
-            return pickle.loads(file.read_bytes())
+        with contextlib.suppress(Exception):  # whatever the system or pickle makes of it
+            digest, content = (whole := file.read_bytes())[:DIGEST], whole[DIGEST:]
+            if hashlib.sha256(content).digest() == digest:
+                return pickle.loads(content)
     return None
 
 
@@ -84,7 +85,7 @@ def write(file: Path | None, function: FunctionType, found: Any) -> None:
         if pickle.loads(content) == found:
             file.parent.mkdir(parents=True, exist_ok=True)
             with write_whole(file) as opened:
-                opened.write(content)
+                opened.write(hashlib.sha256(content).digest() + content)
 
 
 def _described_type(kind: Any) -> str:

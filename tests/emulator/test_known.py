@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -200,7 +201,7 @@ def test_functions_that_several_call_are_described_once(tmp_path, monkeypatch):
     assert len(read) == len(set(read)) == len(levels) - 1  # nothing calls g11
 
 
-@pytest.mark.parametrize("content", [b"", b"no pickle", b"\x80\x04N."])
+@pytest.mark.parametrize("content", [b"", b"no pickle", b"\x80\x04N.", pickle.dumps(5), pickle.dumps((None, []))])
 def test_a_damaged_file_is_written_again(tmp_path, folder, inferred, content):
     first = result(written(tmp_path))
     for file in folder.iterdir():
@@ -209,6 +210,17 @@ def test_a_damaged_file_is_written_again(tmp_path, folder, inferred, content):
         inferred.clear()
         assert result(written(tmp_path)).tobytes() == first.tobytes()
         assert ("kernel" in inferred) is asked
+
+
+def test_without_a_home_nothing_is_kept(monkeypatch, tmp_path, inferred):
+    def no_folder():
+        raise RuntimeError("Could not determine home directory.")  # of Path.home
+
+    monkeypatch.setattr(known, "_folder", no_folder)
+    for _ in range(2):
+        inferred.clear()
+        result(written(tmp_path))
+        assert "kernel" in inferred
 
 
 def test_where_nothing_can_be_written_nothing_is_kept(tmp_path, folder, inferred):
