@@ -113,8 +113,12 @@ def infer(
         found = types.unliteral(state.return_type), list(_found(state))
         known.write(file, function, found)
     result, of_nodes = found
+    kinds: dict[int, types.Type] = {}
     for node, kind, made in of_nodes:
-        nodes[node].type = types.unliteral(kind)
+        # Python 3.13 compiles the end of a function once for each way to it: `return a if b else c` has a mark in each.
+        kind, before = types.unliteral(kind), kinds.get(node)
+        unified = kind if before is None else cuda_target.typing_context.unify_types(before, kind)
+        nodes[node].type = kinds[node] = kind if unified is None else unified
         nodes[node].signature = made
     return result
 
