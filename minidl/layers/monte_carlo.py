@@ -94,10 +94,8 @@ def predict_augmented(
 
     def changed() -> np.ndarray:
         made = augmentation(x.copy(), np.zeros(len(x), np.int64), rng)  # it may work in place, as it may in `fit`
-        results = checks.listed("augmentation", made, "two: x and targets")
-        if len(results) != 2:
-            raise ValueError(f"augmentation got {len(results)} results of its call; expected two: x and targets")
-        copies = checks.finite("the x of augmentation", checks.matrix("the x of augmentation", results[0], x.dtype))
+        copies, _ = checks.augmented(made, x.dtype)
+        checks.finite("the x of augmentation", copies)
         if copies.shape != x.shape:
             raise ValueError(f"the x of augmentation got shape {copies.shape}; expected {x.shape}")
         return copies

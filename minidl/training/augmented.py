@@ -16,14 +16,11 @@ def checked_augmentation(
     """Return a function of (x, targets) that applies `augmentation`, and raises where the results are no such batch."""
 
     def augment(x: np.ndarray, targets: Any) -> tuple[np.ndarray, Any]:
-        results = checks.listed("augmentation", augmentation(x, targets, rng), "two: x and targets")
-        if len(results) != 2:
-            raise ValueError(f"augmentation got {len(results)} results of its call; expected two: x and targets")
-        images = checks.matrix("the x of augmentation", results[0], x.dtype)
+        images, made = checks.augmented(augmentation(x, targets, rng), x.dtype)
         rows, columns = images.shape
         if not isinstance(targets, dict):
-            return images, _check_targets(results[1], targets, rows, n_out or columns)
-        made, widths = checks.keys("the targets of augmentation", results[1], targets), loss.widths
+            return images, _check_targets(made, targets, rows, n_out or columns)
+        made, widths = checks.keys("the targets of augmentation", made, targets), loss.widths
         return images, {
             head: _check_targets(made[head], before, rows, widths[head], lowest=-1) for head, before in targets.items()
         }

@@ -363,6 +363,14 @@ def finite(argument: str, array: np.ndarray) -> np.ndarray:
     return array
 
 
+def augmented(results: Any, dtype: np.dtype) -> tuple[np.ndarray, Any]:
+    """Return the two results of an augmentation, which may be a function of the user's: x as a matrix, and targets."""
+    pair = listed("augmentation", results, "two: x and targets")
+    if len(pair) != 2:
+        raise ValueError(f"augmentation got {len(pair)} results of its call; expected two: x and targets")
+    return matrix("the x of augmentation", pair[0], dtype), pair[1]
+
+
 def labels(argument: str, value: Any, rows: int, classes: int | None = None, lowest: int = 0) -> np.ndarray:
     """Return `value` as `rows` int64 class indices in [lowest, classes); compiled code never sees a bad index."""
     array = as_array(argument, value, "integer class labels")
