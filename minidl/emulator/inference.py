@@ -110,16 +110,11 @@ def infer(
             except TypingError as error:
                 raise error.with_traceback(None) from None  # where in Numba's code helps nobody
             raise
-        found = types.unliteral(state.return_type), list(_found(state))
+        found = types.unliteral(state.return_type), _found(state)
         known.write(file, function, found)
     result, of_nodes = found
-    kinds: dict[int, types.Type] = {}
-    for node, kind, made in of_nodes:
-        # Python 3.13 compiles the end of a function once for each way to it: `return a if b else c` has a mark in each.
-        kind, before = types.unliteral(kind), kinds.get(node)
-        unified = kind if before is None else cuda_target.typing_context.unify_types(before, kind)
-        nodes[node].type = kinds[node] = kind if unified is None else unified
-        nodes[node].signature = made
+    for number, (kind, made) in of_nodes.items():
+        nodes[number].type, nodes[number].signature = kind, made
     return result
 
 
@@ -236,9 +231,10 @@ def _run(function: FunctionType, original: FunctionType, arguments: tuple[types.
     return state
 
 
-def _found(state: Any) -> Iterator[tuple[int, types.Type, Signature | None]]:
-    """Yield number, type and signature of each marked expression."""
+def _found(state: Any) -> dict[int, tuple[types.Type, Signature | None]]:
+    """Return type and signature of each marked expression, by its number."""
     intermediate = state.func_ir
+    found: dict[int, tuple[types.Type, Signature | None]] = {}
     for block in intermediate.blocks.values():
         for assignment in block.find_insts(ir.Assign):
             call = assignment.value
@@ -246,13 +242,15 @@ def _found(state: Any) -> Iterator[tuple[int, types.Type, Signature | None]]:
                 continue
             if state.typemap[call.func.name] is not _Marked._numba_type_:
                 continue
-            number, value = call.args
+            marked, value = call.args
+            number = state.typemap[marked.name].literal_value
+            kind = types.unliteral(state.typemap[value.name])
+            if number in found:  # Python 3.13 compiles the end of `return a if b else c` once for each way to it
+                kind = cuda_target.typing_context.unify_types(found[number][0], kind) or kind
             made = intermediate._definitions[value.name]
-            yield (
-                state.typemap[number.name].literal_value,
-                state.typemap[value.name],
-                state.calltypes.get(made[0]) if len(made) == 1 and isinstance(made[0], ir.Expr) else None,
-            )
+            calls = len(made) == 1 and isinstance(made[0], ir.Expr)
+            found[number] = kind, state.calltypes.get(made[0]) if calls else None
+    return found
 
 
 # Which expressions ----------------------------------------------------------------------------------------------------
