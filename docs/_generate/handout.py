@@ -28,6 +28,8 @@ import numpy as np
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
+from minidl.utils.files import write_whole
+
 TUTORIALS = Path(__file__).parent.parent.parent / "tutorials"
 A4 = (8.27, 11.69)  # inches
 MARGIN, HEAD, LINE = 0.6, 0.5, 0.145  # inches
@@ -125,7 +127,8 @@ def write(path: Path, tutorials: list[Path]) -> int:
     """Write the handout of these tutorials, and return how many pages it has."""
     plt.switch_backend("Agg")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with PdfPages(path, metadata={"Title": "minidl: the figures of the tutorials"}) as pdf:
+    title = {"Title": "minidl: the figures of the tutorials"}
+    with write_whole(path) as file, PdfPages(file, metadata=title) as pdf:
         for tutorial in tutorials:
             print(tutorial.stem, flush=True)
             for page in pages(tutorial):
