@@ -136,7 +136,7 @@ def _representation(kind):
 
 
 @given(examples())
-@settings(max_examples=settings.default.max_examples // 2)  # each is compiled by Numba, which takes half a second
+@settings(max_examples=max(40, settings.default.max_examples // 2))  # Numba compiles each, for half a second
 def test_any_function_has_the_values_and_types_of_compiled_code(example):
     body, _, arguments = example
     compare(body, arguments)
