@@ -172,7 +172,7 @@ def _product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right):
     _short_product(a, a_row, a_k, b[:block], start, c, block, top, bottom, left, right)
     if block == depth:
         return
-    start, more = np.zeros_like(start), np.empty_like(c)
+    start, more = np.zeros_like(start[:right]), np.empty_like(c)  # `start` may be longer than a row of C
     for k in range(block, depth, block):
         part = b[k : k + block]
         _short_product(a[k * a_k :], a_row, a_k, part, start, more, len(part), top, bottom, left, right)

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -100,6 +101,25 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(form, dtype, rng, monke
             thread_pool.set_thread_count(count)
             assert multiply(form, a, b, row).tobytes() == alone
         thread_pool.set_thread_count(1)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_wide_product_leaves_those_after_it_as_small_as_before(form, dtype, rng, monkeypatch):
+    monkeypatch.setattr(product, "_zero_rows", {})
+
+    def peak():
+        tracemalloc.start()
+        multiply(form, *deep)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    deep = tuple(matrices(rng, 4, 4000, 3, dtype))  # cut into blocks of terms
+    multiply(form, *deep)  # compiles, and makes the zeros
+    before = peak()
+    multiply(form, *matrices(rng, 2, 3, 50_000, dtype))
+    assert peak() < before + 50_000
 
 
 def test_a_row_does_not_depend_on_the_rows_around_it(rng):
