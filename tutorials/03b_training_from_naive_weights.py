@@ -130,9 +130,8 @@ def learn(kind, init, rate, seed):
     options = {"optimizer": dl.SGD(rate), "epochs": EPOCHS, "batch_size": 50, "graph": True, "progress": False}
     try:
         model = digit_net(kind, init, seed)
-        return dl.fit(model, train, validation=test, loss=dl.SoftmaxCrossEntropy(), **options)["validation_accuracy"][
-            -1
-        ]
+        history = dl.fit(model, train, validation=test, loss=dl.SoftmaxCrossEntropy(), **options)
+        return history["validation_accuracy"][-1]
     except dl.DivergenceError:
         return 0.1
 
