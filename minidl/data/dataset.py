@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dis
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,8 +21,8 @@ class Dataset:
     """Inputs `x` and targets `y`, checked once so that code that uses them need not check again.
 
     Arrays that already have the right form are kept, not copied. `len(dataset)` counts rows, `x, y = dataset`
-    unpacks, and `dataset[:1000]`, `dataset[order]` or `dataset[y == 3]` select rows as a new Dataset that keeps
-    everything else.
+    unpacks, `for x, y in dataset.batches(128)` goes through mini-batches, and `dataset[:1000]`, `dataset[order]` or
+    `dataset[y == 3]` select rows as a new Dataset that keeps everything else.
 
     Attributes:
         x: Inputs, shape (rows, features), float32 or float64, C-contiguous, finite.
@@ -91,7 +93,33 @@ class Dataset:
         return len(self.x)
 
     def __iter__(self) -> Iterator[Any]:
+        caller = sys._getframe(1)  # a loop, whose first round would be all of x, or an assignment to x, y?
+        if dis.opname[caller.f_code.co_code[caller.f_lasti]] == "GET_ITER":
+            raise TypeError("a Dataset is no sequence of batches: for x, y in dataset.batches(128), or x, y = dataset")
         return iter((self.x, self.y))
+
+    def batches(self, size: int, seed: int | None = None) -> Iterator[tuple[np.ndarray, Any]]:
+        """Go once through the rows, in mini-batches for a training loop of your own.
+
+        Args:
+            size: Rows of a batch; the last one has what is left.
+            seed: Of the random order of the rows, such as the number of the epoch; None keeps them in order.
+
+        Returns:
+            Yields x, shape (size, features), and its targets: copies that may be kept.
+
+        Raises:
+            TypeError, ValueError: For a size below 1, or a seed that is no integer of at least 0.
+        """
+        size = checks.integer("size", size)
+        order = np.arange(len(self))
+        if seed is not None:
+            np.random.default_rng(checks.seed(seed)).shuffle(order)
+
+        def select(rows: np.ndarray) -> tuple[np.ndarray, Any]:
+            return self.x[rows], map_targets(lambda targets: targets[rows], self.y)
+
+        return map(select, np.split(order, range(size, len(self), size)))
 
     def __getitem__(self, index: slice | ArrayLike) -> Dataset:
         rows = index if isinstance(index, slice) else _rows(index, len(self))

@@ -51,6 +51,57 @@ def test_len_counts_rows_and_unpacking_gives_both_arrays(dataset):
     assert x is dataset.x and y is dataset.y
 
 
+def test_a_loop_over_a_data_set_names_the_way_out(dataset):
+    with pytest.raises(TypeError, match=r"^a Dataset is no sequence of batches: for x, y in dataset.batches"):
+        for _ in dataset:
+            raise AssertionError("unreachable")
+    with pytest.raises(TypeError, match="batches"):
+        {len(batch) for batch in dataset}
+    for both in ((lambda *xy: xy)(*dataset), tuple(dataset), (*dataset,)):
+        assert both[0] is dataset.x and both[1] is dataset.y
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 10**9])
+@pytest.mark.parametrize("seed", [None, 0, 1])
+def test_batches_have_every_row_once_with_its_target(dataset, size, seed):
+    batches = list(dataset.batches(size, seed=seed))
+    assert [len(x) for x, _ in batches] == [min(size, 4 - start) for start in range(0, 4, size)]
+    x, y = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    order = x[:, 0].astype(int) // 3
+    assert sorted(order) == [0, 1, 2, 3]
+    assert x.dtype == np.float32 and y.dtype == np.int64
+    np.testing.assert_array_equal(x, X[order])
+    np.testing.assert_array_equal(y, Y[order])
+    if seed is None:
+        assert order.tolist() == [0, 1, 2, 3]
+
+
+def test_batches_come_in_the_order_of_the_seed_and_are_copies(dataset):
+    large = Dataset(np.arange(100.0)[:, None], np.arange(100))
+    first, again, other = (np.concatenate([y for _, y in large.batches(7, seed)]) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).sum() > 80 and (first != np.arange(100)).sum() > 80
+    for x, y in dataset.batches(2):
+        x[:], y[:] = 9, 9
+    np.testing.assert_array_equal(dataset.x, X)
+    np.testing.assert_array_equal(dataset.y, Y)
+
+
+def test_batches_of_several_heads():
+    data = Dataset(X, {"digit": Y, "size": np.arange(8.0).reshape(4, 2)})
+    (_, first), (x, second) = data.batches(3)
+    assert first["digit"].tolist() == [0, 2, 1] and second["size"].tolist() == [[6, 7]] and x.shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "match"),
+    [((0,), ValueError, "size got 0"), (("8",), TypeError, "size got '8'"), ((2, -1), ValueError, "seed got -1")],
+)
+def test_the_arguments_of_batches_are_checked_at_once(dataset, arguments, error, match):
+    with pytest.raises(error, match=match):
+        dataset.batches(*arguments)
+
+
 def test_classes(dataset):
     assert dataset.classes == 3
     assert type(dataset.classes) is int

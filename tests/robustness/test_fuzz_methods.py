@@ -345,6 +345,7 @@ METHODS: dict[str, Callable[[], Call]] = {
     "BatchNorm.epsilon =": bound(attribute, "BatchNorm", "epsilon"),
     **{f"BatchNorm.{name} =": bound(state, name) for name in ("running_mean", "running_variance")},
     "Dataset[]": lambda: (dl.data.Dataset(X, LABELS).__getitem__, {"index": np.array([0, 2])}),
+    "Dataset.batches": lambda: (then(dl.data.Dataset(X, LABELS).batches, lambda: None), {"size": 2, "seed": 0}),
     **{f"{kind}.{method}": bound(preprocessing, kind, method)
        for kind in ("Center", "Standardize", "PCA", "Whiten", "Chain")
        for method in ("fit", "transform", "fit_transform", "inverse_transform")},
