@@ -261,8 +261,9 @@ for row_name, what, lecture, ours in claims:
 #
 # 1. Let ``network`` start its last layer with ``last="normal(std=1.0)"``: the first loss is no longer near log 10, and
 #    ``tests/tutorials/test_11_babysitting.py::test_preflight_finds_nothing_wrong_and_every_mistake`` fails.
-# 2. Put ``dl.Sigmoid()`` behind the last layer of ``network``, as many do who think of probabilities. The loss takes
-#    logits, and these now lie between 0 and 1: 20 samples are learned slowly, if at all, and
+# 2. Put ``dl.Sigmoid()`` behind the last layer of ``network``, as many do who think of probabilities: the loss takes
+#    logits, and ``fit`` refuses. ``dl.Tanh()`` is not refused, but logits between -1 and 1 are never sure: the loss of
+#    20 samples stays above :math:`\log(1 + 9 e^{-2}) = 0.80`, and
 #    ``tests/tutorials/test_11_babysitting.py::test_twenty_samples_by_heart`` fails.
 # 3. In ``_climb`` of ``minidl/training/learning_rate.py``, leave out the ``return`` where the loss explodes: let the
 #    condition be ``if False``. Then

@@ -26,6 +26,7 @@ from minidl.multi_task import UNKNOWN
 from minidl.optimizers import Adam
 from minidl.penalties import L2, Penalty
 from minidl.training.evaluation import evaluate
+from minidl.training.logits import check_logits
 from minidl.utils import checks
 
 FEW = 20  # samples that any network can learn by heart
@@ -108,6 +109,7 @@ def preflight(
         scale of inputs     near 1, and similar among the features
         conflicts           equal rows of the training data have equal targets
         leakage             no row of the validation data is in the training data
+        outputs             are what the loss takes: logits and no probabilities
         first loss          near that of a network that knows nothing: log C for C classes
         regularization      a penalty makes the cost larger
         20 samples          can be learned by heart
@@ -283,6 +285,19 @@ def _digests(data: Dataset, dtype: np.dtype) -> list[bytes]:
     return [hashlib.blake2b(row, digest_size=16).digest() for row in x]
 
 
+def _outputs(run: _Preflight) -> Finding:
+    try:
+        check_logits(run.model, run.loss)
+    except ValueError as error:
+        return "failed", str(error), "no output of such a model is a logit below 0"
+    outputs = run.copy().forward(run.train.x[:ROWS].astype(run.model.dtype))
+    found = f"from {outputs.min():.3g} to {outputs.max():.3g}"
+    sums_to_one = (outputs >= 0).all() and np.allclose(outputs.sum(axis=1, dtype=np.float64), 1, atol=1e-3)
+    if isinstance(run.loss, SoftmaxCrossEntropy) and sums_to_one:
+        return "failed", f"{found}, and each row sums to 1", "the loss computes the softmax itself: leave yours out"
+    return "ok", found, ""
+
+
 def _first_loss(run: _Preflight) -> Finding:
     if run.refused():
         return "skipped", "the loss does not take the targets", ""
@@ -320,6 +335,8 @@ def _few_samples(run: _Preflight) -> Finding:
         return "skipped", "the loss does not take the targets", ""
     if not run.model.parameters():
         return "skipped", "the model has no parameters", ""
+    if _outputs(run)[0] == "failed":
+        return "skipped", "the loss does not take the outputs", ""
     few = run.some(FEW)
     best = ""
     for rate in RATES:
@@ -346,6 +363,7 @@ CHECKS: dict[str, Callable[[_Preflight], Finding]] = {
     "scale of inputs": _scale,
     "conflicts": _conflicts,
     "leakage": _leakage,
+    "outputs": _outputs,
     "first loss": _first_loss,
     "regularization": _regularization,
     "20 samples": _few_samples,

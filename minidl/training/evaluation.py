@@ -10,6 +10,7 @@ from minidl.data.dataset import Dataset
 from minidl.layers.sequential import Sequential
 from minidl.losses import Loss
 from minidl.training.batches import Batches
+from minidl.training.logits import check_logits
 from minidl.utils import checks
 
 EVALUATION_BATCH = 1024
@@ -71,4 +72,5 @@ def prepare(argument: str, model: Sequential, data: Dataset, loss: Loss) -> tupl
         layer = model.layer_requiring("n_in")
         raise ValueError(f"{argument}.x got {x.shape[1]} features; layer {layer.label} expects {model.n_in}")
     n_out = model.n_out or x.shape[1]
+    check_logits(model, loss)
     return x, loss.check_targets(f"{argument}.y", data.y, len(x), n_out, model.dtype)

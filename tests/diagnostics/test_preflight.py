@@ -219,6 +219,29 @@ def test_a_last_layer_of_the_wrong_scale(std, verdict):
     assert bool(check.advice) == (verdict != "ok")
 
 
+class Normalized(dl.Layer):
+    """A softmax of one's own, under another name than Softmax."""
+
+    def forward(self, x, training=False):
+        return dl.softmax(self.begin_forward(x, training))
+
+    def backward(self, dy):
+        return dy
+
+
+def test_probabilities_where_the_loss_takes_logits(train, rng):
+    network = dl.Sequential(dl.Dense(2, 3), dl.Sigmoid(), seed=0)
+    result = dl.preflight(network, train[:200])
+    assert result["outputs"].verdict == "failed" and "leave that out" in result["outputs"].found
+    assert result["20 samples"].verdict == "skipped" and not result.ok
+    result = dl.preflight(dl.Sequential(dl.Dense(2, 3), Normalized(), seed=0), train[:200])
+    assert result["outputs"].verdict == "failed" and "each row sums to 1" in result["outputs"].found
+    assert result["outputs"].advice == "the loss computes the softmax itself: leave yours out"
+    network = dl.Sequential(dl.Dense(2, 3), dl.Sigmoid(), seed=0)
+    targets = dl.data.Dataset(train.x[:200], dl.data.one_hot(train.y[:200], 3))
+    assert dl.preflight(network, targets, loss=dl.MeanSquaredError())["outputs"].verdict == "ok"
+
+
 def test_a_network_that_was_trained_before(train):
     model = network(dl.Dense(2, 64), dl.ReLU(), dl.Dense(64, 64), dl.ReLU(), dl.Dense(64, 2))
     dl.fit(model, train, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.Adam(0.01), epochs=30, progress=False)
