@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,12 @@ from matplotlib.image import imread
 
 import minidl as dl
 from minidl import cli
+from minidl.cli import commands, sources
+from minidl.cli.results import claimed_folder
 from minidl.diagnostics.inspection import Inspection
 from minidl.diagnostics.preflight import Preflight
 from minidl.scalar.activations import ACTIVATIONS
+from minidl.training.evaluation import Evaluation
 
 QUICK = ["train", "--layers", "16", "--epochs", "2", "--data", "gaussians", "--dropout", "0"]
 
@@ -73,16 +77,16 @@ def test_earlier_results_are_kept_unless_the_user_says_otherwise(undrawn, tmp_pa
 
 @pytest.mark.parametrize("command", ["train", "inspect", "preflight"])
 def test_a_folder_that_cannot_be_made_is_told_before_anything_is_computed(tmp_path, capsys, monkeypatch, command):
-    monkeypatch.setattr(cli, "build_model", lambda *_: pytest.fail("too late"))
+    monkeypatch.setattr(commands, "build_model", lambda *_: pytest.fail("too late"))
     (tmp_path / "file").touch()
     assert cli.main([command, "--data", "xor", "--out", str(tmp_path / "file" / "folder")]) == cli.WRONG
-    assert f"expected a folder, but {tmp_path / 'file'} is a file" in capsys.readouterr().err
+    assert f"--out got {str(tmp_path / 'file' / 'folder')!r}; expected a folder that can be" in capsys.readouterr().err
 
 
 def test_out_may_not_be_a_file(tmp_path, capsys):
     (tmp_path / "file").write_text("mine")
     assert cli.main([*QUICK, "--out", "file"]) == cli.WRONG
-    assert "expected a folder, but file is a file" in capsys.readouterr().err
+    assert "--out got 'file'; expected a folder that can be made and written (" in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -91,21 +95,87 @@ LINKS = pytest.mark.skipif(os.name != "posix", reason="elsewhere not everybody m
 
 @pytest.mark.parametrize("out", ["", "a\0b", pytest.param("n" * 300, marks=LINKS), pytest.param("loop", marks=LINKS)])
 def test_out_that_can_be_no_folder_is_told_before_training(tmp_path, capsys, monkeypatch, out):
-    monkeypatch.setattr(cli, "build_model", lambda *_: pytest.fail("too late"))
+    monkeypatch.setattr(commands, "build_model", lambda *_: pytest.fail("too late"))
     if out == "loop":
         (tmp_path / "loop").symlink_to("loop")
     assert cli.main([*QUICK, "--out", out]) == cli.WRONG
     assert "--out got " in capsys.readouterr().err
 
 
-def test_out_that_cannot_be_made_after_training_is_named(tmp_path, capsys, monkeypatch):
-    def evaluate(*arguments, **options):
-        (tmp_path / "out").touch()  # meanwhile somebody made a file of that name
+def test_the_first_line_says_where_it_writes_and_that_is_there_already(undrawn, tmp_path, capsys, monkeypatch):
+    def fit(*arguments, **options):
+        assert capsys.readouterr().out.splitlines()[0] == f"writing to {Path('runs', 'gaussians-1')}"
+        assert (tmp_path / "runs" / "gaussians-1").is_dir()
+        return dl.History()
 
-    monkeypatch.setattr(dl, "evaluate", evaluate)
-    assert cli.main([*QUICK, "--out", str(tmp_path / "out")]) == cli.WRONG
-    error = f"minidl: error: --out got {str(tmp_path / 'out')!r}; expected a folder that can be made ("
-    assert error in capsys.readouterr().err
+    monkeypatch.setattr(dl, "fit", fit)
+    assert cli.main(QUICK) == 0
+
+
+def test_commands_at_the_same_time_never_share_a_folder(tmp_path):
+    together, folders = threading.Barrier(8), []
+
+    def run():
+        together.wait()
+        for _ in range(20):
+            with claimed_folder("digits", ["model.npz"], None, False) as folder:
+                (folder / "model.npz").write_text("mine")
+            folders.append(folder)
+
+    in_threads(run)
+    assert len({*folders}) == len(folders) == 160
+    assert sorted(map(str, folders)) == sorted(map(str, Path("runs").iterdir()))
+
+
+@pytest.mark.parametrize("out", [None, "result"])
+def test_a_command_that_comes_first_at_the_last_moment(tmp_path, monkeypatch, out):
+    """What the other one does in between is done here, right before the call that claims the folder."""
+    mkdir, touch = Path.mkdir, Path.touch
+
+    def mkdir_second(path, *arguments, **options):
+        if path.name == "digits-1":
+            os.makedirs(path, exist_ok=True)
+        mkdir(path, *arguments, **options)
+
+    def touch_second(path, *arguments, **options):
+        path.write_text("of the other")
+        touch(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, *(("touch", touch_second) if out else ("mkdir", mkdir_second)))
+    claimed = claimed_folder("digits", ["history.jsonl", "model.npz"], out, False)
+    if out:
+        with pytest.raises(ValueError, match="--out got result, which already has model.npz; add --overwrite"), claimed:
+            pass
+        assert Path("result", "model.npz").read_text() == "of the other"
+    else:
+        with claimed as folder:
+            assert folder == Path("runs", "digits-2")
+
+
+def in_threads(run):
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_run_that_leaves_nothing_leaves_no_folder(undrawn, tmp_path, monkeypatch):
+    def fit(*arguments, **options):
+        raise ValueError("wrong")
+
+    monkeypatch.setattr(dl, "fit", fit)
+    assert cli.main([*QUICK, "--out", "result"]) == cli.main(QUICK) == cli.WRONG
+    assert [path.name for path in tmp_path.rglob("*")] == ["runs"]
+
+
+def test_results_that_are_to_be_replaced_stay_until_there_are_new_ones(tmp_path, monkeypatch):
+    (tmp_path / "result").mkdir()
+    (tmp_path / "result" / "model.npz").write_text("old")
+    monkeypatch.setattr(dl, "fit", lambda *arguments, **options: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cli.main([*QUICK, "--out", "result", "--overwrite"])
+    assert (tmp_path / "result" / "model.npz").read_text() == "old"
 
 
 def test_the_same_seed_gives_the_same_model(undrawn, tmp_path):
@@ -149,11 +219,16 @@ def given(monkeypatch):
         arguments.update(options, model=model, train=train)
         return dl.History()
 
+    def evaluate(model, data, **options):
+        arguments["test"] = data
+        return Evaluation(0.5, 0.75)
+
     def look(model, *data, loss):
         arguments.update(model=model, data=data, loss=loss)
         raise ValueError("that is all")
 
     monkeypatch.setattr(dl, "fit", fit)
+    monkeypatch.setattr(dl, "evaluate", evaluate)
     monkeypatch.setattr(dl, "inspect", look)
     monkeypatch.setattr(dl, "preflight", look)
     return arguments
@@ -183,8 +258,9 @@ def test_every_option_of_train_reaches_fit(given):
     options = "--learning-rate 0.02 --epochs 7 --batch-size 33 --checkpoint new.npz --resume old.npz --optimizer sgd"
     assert cli.main(["train", *EVERY_OPTION.split(), *options.split()]) == 0
     assert repr(given["model"]) == repr(model_of_every_option())
-    assert_same_data(given["train"], dl.data.xor(1000, seed=3))
-    assert_same_data(given["validation"], dl.data.xor(1000, seed=4))
+    train, validation = dl.data.split(dl.data.xor(1000, seed=3), 0.9, 0.1, seed=3)
+    assert_same_data(given["train"], train)
+    assert_same_data(given["validation"], validation)
     assert repr(given["loss"]) == "SoftmaxCrossEntropy(label_smoothing=0.1)"
     assert repr(given["optimizer"]) == "SGD(learning_rate=0.02)"
     assert (given["epochs"], given["batch_size"]) == (7, 33)
@@ -196,8 +272,8 @@ def test_every_option_of_the_instruments_reaches_them(command, given):
     assert cli.main([command, *EVERY_OPTION.split(), *(["--rows", "70"] * (command == "inspect"))]) == cli.WRONG
     assert repr(given["model"]) == repr(model_of_every_option())
     assert repr(given["loss"]) == "SoftmaxCrossEntropy(label_smoothing=0.1)"
-    train, test = dl.data.xor(1000, seed=3), dl.data.xor(1000, seed=4)
-    for found, expected in zip(given["data"], train[:70] if command == "inspect" else (train, test), strict=True):
+    train, validation = dl.data.split(dl.data.xor(1000, seed=3), 0.9, 0.1, seed=3)
+    for found, expected in zip(given["data"], train[:70] if command == "inspect" else (train, validation), strict=True):
         if command == "inspect":
             np.testing.assert_array_equal(found, expected)
         else:
@@ -211,7 +287,7 @@ def test_a_saved_model_runs_on_the_backend_that_was_asked_for(command, given):
     assert given["model"].backend.name == "numpy"
 
 
-@pytest.mark.parametrize("name", cli.OPTIMIZERS)
+@pytest.mark.parametrize("name", commands.OPTIMIZERS)
 def test_every_optimizer_can_be_chosen(name, given):
     assert cli.main([*QUICK, "--optimizer", name, "--learning-rate", "0.02"]) == 0
     assert type(given["optimizer"]).__name__.lower() == name
@@ -228,8 +304,10 @@ def test_every_activation_can_be_chosen(name, given):
 @pytest.mark.parametrize("seed", [0, 5])
 def test_every_toy_problem_has_the_seed_and_a_test_set_of_its_own(name, seed, given):
     assert cli.main([*QUICK, "--data", name, "--seed", str(seed)]) == 0
-    assert_same_data(given["train"], getattr(dl.data, name)(1000, seed=seed))
-    assert_same_data(given["validation"], getattr(dl.data, name)(1000, seed=seed + 1))
+    train, validation = dl.data.split(getattr(dl.data, name)(1000, seed=seed), 0.9, 0.1, seed=seed)
+    assert_same_data(given["train"], train)
+    assert_same_data(given["validation"], validation)
+    assert_same_data(given["test"], getattr(dl.data, name)(1000, seed=seed + 1))
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist", "fashion_mnist"])
@@ -237,7 +315,24 @@ def test_every_set_of_images_can_be_chosen(name, given, monkeypatch):
     train, test = dl.data.circles(100), dl.data.xor(100)
     monkeypatch.setattr(dl.data, name, lambda: (train, test))
     assert cli.main([*QUICK, "--data", name]) == 0
-    assert given["train"] is train and given["validation"] is test
+    assert_same_data(dl.data.concatenate(given["train"], given["validation"]), train[order_of(train, given)])
+    assert len(given["validation"]) == 10 and given["test"] is test
+
+
+def order_of(train, given):
+    """The rows of `train` in the order of the parts, which are found by their inputs."""
+    place = {x.tobytes(): row for row, x in enumerate(train.x)}
+    return np.array([place[x.tobytes()] for part in ("train", "validation") for x in given[part].x])
+
+
+def test_the_test_set_is_used_once_after_training(given, monkeypatch):
+    uses = []
+    monkeypatch.setattr(dl, "evaluate", lambda model, data, **options: uses.append(data) or Evaluation(0.5, 0.75))
+    assert cli.main(QUICK) == 0
+    assert len(uses) == 1
+    assert_same_data(uses[0], dl.data.gaussians(1000, seed=1))
+    for part in (given["train"], given["validation"]):
+        assert not {x.tobytes() for x in part.x} & {x.tobytes() for x in uses[0].x}
 
 
 def test_a_rate_of_0_means_no_dropout_and_no_strength_no_penalty(given):
@@ -248,15 +343,15 @@ def test_a_rate_of_0_means_no_dropout_and_no_strength_no_penalty(given):
 
 def test_the_time_limit_reaches_the_check_of_an_exercise(monkeypatch):
     seen = []
-    monkeypatch.setattr(cli.exercises, "check", lambda *arguments: seen.append(arguments) or len(seen) == 1)
-    name = next(iter(cli.exercises.EXERCISES))
+    monkeypatch.setattr(commands.exercises, "check", lambda *arguments: seen.append(arguments) or len(seen) == 1)
+    name = next(iter(commands.exercises.EXERCISES))
     command = ["exercise", "check", name, "--folder", "here", "--timeout", "2.5"]
     assert cli.main(command) == 0 and seen == [(name, "here", 2.5)]
-    assert cli.main(command) == cli.UNSOLVED == 1
+    assert cli.main(command) == cli.FAILED == 1
 
 
 def test_the_emulator_can_be_chosen(undrawn, capsys, monkeypatch):
-    monkeypatch.setitem(cli.DATA, "xor", lambda seed: (dl.data.xor(40), dl.data.xor(20)))
+    monkeypatch.setitem(sources.DATA, "xor", lambda seed: (dl.data.xor(40), dl.data.xor(20)))
     options = ["train", "--data", "xor", "--layers", "2", "--epochs", "1", "--batch-size", "20"]
     assert cli.main([*options, "--backend", "emulator"]) == 0
     assert "emulator, float32" in capsys.readouterr().out
@@ -304,7 +399,7 @@ def test_missing_data_files_are_an_error_and_not_a_traceback(monkeypatch, capsys
 def test_a_diverging_run_has_its_own_exit_code(capsys):
     # Without batch norm, steps of 1e12 overflow float32 within an epoch.
     options = ["--no-batch-norm", "--optimizer", "sgd", "--learning-rate", "1e12", "--epochs", "50"]
-    assert cli.main([*QUICK, *options]) == cli.DIVERGED
+    assert cli.main([*QUICK, *options]) == cli.FAILED
     error = capsys.readouterr().err
     assert "the loss became" in error
     assert "the first layer with a non-finite output is 2 Dense(16, 2" in error
@@ -337,7 +432,7 @@ def test_inspect_prints_a_table_and_draws_it(tmp_path, capsys):
         dl.Dense(2, 8, bias=False), dl.BatchNorm(8), dl.ReLU(), dl.Dense(8, 4, bias=False), dl.BatchNorm(4), dl.ReLU(),
         dl.Dense(4, 2),
     ]  # fmt: skip
-    data = dl.data.spiral(1000, seed=3)[:100]
+    data = dl.data.split(dl.data.spiral(1000, seed=3), 0.9, 0.1, seed=3)[0][:100]
     expected = dl.inspect(dl.Sequential(*layers, seed=3), *data)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "spiral: the first 100 training samples"
@@ -349,7 +444,7 @@ def test_inspect_prints_a_table_and_draws_it(tmp_path, capsys):
 def test_inspect_takes_a_saved_model(undrawn, capsys):
     assert cli.main([*QUICK, "--out", "result", "--checkpoint", "run.npz"]) == 0
     capsys.readouterr()
-    data = dl.data.gaussians(1000, seed=0)[:500]
+    data = dl.data.split(dl.data.gaussians(1000, seed=0), 0.9, 0.1)[0][:500]
     for file in ("result/model.npz", "run.npz"):
         assert cli.main(["inspect", "--data", "gaussians", "--model", file]) == 0
         assert str(dl.inspect(dl.load(file), *data)) in capsys.readouterr().out
@@ -361,7 +456,7 @@ def test_inspect_takes_a_saved_model(undrawn, capsys):
 def test_a_model_file_that_is_not_there(command, tmp_path, capsys):
     assert cli.main([command, "--data", "xor", "--model", "none.npz"]) == cli.WRONG
     assert "none.npz" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.rglob("*")] == ["runs"]
 
 
 def test_preflight_prints_its_checks_and_draws_the_samples(tmp_path, capsys):
@@ -436,7 +531,7 @@ def test_an_error_comes_out_in_every_encoding(monkeypatch):
 def test_training_goes_on_and_writes_its_files_when_nobody_reads_any_more(tmp_path):
     command = [sys.executable, "-m", "minidl", *QUICK, "--out", "result"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
-        assert process.stdout.readline().startswith(b"gaussians: ")
+        assert process.stdout.readline().startswith(b"writing to result")
         process.stdout.close()
         errors = process.stderr.read()
     assert (process.returncode, errors) == (0, b"")

@@ -1,0 +1,46 @@
+"""The command line.
+
+    minidl train       train a network and write curves.png, history.jsonl and model.npz
+    minidl inspect     show one training pass layer by layer, as a table and inspection.png
+    minidl preflight   check data and network before training; writes preflight.png
+    minidl exercise    list, start and check the exercises of a course
+    minidl doctor      show which backends work on this machine, and how to get the others
+
+Exit codes: 0 done, 1 the loss diverged, a check failed or an exercise is not solved, 2 wrong arguments or missing
+files, 130 interrupted by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+
+import minidl as dl
+from minidl.cli.commands import FAILED, INTERRUPTED, WRONG
+from minidl.cli.options import parser
+from minidl.utils.output import Output
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code.
+
+    Args:
+        arguments: Command-line arguments; None for those of the process.
+    """
+    with contextlib.redirect_stdout(Output(sys.stdout)), contextlib.redirect_stderr(Output(sys.stderr)):
+        try:
+            try:
+                options = parser().parse_args(arguments)
+                return options.command(options)
+            finally:
+                sys.stdout.flush()  # here, where it is told if the report cannot be written
+        except dl.DivergenceError as error:
+            print(f"minidl: {error}", file=sys.stderr)
+            return FAILED
+        except (ValueError, TypeError, RuntimeError, OSError) as error:
+            print(f"minidl: error: {error}", file=sys.stderr)
+            return WRONG
+        except KeyboardInterrupt:
+            print("minidl: interrupted", file=sys.stderr)
+            return INTERRUPTED

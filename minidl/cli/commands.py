@@ -1,0 +1,156 @@
+"""What the commands do. Each takes the options and returns an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import minidl as dl
+from minidl import exercises
+from minidl.cli import sources
+from minidl.cli.results import claimed_folder
+from minidl.cpu.engine.jit import cache_path
+from minidl.cpu.engine.thread_pool import thread_count
+from minidl.data import Dataset
+from minidl.scalar.activations import ACTIVATIONS
+
+OPTIMIZERS: dict[str, type[dl.Optimizer]] = {
+    "sgd": dl.SGD,
+    "momentum": dl.Momentum,
+    "nesterov": dl.Nesterov,
+    "rmsprop": dl.RMSProp,
+    "adam": dl.Adam,
+    "adamw": dl.AdamW,
+}
+OUTPUTS = ("curves.png", "history.jsonl", "model.npz")
+INSPECTION, PREFLIGHT = "inspection.png", "preflight.png"
+FAILED, WRONG, INTERRUPTED = 1, 2, 130
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train the network that the options describe, print the result and write it to a folder."""
+    with claimed_folder(options.data, OUTPUTS, options.out, options.overwrite) as folder:
+        print(f"writing to {folder}", flush=True)
+        data = sources.parts(options)
+        model = build_model(options, data.train)
+        loss = dl.SoftmaxCrossEntropy(options.label_smoothing)
+        optimizer = OPTIMIZERS[options.optimizer](options.learning_rate)
+        print(f"{options.data}: {data}")
+        print(model.summary(), flush=True)
+
+        history = dl.fit(
+            model,
+            data.train,
+            validation=data.validation,
+            loss=loss,
+            optimizer=optimizer,
+            epochs=options.epochs,
+            batch_size=options.batch_size,
+            checkpoint=options.checkpoint,
+            resume=options.resume,
+        )
+        result = dl.evaluate(model, data.test, loss=loss)
+
+        model.save(folder / "model.npz")
+        history.save(folder / "history.jsonl")
+        if len(history):
+            history.plot(folder / "curves.png")
+        print(f"test accuracy {result.accuracy:.2%}, test loss {result.loss:.4f}")
+        print(f"wrote {', '.join(name for name in OUTPUTS if (folder / name).exists())} to {folder}")
+    return INTERRUPTED if history.interrupted else 0
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """Show one training pass of a network, layer by layer."""
+    with claimed_folder(options.data, [INSPECTION], options.out, options.overwrite) as folder:
+        data = sources.parts(options).train
+        batch = data[: options.rows]
+        inspection = dl.inspect(_model(options, data), *batch, loss=dl.SoftmaxCrossEntropy(options.label_smoothing))
+        print(f"{options.data}: the first {len(batch):,} training samples")
+        print(inspection)
+        _write_picture(inspection, folder / INSPECTION)
+    return 0
+
+
+def preflight(options: argparse.Namespace) -> int:
+    """Check data and network before training."""
+    with claimed_folder(options.data, [PREFLIGHT], options.out, options.overwrite) as folder:
+        data = sources.parts(options)
+        loss = dl.SoftmaxCrossEntropy(options.label_smoothing)
+        result = dl.preflight(_model(options, data.train), data.train, data.validation, loss=loss)
+        print(result)
+        _write_picture(result, folder / PREFLIGHT)
+    return 0 if result.ok else FAILED
+
+
+def _model(options: argparse.Namespace, data: Dataset) -> dl.Sequential:
+    """Load the network in the file of --model, or build the one that the other options describe."""
+    return dl.load(options.model, options.backend) if options.model else build_model(options, data)
+
+
+def _write_picture(drawable: Any, path: Path) -> None:
+    drawable.plot(path)
+    print(f"wrote {path.name} to {path.parent}")
+
+
+def build_model(options: argparse.Namespace, data: Dataset) -> dl.Sequential:
+    """Build the network that the options describe: dense, batch norm, activation, dropout for each hidden layer."""
+    activation = dl.ACTIVATION_LAYERS[ACTIVATIONS[options.activation].layer]
+    layers: list[dl.Layer] = []
+    features = data.x.shape[1]
+    for width in options.layers:
+        # Batch norm subtracts the mean, and with it any bias of the layer before.
+        layers.append(dl.Dense(features, width, init=options.init, bias=not options.batch_norm))
+        if options.batch_norm:
+            layers.append(dl.BatchNorm(width))
+        layers.append(activation())
+        if options.dropout:
+            layers.append(dl.Dropout(options.dropout))
+        features = width
+    layers.append(dl.Dense(features, data.classes or 1, init=options.init))
+    penalty = dl.ElasticNet(options.l1, options.l2) if options.l1 or options.l2 else None
+    return dl.Sequential(
+        *layers, backend=options.backend, seed=options.seed, dtype=options.dtype, penalty=penalty
+    )  # fmt: skip
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Show which backends work on this machine, and how to get the others."""
+    print(f"minidl {dl.__version__} on Python {platform.python_version()}, {platform.platform()}")
+    print(f"  CPU cores   {os.cpu_count()}, threads for long loops {thread_count()} (MINIDL_NUM_THREADS)")
+    print(f"  packages    {', '.join(map(_version, ('numpy', 'numba', 'scipy', 'matplotlib', 'numba-cuda')))}")
+    print(f"  cache       {cache_path() or 'none: no folder can be written, so every run compiles again'}")
+    print("backends")
+    for name, reason in dl.backend.available().items():
+        print(f"  {name:<10}  {'ready' if reason is None else f'not here: {reason}'}")
+    print(f"  auto        means {dl.backend.get('auto').name}")
+    return 0
+
+
+def _version(package: str) -> str:
+    try:
+        return f"{package} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:
+        return f"{package} not installed"
+
+
+def list_exercises(options: argparse.Namespace) -> int:
+    """List the exercises."""
+    for exercise in exercises.EXERCISES.values():
+        print(f"{exercise.name:<22}  {exercise.title}")
+    return 0
+
+
+def start_exercise(options: argparse.Namespace) -> int:
+    """Write the folder of an exercise."""
+    print(f"wrote {exercises.start(options.name, options.folder)}; begin with the README.md in it")
+    return 0
+
+
+def check_exercise(options: argparse.Namespace) -> int:
+    """Check the solution in the folder of an exercise."""
+    return 0 if exercises.check(options.name, options.folder, options.timeout) else FAILED

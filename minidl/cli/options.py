@@ -1,0 +1,168 @@
+"""The options of each command."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Collection
+from typing import Any
+
+import minidl as dl
+from minidl import exercises
+from minidl.cli import commands, sources
+from minidl.initializers import INITIALIZERS
+from minidl.scalar.activations import ACTIVATIONS
+from minidl.utils import checks
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser. What it returns has the function of the command as `command`."""
+    whole = argparse.ArgumentParser(
+        prog="minidl",
+        description="Train deep networks and see what happens inside.",
+        epilog="Exit codes: 0 done, 1 the loss diverged, a check failed or an exercise is not solved, 2 wrong "
+        "arguments or missing files, 130 interrupted.",
+    )
+    whole.add_argument("--version", action="version", version=f"minidl {dl.__version__}")
+    actions = whole.add_subparsers(required=True, metavar="COMMAND")
+
+    _add_train(actions.add_parser("train", help="train a network and write curves.png, history.jsonl and model.npz"))
+    command = actions.add_parser("inspect", help="show one training pass layer by layer, write inspection.png")
+    _add_inspect(command)
+    command = actions.add_parser("preflight", help="check data and network before training, write preflight.png")
+    _add_preflight(command)
+    _add_exercise(actions.add_parser("exercise", help="list, start and check the exercises of a course"))
+    command = actions.add_parser("doctor", help="show which backends work here, and how to get the others")
+    command.set_defaults(command=commands.doctor)
+    return whole
+
+
+def _add_train(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=commands.train)
+    _add_network(command)
+    _choose(command, "--optimizer", commands.OPTIMIZERS, "adam")
+    _add(command, "--learning-rate", type=_number(0.0, None), default=1e-3, metavar="RATE", help="greater than 0")
+    _add(command, "--epochs", type=_integer(1), default=12, metavar="N", help="passes over the training data")
+    _add(command, "--batch-size", type=_integer(1), default=128, metavar="ROWS", help="samples for each step")
+    _add(command, "--checkpoint", metavar="FILE", help="after each epoch, write a checkpoint for --resume")
+    _add(command, "--resume", metavar="FILE", help="continue from a checkpoint, with the same options, up to --epochs")
+    _add_output(command)
+
+
+def _add_inspect(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=commands.inspect)
+    _add_network(command)
+    _add(command, "--model", metavar="FILE", help="a saved model or checkpoint, instead of a new network")
+    _add(command, "--rows", type=_integer(1), default=500, metavar="N", help="number of training samples in the pass")
+    _add_output(command)
+
+
+def _add_preflight(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=commands.preflight)
+    _add_network(command)
+    _add(command, "--model", metavar="FILE", help="a saved model or checkpoint, instead of a new network")
+    _add_output(command)
+
+
+def _add_exercise(exercise: argparse.ArgumentParser) -> None:
+    actions = exercise.add_subparsers(required=True, metavar="ACTION")
+    actions.add_parser("list", help="list the exercises").set_defaults(command=commands.list_exercises)
+    for action, function, does in (
+        ("start", commands.start_exercise, "write a folder with a function to complete"),
+        ("check", commands.check_exercise, "check the function in that folder"),
+    ):
+        command = actions.add_parser(action, help=does)
+        command.set_defaults(command=function)
+        name = _name_from(exercises.EXERCISES)
+        command.add_argument("name", type=name, metavar="NAME", help=f"one of {', '.join(exercises.EXERCISES)}")
+        _add(command, "--folder", default=".", metavar="FOLDER", help="parent of the folder of the exercise")
+    timeout = {"type": _number(0.0, None), "default": 60.0, "metavar": "SECONDS"}
+    _add(command, "--timeout", help="time limit of the check", **timeout)
+
+
+def _add_network(command: argparse.ArgumentParser) -> None:
+    """Add the options for the data and a new network."""
+    _choose(command, "--data", sources.DATA, "digits")
+    _add(
+        command, "--layers", type=_integer(1), nargs="*", default=[512], metavar="WIDTH",
+        help="widths of the hidden layers",
+    )  # fmt: skip
+    _choose(command, "--activation", ACTIVATIONS, "relu")
+    _add(
+        command, "--init", type=_initializer, default="auto", metavar="NAME",
+        help=f"auto, to match the activation, or one of {', '.join(INITIALIZERS)}, with or without parameters: "
+        f"'he_normal(slope=0.1)'",
+    )  # fmt: skip
+    yes_or_no = argparse.BooleanOptionalAction
+    _add(command, "--batch-norm", action=yes_or_no, default=True, help="normalize before each activation")
+    _add(command, "--dropout", type=_number(0.0, 1.0), default=0.5, metavar="RATE", help="probability to drop, 0 to 1")
+    _add(command, "--l1", type=_number(0.0, math.inf), default=0.0, metavar="STRENGTH", help="L1 penalty on |w|")
+    _add(command, "--l2", type=_number(0.0, math.inf), default=0.0, metavar="STRENGTH", help="L2 penalty on w²/2")
+    _add(
+        command, "--label-smoothing", type=_number(0.0, 1.0), default=0.0, metavar="SHARE",
+        help="share of the target that is spread over all classes",
+    )  # fmt: skip
+    _choose(command, "--backend", ["auto", "numpy", "cpu", "cuda", "emulator"], "auto")
+    _choose(command, "--dtype", ["float32", "float64"], "float32")
+    _add(
+        command, "--seed", type=_integer(0), default=0, metavar="N",
+        help="seed of the weights, dropout and the order of the samples",
+    )  # fmt: skip
+
+
+def _add_output(command: argparse.ArgumentParser) -> None:
+    _add(command, "--out", metavar="FOLDER", help="where to write the results (default: the next free runs/DATA-N)")
+    _add(command, "--overwrite", action="store_true", help="replace results that --out already has")
+
+
+def _add(command: argparse.ArgumentParser, option: str, *, help: str, **options: Any) -> None:
+    default = " (default: %(default)s)" if "default" in options else ""
+    command.add_argument(option, help=help + default, **options)
+
+
+def _choose(command: argparse.ArgumentParser, option: str, choices: Collection[str], default: str) -> None:
+    help = f"one of {', '.join(choices)}"
+    _add(command, option, type=_name_from(choices), default=default, metavar="NAME", help=help)
+
+
+def _argument(check: Callable[[str], object]) -> Callable[[str], object]:
+    """Turn a check that raises into a type that argparse reports with the option's name."""
+
+    def convert(text: str) -> object:
+        try:
+            return check(text)
+        except (TypeError, ValueError) as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+def _name_from(choices: Collection[str]) -> Callable[[str], object]:
+    return _argument(lambda text: checks.one_of("the option", text, choices))
+
+
+def _integer(minimum: int) -> Callable[[str], object]:
+    def check(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise ValueError(f"the option got {text!r}; expected an integer of at least {minimum}") from None
+        return checks.integer("the option", value, minimum)
+
+    return _argument(check)
+
+
+def _number(minimum: float, maximum: float | None) -> Callable[[str], object]:
+    def check(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise ValueError(f"the option got {text!r}; expected a number") from None
+        if maximum is None:
+            return checks.real("the option", value, above=minimum)
+        return checks.real("the option", value, minimum, maximum)
+
+    return _argument(check)
+
+
+_initializer = _argument(lambda text: text if text == "auto" else str(dl.initializers.get(text)))
