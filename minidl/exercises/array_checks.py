@@ -27,7 +27,8 @@ def _numbers(seed: int, *shape: int) -> np.ndarray:
 
 def dense_backward(student: Student) -> Iterator[str]:
     """Check the backward pass of a dense layer."""
-    shapes = [(3, 3, 3), (1, 1, 1), (2, 3, 1), (1, 2, 3), (7, 5, 11), (13, 1, 4)]  # batch, n_in, n_out
+    # batch, n_in, n_out: no two alike at first, so that factors in a wrong order do not fit
+    shapes = [(2, 3, 4), (3, 3, 3), (1, 1, 1), (1, 2, 3), (7, 5, 11), (13, 1, 4)]
 
     yield "dx, for six shapes"
     for batch, n_in, n_out in shapes:
@@ -44,11 +45,11 @@ def dense_backward(student: Student) -> Iterator[str]:
         if n_in == n_out == batch:
             mistakes["x is not transposed"] = x @ dy
         if n_in == n_out:
-            mistakes["the product is transposed: dyᵀ x instead of xᵀ dy"] = dy.T @ x
+            mistakes["the product is transposed"] = dy.T @ x
         student.expect("dweight", dweight, x.T @ dy, mistakes)
 
     yield "the column sums, for six shapes"
-    for batch, _, n_out in shapes:
+    for batch, _, n_out in sorted(shapes, key=lambda shape: shape[0] != shape[2]):  # the wrong axis fits a square
         dy = _numbers(4, batch, n_out)
         sums = student.fill("column_sums", {"x": dy, "sums": (n_out,)})["sums"]
         mistakes = {

@@ -33,9 +33,11 @@ class Exercise:
         name: Its name on the command line.
         title: The task in a few words.
         module: The module with minidl's own solution.
-        cut: Functions of that module whose bodies are removed, such as "adam" or "Dropout.forward".
+        cut: Functions of that module whose bodies are removed, such as "adam" or "Dropout.forward", and the docstrings
+            that students read there: shapes and meaning, but no formula. Of a class only the docstring changes.
         statement: The task.
         hints: Help for those who are stuck.
+        formulas: The answer in a line or a few, which is shown once the exercise is solved.
         given: Names of the module that the student gets in addition to those that the cut text needs.
         imports: Import lines that the student gets in addition to the module's own.
         best: The score of minidl's own kernel, the best that is known.
@@ -44,9 +46,10 @@ class Exercise:
     name: str
     title: str
     module: str
-    cut: tuple[str, ...]
+    cut: dict[str, str]
     statement: str
     hints: tuple[str, ...]
+    formulas: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
     best: Score | None = None
@@ -55,6 +58,11 @@ class Exercise:
     def file(self) -> str:
         """The name of the student's file, the same as that of the module."""
         return f"{self.module.rpartition('.')[2]}.py"
+
+    @property
+    def functions(self) -> list[str]:
+        """The names of the functions to write, without their class."""
+        return [name.rpartition(".")[2] for name in self.cut if not name[0].isupper() or "." in name]
 
 
 NUMPY = ("import numpy as np",)
@@ -74,7 +82,11 @@ CATALOGUE = (
         "dense-backward",
         "The backward pass of a dense layer",
         "minidl.cpu.dense",
-        ("dense_backward_input", "dense_backward_weight", "column_sums"),
+        {
+            "dense_backward_input": "Write ∂L/∂x to dx (batch, n_in), from dy (batch, n_out), W (n_in, n_out).",
+            "dense_backward_weight": "Write ∂L/∂W to dweight (n_in, n_out), from x (batch, n_in), dy (batch, n_out).",
+            "column_sums": "Write the sum of each column of x (batch, n_out) to sums (n_out,).",
+        },
         """
 A dense layer computes y = x W + b for a batch x of shape (batch, n_in). Given dy = ∂L/∂y, of shape (batch, n_out),
 write the three parts of its backward pass: ∂L/∂x, ∂L/∂W, and the sums over the columns of dy, which are ∂L/∂b.
@@ -85,13 +97,14 @@ write the three parts of its backward pass: ∂L/∂x, ∂L/∂W, and the sums o
             "Only one order of the factors, with only one of them transposed, has the shape of the result.",
             "L is already a mean over the batch, so dy has the 1/batch in it: sum over the rows, do not average.",
         ),
+        ("dx = dy Wᵀ", "dW = xᵀ dy", "db = Σ dy over the rows"),
         imports=NUMPY,
     ),
     Exercise(
         "relu-backward",
         "The slope of the ReLU",
         "minidl.scalar.activations",
-        ("relu_slope",),
+        {"relu_slope": "Return the slope φ'(z) of the ReLU at one number z, where y = relu(z)."},
         """
 The backward pass of an activation is dx = dy ⊙ φ'(x). minidl writes φ' for one number and lets all loops and kernels
 call it. Write φ' for the ReLU: of one input z, with y = relu(z), which you may use or not. `alpha` is for the leaky
@@ -101,13 +114,17 @@ relatives; ignore it. The ReLU has no derivative at 0: we choose 0 there.
             "The input of an activation may be any number: try z = 0 and numbers that are very small.",
             "The slope is a factor, not a product: dy is multiplied elsewhere.",
         ),
+        ("φ'(z) = 1 for z > 0, else 0",),
         given=("relu", "ONE"),
     ),
     Exercise(
         "batchnorm-backward",
         "The backward pass of batch normalization",
         "minidl.cpu.batchnorm",
-        ("batchnorm_backward",),
+        {
+            "batchnorm_backward": "Write ∂L/∂γ to dgamma, ∂L/∂β to dbeta and ∂L/∂x to dx.\n\n"
+            "x, dy and dx (rows, features), all others (features,); mean and inverse_std = 1/σ are those of the batch."
+        },
         """
 Batch normalization computes x̂ = (x - μ)/σ and y = γ x̂ + β for each feature, with the mean μ and the standard
 deviation σ of the batch. Given dy = ∂L/∂y, write ∂L/∂β, ∂L/∂γ and ∂L/∂x. You get x and dy of shape (rows, features),
@@ -120,13 +137,17 @@ and γ, μ and 1/σ (`inverse_std`) of shape (features,); ε is in σ already.
             "0 over the rows, and dx ⊙ x̂ nearly does, but for the ε.",
             "dβ and dγ are sums over the rows; inside dx they stand divided by the number of rows.",
         ),
+        ("dβ = Σ dy", "dγ = Σ dy x̂", "dx = γ/σ (dy - (dβ + x̂ dγ) / rows)"),
         imports=NUMPY,
     ),
     Exercise(
         "glorot",
         "Glorot's initialization",
         "minidl.initializers",
-        ("glorot_normal", "glorot_uniform"),
+        {
+            name: f"Draw weights of shape (fan_in, fan_out) from {law} distribution, as Glorot and Bengio (2010) do."
+            for name, law in (("glorot_normal", "a normal"), ("glorot_uniform", "a uniform"))
+        },
         """
 Draw a float64 matrix of shape (fan_in, fan_out) with mean 0 and the variance that Glorot and Bengio chose between what
 the forward pass asks for (1 / fan_in) and what the backward pass does (1 / fan_out), times gain². Once from a normal
@@ -136,35 +157,54 @@ distribution, once from a uniform one. All randomness comes from `rng`, a numpy.
             "`rng.normal` takes a standard deviation, not a variance.",
             "The uniform distribution on (-r, r) has variance r²/3.",
         ),
+        ("variance = 2 gain² / (fan_in + fan_out)", "r = gain √(6 / (fan_in + fan_out))"),
         given=("math",),
     ),
     Exercise(
         "dropout",
         "Dropout, forward and backward",
         "minidl.layers.dropout",
-        ("Dropout.forward", "Dropout.backward"),
+        {
+            "Dropout": "Set each element to 0 with probability `rate`; the mask is new for each training pass.\n\n"
+            "With `inverted`, the expectation of y in training is x, and inference costs nothing. Without, as dropout "
+            "was\nfirst published, the units learn at their full size and are scaled at inference.\n\n"
+            "Args:\n    rate: Probability to drop, in [0, 1].\n    inverted: Whether the scaling happens in training.",
+            "Dropout.forward": "Return y, of the shape of x, (rows, features).",
+            "Dropout.backward": "Return ∂L/∂x from dy = ∂L/∂y, both of the shape of x.",
+            "Dropout._scale": "Return the factor on what a training pass keeps, in the dtype of the layer.",
+        },
         """
-Write both passes of the layer. The tools are those of all layers: `self.begin_forward(x, training)` checks x and
-returns it, `self.begin_backward(dy)` returns (x, dy), `self.buffer("y", *x.shape)` is an array for a result. Random
-masks come from three more:
+Write both passes of the layer, and the factor that both have. The tools are those of all layers:
+`self.begin_forward(x, training)` checks x and returns it, `self.begin_backward(dy)` returns (x, dy),
+`self.buffer("y", *x.shape)` is an array for a result. Random masks come from three more:
 
     self.draw(training)      moves on to a new mask and returns True if this pass drops anything
     self.mask                what the present mask is a function of
     self.ops.dropout(x, *self.mask, scale, y)    y = scale · x where the mask keeps, 0 where it drops
 
-The scale must have the dtype of the layer. `self._scale()` is there for you, and so is `self.dtype.type(number)`.
+The factor must have the dtype of the layer: `self.dtype.type(number)`.
 """,
         (
             "With `inverted`, the scaling is in training, and inference returns x; without, it is the other way round.",
             "The backward pass draws nothing: it uses the mask and the scale of the forward pass.",
             "`self.ops.copy_columns(x, 0, scale, y, 0, x.shape[1])` copies everything, and scales it.",
         ),
+        (
+            "inverted:  y = x ⊙ mask / (1 - rate) in training, y = x at inference",
+            "classic:   y = x ⊙ mask in training, y = (1 - rate) x at inference",
+            "backward:  dx = dy ⊙ mask, with the factor of the training pass",
+        ),
     ),
     Exercise(
         "softmax-cross-entropy",
         "Softmax and cross-entropy, forward and backward",
         "minidl.cpu.losses",
-        ("softmax_cross_entropy_forward", "softmax_cross_entropy_backward"),
+        {
+            "softmax_cross_entropy_forward": "Write probabilities (rows, classes), and loss and correctness (0 or 1) "
+            "of each row (rows,).\n\nlogits (rows, classes), labels (rows,) from 0 to classes - 1.",
+            "softmax_cross_entropy_backward": "Write the derivative of the mean loss by the logits to dlogits "
+            "(rows, classes).",
+        },
         """
 From logits of shape (rows, classes) and one label for each row, write the probabilities softmax(z), the loss of each
 row, and whether the row is right: 1 if its first largest logit is that of the label, else 0. Then the backward pass:
@@ -174,8 +214,13 @@ as large as 1000.
         + ARRAYS,
         (
             "softmax(z) does not change when the same number is subtracted from all logits of a row.",
-            "log(p) is -∞ where p has become 0; log Σ exp(z) - z[label] is finite.",
+            "log(p) is -∞ where p has become 0: write the loss as a function of the logits, and simplify first.",
             "The mean over the batch is part of this loss, so its derivative has a 1/rows.",
+        ),
+        (
+            "p = exp(z - max z) / Σ exp(z - max z)",
+            "loss of a row = log Σ exp z - z[label]",
+            "dz = (softmax(z) - onehot(label)) / rows",
         ),
         imports=("import math", *NUMPY),
     ),
@@ -183,16 +228,26 @@ as large as 1000.
         "adam",
         "The update rule of Adam",
         "minidl.scalar.optimizers",
-        ("adam",),
+        {
+            "adam": "Return the new weight, the new m and the new v.\n\n"
+            "All are numbers: first and second are m and v before step t, correction1 is 1 - β₁ᵗ, correction2 is "
+            "1 - β₂ᵗ,\nrate is η and weight_decay is λ."
+        },
         """
-Write one step of Adam for one weight w with gradient g. `first` and `second` are the moving averages m and v before
-the step; return the new weight, the new m and the new v, in this order. `correction1` is 1 - β₁ᵗ and `correction2` is
-1 - β₂ᵗ at step t; λ is `weight_decay`, of the decoupled kind (AdamW): it does not pass through m and v.
+Write one step of Adam for one weight w with gradient g. `first` and `second` are m and v before the step, the moving
+averages of the gradient and of its square, with the factors β₁ and β₂; return the new weight, the new m and the new v,
+in this order. `correction1` is 1 - β₁ᵗ and `correction2` is 1 - β₂ᵗ at step t; λ is `weight_decay`, of the decoupled
+kind (AdamW): it does not pass through m and v.
 """,
         (
             "m and v start at 0, so for the first steps they are too small; the corrections make up for it.",
             "Update m and v first: the step uses the new ones. But return them as they are, without the correction.",
             "ε stands beside the root, not under it.",
+        ),
+        (
+            "m ← β₁ m + (1 - β₁) g",
+            "v ← β₂ v + (1 - β₂) g²",
+            "w ← w - η (m̂ / (√v̂ + ε) + λ w), with m̂ = m / (1 - β₁ᵗ) and v̂ = v / (1 - β₂ᵗ)",
         ),
         given=("math", "ONE"),
     ),
@@ -200,7 +255,7 @@ the step; return the new weight, the new m and the new v, in this order. `correc
         "tiled-product",
         "A matrix product by tiles, as a CUDA kernel",
         "minidl.cuda.ladder.shared_tile",
-        ("product",),
+        {"product": "Write the matrix product of a (rows, inner) and b (inner, columns) to c (rows, columns)."},
         """
 Write the kernel of C = A B. The grid has a block of SIDE × SIDE threads for each tile of C, and each thread computes
 one element: threadIdx.x and blockIdx.x count columns, threadIdx.y and blockIdx.y rows. The block walks along the inner
@@ -226,7 +281,7 @@ that nobody has written and a race between threads are errors there.
         "reduction",
         "A sum over the threads of a block, as a CUDA device function",
         "minidl.cuda.reduce",
-        ("block_total",),
+        {"block_total": "Return the sum of `value` over all threads of a block, in thread 0."},
         """
 Each thread of a block brings one number; return their sum in thread 0 (what the others return is up to you). `partial`
 is shared memory with one element for each thread, and the number of threads is a power of two: `partial.size`. Add in a
@@ -238,7 +293,7 @@ that only some threads reach and a race between threads are errors there.
 """,
         (
             "Everybody writes before anybody reads another thread's element: `cuda.syncthreads()`.",
-            "`cuda.syncthreads()` must be reached by all threads of the block: never call it inside `if t < half`.",
+            "`cuda.syncthreads()` must be reached by all threads of the block: never inside an `if` on the thread.",
             "At the end, nobody may overwrite `partial` for the next sum before thread 0 has read this one.",
         ),
     ),
@@ -246,7 +301,7 @@ that only some threads reach and a race between threads are errors there.
         "saxpy",
         "a x + y, as a CUDA kernel",
         KERNELS,
-        ("saxpy",),
+        {"saxpy": "Add a x to y, two vectors of one length."},
         """
 Add a x to y, with one thread for each element: a is a number, x and y are vectors of the same length. The grid has a
 whole number of blocks, so that there may be more threads than elements.
@@ -262,7 +317,7 @@ whole number of blocks, so that there may be more threads than elements.
         "histogram",
         "A histogram with atomics, as a CUDA kernel",
         KERNELS,
-        ("histogram",),
+        {"histogram": "Add to counts (BINS,) how often each of 0, 1, ..., BINS - 1 is among `values`."},
         """
 Count how often each of the numbers 0 to BINS - 1 is among `values`. `counts` has BINS zeros. There are a few blocks,
 and there may be more values than threads, or fewer. Let each block count in shared memory first, and add what it has to
@@ -283,7 +338,7 @@ and there may be more values than threads, or fewer. Let each block count in sha
         "row-softmax",
         "The softmax of each row, as a CUDA kernel",
         KERNELS,
-        ("row_softmax",),
+        {"row_softmax": "Write the softmax of each row of x to y, of the same shape."},
         """
 Write y[r, j] = exp(x[r, j]) / Σₖ exp(x[r, k]). Logits may be as large as 1000, and as small as -1000. Blocks have
 WARP × WARPS threads: threadIdx.x is the lane, and each warp has one row, of any length. `warp_sum(value)` and
@@ -305,7 +360,7 @@ WARP × WARPS threads: threadIdx.x is the lane, and each warp has one row, of an
         "prefix-sum",
         "A prefix sum, as a CUDA kernel",
         KERNELS,
-        ("prefix_sum",),
+        {"prefix_sum": "Write the sum of all numbers of x up to the i-th to y[i], with one block of THREADS threads."},
         """
 Write y[i] = x[0] + x[1] + ... + x[i], for a vector of any length, with one block of THREADS threads (a power of two).
 """
@@ -326,7 +381,7 @@ Write y[i] = x[0] + x[1] + ... + x[i], for a vector of any length, with one bloc
         "transpose",
         "A transpose without bank conflicts, as a CUDA kernel",
         KERNELS,
-        ("transpose",),
+        {"transpose": "Write the transpose of x to y."},
         """
 Write y = xᵀ, for a matrix of any shape. The grid has a block of SIDE × ROWS threads for each tile of SIDE × SIDE
 elements: threadIdx.x and blockIdx.x count columns of x, threadIdx.y and blockIdx.y rows, and each thread has SIDE /
@@ -350,7 +405,7 @@ nothing outside.
         "batchnorm-kernel",
         "The forward pass of batch normalization, as a CUDA kernel",
         KERNELS,
-        ("batchnorm_forward",),
+        {"batchnorm_forward": "Write x, normalized by columns, scaled by gamma and shifted by beta (columns,), to y."},
         """
 Write y = γ (x - μ) / √(σ² + ε) + β, with the mean μ and the variance σ² (divided by the rows) of each column of x. A
 block of COLUMNS × ROWS threads has 32 columns, and the ROWS threads of a column share its rows, of which there may be

@@ -47,6 +47,7 @@ def examine(exercise: Exercise, path: Path) -> bool:
         print(f"  {verdict}  {doing}\n\n{mistake}")
         return False
     print(f"  ok     {doing}\n\n{_scores(exercise, student)}Solved. minidl's own solution is in {exercise.module}.")
+    print("".join(f"    {formula}\n" for formula in exercise.formulas), end="")
     return True
 
 

@@ -10,7 +10,8 @@ import ast
 import importlib.util
 import itertools
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from minidl.exercises.catalogue import Exercise
@@ -64,24 +65,26 @@ class _Module:
         self.lines = self.source.splitlines()
         self.body = ast.parse(self.source).body
 
-    def without_bodies(self, names: tuple[str, ...]) -> _Module:
-        """Return the module with a line that raises NotImplementedError in place of each of these bodies.
+    def without_bodies(self, cut: Mapping[str, str]) -> _Module:
+        """Return the module with these docstrings, and functions that raise NotImplementedError.
 
         The functions lose their decorators, except those of kernels, because the student's functions are called
         directly. Without `parallel`, a loop also loses its arguments `index` and `chunks`.
         """
         lines = list(self.lines)
-        for function in sorted(map(self.function, names), key=lambda found: -found.lineno):
-            body = function.body[1:] if ast.get_docstring(function) else function.body
-            assert body and function.end_lineno, f"{self.name}: {function.name} has no body to cut out"
-            indent = " " * body[0].col_offset
-            lines[body[0].lineno - 1 : function.end_lineno] = [
-                f"{indent}# Your code comes here, in place of the next line.",
-                f'{indent}raise NotImplementedError("{function.name} is not written yet")',
-            ]
-            if "parallel" in map(ast.unparse, function.decorator_list):
-                lines[function.lineno - 1] = lines[function.lineno - 1].replace("(index, chunks, ", "(")
-            for decorator in reversed(function.decorator_list):
+        found = [(self.find(name), docstring) for name, docstring in cut.items()]
+        for node, docstring in sorted(found, key=lambda pair: -pair[0].lineno):
+            ends = "\n" if "\n" in docstring else ""
+            body = [f'"""{docstring}{ends}"""']
+            if isinstance(node, ast.FunctionDef):
+                body.append("# Your code comes here, in place of the next line.")
+                body.append(f'raise NotImplementedError("{node.name} is not written yet")')
+            last = node.body[-1] if isinstance(node, ast.FunctionDef) else node.body[0]
+            indented = textwrap.indent("\n".join(body), " " * node.body[0].col_offset)
+            lines[node.body[0].lineno - 1 : last.end_lineno] = indented.splitlines()
+            if "parallel" in map(ast.unparse, node.decorator_list):
+                lines[node.lineno - 1] = lines[node.lineno - 1].replace("(index, chunks, ", "(")
+            for decorator in reversed(node.decorator_list):
                 if not ast.unparse(decorator).startswith("cuda."):
                     del lines[decorator.lineno - 1]
         return _Module(self.name, "\n".join(lines))
@@ -90,14 +93,13 @@ class _Module:
         """Return the module without the lines of a decorator."""
         return _Module(self.name, "\n".join(line for line in self.lines if line != f"@{name}"))
 
-    def function(self, dotted: str) -> ast.FunctionDef:
-        """Find the function "f", the method "C.f" or the inner function "f.g"."""
+    def find(self, dotted: str) -> ast.FunctionDef | ast.ClassDef:
+        """Find the function "f", the class "C", the method "C.f" or the inner function "f.g"."""
         scope: list[ast.stmt] = self.body
         for name in dotted.split("."):
             found = [node for node in scope if isinstance(node, FunctionOrClass) and node.name == name]
             assert found, f"{self.name} has no {dotted}; the catalogue of exercises is wrong"
             scope = found[0].body
-        assert isinstance(found[0], ast.FunctionDef)
         return found[0]
 
     def needed(self, names: list[str]) -> set[str]:

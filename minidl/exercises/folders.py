@@ -112,14 +112,14 @@ def _place(file: Path, dump: str) -> str:
 
 
 def _readme(exercise: Exercise) -> str:
-    functions = [f"`{name.rpartition('.')[2]}`" for name in exercise.cut]
-    what = f"the body of {functions[0]}" if len(functions) == 1 else f"the bodies of {' and '.join(functions)}"
+    *others, last = (f"`{name}`" for name in exercise.functions)
+    what = f"the bodies of {', '.join(others)} and {last}" if others else f"the body of {last}"
     hints = "\n".join(textwrap.fill(f"- {hint}", 120, subsequent_indent="  ") for hint in exercise.hints)
     return f"""# {exercise.title}
 
 {exercise.statement.strip()}
 
-Write {what} in `{exercise.file}`.
+{textwrap.fill(f"Write {what} in `{exercise.file}`.", 120, break_on_hyphens=False)}
 Names, arguments and the order of results stay as they are. Then, here or in the folder above,
 
     minidl exercise check {exercise.name}

@@ -54,7 +54,7 @@ def _name_the_variance(
         return
     names = [name for name, variance in named.items() if measured in allowed.scaled(variance)]
     raise student.mistake(
-        f"the variance is {measured:.3g}; expected gain² 2 / (fan_in + fan_out) = {right:.3g} (from "
+        f"the variance is {measured:.3g}; expected {right:.3g} (from "
         f"{allowed.low * right:.3g} to {allowed.high * right:.3g} for so many draws)."
         + (f"\nIt is {names[0]}." if names else "")
     )

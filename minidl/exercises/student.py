@@ -7,6 +7,7 @@ mistake.
 from __future__ import annotations
 
 import contextlib
+import re
 import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -38,6 +39,7 @@ class Student:
     Attributes:
         doing: The current call, for messages.
         results: Names of the arrays into which the call should write.
+        returned: Whether that call returned something instead.
         trace: The launch that gives the score, if the exercise has one.
 
     Raises:
@@ -45,7 +47,7 @@ class Student:
     """
 
     def __init__(self, path: Path):
-        self.path, self.doing, self.results = path, "", set[str]()
+        self.path, self.doing, self.results, self.returned = path, "", set[str](), False
         self.trace: Trace | None = None
         self.module = types.ModuleType(path.stem)
         self.module.__file__ = str(path)
@@ -61,7 +63,7 @@ class Student:
 
     def calls(self, what: str, results: Iterable[str] = ()) -> None:
         """Remember the next call, for messages, and the names of the arrays into which it should write."""
-        self.doing, self.results = what, set(results)
+        self.doing, self.results, self.returned = what, set(results), False
 
     def scores(self, what: str, kernel: Any, grid: Any, block: Any, *arguments: Any) -> Trace:
         """Launch a kernel whose trace is the score; `what` describes the launch."""
@@ -96,7 +98,7 @@ class Student:
         }  # fmt: skip
         results = [key for key, value in arguments.items() if isinstance(value, tuple)]
         self.calls(f"{name}({', '.join(f'{key} {array.shape}' for key, array in arrays.items())})", results)
-        getattr(self, name)(*arrays.values())
+        self.returned = getattr(self, name)(*arrays.values()) is not None
         for key, value in arguments.items():
             if key not in results and not np.array_equal(arrays[key], value):
                 raise self.mistake(f"{key} has changed, but it is an input; only the results may be written to.")
@@ -121,6 +123,11 @@ class Student:
         if values.shape != expected.shape:
             raise self.mistake(f"{what} has shape {values.shape}; expected {expected.shape}.")
         if what in self.results and np.isnan(values).all():
+            if self.returned:
+                raise self.mistake(
+                    f"{what} is as it was, all nan: the function returned its result instead of writing it into the "
+                    f"array that it was given. Write {what}[...] = ... in place of `return ...`."
+                )
             raise self.mistake(
                 f"{what} is as it was, all nan. Write into the array, as in {what}[...] = ...; `{what} = ...` only "
                 f"gives its name to something else, and `{what} += ...` adds to the nan."
@@ -167,6 +174,8 @@ class Student:
                     raise Unfinished(f"{error}. It stands on line {number} of {self.path}.") from None
                 said = f"{self.path.name}, line {number}: `{line}` raised {said}"
             advice = "".join(f"\n{advice}" for kind, advice in ADVICE.items() if isinstance(error, kind))
+            if isinstance(error, ValueError) and re.search("matmul|not aligned|broadcast", said):
+                advice = f"\n{SHAPES}"
             if isinstance(error, RaceError) and "two blocks" in said:
                 advice = f"\n{BETWEEN_BLOCKS}"
             raise self.mistake(f"{said}{advice}") from None
@@ -190,6 +199,11 @@ ADVICE = {
     "Negative indices are outside, too.",
     UninitializedReadError: "A thread read shared memory before another one wrote it: is a barrier missing?",
 }
+
+SHAPES = (
+    "Write the shape below each factor: a product takes (a, b) and (b, c) and gives (a, c). Which order of the "
+    "factors, and which of them transposed, gives the shape of the result?"
+)
 
 BETWEEN_BLOCKS = (
     "On a GPU blocks run in any order, and no barrier orders them. Give each block elements of its own, as by "

@@ -45,6 +45,7 @@ dx = self.buffer("dx", *x.shape)
 self.ops.dropout(dy, *self.mask, self._scale(), dx)
 return dx
 """,
+        "_scale": "return self.inverse_keep if self.inverted else self.dtype.type(1)",
     },
     "softmax-cross-entropy": {
         "softmax_cross_entropy_forward": """
@@ -218,12 +219,28 @@ NAIVE = """r, s = cuda.blockIdx.y * SIDE + cuda.threadIdx.y, cuda.blockIdx.x * S
 # By exercise: a piece of the right solution, what stands there instead, and a part of what the student should be told.
 MISTAKES: dict[str, list[tuple[str, str, str]]] = {
     "dense-backward": [
-        ("np.matmul(dy, weight.T, out=dx)", "dx[...] = dy @ weight", "if W is not transposed"),
+        ("np.matmul(dy, weight.T, out=dx)", "dx[...] = dy @ weight", "Write the shape below each factor"),
+        (
+            "np.matmul(dy, weight.T, out=dx)",
+            "dx[...] = weight.T @ dy",
+            "dy (2, 4), weight (3, 4), dx (2, 3)):\ndense.py",
+        ),
+        ("np.matmul(dy, weight.T, out=dx)", "dx[...] = (weight @ dy.T)", "Which order of the factors"),
+        (
+            "np.matmul(dy, weight.T, out=dx)",
+            "dx[...] = dy @ (weight if len(weight) == weight.shape[1] else weight.T)",
+            "if W is not transposed",
+        ),
         ("np.matmul(dy, weight.T, out=dx)", "dx = dy @ weight.T", "`dx = ...` only gives its name"),
-        ("np.matmul(dy, weight.T, out=dx)", "return dy @ weight.T", "Write into the array, as in dx["),
+        ("np.matmul(dy, weight.T, out=dx)", "return dy @ weight.T", "Write dx[...] = ... in place of `return ...`"),
         ("= x.T @ dy", "+= x.T @ dy", "`dweight += ...` adds to the nan"),
         ("= x.T @ dy", "= x.T @ dy / len(x)", "if the batch is averaged"),
-        ("= x.T @ dy", "= dy.T @ x", "if the product is transposed: dyᵀ x"),
+        ("= x.T @ dy", "= dy.T @ x", "Which order of the factors, and which of them transposed"),
+        (
+            "= x.T @ dy",
+            "= dy.T @ x if x.shape == dy.shape else x.T @ dy",
+            "if the product is transposed",
+        ),
         ("x.sum(axis=0)", "x.mean(axis=0)", "if the rows are averaged instead of summed"),
         ("x.sum(axis=0)", "x[1:].sum(axis=0)", "if the first row is left out"),
         ("x.sum(axis=0)", "x.sum(axis=1)", "if the columns are summed up instead of the rows"),

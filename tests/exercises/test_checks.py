@@ -64,7 +64,8 @@ def test_the_code_of_minidl_is_a_solution_and_changes_nothing(exercise, check):
     right, said = check(exercise, with_small_tiles(exercise, solution_file(exercise), 16))
     assert (dict(vars(cpu)), {name: found.function for name, found in INITIALIZERS.items()}) == before
     assert right, said
-    assert said.endswith(f"Solved. minidl's own solution is in {exercise.module}.\n")
+    formulas = "".join(f"    {formula}\n" for formula in exercise.formulas)
+    assert said.endswith(f"Solved. minidl's own solution is in {exercise.module}.\n{formulas}")
     scores = re.findall(r"^(?:yours|best known) (.*)", said, re.MULTILINE)  # those of the catalogue are measured
     assert len(scores) == (2 if exercise.best else 0) and len({tuple(score.split()) for score in scores}) < 2, said
 
@@ -104,7 +105,7 @@ Solved""",
     ],
 )
 def test_the_score_stands_beside_the_best_known_one_with_advice_where_it_is_worse(name, body, lines, check):
-    right, said = check(EXERCISES[name], answered(EXERCISES[name], {EXERCISES[name].cut[0]: body}))
+    right, said = check(EXERCISES[name], answered(EXERCISES[name], {EXERCISES[name].functions[0]: body}))
     assert right
     assert re.search(lines, said), said
 
@@ -150,13 +151,13 @@ ADAM = EXERCISES["adam"]
         ("def adam(", "def adam((", r"optimizers\.py, line \d+: `def adam\(\(w, g.*` is not Python: "),
         ("def adam(", "import nothing_of_this_name\n\ndef adam(", r"line 13: `import nothing.*` raised ModuleNotFound"),
         ("def adam(", "def adan(", r"^optimizers\.py has no adam any more"),
-        ("first = beta1", "assert w == 0\n    first = beta1", r"line 18: `assert w == 0` raised AssertionError$"),
+        ("first = beta1", "assert w == 0\n    first = beta1", r"line 19: `assert w == 0` raised AssertionError$"),
         ("first = beta1", "exit(0)\n    first = beta1", r"`exit\(0\)` raised SystemExit"),
         ("first = beta1", "return adam(*(w,) * 11)\n    first = beta1", "raised RecursionError"),
         (
             "first = beta1",
             "first = {} + beta1",
-            r"^adam at step 1 with w = 1\.5.*:\noptimizers\.py, line 18: `.*TypeError",
+            r"^adam at step 1 with w = 1\.5.*:\noptimizers\.py, line 19: `.*TypeError",
         ),
         ("return w, first, second", "return 'w', first, second", "expected numbers"),
         ("return w, first, second", "return w, [1.0, 2.0], second", r"m has shape \(2,\); expected \(\)"),

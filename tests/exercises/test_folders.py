@@ -43,7 +43,7 @@ def test_start_writes_the_file_and_what_to_do(name, tmp_path, capsys):
     assert {path.name for path in folder.iterdir()} == {"README.md", EXERCISES[name].file}
     readme = (folder / "README.md").read_text(encoding="utf-8")
     assert f"minidl exercise check {name}" in readme
-    assert all(f"`{function.rpartition('.')[2]}`" in readme for function in EXERCISES[name].cut)
+    assert all(f"`{function}`" in readme for function in EXERCISES[name].functions)
     assert all(len(line) <= 120 for line in readme.splitlines())
 
 
@@ -56,7 +56,9 @@ def test_nothing_is_overwritten(tmp_path, capsys):
 
 
 def test_a_folder_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    monkeypatch.setitem(EXERCISES, "adam", catalogue.Exercise("adam", "", "minidl.scalar.optimizers", ("no",), "", ()))
+    monkeypatch.setitem(
+        EXERCISES, "adam", catalogue.Exercise("adam", "", "minidl.scalar.optimizers", {"no": ""}, "", ())
+    )
     with pytest.raises(AssertionError):
         exercises.start("adam")
     assert list(tmp_path.iterdir()) == []
