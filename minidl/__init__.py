@@ -23,6 +23,7 @@ from minidl.diagnostics.recorder import Recorder
 from minidl.initializers import gains
 from minidl.layers import *  # noqa: F403
 from minidl.layers import ACTIVATION_LAYERS as ACTIVATION_LAYERS
+from minidl.layers.activations import *  # noqa: F403 - again, for type checkers
 from minidl.losses import BinaryCrossEntropy, Loss, MeanSquaredError, SoftmaxCrossEntropy, softmax
 from minidl.multi_task import MultiTask
 from minidl.optimizers import SGD, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSProp

@@ -48,7 +48,7 @@ class Recorder(Callback):
 
     every: Any = checks.Checked(checks.integer)
 
-    def __init__(self, x: Any, labels: Any = None, every: int = 10):
+    def __init__(self, x: Any, labels: Any = None, *, every: int = 10):
         self.probe = Probe(x, labels)
         self.every = every
         self.records: list[Record] = []

@@ -202,8 +202,8 @@ class Device(Allocation, Warps, Barriers, Instructions):
     def launch(
         self,
         kernel: Any,
-        grid: Sequence[int],
-        block: Sequence[int],
+        grid: int | Sequence[int],
+        block: int | Sequence[int],
         *arguments: Any,
         shared_bytes: int = 0,
         negative_indices: bool = False,
@@ -417,7 +417,7 @@ def _positions_in_block(shape: tuple[int, int, int]) -> list[Dim3]:
     return list(_positions(shape))
 
 
-def _dimensions(argument: str, value: Sequence[int], limits: tuple[int, int, int]) -> tuple[int, int, int]:
+def _dimensions(argument: str, value: int | Sequence[int], limits: tuple[int, int, int]) -> tuple[int, int, int]:
     sizes = tuple(value) if isinstance(value, Sequence) else (value,)
     if not 1 <= len(sizes) <= 3 or any(not isinstance(size, (int, np.integer)) or size < 1 for size in sizes):
         raise ValueError(f"{argument} got {checks.describe(value)}; expected one to three integers of at least 1")

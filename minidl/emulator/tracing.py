@@ -269,7 +269,7 @@ def _first_address(array: Any) -> int:
     return 0 if owner.dtype != array.dtype else owner.__array_interface__["data"][0]
 
 
-def trace(kernel: Any, grid: Sequence[int], block: Sequence[int], *arguments: Any, **options: Any) -> Trace:
+def trace(kernel: Any, grid: int | Sequence[int], block: int | Sequence[int], *arguments: Any, **options: Any) -> Trace:
     """Launch a kernel as `launch` does, and return the `Trace` of its accesses to memory.
 
         print(dl.emulator.trace(kernel, grid, block, x, y))

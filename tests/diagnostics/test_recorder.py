@@ -166,11 +166,11 @@ def test_a_figure_needs_records(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((PROBE.x[:, :3], PROBE.y), ValueError, "^x got 3 features; .* expects 4$"),
-        ((PROBE.x, PROBE.y[:5]), ValueError, r"^labels got shape \(5,\); expected \(16,\)"),
-        ((PROBE.x, PROBE.y + 1), ValueError, "^labels got 3 at index"),
-        ((PROBE.x, PROBE.y, 0), ValueError, "^every got 0; expected an integer of at least 1"),
-        ((PROBE.x[0],), ValueError, "^x got shape"),
+        ({"x": PROBE.x[:, :3], "labels": PROBE.y}, ValueError, "^x got 3 features; .* expects 4$"),
+        ({"x": PROBE.x, "labels": PROBE.y[:5]}, ValueError, r"^labels got shape \(5,\); expected \(16,\)"),
+        ({"x": PROBE.x, "labels": PROBE.y + 1}, ValueError, "^labels got 3 at index"),
+        ({"x": PROBE.x, "labels": PROBE.y, "every": 0}, ValueError, "^every got 0; expected an integer of at least 1"),
+        ({"x": PROBE.x[0]}, ValueError, "^x got shape"),
     ],
     ids=range(5),
 )
@@ -178,5 +178,5 @@ def test_bad_arguments_are_refused_before_the_first_step(arguments, error, messa
     model = make()
     before = weights(model)
     with pytest.raises(error, match=message):
-        fit(model, dl.Recorder(*arguments))
+        fit(model, dl.Recorder(**arguments))
     assert all(np.array_equal(a, b) for a, b in zip(before, weights(model), strict=True))
