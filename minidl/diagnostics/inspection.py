@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import math
 import os
 from collections.abc import Iterator
@@ -20,7 +21,9 @@ from minidl.diagnostics.layer_figures import draw_inspection
 from minidl.diagnostics.layer_statistics import BINS, Histogram, LayerStatistics
 from minidl.layers.activations import ActivationLayer
 from minidl.layers.base import Layer
+from minidl.layers.batchnorm import BatchNorm
 from minidl.layers.dense import Dense
+from minidl.layers.residual import Residual
 from minidl.layers.sequential import Sequential
 from minidl.losses import Loss, SoftmaxCrossEntropy
 from minidl.utils import checks
@@ -138,7 +141,8 @@ class Probe:
                 self.loss.compute_unchecked(outputs, map_targets(model.backend.wrap, targets))
                 model.backward_parameters(self.loss.backward())
             used = (layer for layer in _inner(model) if passes[layer.name].y is not None)
-            rows = [_statistics(layer, passes[layer.name]) for layer in used]
+            centered = _centered(model)
+            rows = [_statistics(layer, passes[layer.name], layer.name in centered) for layer in used]
         return Inspection(rows, None if targets is None else self.loss.value)
 
 
@@ -147,7 +151,21 @@ def _inner(model: Layer) -> Iterator[Layer]:
         yield from child.walk()
 
 
-def _statistics(layer: Layer, seen: LayerPass) -> LayerStatistics:
+def _centered(model: Sequential) -> set[str]:
+    """Return the names of the layers whose output goes into a batch norm, which takes its mean over the rows away."""
+    chains = (layer for layer in model.walk() if isinstance(layer, Sequential))
+    names = set()
+    for before, after in itertools.chain.from_iterable(itertools.pairwise(chain.layers) for chain in chains):
+        while isinstance(before, Sequential):
+            before = before.layers[-1]
+        while isinstance(after, Sequential) and not isinstance(after, Residual):
+            after = after.layers[0]
+        if isinstance(after, BatchNorm):
+            names.add(before.name)
+    return names
+
+
+def _statistics(layer: Layer, seen: LayerPass, centered: bool) -> LayerStatistics:
     y = _float64(layer, seen.y)
     dy = None if seen.dy is None else _float64(layer, seen.dy)
     mean, std = mean_and_std(y)
@@ -160,7 +178,7 @@ def _statistics(layer: Layer, seen: LayerPass) -> LayerStatistics:
         not_finite=float(np.mean(~np.isfinite(y))),
         outputs=_histogram(y),
         **_of_slope(layer, _float64(layer, seen.x), y),
-        **({} if dy is None else _of_gradient(layer, dy)),
+        **({} if dy is None else _of_gradient(dy, isinstance(layer, Dense) and not centered)),
         **_of_weights(layer, dy is not None),
     )
 
@@ -174,11 +192,11 @@ def _of_slope(layer: Layer, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     return {"saturated": saturated, "dead": float(np.mean((slope == 0).all(axis=0)))}
 
 
-def _of_gradient(layer: Layer, dy: np.ndarray) -> dict[str, Any]:
+def _of_gradient(dy: np.ndarray, has_delta: bool) -> dict[str, Any]:
     return {
         "gradient_norm": norm(dy),
         "gradient_second_moment": float(np.mean(dy**2)),
-        "delta": norm(dy.sum(axis=0)) if isinstance(layer, Dense) else None,
+        "delta": norm(dy.sum(axis=0)) if has_delta else None,
         "gradients": _histogram(dy),
     }
 

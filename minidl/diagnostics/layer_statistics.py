@@ -45,7 +45,8 @@ class LayerStatistics:
         gradient_second_moment: Mean of (dL/dy)².
         gradients: Histogram of dL/dy.
         delta: For dense layers ‖δ‖, where δ, the sum of dL/dy over the rows, is the gradient of the bias: the speed of
-            learning of Nielsen (2015), chapter 5.
+            learning of Nielsen (2015), chapter 5. None in front of a batch norm, which takes the mean away: there δ is
+            0, and what is computed is rounding.
         weight_norm: ‖W‖ of the weights.
         weight_gradient_norm: ‖dW‖ of their gradient, including penalties of the model.
         weight_ratio: ‖dW‖ / ‖W‖.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from minidl.layers.activations import Sigmoid
 from minidl.layers.base import Layer
 from minidl.layers.heads import Heads
+from minidl.layers.residual import Residual
 from minidl.layers.sequential import Sequential
 from minidl.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 
@@ -19,7 +20,7 @@ def check_logits(layer: Layer, loss: Loss) -> None:
     Raises:
         ValueError: If the last layer, or that of a head, is a `Sigmoid`, or a layer of your own called Softmax.
     """
-    if isinstance(layer, Sequential):
+    if isinstance(layer, Sequential) and not isinstance(layer, Residual):
         check_logits(layer.layers[-1], loss)
     elif isinstance(layer, Heads):
         for name, part in getattr(loss, "losses", {}).items():  # of a MultiTask

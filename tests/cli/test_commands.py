@@ -462,7 +462,7 @@ def test_a_model_file_that_is_not_there(command, tmp_path, capsys):
 def test_preflight_prints_its_checks_and_draws_the_samples(tmp_path, capsys):
     assert cli.main(["preflight", "--data", "xor", "--layers", "32", "--no-batch-norm", "--dropout", "0"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[:-1]] == ["ok"] * 8
+    assert [line.split()[0] for line in lines[:-1]] == ["ok"] * 9
     assert [path.name for path in (tmp_path / "runs" / "xor-1").iterdir()] == ["preflight.png"]
     assert lines[-1].startswith("wrote preflight.png to ")
 

@@ -133,6 +133,30 @@ def test_delta_is_the_gradient_of_the_bias(batch):
     np.testing.assert_allclose([delta[0], delta[2]], expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_in_front_of_a_batch_norm_delta_is_rounding_and_not_shown(dtype, rng):
+    layers = [
+        *(dl.Dense(6, 5), dl.BatchNorm(5), dl.Tanh(), dl.Dense(5, 4), dl.LeakyReLU(), dl.BatchNorm(4)),
+        *(dl.Sequential(dl.Dense(4, 4)), dl.Sequential(dl.BatchNorm(4), dl.Tanh())),
+        *(dl.Residual(dl.Dense(4, 4), dl.Tanh(), dl.Dense(4, 4)), dl.BatchNorm(4)),
+        *(dl.Dense(4, 4), dl.Residual(dl.BatchNorm(4), dl.Tanh(), dl.Dense(4, 4)), dl.Dense(4, 3)),
+    ]
+    network = dl.Sequential(*layers, backend="cpu", seed=0, dtype=dtype)
+    loss, (x, labels) = dl.SoftmaxCrossEntropy(), (rng.normal(size=(40, 6)), rng.integers(0, 3, 40))
+    loss.forward(network.forward(x.astype(dtype), training=True), labels)
+    network.backward(loss.backward())
+    delta = dict(zip((found := dl.inspect(network, x, labels))["layer"], found["delta"], strict=True))
+    for layer in network.walk():
+        if isinstance(layer, dl.Dense):
+            exact = np.linalg.norm(layer.bias.gradient.astype(float))
+            if exact < 1e-3:
+                assert delta[layer.name] is None
+            else:
+                assert delta[layer.name] == pytest.approx(exact, rel=1e-3)
+    assert sum(isinstance(layer, dl.Dense) for layer in network.walk()) == 8
+    assert sum(value is not None for value in delta.values()) == 5
+
+
 @pytest.mark.parametrize("depth", [2, 3, 4])
 def test_early_layers_learn_slowly_as_nielsen_measured(depth):
     """Nielsen (2015), chapter 5: ‖δ‖ of 784-30-...-10 on 1000 digits, all sigmoids, bias ~ N(0, 1)."""

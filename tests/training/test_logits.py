@@ -68,3 +68,4 @@ def test_other_ends_and_other_losses_are_welcome(run):
     run(network(dl.Sigmoid()), TRUTH, dl.MeanSquaredError())
     run(network(dl.Tanh()), LABELS, dl.BinaryCrossEntropy())
     run(network(dl.Sigmoid(), dl.Dense(1, 1)), LABELS, dl.BinaryCrossEntropy())
+    run(network(dl.Residual(dl.Dense(1, 1), dl.Sigmoid())), LABELS, dl.BinaryCrossEntropy())
