@@ -11,7 +11,7 @@ from tests.conftest import each
 
 PACKAGE = Path(minidl.__file__).parent
 
-# Each component imports only from the floors below it. README and docs/architecture.md show this list.
+# Each component imports only from the floors below it. docs/architecture.md shows this list.
 FLOORS = [
     ["utils", "scalar", "statistics"],
     ["operations", "cpu", "cuda", "emulator", "penalties", "schedules"],

@@ -1,7 +1,7 @@
-"""Counts the lines of the evenings in docs/reading.md, and writes README's table of the first.
+"""Counts the lines of the evenings in docs/reading.md.
 
-python docs/_generate/reading.py            say what would change
-python docs/_generate/reading.py --write    write the numbers into the page and the table into README
+python docs/_generate/reading.py            say how long they are, and whether the page is up to date
+python docs/_generate/reading.py --write    write the numbers into the page
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from typing import NamedTuple
 from minidl.utils.files import write_whole
 
 ROOT = Path(__file__).parent.parent.parent
-PAGE, README = ROOT / "docs" / "reading.md", ROOT / "README.md"
+PAGE = ROOT / "docs" / "reading.md"
 EVENING = re.compile(r"^## (.+)$", re.MULTILINE)
 STOP = re.compile(r"^\*\*(\d+)\. (.+)\.\*\* (.+) \((\d[\d,]*) lines\)\n\n((?:.+\n)+)", re.MULTILINE)
-TABLE = re.compile(r"(?<=<!-- by docs/_generate/reading.py -->\n\n).*?(?=\n\n)", re.DOTALL)
 
 
 class Stop(NamedTuple):
@@ -58,32 +57,19 @@ def counted(page: str) -> str:
     return STOP.sub(with_number, page)
 
 
-def table(page: str) -> str:
-    """Return README's table: the stops of the first evening, and the sums of all evenings."""
-    (first, stops), *others = evenings(page).items()
-    rows = ["| stop | files | lines |", "|---|---|---:|"]
-    for stop in stops:
-        files = ", ".join(f"[{file.removeprefix('minidl/')}]({file})" for file in stop.files)
-        rows.append(f"| {stop.number}. {stop.title} | {files} | {stop.lines:,} |")
-    rows.append(f"| | {first} | {total(stops):,} |")
-    rows += [f"| | later: {title} | {total(stops):,} |" for title, stops in others]
-    return "\n".join(rows)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="write both files")
+    parser.add_argument("--write", action="store_true", help="write the page")
     options = parser.parse_args()
-    page = counted(PAGE.read_text(encoding="utf-8"))
-    readme = TABLE.sub(lambda _: table(page), README.read_text(encoding="utf-8"))
+    before = PAGE.read_text(encoding="utf-8")
+    page = counted(before)
     for title, stops in evenings(page).items():
         print(f"{total(stops):5,} {title}")
-    for path, text in ((PAGE, page), (README, readme)):
-        if text != path.read_text(encoding="utf-8"):
-            print(f"{path.relative_to(ROOT)} {'written' if options.write else 'is out of date'}")
-            if options.write:
-                with write_whole(path, "w") as file:
-                    file.write(text)
+    if page != before:
+        print(f"{PAGE.relative_to(ROOT)} {'written' if options.write else 'is out of date'}")
+        if options.write:
+            with write_whole(PAGE, "w") as file:
+                file.write(page)
 
 
 if __name__ == "__main__":

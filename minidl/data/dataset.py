@@ -106,7 +106,7 @@ class Dataset:
             seed: Of the random order of the rows, such as the number of the epoch; None keeps them in order.
 
         Returns:
-            Yields x, shape (size, features), and its targets: copies that may be kept.
+            Pairs of x, shape (size, features), and its targets; copies, which may be kept.
 
         Raises:
             TypeError, ValueError: For a size below 1, or a seed that is no integer of at least 0.

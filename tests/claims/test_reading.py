@@ -51,9 +51,7 @@ def test_each_stop_has_two_sentences():
             assert len(re.findall(r"[.!?](?=\s)", stop.text)) == 2, stop.title
 
 
-def test_the_readme_has_the_same_table():
-    (written,) = reading["TABLE"].findall(README)
-    assert written == reading["table"](PAGE)
+def test_the_readme_says_how_long_the_first_is():
     sum_of_first = reading["total"](next(iter(EVENINGS.values())))
     claimed = int(re.search(r"about ([\d,]+) lines", README).group(1).replace(",", ""))
     assert abs(claimed - sum_of_first) <= 150
@@ -63,4 +61,3 @@ def test_a_changed_file_changes_the_number():
     page = "## One\n\n**1. A file.** `minidl/utils/tables.py` (3 lines)\n\nTwo. Sentences.\n"
     lines = len((ROOT / "minidl" / "utils" / "tables.py").read_text(encoding="utf-8").splitlines())
     assert f"({lines} lines)" in reading["counted"](page)
-    assert f"| {lines} |" in reading["table"](reading["counted"](page))
