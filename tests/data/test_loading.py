@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl.data import Dataset, read_csv, read_npy, read_npz
+from minidl.data import Dataset, loading, read_csv, read_npy, read_npz
+from tests.conftest import each
 
 TABLE = """height,width,kind,price
 1.5,2,cat,0.5
@@ -182,6 +183,80 @@ def test_features_that_are_not_numbers_are_shown(table, text):
         read_csv(path, "b", ["a"], task="regression")
 
 
+# Fields that the two ways to read a table might take for different numbers, or for none.
+FIELDS = [
+    "1",
+    "-2.5",
+    "+3e-2",
+    ".5",
+    "7.",
+    " 8 ",
+    "1e999",
+    "inf",
+    "nan",
+    "",
+    "NA",
+    "?",
+    "1_0",
+    "0x1",
+    "\u0661",
+    "a",
+    "1 2",
+]
+FIELDS += ['"1"', '"a,b"', 'a"b', "#1", "1\t", "\x0b1", "2\x85", "1d3", "1e", "--1"]
+
+
+@given(
+    st.lists(st.sampled_from(FIELDS), min_size=0, max_size=2),
+    st.integers(0, 7),
+    st.sampled_from(["a,y", "a,y,b", "y,a", "a,,y", "a,a,y", "y", "", " a ,y", "a,y,Unnamed: 2"]),
+    st.sampled_from(["\n", "\r\n", "\r", "\n\n", "\r\n\r\n", "\r\r"]),
+    st.sampled_from([None, "regression", "classification"]),
+    st.sampled_from([None, ["a"]]),
+)
+def test_a_plain_table_is_read_as_any_other(tmp_path_factory, odd, place, header, end, task, features):
+    """Numbers, with one or two odd fields somewhere; a field more at the end makes a row too long."""
+    columns = header.count(",") + 1
+    fields = [str(k) for k in range(3 * columns)]
+    fields[place : place + len(odd)] = odd
+    rows = [fields[i : i + columns] for i in range(0, len(fields), columns)]
+    path = tmp_path_factory.mktemp("csv") / "table.csv"
+    path.write_bytes(end.join([header, *(",".join(row) for row in rows)]).encode())
+
+    assert_read_as_any_other(path, features, task)
+
+
+@each(
+    "text", ["1,2\n\n3,x", "1,2\r\n\r\n3,x", "1,2\r\r3,x", "1,2\n3,x", "#1,x", "nan,1", "1e999,1", "1,NA", "1,", "1,x,"]
+)
+def test_what_is_wrong_with_a_plain_table_has_its_place(table, text):
+    assert "line" in assert_read_as_any_other(table(f"a,y\n{text}\n"), None, "regression")
+
+
+def assert_read_as_any_other(path, features, task):
+    """What `read_csv` makes of a table is what it makes of one that only the slow parser takes."""
+
+    def outcome():
+        try:
+            data = read_csv(path, "y", features, task=task)
+            return data.x.tolist(), data.y.tolist(), data.feature_names, data.class_names
+        except ValueError as error:
+            return str(error)
+
+    found = outcome()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "_plain", lambda *arguments: None)
+        assert found == outcome()
+    return found
+
+
+def test_tables_of_numbers_are_read_by_the_fast_parser(table, monkeypatch):
+    monkeypatch.setattr(loading, "_table", lambda *arguments: pytest.fail("slow"))
+    for text in (TABLE, TABLE.replace("\n", "\r\n"), "\ufeff" + TABLE):
+        assert read_csv(table(text), "kind", ["width"]).x.tolist() == [[2], [4], [-6]]
+        assert read_csv(table(text), "price", ["height", "width"]).y.tolist() == [[0.5], [1], [2.5]]
+
+
 def test_the_line_is_that_of_the_file_also_after_a_quoted_line_break(table):
     with pytest.raises(ValueError, match="'x' in line 4, column 'a'"):
         read_csv(table('a,y\n1,"two\nlines"\nx,one\n'), "y")
@@ -226,6 +301,15 @@ def test_files_that_are_no_table_are_refused(table, text, match):
 def test_arguments_are_checked(table, options, error, match):
     with pytest.raises(error, match=match):
         read_csv(table(TABLE), **{"target": "kind", "features": ["width"], **options})
+
+
+def test_features_are_read_without_a_target(table):
+    assert loading.read_features(table(TABLE), ["price", "width"]).tolist() == [[0.5, 2], [1, 4], [2.5, -6]]
+    assert loading.read_features(table('a,b\n1,"2"\n\n3,4\n')).tolist() == [[1, 2], [3, 4]]
+    with pytest.raises(ValueError, match="features got 'c'; expected one of 'a', 'b'"):
+        loading.read_features(table("a,b\n1,2\n"), ["c"])
+    with pytest.raises(ValueError, match="has 1 entry missing: line 3, column 'b'"):
+        loading.read_features(table("a,b\n1,2\n1,\n"))
 
 
 def test_a_missing_file_is_an_os_error(tmp_path):
