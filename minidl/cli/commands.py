@@ -17,6 +17,7 @@ from minidl.cpu.engine.jit import cache_path
 from minidl.cpu.engine.thread_pool import thread_count
 from minidl.data import Dataset
 from minidl.scalar.activations import ACTIVATIONS
+from minidl.utils.tables import aligned
 
 OPTIMIZERS: dict[str, type[dl.Optimizer]] = {
     "sgd": dl.SGD,
@@ -140,8 +141,8 @@ def _version(package: str) -> str:
 
 def list_exercises(options: argparse.Namespace) -> int:
     """List the exercises."""
-    for exercise in exercises.EXERCISES.values():
-        print(f"{exercise.name:<22}  {exercise.title}")
+    rows = [(str(exercise.level), exercise.name, exercise.title) for exercise in exercises.EXERCISES.values()]
+    print(*aligned([("level", "exercise", "what is to be written"), *rows], "<<<"), sep="\n")
     return 0
 
 

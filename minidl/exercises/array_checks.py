@@ -25,20 +25,45 @@ def _numbers(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).round(2)
 
 
-def dense_backward(student: Student) -> Iterator[str]:
-    """Check the backward pass of a dense layer."""
-    # batch, n_in, n_out: no two alike at first, so that factors in a wrong order do not fit
-    shapes = [(2, 3, 4), (3, 3, 3), (1, 1, 1), (1, 2, 3), (7, 5, 11), (13, 1, 4)]
+# batch, n_in, n_out: no two alike at first, so that factors in a wrong order do not fit
+SHAPES = [(2, 3, 4), (3, 3, 3), (1, 1, 1), (1, 2, 3), (7, 5, 11), (13, 1, 4)]
 
+
+def dense_forward(student: Student) -> Iterator[str]:
+    """Check the forward pass of a dense layer."""
+    for what, with_bias in (("y without a bias, for six shapes", False), ("y with a bias, for six shapes", True)):
+        yield what
+        for batch, n_in, n_out in SHAPES:
+            x, weight, bias = _numbers(0, batch, n_in), _numbers(1, n_in, n_out), _numbers(2, n_out)
+            arguments = {"x": x, "weight": weight, "bias": bias if with_bias else None, "y": (batch, n_out)}
+            y = student.fill("dense_forward", arguments)["y"]
+            mistakes = {"the bias is left out": x @ weight, "the bias is subtracted": x @ weight - bias}
+            if n_in == n_out:
+                mistakes["W is transposed"] = x @ weight.T + with_bias * bias
+            if batch == n_out:
+                mistakes["each row gets one number of the bias, not each column"] = x @ weight + bias[:, None]
+            student.expect("y", y, x @ weight + with_bias * bias, mistakes if with_bias else {})
+
+    yield "a Dense layer with your function, against differences"
+    student.calls("minidl.Dense with your function")
+    with in_place_of(cpu, dense_forward=student.dense_forward):
+        check_layer(layers.Dense(4, 6), raises=True)
+
+
+def dense_backward_input(student: Student) -> Iterator[str]:
+    """Check ∂L/∂x of a dense layer."""
     yield "dx, for six shapes"
-    for batch, n_in, n_out in shapes:
+    for batch, n_in, n_out in SHAPES:
         dy, weight = _numbers(0, batch, n_out), _numbers(1, n_in, n_out)
         dx = student.fill("dense_backward_input", {"dy": dy, "weight": weight, "dx": (batch, n_in)})["dx"]
         mistakes = {"W is not transposed": dy @ weight} if n_in == n_out else {}
         student.expect("dx", dx, dy @ weight.T, mistakes)
 
+
+def dense_backward_weight(student: Student) -> Iterator[str]:
+    """Check ∂L/∂W of a dense layer."""
     yield "dW, for six shapes"
-    for batch, n_in, n_out in shapes:
+    for batch, n_in, n_out in SHAPES:
         x, dy = _numbers(2, batch, n_in), _numbers(3, batch, n_out)
         dweight = student.fill("dense_backward_weight", {"x": x, "dy": dy, "dweight": (n_in, n_out)})["dweight"]
         mistakes = {"the batch is averaged; the 1/batch is in dy already, so sum": x.T @ dy / batch}
@@ -48,8 +73,11 @@ def dense_backward(student: Student) -> Iterator[str]:
             mistakes["the product is transposed"] = dy.T @ x
         student.expect("dweight", dweight, x.T @ dy, mistakes)
 
+
+def column_sums(student: Student) -> Iterator[str]:
+    """Check the sums over the columns, ∂L/∂b of a dense layer."""
     yield "the column sums, for six shapes"
-    for batch, _, n_out in sorted(shapes, key=lambda shape: shape[0] != shape[2]):  # the wrong axis fits a square
+    for batch, _, n_out in sorted(SHAPES, key=lambda shape: shape[0] != shape[2]):  # the wrong axis fits a square
         dy = _numbers(4, batch, n_out)
         sums = student.fill("column_sums", {"x": dy, "sums": (n_out,)})["sums"]
         mistakes = {
@@ -61,17 +89,109 @@ def dense_backward(student: Student) -> Iterator[str]:
             mistakes["the columns are summed up instead of the rows"] = dy.sum(axis=1)
         student.expect("sums", sums, dy.sum(axis=0), mistakes)
 
+
+def dense_layer(student: Student) -> Iterator[str]:
+    """Check a layer whose backward pass is the student's."""
     yield "a Dense layer with your functions, against differences"
     functions = {
         name: getattr(student, name) for name in ("dense_backward_input", "dense_backward_weight", "column_sums")
     }
-    student.calls("minilayers.Dense with your functions")
+    student.calls("minidl.Dense with your functions")
     with in_place_of(cpu, **functions):
         check_layer(layers.Dense(4, 6), raises=True)
 
 
-def batchnorm_backward(student: Student) -> Iterator[str]:
-    """Check the backward pass of batch normalization."""
+def batchnorm_training(student: Student) -> Iterator[str]:
+    """Check batch normalization with the statistics of the batch."""
+    decay, epsilon = np.float64(0.75), np.float64(0.1)
+    for name in ("mean", "variance", "inverse_std", "y", "running_mean", "running_variance"):
+        yield f"{name}, for five shapes"
+        for rows, features in ((2, 1), (2, 3), (5, 1), (7, 4), (31, 3)):
+            x, gamma, beta = 2 + _numbers(0, rows, features), _numbers(1, features), _numbers(2, features)
+            old_mean, old_variance = _numbers(3, features), 1 + _numbers(4, features) ** 2
+            arguments = {
+                "x": x, "gamma": gamma, "beta": beta, "running_mean": old_mean, "running_variance": old_variance,
+                "decay": decay, "epsilon": epsilon, "mean": (features,), "variance": (features,),
+                "inverse_std": (features,), "y": (rows, features),
+            }  # fmt: skip
+            got = student.fill("batchnorm_training", arguments, moves=("running_mean", "running_variance"))
+            mean, variance, unbiased = x.mean(axis=0), x.var(axis=0), x.var(axis=0, ddof=1)
+            centred, std = x - mean, np.sqrt(variance + epsilon)
+            expected = {
+                "mean": mean,
+                "variance": variance,
+                "inverse_std": 1 / std,
+                "y": gamma * centred / std + beta,
+                "running_mean": decay * old_mean + (1 - decay) * mean,
+                "running_variance": decay * old_variance + (1 - decay) * unbiased,
+            }
+            mistakes: dict[str, dict[str, Any]] = {
+                "mean": {"the sum is not divided by the rows": x.sum(axis=0)},
+                "variance": {
+                    "the variance is divided by rows - 1: that is for the running estimate only": unbiased,
+                    "the standard deviation is written": np.sqrt(variance),
+                    "ε is in the variance already": variance + epsilon,
+                    "the mean is not subtracted": (x**2).mean(axis=0),
+                },
+                "inverse_std": {
+                    "the root is missing": 1 / (variance + epsilon),
+                    "ε stands outside the root": 1 / (np.sqrt(variance) + epsilon),
+                    "ε is left out": 1 / np.sqrt(variance),
+                    "the standard deviation is written, not 1 over it": std,
+                },
+                "y": {
+                    "the mean is not subtracted": gamma * x / std + beta,
+                    "γ is left out": centred / std + beta,
+                    "β is left out": gamma * centred / std,
+                    "γ and β are exchanged": beta * centred / std + gamma,
+                },
+                "running_mean": {
+                    "decay and 1 - decay are exchanged": (1 - decay) * old_mean + decay * mean,
+                    "it does not move": old_mean,
+                    "the old value is forgotten": mean,
+                },
+                "running_variance": {
+                    "the biased variance is taken; here it is the unbiased one": decay * old_variance
+                    + (1 - decay) * variance,
+                    "decay and 1 - decay are exchanged": (1 - decay) * old_variance + decay * unbiased,
+                    "it does not move": old_variance,
+                },
+            }
+            student.expect(name, got[name], expected[name], mistakes[name])
+
+
+def batchnorm_inference(student: Student) -> Iterator[str]:
+    """Check batch normalization with the running estimates, and a layer with both functions."""
+    yield "inference, for four shapes"
+    epsilon = np.float64(0.1)
+    for rows, features in ((1, 1), (1, 3), (5, 2), (7, 4)):
+        x, gamma, beta = 2 + _numbers(0, rows, features), _numbers(1, features), _numbers(2, features)
+        mean, variance = _numbers(3, features), 1 + _numbers(4, features) ** 2
+        arguments = {
+            "x": x, "gamma": gamma, "beta": beta, "running_mean": mean, "running_variance": variance,
+            "epsilon": epsilon, "y": (rows, features),
+        }  # fmt: skip
+        y = student.fill("batchnorm_inference", arguments)["y"]
+        root = np.sqrt(variance + epsilon)
+        mistakes = {
+            "the statistics of the batch are taken, not the running ones": gamma
+            * (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + epsilon) + beta,
+            "ε is left out": gamma * (x - mean) / np.sqrt(variance) + beta,
+            "the root is missing": gamma * (x - mean) / (variance + epsilon) + beta,
+            "γ is left out": (x - mean) / root + beta,
+            "β is left out": gamma * (x - mean) / root,
+        }  # fmt: skip
+        student.expect("y", y, gamma * (x - mean) / root + beta, mistakes)
+
+    yield "a BatchNorm layer with your functions, against differences"
+    functions = {name: getattr(student, name) for name in ("batchnorm_training", "batchnorm_inference")}
+    student.calls("minidl.BatchNorm with your functions")
+    with in_place_of(cpu, **functions):
+        check_layer(layers.BatchNorm(4), raises=True)
+
+
+def batchnorm_gradient(student: Student, name: str) -> Iterator[str]:
+    """Check one of the three gradients of batch normalization."""
 
     def arrays(rows: int, features: int) -> tuple[dict[str, Any], np.ndarray]:
         x = _numbers(0, rows, features)
@@ -80,61 +200,64 @@ def batchnorm_backward(student: Student) -> Iterator[str]:
         outputs = {"dgamma": (features,), "dbeta": (features,), "dx": (rows, features)}
         return {**inputs, "inverse_std": inverse_std, **outputs}, (x - mean) * inverse_std
 
-    shapes = [(2, 1), (2, 3), (5, 1), (7, 4), (31, 3)]
-    for name in ("dbeta", "dgamma", "dx"):
-        yield f"{name}, for five shapes"
-        for shape in shapes:
-            arguments, normalized = arrays(*shape)
-            dy, scale = arguments["dy"], arguments["gamma"] * arguments["inverse_std"]
-            dbeta, dgamma = dy.sum(axis=0), (dy * normalized).sum(axis=0)
-            along, mean = normalized * dgamma / shape[0], dbeta / shape[0]
-            expected = {"dbeta": dbeta, "dgamma": dgamma, "dx": scale * (dy - mean - along)}
-            mistakes = {
-                "dbeta": {"the rows are averaged instead of summed": mean},
-                "dgamma": {
-                    "the rows are averaged instead of summed": dgamma / shape[0],
-                    "dy is multiplied by x instead of x̂": (dy * arguments["x"]).sum(axis=0),
-                    "x̂ is left out": dbeta,
-                },
-                "dx": {
-                    "μ and σ are taken for constants: both depend on x": scale * dy,
-                    "only μ is taken for a constant: the mean of dy is missing": scale * (dy - along),
-                    "only σ is taken for a constant: the term with x̂ dγ is missing": scale * (dy - mean),
-                    "dβ and x̂ dγ are not divided by the rows": scale * (dy - shape[0] * (mean + along)),
-                    "γ is left out": arguments["inverse_std"] * (dy - mean - along),
-                    "1/σ is left out": arguments["gamma"] * (dy - mean - along),
-                    "the signs of dβ and x̂ dγ are wrong": scale * (dy + mean + along),
-                },
-            }
-            got = student.fill("batchnorm_backward", arguments)
-            student.expect(name, got[name], expected[name], mistakes[name])
+    yield f"{name}, for five shapes"
+    for shape in ((2, 1), (2, 3), (5, 1), (7, 4), (31, 3)):
+        arguments, normalized = arrays(*shape)
+        dy, scale = arguments["dy"], arguments["gamma"] * arguments["inverse_std"]
+        dbeta, dgamma = dy.sum(axis=0), (dy * normalized).sum(axis=0)
+        along, mean = normalized * dgamma / shape[0], dbeta / shape[0]
+        expected = {"dbeta": dbeta, "dgamma": dgamma, "dx": scale * (dy - mean - along)}
+        mistakes = {
+            "dbeta": {"the rows are averaged instead of summed": mean},
+            "dgamma": {
+                "the rows are averaged instead of summed": dgamma / shape[0],
+                "dy is multiplied by x instead of x̂": (dy * arguments["x"]).sum(axis=0),
+                "x̂ is left out": dbeta,
+            },
+            "dx": {
+                "μ and σ are taken for constants: both depend on x": scale * dy,
+                "only μ is taken for a constant: the mean of dy is missing": scale * (dy - along),
+                "only σ is taken for a constant: the term with x̂ dγ is missing": scale * (dy - mean),
+                "dβ and x̂ dγ are not divided by the rows": scale * (dy - shape[0] * (mean + along)),
+                "γ is left out": arguments["inverse_std"] * (dy - mean - along),
+                "1/σ is left out": arguments["gamma"] * (dy - mean - along),
+                "the signs of dβ and x̂ dγ are wrong": scale * (dy + mean + along),
+            },
+        }
+        got = student.fill("batchnorm_backward", arguments)
+        student.expect(name, got[name], expected[name], mistakes[name])
 
+
+def batchnorm_layer(student: Student) -> Iterator[str]:
+    """Check a layer whose backward pass is the student's."""
     yield "a BatchNorm layer with your function, against differences"
-    student.calls("minilayers.BatchNorm with your function")
+    student.calls("minidl.BatchNorm with your function")
     with in_place_of(cpu, batchnorm_backward=student.batchnorm_backward):
         check_layer(layers.BatchNorm(4), raises=True)
 
 
-def softmax_cross_entropy(student: Student) -> Iterator[str]:
-    """Check both passes of softmax and cross-entropy."""
+def _softmax(z: np.ndarray) -> np.ndarray:
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
 
-    def softmax(z: np.ndarray) -> np.ndarray:
-        e = np.exp(z - z.max(axis=1, keepdims=True))
-        return e / e.sum(axis=1, keepdims=True)
+
+def _logits() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield logits and labels of five shapes."""
+    for rows, classes in ((1, 1), (1, 3), (5, 2), (7, 10), (2, 13)):
+        yield 3 * _numbers(rows, rows, classes), np.random.default_rng(classes).integers(0, classes, rows)
+
+
+def softmax_cross_entropy_forward(student: Student) -> Iterator[str]:
+    """Check the forward pass of softmax and cross-entropy."""
 
     def forward(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
         rows = len(logits)
         results = {"probabilities": logits.shape, "row_losses": (rows,), "row_correct": (rows,)}
         return student.fill("softmax_cross_entropy_forward", {"logits": logits, "labels": labels, **results})
 
-    def batch(rows: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
-        return 3 * _numbers(rows, rows, classes), np.random.default_rng(classes).integers(0, classes, rows)
-
-    shapes = [(1, 1), (1, 3), (5, 2), (7, 10), (2, 13)]
-
     yield "the probabilities, for five shapes"
-    for logits, labels in (batch(*shape) for shape in shapes):
-        e, p = np.exp(logits), softmax(logits)
+    for logits, labels in _logits():
+        e, p = np.exp(logits), _softmax(logits)
         mistakes = {
             "the columns are normalized instead of the rows": e / e.sum(axis=0),
             "the whole batch is normalized at once": e / e.sum(),
@@ -145,8 +268,8 @@ def softmax_cross_entropy(student: Student) -> Iterator[str]:
         student.expect("probabilities", forward(logits, labels)["probabilities"], p, mistakes)
 
     yield "the losses of the rows"
-    for logits, labels in (batch(*shape) for shape in shapes):
-        p = softmax(logits)
+    for logits, labels in _logits():
+        p = _softmax(logits)
         chosen = p[np.arange(len(p)), labels]
         mistakes = {
             "the minus is missing": np.log(chosen),
@@ -175,9 +298,12 @@ def softmax_cross_entropy(student: Student) -> Iterator[str]:
     student.expect("probabilities", got["probabilities"], [[1, 0], [0, 1], [0.5, 0.5]])
     student.expect("row_losses", got["row_losses"], [1000, 0, np.log(2)])
 
+
+def softmax_cross_entropy_backward(student: Student) -> Iterator[str]:
+    """Check the backward pass of softmax and cross-entropy."""
     yield "the backward pass, for five shapes"
-    for logits, labels in (batch(*shape) for shape in shapes):
-        p = softmax(logits)
+    for logits, labels in _logits():
+        p = _softmax(logits)
         hot = np.eye(p.shape[1])[labels]
         inputs: dict[str, Any] = {"probabilities": p, "labels": labels, "dlogits": p.shape}
         mistakes = {
@@ -190,11 +316,14 @@ def softmax_cross_entropy(student: Student) -> Iterator[str]:
         dlogits = student.fill("softmax_cross_entropy_backward", inputs)["dlogits"]
         student.expect("dlogits", dlogits, (p - hot) / len(p), mistakes)
 
+
+def softmax_cross_entropy(student: Student) -> Iterator[str]:
+    """Check a model with both passes of softmax and cross-entropy."""
     yield "a model with your loss, against differences"
     names = ("softmax_cross_entropy_forward", "softmax_cross_entropy_backward")
-    student.calls("minilosses.SoftmaxCrossEntropy with your functions")
+    student.calls("minidl.SoftmaxCrossEntropy with your functions")
     with in_place_of(cpu, **{name: getattr(student, name) for name in names}):
-        x, labels = batch(7, 4)
+        x, labels = 3 * _numbers(7, 7, 4), np.arange(7)
         check_gradients(layers.Dense(4, 3), x, losses.SoftmaxCrossEntropy(), labels % 3, raises=True)
 
 

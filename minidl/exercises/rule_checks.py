@@ -8,28 +8,27 @@ from collections.abc import Iterator
 import numpy as np
 
 from minidl.exercises.student import Student
-from minidl.statistics.distributions import NORMAL, UNIFORM, Distribution, assert_follows
+from minidl.statistics.distributions import Distribution, assert_follows
 
 
-def glorot(student: Student) -> Iterator[str]:
-    """Check Glorot's initialization."""
-    for name, distribution in (("glorot_normal", NORMAL), ("glorot_uniform", UNIFORM)):
-        yield f"{name}: shape, and the same weights from the same generator"
-        student.calls(f"{name}(rng, 3, 5)")
-        function = getattr(student, name)
-        first, second = (function(np.random.default_rng(7), 3, 5) for _ in range(2))
-        if not isinstance(first, np.ndarray) or first.shape != (3, 5) or first.dtype != np.float64:
-            got = f"{first.dtype} {first.shape}" if isinstance(first, np.ndarray) else repr(first)
-            raise student.mistake(f"it returned {got}; expected float64 (3, 5), that is (fan_in, fan_out).")
-        if not np.array_equal(first, second):
-            raise student.mistake("the same rng gave other weights the second time; draw from rng only.")
+def glorot(student: Student, name: str, distribution: Distribution) -> Iterator[str]:
+    """Check one of Glorot's two initializers."""
+    yield f"{name}: shape, and the same weights from the same generator"
+    student.calls(f"{name}(rng, 3, 5)")
+    function = getattr(student, name)
+    first, second = (function(np.random.default_rng(7), 3, 5) for _ in range(2))
+    if not isinstance(first, np.ndarray) or first.shape != (3, 5) or first.dtype != np.float64:
+        got = f"{first.dtype} {first.shape}" if isinstance(first, np.ndarray) else repr(first)
+        raise student.mistake(f"it returned {got}; expected float64 (3, 5), that is (fan_in, fan_out).")
+    if not np.array_equal(first, second):
+        raise student.mistake("the same rng gave other weights the second time; draw from rng only.")
 
-        yield f"{name}: the distribution of the weights"
-        for fan_in, fan_out, gain in ((100, 350, 1.0), (350, 100, 1.0), (100, 350, 3.0)):
-            student.calls(f"{name}(rng, {fan_in}, {fan_out}, gain={gain:g})")
-            weights = function(np.random.default_rng(0), fan_in, fan_out, gain=gain)
-            _name_the_variance(student, weights, distribution, fan_in, fan_out, gain)
-            assert_follows(weights, distribution, gain * math.sqrt(2 / (fan_in + fan_out)), name)
+    yield f"{name}: the distribution of the weights"
+    for fan_in, fan_out, gain in ((100, 350, 1.0), (350, 100, 1.0), (100, 350, 3.0)):
+        student.calls(f"{name}(rng, {fan_in}, {fan_out}, gain={gain:g})")
+        weights = function(np.random.default_rng(0), fan_in, fan_out, gain=gain)
+        _name_the_variance(student, weights, distribution, fan_in, fan_out, gain)
+        assert_follows(weights, distribution, gain * math.sqrt(2 / (fan_in + fan_out)), name)
 
 
 def _name_the_variance(
@@ -130,3 +129,64 @@ def adam(student: Student) -> Iterator[str]:
     yield "the first step is as long as the learning rate, whatever the gradient"
     for g in (1e-6, 3.0, -1e5):
         student.expect("w", step(1.0, g, 0.0, 0.0, 1, epsilon=0.0)[0], 1 - math.copysign(rate, g))
+
+
+WEIGHTS = np.array([-3.0, -0.5, -0.001, 0.0, 0.001, 0.25, 2.0])
+
+
+def penalty(student: Student) -> Iterator[str]:
+    """Check the penalty on the size of a weight."""
+
+    def values(l1: float, l2: float) -> list[float]:
+        student.calls(f"penalty(w, l1={l1}, l2={l2}) for w = {', '.join(map(str, WEIGHTS))}")
+        return [student.penalty(w, np.float64(l1), np.float64(l2)) for w in WEIGHTS]
+
+    w = WEIGHTS
+    yield "penalty: weight decay, l2"
+    mistakes = {
+        "the ½ is missing": 0.3 * w**2,
+        "w is not squared": 0.15 * w,
+        "the strength is squared as well": 0.3**2 * w**2 / 2,
+        "|w| is taken, as l1 does": 0.3 * abs(w),
+    }
+    student.expect("the penalty", values(0.0, 0.3), 0.15 * w**2, mistakes)
+    yield "penalty: lasso, l1"
+    mistakes = {"w has its sign": 0.7 * w, "a ½ stands there too": 0.35 * abs(w), "w is squared": 0.7 * w**2}
+    student.expect("the penalty", values(0.7, 0.0), 0.7 * abs(w), mistakes)
+    yield "penalty: both"
+    mistakes = {"l1 and l2 are exchanged": 0.3 * abs(w) + 0.35 * w**2}
+    student.expect("the penalty", values(0.7, 0.3), 0.7 * abs(w) + 0.15 * w**2, mistakes)
+
+
+def penalty_slope(student: Student) -> Iterator[str]:
+    """Check the slope of the penalty, and what it does to a weight."""
+
+    def slopes(w: np.ndarray, l1: float, l2: float) -> list[float]:
+        student.calls(f"penalty_slope(w, l1={l1}, l2={l2}) for w = {', '.join(map(str, w))}")
+        return [student.penalty_slope(number, np.float64(l1), np.float64(l2)) for number in w]
+
+    w = WEIGHTS[WEIGHTS != 0]
+    yield "slope: weight decay, l2"
+    mistakes = {
+        "there is no ½ any more: the 2 of the square takes it away": 0.15 * w,
+        "the 2 of the square is left, though the penalty has a ½": 0.6 * w,
+        "the penalty is returned instead of its slope": 0.15 * w**2,
+        "the sign is wrong": -0.3 * w,
+    }
+    student.expect("the slope", slopes(w, 0.0, 0.3), 0.3 * w, mistakes)
+    yield "slope: lasso, l1"
+    mistakes = {
+        "the sign of w is left out": np.full(w.shape, 0.7),
+        "it is proportional to w, but |w| has the same slope everywhere on one side": 0.7 * w,
+        "it is proportional to |w|": 0.7 * abs(w),
+    }
+    student.expect("the slope", slopes(w, 0.7, 0.0), 0.7 * np.sign(w), mistakes)
+    yield "slope: at 0, where a weight may rest"
+    zero = np.zeros(1)
+    student.expect("the slope", slopes(zero, 0.7, 0.3), zero, {"0 counts as positive": [0.7], "0 as negative": [-0.7]})
+    yield "slope: ten steps of gradient descent on the penalty alone"
+    rate, decay, weight = 0.1, 0.3, np.float64(2.0)
+    student.calls("ten steps w ← w - 0.1 · penalty_slope(w, l1=0, l2=0.3) from w = 2")
+    for _ in range(10):
+        weight = weight - rate * student.penalty_slope(weight, np.float64(0), np.float64(decay))
+    student.expect("w", weight, 2 * (1 - rate * decay) ** 10)

@@ -7,6 +7,7 @@ mistake.
 from __future__ import annotations
 
 import contextlib
+import copy
 import re
 import traceback
 import types
@@ -79,30 +80,33 @@ class Student:
         """Return the `Mistake` to raise for the current call."""
         return Mistake(f"{self.doing}:\n{text}" if self.doing else text)
 
-    def fill(self, name: str, arguments: Mapping[str, np.ndarray | tuple[int, ...]]) -> dict[str, np.ndarray]:
+    def fill(self, name: str, arguments: Mapping[str, Any], moves: Iterable[str] = ()) -> dict[str, np.ndarray]:
         """Call a function that writes into arrays.
 
         Args:
             name: Name of the function.
-            arguments: Its arguments in order: an array for an input, the shape of an array for a result.
+            arguments: Its arguments in order: an array, a number or None for an input, the shape of an array for a
+                result.
+            moves: Names of inputs that the function changes where they are.
 
         Returns:
-            The results by name; where the function wrote nothing they are NaN.
+            The results and the changed inputs by name; where the function wrote no result it is NaN.
 
         Raises:
             Mistake: If the function changed an input.
         """
         arrays = {
-            key: np.full(value, np.nan) if isinstance(value, tuple) else value.copy()
+            key: np.full(value, np.nan) if isinstance(value, tuple) else copy.copy(value)
             for key, value in arguments.items()
         }  # fmt: skip
         results = [key for key, value in arguments.items() if isinstance(value, tuple)]
-        self.calls(f"{name}({', '.join(f'{key} {array.shape}' for key, array in arrays.items())})", results)
+        shown = (f"{key} {array.shape if isinstance(array, np.ndarray) else array}" for key, array in arrays.items())
+        self.calls(f"{name}({', '.join(shown)})", results)
         self.returned = getattr(self, name)(*arrays.values()) is not None
         for key, value in arguments.items():
-            if key not in results and not np.array_equal(arrays[key], value):
+            if key not in (*results, *moves) and not np.array_equal(arrays[key], value):
                 raise self.mistake(f"{key} has changed, but it is an input; only the results may be written to.")
-        return {key: arrays[key] for key in results}
+        return {key: arrays[key] for key in (*results, *moves)}
 
     def expect(self, what: str, got: Any, expected: Any, mistakes: Mapping[str, Any] | None = None) -> None:
         """Raise `Mistake` if a result is not the expected one.

@@ -41,9 +41,9 @@ def test_the_page_of_kernels_is_what_the_expected_figures_say():
 
 def test_the_page_of_exercises_lists_them():
     page = (DOCS / "exercises.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `([\w-]+)` \| (.*) \| `(.*)` \|$", page, re.MULTILINE)
+    rows = re.findall(r"^\| `([\w-]+)` \| (\d) \| (.*) \| `(.*)` \|$", page, re.MULTILINE)
     files = {e.name: Path(importlib.util.find_spec(e.module).origin).relative_to(ROOT) for e in EXERCISES.values()}
-    assert rows == [(e.name, e.title, files[e.name].as_posix()) for e in EXERCISES.values()]
+    assert rows == [(e.name, str(e.level), e.title, files[e.name].as_posix()) for e in EXERCISES.values()]
 
 
 CLAIMS = re.compile(r"^\| claim \|.*\n\|---.*\n((?:\|.*\n)+)", re.MULTILINE)

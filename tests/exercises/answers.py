@@ -4,6 +4,52 @@ from __future__ import annotations
 
 # By exercise and function, the body.
 SOLUTIONS: dict[str, dict[str, str]] = {
+    "dense-forward": {
+        "dense_forward": """
+np.matmul(x, weight, out=y)
+if bias is not None:
+    y += bias
+"""
+    },
+    "dropout-forward": {
+        "dropout_forward": """
+if training:
+    mask = rng.binomial(1, 1 - rate, size=x.shape)
+    return mask * x / (1 - rate)
+return x.copy()
+"""
+    },
+    "weight-decay": {
+        "penalty": "return l1 * np.abs(w) + l2 * w**2 / 2",
+        "penalty_slope": "return l1 * np.sign(w) + l2 * w",
+    },
+    "training-loop": {
+        "train": """
+rows = np.arange(len(x))
+for epoch in range(epochs):
+    rng.shuffle(rows)
+    for batch in np.split(rows, range(batch_size, len(rows), batch_size)):
+        outputs = model.forward(x[batch], training=True)
+        loss.forward(outputs, labels[batch])
+        model.backward(loss.backward())
+        optimizer.step(model.parameters())
+"""
+    },
+    "batchnorm-forward": {
+        "batchnorm_training": """
+rows = x.shape[0]
+mean[...] = x.sum(axis=0) / rows
+variance[...] = ((x - mean) ** 2).sum(axis=0) / rows
+inverse_std[...] = (variance + epsilon) ** -0.5
+y[...] = gamma * (x - mean) * inverse_std + beta
+running_mean += (1 - decay) * (mean - running_mean)
+running_variance += (1 - decay) * (variance * rows / (rows - 1) - running_variance)
+""",
+        "batchnorm_inference": """
+std = np.sqrt(running_variance + epsilon)
+y[...] = gamma * (x - running_mean) / std + beta
+""",
+    },
     "dense-backward": {
         "dense_backward_input": "np.matmul(dy, weight.T, out=dx)",
         "dense_backward_weight": "dweight[...] = x.T @ dy",
@@ -218,6 +264,101 @@ NAIVE = """r, s = cuda.blockIdx.y * SIDE + cuda.threadIdx.y, cuda.blockIdx.x * S
 
 # By exercise: a piece of the right solution, what stands there instead, and a part of what the student should be told.
 MISTAKES: dict[str, list[tuple[str, str, str]]] = {
+    "dense-forward": [
+        ("y += bias", "y -= bias", "if the bias is subtracted"),
+        ("y += bias", "pass", "if the bias is left out"),
+        ("y += bias", "y += bias[:, None]", "Write the shape below each factor"),
+        ("np.matmul(x, weight, out=y)", "y[...] = x @ weight.T", "Write the shape below each factor"),
+        (
+            "np.matmul(x, weight, out=y)",
+            "y[...] = x @ (weight.T if len(weight) == weight.shape[1] else weight)",
+            "if W is transposed",
+        ),
+        ("np.matmul(x, weight, out=y)", "return x @ weight", "Write y[...] = ... in place of `return ...`"),
+        ("if bias is not None:", "if True:", "TypeError"),
+        ("np.matmul(x, weight, out=y)", "y = x @ weight", "`y = ...` only gives its name to something else"),
+    ],
+    "dropout-forward": [
+        ("mask * x / (1 - rate)", "mask * x", "so that the expectation of y is not x"),
+        ("mask * x / (1 - rate)", "mask * x * (1 - rate)", "made smaller instead of larger"),
+        ("mask * x / (1 - rate)", "mask * x / rate", "divided by the probability to drop"),
+        ("rng.binomial(1, 1 - rate,", "rng.binomial(1, rate,", "`rate` is the probability to drop"),
+        ("size=x.shape", "size=len(x)", "Write the shape below each factor"),
+        ("size=x.shape", "size=(len(x), 1)", "whole rows are kept or dropped"),
+        ("size=x.shape", "size=x.shape[1]", "whole columns are kept or dropped"),
+        ("if training:", "if True:", "inference drops something; only training does"),
+        ("return x.copy()", "return x * (1 - rate)", "inference scales; inverted dropout does that in training"),
+        ("mask = rng", "mask = np.random.default_rng(0)", "another rng gave the same mask"),
+        ("mask = rng", "mask = np.random", "draw from rng only"),
+        ("return mask * x", "x *= mask\n        return x", "x, which must not change,"),
+        ("return x.copy()", "pass", "is a `return` missing?"),
+    ],
+    "weight-decay": [
+        ("w**2 / 2", "w**2", "if the ½ is missing"),
+        ("w**2 / 2", "w / 2", "if w is not squared"),
+        ("np.abs(w)", "w", "if w has its sign"),
+        ("l2 * w**2 / 2", "l2**2 * w**2 / 2", "if the strength is squared as well"),
+        ("l1 * np.abs(w) + l2 * w**2 / 2", "l1 * w**2 / 2 + l2 * np.abs(w)", "if |w| is taken, as l1 does"),
+        ("+ l2 * w\n", "+ 2 * l2 * w\n", "the 2 of the square is left"),
+        ("+ l2 * w\n", "+ l2 * w / 2\n", "there is no ½ any more"),
+        ("+ l2 * w\n", "- l2 * w\n", "if the sign is wrong"),
+        ("np.sign(w)", "w", "|w| has the same slope everywhere on one side"),
+        ("np.sign(w)", "np.abs(w)", "if it is proportional to |w|"),
+        ("l1 * np.sign(w)", "l1", "if the sign of w is left out"),
+        ("np.sign(w)", "(1 if w >= 0 else -1)", "if 0 counts as positive"),
+    ],
+    "training-loop": [
+        (", training=True", "", "is not told that this is training"),
+        ("        optimizer.step(model.parameters())\n", "", "but no weight moves"),
+        ("model.backward(loss.backward())", "loss.backward()", "model.backward is never called"),
+        ("model.backward(loss.backward())", "model.backward(outputs)", "loss.backward is never called"),
+        ("model.backward(loss.backward())", "loss.backward(), model.backward(outputs)", "model.backward must get what"),
+        ("loss.forward(outputs, labels[batch])", "pass", "never told the outputs"),
+        ("loss.forward(outputs, labels[batch])", "loss.forward(outputs, labels[: len(batch)])", "have the labels of"),
+        ("loss.forward(outputs, ", "loss.forward(x[:1], ", "what model.forward returned"),
+        ("        rng.shuffle(rows)\n", "        rows.sort()\n", "shuffle them"),
+        (
+            "    for epoch in range(epochs):\n        rng.shuffle(rows)",
+            "    rng.shuffle(rows)\n    for epoch in range(epochs):",
+            "the second epoch has the order of the first",
+        ),
+        ("rng.shuffle(rows)", "np.random.shuffle(rows)", "draw from rng only"),
+        ("rng.shuffle(rows)", "np.random.default_rng(epoch).shuffle(rows)", "another rng gave the same order"),
+        (
+            "np.split(rows, range(batch_size, len(rows), batch_size))",
+            "[rows[i : i + batch_size] for i in range(0, len(rows) - batch_size + 1, batch_size)]",
+            "is the last, smaller batch left out?",
+        ),
+        ("for epoch in range(epochs):", "for epoch in range(1):", "batches in 3 epochs; expected 3 in each"),
+        ("model.forward(x[batch]", "model.forward(x[: len(batch)]", "have the labels of the rows"),
+        (
+            "loss.forward(outputs, labels[batch])",
+            "optimizer.step(model.parameters())\n            loss.forward(outputs, labels[batch])",
+            "In which order must it be?",
+        ),
+    ],
+    "batchnorm-forward": [
+        ("x.sum(axis=0) / rows", "x.sum(axis=0)", "the sum is not divided by the rows"),
+        ("((x - mean) ** 2).sum(axis=0) / rows", "x.var(axis=0, ddof=1)", "that is for the running estimate only"),
+        ("((x - mean) ** 2).sum(axis=0) / rows", "x.std(axis=0)", "the standard deviation is written"),
+        ("((x - mean) ** 2)", "(x**2)", "if the mean is not subtracted"),
+        ("** -0.5", "** 0.5", "not 1 over it"),
+        ("(variance + epsilon) ** -0.5", "1 / (variance + epsilon)", "if the root is missing"),
+        ("(variance + epsilon) ** -0.5", "1 / (np.sqrt(variance) + epsilon)", "if ε stands outside the root"),
+        ("(variance + epsilon) ** -0.5", "variance**-0.5", "if ε is left out"),
+        ("inverse_std + beta", "inverse_std", "if β is left out"),
+        ("y[...] = gamma * (x - mean) * ", "y[...] = (x - mean) * ", "if γ is left out"),
+        ("(1 - decay) * (mean", "decay * (mean", "if decay and 1 - decay are exchanged"),
+        ("running_mean += ", "running_mean = running_mean + ", "if it does not move"),
+        ("variance * rows / (rows - 1)", "variance", "the biased variance is taken"),
+        (
+            "gamma * (x - running_mean) / std",
+            "gamma * (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + epsilon)",
+            "the statistics of the batch are taken, not the running ones",
+        ),
+        ("np.sqrt(running_variance + epsilon)", "np.sqrt(running_variance)", "if ε is left out"),
+        ("gamma * (x - running_mean) /", "(x - running_mean) /", "if γ is left out"),
+    ],
     "dense-backward": [
         ("np.matmul(dy, weight.T, out=dx)", "dx[...] = dy @ weight", "Write the shape below each factor"),
         (

@@ -57,7 +57,7 @@ def test_nothing_is_overwritten(tmp_path, capsys):
 
 def test_a_folder_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.setitem(
-        EXERCISES, "adam", catalogue.Exercise("adam", "", "minidl.scalar.optimizers", {"no": ""}, "", ())
+        EXERCISES, "adam", catalogue.Exercise("adam", "", 1, "minidl.scalar.optimizers", {"no": ""}, "", ())
     )
     with pytest.raises(AssertionError):
         exercises.start("adam")
@@ -67,7 +67,12 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_list_shows_every_exercise(capsys):
     assert cli.main(["exercise", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[0] for line in lines] == list(EXERCISES)
+    assert [line.split()[1] for line in lines[1:]] == list(EXERCISES)
+    levels = [exercise.level for exercise in EXERCISES.values()]
+    assert [int(line[0]) for line in lines[1:]] == levels
+    kernels = next(i for i, exercise in enumerate(EXERCISES.values()) if "CUDA" in exercise.title)
+    for part in (levels[:kernels], levels[kernels:]):  # networks, then kernels, each in growing order
+        assert part == sorted(part) and part[0] == 1
 
 
 def test_a_solved_exercise_has_exit_code_0(relu, capfd):
@@ -79,13 +84,13 @@ def test_a_solved_exercise_has_exit_code_0(relu, capfd):
 def test_an_exercise_can_be_checked_from_inside_its_folder(relu, monkeypatch, capfd):
     relu(RELU.replace(">", ">="))
     monkeypatch.chdir("relu-backward")
-    assert cli.main(["exercise", "check", "relu-backward"]) == cli.UNSOLVED
+    assert cli.main(["exercise", "check", "relu-backward"]) == cli.FAILED
     assert "if 0 counts as positive" in capfd.readouterr().out
 
 
 def test_a_loop_without_end_is_stopped_and_named(relu, capfd):
     relu("    while True:\n        z = z + 1\n")
-    assert cli.main(["exercise", "check", "relu-backward", "--timeout", "1"]) == cli.UNSOLVED
+    assert cli.main(["exercise", "check", "relu-backward", "--timeout", "1"]) == cli.FAILED
     said = capfd.readouterr().out
     assert re.search(r"Stopped after 1 seconds, in activations\.py, line 1[89]: `(while True:|z = z \+ 1)`", said), said
 
@@ -95,20 +100,20 @@ def test_a_report_has_the_encoding_of_the_output(relu, encoding, shown, capfdbin
     relu("    print('× γ')\n    raise ValueError('× γ')\n")
     with open(os.dup(1), "w", encoding=encoding) as output:
         monkeypatch.setattr(sys, "stdout", output)
-        assert cli.main(["exercise", "check", "relu-backward"]) == cli.UNSOLVED
+        assert cli.main(["exercise", "check", "relu-backward"]) == cli.FAILED
     assert capfdbinary.readouterr().out.count(shown) > 1  # as printed by the student, and in the report
 
 
 def test_a_process_that_breaks_off_is_no_success(relu, capfd, monkeypatch):
     ended = subprocess.CompletedProcess([], 7, stderr="")  # the next test ends a real one
     monkeypatch.setattr(subprocess, "run", lambda *command, **options: ended)
-    assert cli.main(["exercise", "check", "relu-backward"]) == cli.UNSOLVED
+    assert cli.main(["exercise", "check", "relu-backward"]) == cli.FAILED
     assert "The check broke off with exit code 7." in capfd.readouterr().out
 
 
 def test_a_process_that_ends_early_is_no_success(relu, capfd):
     relu("    import os\n    os._exit(0)\n")
-    assert cli.main(["exercise", "check", "relu-backward"]) == cli.UNSOLVED
+    assert cli.main(["exercise", "check", "relu-backward"]) == cli.FAILED
     assert "The check broke off with exit code 0." in capfd.readouterr().out
 
 
