@@ -1,6 +1,8 @@
 """The command line.
 
     minidl train       train a network and write curves.png, history.jsonl and model.npz
+    minidl predict     print what a trained network says about each row of a file
+    minidl evaluate    print how good its predictions are for a file with the answers
     minidl inspect     show one training pass layer by layer, as a table and inspection.png
     minidl preflight   check data and network before training; writes preflight.png
     minidl exercise    list, start and check the exercises of a course

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import importlib.metadata
+import math
 import os
 import platform
+import sys
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import minidl as dl
 from minidl import exercises
@@ -29,18 +34,21 @@ OPTIMIZERS: dict[str, type[dl.Optimizer]] = {
 }
 OUTPUTS = ("curves.png", "history.jsonl", "model.npz")
 INSPECTION, PREFLIGHT = "inspection.png", "preflight.png"
+STEPS = 500  # at least, unless the user says otherwise
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
 
 def train(options: argparse.Namespace) -> int:
     """Train the network that the options describe, print the result and write it to a folder."""
-    with claimed_folder(options.data, OUTPUTS, options.out, options.overwrite) as folder:
-        print(f"writing to {folder}", flush=True)
+    name = sources.name_of(options.data)
+    with claimed_folder(name, OUTPUTS, options.out, options.overwrite) as folder:
         data = sources.parts(options)
         model = build_model(options, data.train)
-        loss = dl.SoftmaxCrossEntropy(options.label_smoothing)
+        loss = sources.loss_of(options, data.train)
         optimizer = OPTIMIZERS[options.optimizer](options.learning_rate)
-        print(f"{options.data}: {data}")
+        epochs, batch_size = _schedule(options, len(data.train))
+        print(f"writing to {folder}")
+        print(f"{name}: {data}")
         print(model.summary(), flush=True)
 
         history = dl.fit(
@@ -49,29 +57,55 @@ def train(options: argparse.Namespace) -> int:
             validation=data.validation,
             loss=loss,
             optimizer=optimizer,
-            epochs=options.epochs,
-            batch_size=options.batch_size,
+            epochs=epochs,
+            batch_size=batch_size,
             checkpoint=options.checkpoint,
             resume=options.resume,
         )
-        result = dl.evaluate(model, data.test, loss=loss)
+        judged = _judge(model, data.test, data.columns)
 
-        model.save(folder / "model.npz")
+        sources.save(model, data.columns, folder / "model.npz")
         history.save(folder / "history.jsonl")
         if len(history):
             history.plot(folder / "curves.png")
-        print(f"test accuracy {result.accuracy:.2%}, test loss {result.loss:.4f}")
+        print(f"test {judged}")
         print(f"wrote {', '.join(name for name in OUTPUTS if (folder / name).exists())} to {folder}")
     return INTERRUPTED if history.interrupted else 0
 
 
+def predict(options: argparse.Namespace) -> int:
+    """Print what a model says about each row of a file, as CSV."""
+    model, columns = sources.load(options.model, options.backend)
+    outputs = model.predict(sources.new_inputs(options.file, columns, options.delimiter))
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    if columns.classes is not None:
+        table.writerow([columns.target, "probability"])
+        for row in dl.softmax(outputs):
+            table.writerow([columns.classes[row.argmax()], f"{row.max():.4f}"])
+        return 0
+    numbered = [f"{columns.target}_{k}" for k in range(outputs.shape[1])]
+    table.writerow(numbered if len(numbered) > 1 else [columns.target])
+    table.writerows([f"{value:.7g}" for value in row] for row in columns.values(outputs))
+    return 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Print how good the predictions of a model are for a file that has the targets, too."""
+    model, columns = sources.load(options.model, options.backend)
+    data = sources.new_data(options.file, columns, options.delimiter)
+    print(f"{len(data):,} rows")
+    print(_judge(model, data, columns))
+    return 0
+
+
 def inspect(options: argparse.Namespace) -> int:
     """Show one training pass of a network, layer by layer."""
-    with claimed_folder(options.data, [INSPECTION], options.out, options.overwrite) as folder:
+    name = sources.name_of(options.data)
+    with claimed_folder(name, [INSPECTION], options.out, options.overwrite) as folder:
         data = sources.parts(options).train
         batch = data[: options.rows]
-        inspection = dl.inspect(_model(options, data), *batch, loss=dl.SoftmaxCrossEntropy(options.label_smoothing))
-        print(f"{options.data}: the first {len(batch):,} training samples")
+        inspection = dl.inspect(_model(options, data), *batch, loss=sources.loss_of(options, data))
+        print(f"{name}: the first {len(batch):,} training samples")
         print(inspection)
         _write_picture(inspection, folder / INSPECTION)
     return 0
@@ -79,13 +113,34 @@ def inspect(options: argparse.Namespace) -> int:
 
 def preflight(options: argparse.Namespace) -> int:
     """Check data and network before training."""
-    with claimed_folder(options.data, [PREFLIGHT], options.out, options.overwrite) as folder:
+    with claimed_folder(sources.name_of(options.data), [PREFLIGHT], options.out, options.overwrite) as folder:
         data = sources.parts(options)
-        loss = dl.SoftmaxCrossEntropy(options.label_smoothing)
+        loss = sources.loss_of(options, data.train)
         result = dl.preflight(_model(options, data.train), data.train, data.validation, loss=loss)
         print(result)
         _write_picture(result, folder / PREFLIGHT)
     return 0 if result.ok else FAILED
+
+
+def _schedule(options: argparse.Namespace, rows: int) -> tuple[int, int]:
+    """Return epochs and batch size. Of few rows come small batches and many epochs, so that there are enough steps."""
+    batch_size = options.batch_size or min(max(rows // 20, 8), 128)
+    while options.batch_size is None and rows % batch_size == 1:  # of one row there is no batch norm
+        batch_size += 1
+    return options.epochs or max(12, math.ceil(STEPS / math.ceil(rows / batch_size))), batch_size
+
+
+def _judge(model: dl.Sequential, data: Dataset, columns: sources.Columns) -> str:
+    """Return how good the predictions are: accuracy and loss, or the error in the units of the targets."""
+    if columns.classes is not None:
+        result = dl.evaluate(model, data, loss=dl.SoftmaxCrossEntropy())
+        return f"accuracy {result.accuracy:.2%}, loss {result.loss:.4f}"
+    targets = columns.values(data.y)
+    error, constant = (
+        np.sqrt(np.square(targets - values).mean())
+        for values in (columns.values(model.predict(data.x)), columns.target_mean)
+    )
+    return f"error {error:.4g} (root mean square, in units of {columns.target}; {constant:.4g} for a constant)"
 
 
 def _model(options: argparse.Namespace, data: Dataset) -> dl.Sequential:
@@ -112,7 +167,7 @@ def build_model(options: argparse.Namespace, data: Dataset) -> dl.Sequential:
         if options.dropout:
             layers.append(dl.Dropout(options.dropout))
         features = width
-    layers.append(dl.Dense(features, data.classes or 1, init=options.init))
+    layers.append(dl.Dense(features, data.classes or data.y.shape[1], init=options.init))
     penalty = dl.ElasticNet(options.l1, options.l2) if options.l1 or options.l2 else None
     return dl.Sequential(
         *layers, backend=options.backend, seed=options.seed, dtype=options.dtype, penalty=penalty

@@ -14,6 +14,8 @@ from minidl.initializers import INITIALIZERS
 from minidl.scalar.activations import ACTIVATIONS
 from minidl.utils import checks
 
+BACKENDS = ("auto", "numpy", "cpu", "cuda", "emulator")
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser. What it returns has the function of the command as `command`."""
@@ -27,6 +29,10 @@ def parser() -> argparse.ArgumentParser:
     actions = whole.add_subparsers(required=True, metavar="COMMAND")
 
     _add_train(actions.add_parser("train", help="train a network and write curves.png, history.jsonl and model.npz"))
+    command = actions.add_parser("predict", help="print what a trained network says about each row of a file, as CSV")
+    _add_use(command, commands.predict, "a .csv with the columns that it was trained on, or an .npz with an array x")
+    command = actions.add_parser("evaluate", help="print how good its predictions are for a file with the answers")
+    _add_use(command, commands.evaluate, "such a file with the targets, too")
     command = actions.add_parser("inspect", help="show one training pass layer by layer, write inspection.png")
     _add_inspect(command)
     command = actions.add_parser("preflight", help="check data and network before training, write preflight.png")
@@ -42,11 +48,25 @@ def _add_train(command: argparse.ArgumentParser) -> None:
     _add_network(command)
     _choose(command, "--optimizer", commands.OPTIMIZERS, "adam")
     _add(command, "--learning-rate", type=_number(0.0, None), default=1e-3, metavar="RATE", help="greater than 0")
-    _add(command, "--epochs", type=_integer(1), default=12, metavar="N", help="passes over the training data")
-    _add(command, "--batch-size", type=_integer(1), default=128, metavar="ROWS", help="samples for each step")
+    _add(
+        command, "--epochs", type=_integer(1), metavar="N",
+        help=f"passes over the training data (default: 12, or more for {commands.STEPS} steps)",
+    )  # fmt: skip
+    _add(
+        command, "--batch-size", type=_integer(1), metavar="ROWS",
+        help="samples for each step (default: a twentieth of them, from 8 to 128)",
+    )  # fmt: skip
     _add(command, "--checkpoint", metavar="FILE", help="after each epoch, write a checkpoint for --resume")
     _add(command, "--resume", metavar="FILE", help="continue from a checkpoint, with the same options, up to --epochs")
     _add_output(command)
+
+
+def _add_use(command: argparse.ArgumentParser, function: Callable[..., int], file: str) -> None:
+    command.set_defaults(command=function)
+    command.add_argument("model", metavar="MODEL", help="a model.npz that `minidl train` wrote")
+    command.add_argument("file", metavar="FILE", help=file)
+    _add(command, "--delimiter", metavar="CHARACTER", help="between the fields of a .csv (default: a comma)")
+    _choose(command, "--backend", BACKENDS, "auto")
 
 
 def _add_inspect(command: argparse.ArgumentParser) -> None:
@@ -82,7 +102,17 @@ def _add_exercise(exercise: argparse.ArgumentParser) -> None:
 
 def _add_network(command: argparse.ArgumentParser) -> None:
     """Add the options for the data and a new network."""
-    _choose(command, "--data", sources.DATA, "digits")
+    _add(
+        command, "--data", type=_data, default="digits", metavar="NAME|FILE",
+        help=f"one of {', '.join(sources.DATA)}, a .csv table with a header, or an .npz with arrays x and y",
+    )  # fmt: skip
+    _add(command, "--target", metavar="COLUMN", help="what to predict from a .csv; of an .npz the array (default: y)")
+    _add(command, "--features", nargs="+", metavar="COLUMN", help="what to predict it from (default: all others)")
+    _add(
+        command, "--task", type=_name_from(("classification", "regression")), metavar="NAME",
+        help="classification or regression (default: by the target; text and whole numbers are classes)",
+    )  # fmt: skip
+    _add(command, "--delimiter", metavar="CHARACTER", help="between the fields of a .csv (default: a comma)")
     _add(
         command, "--layers", type=_integer(1), nargs="*", default=[512], metavar="WIDTH",
         help="widths of the hidden layers",
@@ -102,7 +132,7 @@ def _add_network(command: argparse.ArgumentParser) -> None:
         command, "--label-smoothing", type=_number(0.0, 1.0), default=0.0, metavar="SHARE",
         help="share of the target that is spread over all classes",
     )  # fmt: skip
-    _choose(command, "--backend", ["auto", "numpy", "cpu", "cuda", "emulator"], "auto")
+    _choose(command, "--backend", BACKENDS, "auto")
     _choose(command, "--dtype", ["float32", "float64"], "float32")
     _add(
         command, "--seed", type=_integer(0), default=0, metavar="N",
@@ -165,4 +195,12 @@ def _number(minimum: float, maximum: float | None) -> Callable[[str], object]:
     return _argument(check)
 
 
+def _data_set(text: str) -> str:
+    files = [f"FILE{suffix}" for suffix in sources.SUFFIXES]
+    return (
+        text if text.lower().endswith(sources.SUFFIXES) else checks.one_of("the option", text, [*sources.DATA, *files])
+    )
+
+
+_data = _argument(_data_set)
 _initializer = _argument(lambda text: text if text == "auto" else str(dl.initializers.get(text)))

@@ -74,19 +74,23 @@ def read_csv(
 def read_features(
     path: str | os.PathLike[str], features: Sequence[str] | None = None, delimiter: str = ","
 ) -> np.ndarray:  # fmt: skip
-    """Read columns of numbers from a table that need not have a target: what `predict` is asked about.
+    """Read inputs alone: columns of numbers as `read_csv` does, or the array x of a file that ends in .npz.
 
     Args:
-        path: The file, as for `read_csv`.
+        path: The file.
         features: Names of the columns; None for all.
         delimiter: One character between fields.
 
     Returns:
-        Numbers of shape (rows, features), float64.
+        Numbers of shape (rows, features), float64 or as they are in the .npz.
 
     Raises:
-        FileNotFoundError, ValueError: As `read_csv` does.
+        FileNotFoundError, TypeError, ValueError: As `read_csv` and `read_npz` do.
     """
+    if str(path).lower().endswith(".npz"):
+        arrays = _arrays(path)
+        checks.one_of("x", "x", arrays)
+        return _dataset(path, arrays["x"], path, np.zeros(len(arrays["x"]), np.int64)).x
     return _read(path, delimiter, None, features)[1]
 
 
@@ -107,8 +111,7 @@ def read_npz(path: str | os.PathLike[str], x: str = "x", y: str = "y") -> Datase
             missing values (NaN, with row and column), and arrays that a `Dataset` cannot hold. The message names the
             path.
     """
-    with open_to_read("path", path) as file, _readable(path, "npz"), np.load(file, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
+    arrays = _arrays(path)
     checks.one_of("x", x, arrays)
     checks.one_of("y", y, arrays)
     names = {name: arrays[name] for name in ("feature_names", "class_names") if name in arrays}
@@ -289,6 +292,11 @@ def _number(field: str) -> float:
 
 
 # Arrays --------------------------------------------------------------------------------------------------------------
+
+
+def _arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    with open_to_read("path", path) as file, _readable(path, "npz"), np.load(file, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
 @contextlib.contextmanager

@@ -1146,6 +1146,12 @@ CATALOGUE = [
         ("cli/test_commands.py",),
     ),
     Sabotage(
+        "standardized-by-all-rows", "cli/sources.py",
+        "Columns.learned(train, ", "Columns.learned(data, ",
+        "Mean and deviation would know the rows of the test.",
+        ("cli/test_own_data.py",),
+    ),
+    Sabotage(
         "clip-norm-of-each-parameter", "training/clipping.py",
         "        for gradient in gradients:\n"
         "            backend.operations.scale_to_norm(gradient, norms, limit)\n",
