@@ -37,19 +37,36 @@ def test_larger_learning_rates_work(names):
     rates, by_rate = names["rates"], names["by_rate"]
     without, normalized = by_rate[None], by_rate["before"]
     assert (normalized < without + 0.05).all()
-    assert 0 < normalized.argmin() < len(rates) - 1 and 0 < without.argmin() < len(rates) - 1
-    assert normalized[rates.index(1.0)] < 0.6 and without[rates.index(1.0)] > 1.5
-    assert rates[int(normalized.argmin())] >= rates[int(without.argmin())]
+    assert 0 < without.argmin() < normalized.argmin() < len(rates) - 1
+    assert normalized[rates.index(1.0)] < 0.7 and without[rates.index(1.0)] > 1.5
 
 
 def test_the_initialization_matters_less(names):
     without, normalized = names["by_width"][None], names["by_width"]["before"]
-    assert (without > 1.5).sum() >= 3  # nothing, or hardly anything, is learned from half of the widths
-    assert (normalized < 2).all() and (normalized < 1.5).sum() >= 5
+    assert (without > 2.2).sum() >= 3  # nothing is learned from half of the widths, at any rate
+    assert (normalized < 1).all() and normalized[:-1].max() < 1.4 * normalized.min()
+    learned = [rate for place in (None, "before") for rate, loss in names["found"][place] if loss < names["LEARNED"]]
+    assert len(learned) >= 8 and min(learned) > names["rates"][0] and max(learned) < names["rates"][-1]
+    assert names["rate_of_width"]["before"][-1] > names["rate_of_width"]["before"][0]
 
 
-def test_both_placements_speed_training_up(names):
-    losses = {place: runs.mean(axis=0) for place, runs in names["placements"].items()}
-    for place in ("before", "after"):
-        assert (losses[place] < losses[None]).all(), place
-        assert losses[place][-1] < 0.75 * losses[None][-1], place
+def last_losses(names, curves, place):
+    """Of each seed after four epochs, at the best of the rates for the mean, which is none of the outermost."""
+    last = curves[place][:, :, -1]
+    best = last.mean(axis=0).argmin()
+    assert 0 < best < len(names["rates"]) - 1
+    return last[:, best]
+
+
+@pytest.mark.parametrize("others", [False, True], ids=["shown", "other seeds"])
+def test_both_placements_speed_training_up(names, others):
+    """The one of the paper ends ahead of the other at its own best rate, and behind it at a rate of 0.1 for both."""
+    curves = names["curves"]
+    if others:
+        curves = {place: names["of_rates"](place, (5, 6)) for place in curves}
+    without, before, after = (last_losses(names, curves, place) for place in (None, "before", "after"))
+    assert before.max() < after.min() and after.max() < 0.8 * without.min()
+    shared = names["rates"].index(0.1)
+    assert curves["after"][:, shared, -1].mean() < curves["before"][:, shared, -1].mean()
+    first = {place: curves[place][:, names["rates"].index(0.3), 0] for place in ("before", "after")}
+    assert first["after"].mean() < first["before"].mean()
