@@ -11,7 +11,7 @@ from pathlib import Path
 import minidl
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))  # for mathml.py
+sys.path.insert(0, str(HERE))  # for mathml.py and drawn.py
 SCRIPTS = HERE / "_build" / "scripts"
 
 project = "minidl"
@@ -54,6 +54,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"[\\/]\d\d[a-z]?_",
     "within_subsection_order": "FileNameSortKey",
     "capture_repr": (),  # what is printed, and not what the last line of a cell happens to return
+    "image_scrapers": ("matplotlib", "drawn"),
     "image_srcset": ["2x"],
     "parallel": True,  # as many processes as -j says
     "backreferences_dir": None,

@@ -2,9 +2,9 @@
 
     python scripts/check_site.py [docs/_build/html] [--screenshots FOLDER]
 
-A page fails if it asks for anything from another machine, if a request or a script fails, if a figure does not appear,
-if a formula is not drawn, or if it has no heading. Needs Playwright (extra `docs-check`) and a Chromium: that of
-$CHROMIUM, an installed one, or Playwright's own (`playwright install chromium`).
+A page fails if it asks for anything from another machine, if a request or a script fails, if a figure does not appear
+or is missing, if a formula is not drawn, or if it has no heading. Needs Playwright (extra `docs-check`) and a Chromium:
+that of $CHROMIUM, an installed one, or Playwright's own (`playwright install chromium`).
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ FAULTS = r"""async () => {
         await image.decode().catch(() => {});
         if (!image.naturalWidth) faults.push(`figure does not appear: ${image.src}`);
     }
+    // A tutorial's code names the file of each figure; in a loop there may be more.
+    const drawn = document.querySelector("article").textContent.match(/\bfigures \/ f?"/g)?.length ?? 0;
+    const shown = document.querySelectorAll("article img").length;
+    if (shown < drawn) faults.push(`${drawn} figures are drawn, and ${shown} shown`);
     for (const formula of document.querySelectorAll(".math")) {
         const drawn = formula.querySelector("math")?.getBoundingClientRect();
         if (!(drawn?.width && drawn?.height)) faults.push(`formula is not drawn: ${formula.textContent}`);

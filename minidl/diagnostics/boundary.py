@@ -11,20 +11,21 @@ from minidl.data.dataset import Dataset
 from minidl.diagnostics.data_figures import draw_decision_boundary
 from minidl.layers.sequential import Sequential
 from minidl.utils import checks
+from minidl.utils.figures import finish
 
 GRID = 300  # points along each side
 MARGIN = 0.1  # of the range of the data, on each side
 
 
-def decision_boundary(model: Sequential, data: Dataset, path: str | os.PathLike[str]) -> None:
-    """Draw the region that `model` assigns to each class, with the points of `data` on top, into a picture file.
+def decision_boundary(model: Sequential, data: Dataset, path: str | os.PathLike[str] | None = None) -> Any:
+    """Draw the region that `model` assigns to each class, with the points of `data` on top.
 
     The class of a point is that of the largest output; with a single output, class 1 where the logit is above 0.
 
     Args:
         model: A model with two features in.
         data: Two features and class labels.
-        path: Where the picture goes; its suffix chooses the format.
+        path: Where the picture goes; its suffix chooses the format. None returns a figure.
 
     Raises:
         TypeError, ValueError: If the arguments do not fit together.
@@ -36,14 +37,15 @@ def decision_boundary(model: Sequential, data: Dataset, path: str | os.PathLike[
         raise ValueError(f"data got {data!r}; expected two features and class labels")
     if model.n_in not in (None, 2):
         raise ValueError(f"model got {model.n_in} features in; expected 2")
-    checks.file_path("path", path)
+    if path is not None:
+        checks.file_path("path", path)
 
     low, high = data.x.min(axis=0), data.x.max(axis=0)
     margin = MARGIN * (high - low) + np.where(high > low, 0, 1)  # a constant feature needs a margin, too
     axes = [np.linspace(*ends, GRID, dtype=data.x.dtype) for ends in zip(low - margin, high + margin, strict=True)]
     points = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
     regions = _classes(model, points).reshape(GRID, GRID)
-    draw_decision_boundary(axes, regions, data, _classes(model, data.x), path)
+    return finish(draw_decision_boundary(axes, regions, data, _classes(model, data.x)), path)
 
 
 def _classes(model: Sequential, x: Any) -> np.ndarray:

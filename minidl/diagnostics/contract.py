@@ -20,6 +20,7 @@ from minidl.layers.sequential import Sequential
 from minidl.layers.unlisted import check_children
 from minidl.optimizers import SGD
 from minidl.utils import checks
+from minidl.utils.reports import Report, Table
 
 ROWS = 6
 FEATURES = 7  # for layers that take any number
@@ -29,8 +30,8 @@ class ContractError(AssertionError):
     """A layer breaks the contract; the message is the report."""
 
 
-@dataclass(frozen=True)
-class ContractReport:
+@dataclass(frozen=True, repr=False)
+class ContractReport(Report):
     """The findings of `check_layer`; `print(report)` lists them.
 
     Attributes:
@@ -49,11 +50,14 @@ class ContractReport:
     def __bool__(self) -> bool:
         return self.ok
 
-    def __str__(self) -> str:
-        lines = [
-            f"{'BROKEN' if wrong else 'ok':<8}{name}{wrong and f': {wrong}'}" for name, wrong in self.clauses.items()
-        ]
-        return "\n".join([self.layer, *lines])
+    def headline(self) -> str:
+        broken = [name for name, wrong in self.clauses.items() if wrong]
+        return f"{self.layer}, " + (f"broken: {', '.join(broken)}" if broken else f"{len(self.clauses)} clauses ok")
+
+    def parts(self) -> Iterator[str | Table]:
+        yield self.layer
+        for name, wrong in self.clauses.items():
+            yield f"{'BROKEN' if wrong else 'ok':<8}{name}{wrong and f': {wrong}'}"
 
     def raise_if_broken(self) -> None:
         """Raise `ContractError`, with the report as its message, if a clause is broken."""

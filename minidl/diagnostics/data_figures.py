@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import Any
 
 import numpy as np
 
 from minidl.data.dataset import Dataset
-from minidl.utils.figures import COLOUR_MAP, COLOURS, HATCHES, MARKERS, save_figure
+from minidl.utils.figures import COLOUR_MAP, COLOURS, HATCHES, MARKERS
 
 ROWS, COLUMNS = 4, 6
 SMALLEST_IMAGE = 5  # pixels along a side; 4 × 4 numbers hardly are a picture
@@ -17,13 +16,12 @@ MOST_POINTS = 2000
 MOST_NAMES = 12  # of classes below an axis
 
 
-def draw_preflight(data: Dataset, scale: str, path: str | os.PathLike[str]) -> None:
+def draw_preflight(data: Dataset, scale: str) -> Any:
     """Draw the first samples with their labels, the sizes of classes and a histogram of the inputs into `path`.
 
     Args:
         data: The samples.
         scale: The finding about the scale of the inputs, for the title of the histogram.
-        path: Where the picture goes; its suffix chooses the format.
     """
     from matplotlib.figure import Figure
 
@@ -45,20 +43,17 @@ def draw_preflight(data: Dataset, scale: str, path: str | os.PathLike[str]) -> N
     if data.has_labels:
         _draw_classes(panels[0], data)
     _draw_inputs(panels[-1], data.x, scale)
-    save_figure(figure, path)
+    return figure
 
 
-def draw_decision_boundary(
-    grid: Any, regions: np.ndarray, data: Dataset, said: np.ndarray, path: str | os.PathLike[str]
-) -> None:
-    """Draw the regions of the classes, with the points of `data` on top, into `path`.
+def draw_decision_boundary(grid: Any, regions: np.ndarray, data: Dataset, said: np.ndarray) -> Any:
+    """Draw the regions of the classes, with the points of `data` on top.
 
     Args:
         grid: Coordinates of the grid along x₁ and along x₂.
         regions: Class at each point of the grid, shape (len(x₂), len(x₁)).
         data: Two features and class labels.
         said: Predicted class of each row of `data`.
-        path: Where the picture goes; its suffix chooses the format.
     """
     from matplotlib.figure import Figure
 
@@ -78,7 +73,7 @@ def draw_decision_boundary(
     axes.legend(loc="upper right", fontsize="small")
     right = np.mean(said == data.y)
     axes.set_title(f"on the right side of the boundary: {right:.1%} of {len(data):,} points", fontsize="medium")
-    save_figure(figure, path)
+    return figure
 
 
 def _colour(number: int) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from minidl.utils.tables import aligned
+from minidl.utils.reports import Report, Table
 
 
 class GradientError(AssertionError):
@@ -41,8 +42,8 @@ class GradientCheck:
     lost: int = 0
 
 
-@dataclass(frozen=True)
-class GradientReport:
+@dataclass(frozen=True, repr=False)
+class GradientReport(Report):
     """The result of `check_gradients`; `print(report)` shows it as a table.
 
     Attributes:
@@ -61,7 +62,11 @@ class GradientReport:
     def __bool__(self) -> bool:
         return self.ok
 
-    def __str__(self) -> str:
+    def headline(self) -> str:
+        wrong = [check.name for check in self.checks if not check.ok]
+        return f"not right: {', '.join(wrong)}" if wrong else f"{len(self.checks)} gradients ok"
+
+    def parts(self) -> Iterator[str | Table]:
         rows = [("gradient of", "shape", "worst at", "backward", "differences", "error", "")]
         for check in self.checks:
             where = "a direction" if check.index is None else str(list(check.index))
@@ -70,7 +75,7 @@ class GradientReport:
             verdict += f", {check.lost} lost in rounding left out" if check.lost else ""
             figures = (f"{check.analytic:.6g}", f"{check.numeric:.6g}", f"{check.error:.1e}")
             rows.append((check.name, str(check.shape), where, *figures, verdict))
-        return "\n".join(aligned(rows, "<" * len(rows[0])))
+        yield Table(rows, "<" * len(rows[0]))
 
     def raise_if_wrong(self) -> None:
         """Raise GradientError, with the table as its message, if a gradient is wrong."""

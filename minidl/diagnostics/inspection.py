@@ -27,8 +27,9 @@ from minidl.layers.residual import Residual
 from minidl.layers.sequential import Sequential
 from minidl.losses import Loss, SoftmaxCrossEntropy
 from minidl.utils import checks
+from minidl.utils.figures import finish
 from minidl.utils.moments import mean_and_std
-from minidl.utils.tables import aligned
+from minidl.utils.reports import Report, Table
 
 SATURATED = 0.05  # of the steepest slope of an activation
 LARGEST = 1e150  # in histograms, so that the width of their range does not overflow
@@ -43,8 +44,8 @@ HEADINGS = {
 SHARES = ("saturated", "dead")
 
 
-@dataclass(frozen=True)
-class Inspection:
+@dataclass(frozen=True, repr=False)
+class Inspection(Report):
     """The findings of `inspect`.
 
     `print(inspection)` is a table, `inspection["std"]` one column as a list, `inspection.plot(path)` a figure.
@@ -66,20 +67,25 @@ class Inspection:
         """The first layer in the table with a NaN or an infinity in its output, or None."""
         return next((row.layer for row in self.rows if row.not_finite), None)
 
-    def __str__(self) -> str:
+    def headline(self) -> str:
+        return f"{len(self.rows)} layers" + ("" if self.loss is None else f", loss {self.loss:.4f}")
+
+    def parts(self) -> Iterator[str | Table]:
         shown = [name for name in HEADINGS if any(value is not None for value in self[name])]
         lines = [[HEADINGS[name] for name in shown]]
         lines += [[_cell(name, getattr(row, name)) for name in shown] for row in self.rows]
-        text = aligned(lines, "<" + ">" * (len(shown) - 1))
+        yield Table(lines, "<" + ">" * (len(shown) - 1))
         if self.loss is not None:
-            text.append(f"loss {self.loss:.4f}")
+            yield f"loss {self.loss:.4f}"
         if self.first_not_finite:
-            text.append(f"the first layer whose output is not finite is {self.first_not_finite}")
-        return "\n".join(text)
+            yield f"the first layer whose output is not finite is {self.first_not_finite}"
 
-    def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw the scale of outputs and gradients by layer and their histograms; the suffix chooses the format."""
-        draw_inspection(self.rows, self.loss is not None, path)
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draw the scale of outputs and gradients by layer and their histograms, into a file or, without, a figure.
+
+        The suffix of `path` chooses the format.
+        """
+        return finish(draw_inspection(self.rows, self.loss is not None), path)
 
 
 def inspect(model: Sequential, x: Any, labels: Any = None, *, loss: Loss | None = None) -> Inspection:

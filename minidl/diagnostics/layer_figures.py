@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from minidl.diagnostics.layer_statistics import BINS, Histogram, LayerStatistics
-from minidl.utils.figures import COLOUR_MAP, COLOURS, line_style, save_figure
+from minidl.utils.figures import COLOUR_MAP, COLOURS, line_style
 
 MOST_LAYERS = 12  # with histograms of their own
 MOST_MAPS = 9
@@ -24,13 +23,12 @@ NAMES = {
 }
 
 
-def draw_inspection(every: list[LayerStatistics], backward: bool, path: str | os.PathLike[str]) -> None:
-    """Draw the scale of outputs and gradients by layer, and their histograms below, into the file `path`.
+def draw_inspection(every: list[LayerStatistics], backward: bool) -> Any:
+    """Draw the scale of outputs and gradients by layer, and their histograms below.
 
     Args:
         every: Statistics of all layers.
         backward: Whether there was a backward pass.
-        path: Where the picture goes; its suffix chooses the format.
     """
     from matplotlib.figure import Figure
 
@@ -55,7 +53,7 @@ def draw_inspection(every: list[LayerStatistics], backward: bool, path: str | os
             _draw_histogram(axes[1], row.gradients, COLOURS[1], f"{row.layer}: ‖dL/dy‖ {row.gradient_norm:.3g}")
     which = "" if len(rows) == len(every) else f" in {len(rows)} of the {len(every)} layers"
     below.suptitle(f"outputs{' (left) and gradients (right)' if backward else ''}{which}", fontsize="medium")
-    save_figure(figure, path)
+    return figure
 
 
 def draw_recording(
@@ -64,9 +62,8 @@ def draw_recording(
     updates: dict[str, list[float]],
     steps: list[int],
     every: int,
-    path: str | os.PathLike[str],
-) -> None:
-    """Draw histograms of outputs over time, dead units, ‖δ‖ and the size of the steps into the file `path`.
+) -> Any:
+    """Draw histograms of outputs over time, dead units, ‖δ‖ and the size of the steps.
 
     Args:
         first: Statistics of all layers at the first record.
@@ -74,7 +71,6 @@ def draw_recording(
         updates: ‖ΔW‖ / ‖W‖ over the records, by the name of the weights.
         steps: Step of each record.
         every: Steps from one record to the next.
-        path: Where the picture goes; its suffix chooses the format.
     """
     from matplotlib.figure import Figure
 
@@ -93,7 +89,7 @@ def draw_recording(
     _draw_dead(dead, steps, columns["dead"])
     _draw_delta(delta, steps, columns["delta"])
     _draw_updates(step, steps, updates)
-    save_figure(figure, path)
+    return figure
 
 
 def _telling(every: list[LayerStatistics]) -> list[str]:

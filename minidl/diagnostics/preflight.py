@@ -10,8 +10,9 @@ import hashlib
 import math
 import os
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,8 @@ from minidl.penalties import L2, Penalty
 from minidl.training.evaluation import evaluate
 from minidl.training.logits import check_logits
 from minidl.utils import checks
+from minidl.utils.figures import finish
+from minidl.utils.reports import Report, Table
 
 FEW = 20  # samples that any network can learn by heart
 STEPS, RATES = 400, (0.01, 0.001)  # to learn them; the second rate is tried if the first fails
@@ -64,8 +67,8 @@ class Check:
         return f"{self.verdict:<9}{self.name}: {self.found}{advice}"
 
 
-@dataclass(frozen=True)
-class Preflight:
+@dataclass(frozen=True, repr=False)
+class Preflight(Report):
     """The findings of `preflight`.
 
     `print(preflight)` lists them, `preflight["leakage"]` is one of them, and `preflight.plot(path)` draws the data.
@@ -86,15 +89,20 @@ class Preflight:
     def __getitem__(self, name: str) -> Check:
         return {check.name: check for check in self.checks}[checks.one_of("name", name, CHECKS)]
 
-    def __str__(self) -> str:
-        return "\n".join(map(str, self.checks))
+    def headline(self) -> str:
+        bad = [f"{check.verdict}: {check.name}" for check in self.checks if check.verdict in ("failed", "warning")]
+        return ", ".join(bad) or "nothing wrong"
 
-    def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw the first samples with their labels, and the sizes of the classes; the suffix chooses the format.
+    def parts(self) -> Iterator[str | Table]:
+        yield from map(str, self.checks)
 
-        Rows whose length is a square are drawn as images, two features as points, all others as a map of numbers.
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draw the first samples with their labels, and the sizes of the classes, into a file or, without, a figure.
+
+        The suffix of `path` chooses the format. Rows whose length is a square are drawn as images, two features as
+        points, all others as a map of numbers.
         """
-        draw_preflight(self.train, self["scale of inputs"].found, path)
+        return finish(draw_preflight(self.train, self["scale of inputs"].found), path)
 
 
 def preflight(

@@ -12,6 +12,7 @@ from minidl.diagnostics.inspection import Inspection, Probe, norm
 from minidl.diagnostics.layer_figures import draw_recording
 from minidl.training.run import Callback, Run
 from minidl.utils import checks
+from minidl.utils.figures import finish
 
 
 class Record(NamedTuple):
@@ -92,8 +93,10 @@ class Recorder(Callback):
         over_time = dict(zip(layers, map(list, zip(*columns, strict=True)), strict=True))
         return {layer: values for layer, values in over_time.items() if values[0] is not None}
 
-    def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw histograms, dead units, ‖δ‖ and the size of the steps over time; the suffix chooses the format.
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draw histograms, dead units, ‖δ‖ and the size of the steps over time, into a file or, without, a figure.
+
+        The suffix of `path` chooses the format.
 
         Raises:
             ValueError: If nothing was recorded.
@@ -101,7 +104,8 @@ class Recorder(Callback):
         if not self.records:
             raise ValueError("nothing was recorded: give the recorder to fit, in its callbacks")
         columns = {name: self[name] for name in ("outputs", "std", "dead", "delta")}
-        draw_recording(self.records[0].inspection.rows, columns, self.updates, self.steps, self.every, path)
+        rows = self.records[0].inspection.rows
+        return finish(draw_recording(rows, columns, self.updates, self.steps, self.every), path)
 
 
 def _float64(weights: Parameter) -> np.ndarray:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from minidl.emulator.access import Access, Position, WarpAccess
 from minidl.utils import checks
-from minidl.utils.figures import save_figure
 
 # Okabe & Ito's palette; the hatches keep reads and writes apart in black and white.
 STYLES: dict[str, dict[str, Any]] = {
@@ -29,17 +27,15 @@ def draw_accesses(
     block_shape: Position,
     accesses: Iterable[Access],
     warp_accesses: Iterable[WarpAccess],
-    path: str | os.PathLike[str],
     block: Sequence[int],
-) -> None:
-    """Draw a row of panels for each step between barriers, a column for each array, into the file `path`.
+) -> Any:
+    """Draw a row of panels for each step between barriers, a column for each array.
 
     Args:
         kernel: Name of the kernel.
         block_shape: Threads of a block along x, y and z.
         accesses: Accesses of all threads.
         warp_accesses: The same, as the warps make them together.
-        path: Where the picture goes; its suffix chooses the format.
         block: Index of the block to draw.
 
     Raises:
@@ -87,7 +83,7 @@ def draw_accesses(
     figure.suptitle(f"kernel {kernel}, block {block}: the thread at each element, {steps_shown}", fontsize="medium")
     handles = [Patch(label=label, **{"edgecolor": "0.6", **style}) for label, style in STYLES.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize="small")
-    save_figure(figure, path)
+    return figure
 
 
 def _cell(access: Access) -> tuple[int, int]:

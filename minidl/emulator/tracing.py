@@ -22,7 +22,7 @@ import math
 import operator
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,7 +36,8 @@ from minidl.emulator.launch import launch
 from minidl.emulator.observer import KINDS, Observer, watching
 from minidl.scalar.constants import WARP
 from minidl.utils import checks
-from minidl.utils.tables import aligned
+from minidl.utils.figures import finish
+from minidl.utils.reports import Report, Table
 
 KIND_NAMES = dict(zip(KINDS, ("read", "write", "atomic"), strict=True))
 SPACES = ("global", "shared")
@@ -59,7 +60,7 @@ class Line(NamedTuple):
     conflict: int
 
 
-class Trace:
+class Trace(Report):
     """The memory accesses and operations of a launch, as `trace` returns them; `print(trace)` is a table with advice.
 
     Attributes:
@@ -146,7 +147,10 @@ class Trace:
         """
         return advise(self.block_shape, self.warp_accesses)
 
-    def __str__(self) -> str:
+    def headline(self) -> str:
+        return f"kernel {self.kernel}, {self.sectors} sectors, ideal {self.ideal_sectors}"
+
+    def parts(self) -> Iterator[str | Table]:
         head = ("line", "memory", "array", "kind", "accesses", "by warps", "sectors", "ideal", "bank conflict")
         rows: list[tuple[str, ...]] = [head]
         for line in self.lines():
@@ -158,25 +162,23 @@ class Trace:
             rows.append((*names, accesses, warp_accesses, sectors, ideal, conflict))
         total = f"{self.bytes_moved} bytes in {self.sectors} sectors; side by side it would be {self.ideal_sectors}"
         operations = f"{self.flops} floating-point operations, {self.intensity:.3g} for each byte"
-        table = aligned(rows, "<<<<>>>>>")
-        return "\n".join(
-            [f"kernel {self.kernel}: {total}", operations, *table, "what to do next", *map(str, self.advice())]
-        )
+        yield from (f"kernel {self.kernel}: {total}", operations, Table(rows, "<<<<>>>>>"), "what to do next")
+        yield from map(str, self.advice())
 
-    def plot(self, path: str | os.PathLike[str], block: Sequence[int] = (0, 0, 0)) -> None:
-        """Draw the elements that each thread of a block reads and writes, from barrier to barrier, into a file.
+    def plot(self, path: str | os.PathLike[str] | None = None, block: Sequence[int] = (0, 0, 0)) -> Any:
+        """Draw the elements that each thread of a block reads and writes, from barrier to barrier.
 
         A panel shows the last two dimensions of an array, up to 32 × 32 elements, with the number of the thread in
         the block (x runs fastest); "4×" means four threads. The first six steps are drawn.
 
         Args:
-            path: Where the picture goes; its suffix chooses the format.
+            path: Where the picture goes; its suffix chooses the format. None returns a figure.
             block: Index of the block.
 
         Raises:
             ValueError: If the block accesses no memory.
         """
-        draw_accesses(self.kernel, self.block_shape, self.accesses, self.warp_accesses, path, block)
+        return finish(draw_accesses(self.kernel, self.block_shape, self.accesses, self.warp_accesses, block), path)
 
 
 class Recorder(Observer):

@@ -7,6 +7,7 @@ from typing import Any
 
 from minidl.layers.base import Layer
 from minidl.layers.tree import is_chained
+from minidl.utils.reports import Text
 from minidl.utils.tables import aligned
 
 HEADINGS = ("layer", "output", "parameters", "multiply-adds", "weights start as")
@@ -18,7 +19,7 @@ def summary(model: Layer) -> str:
     total = f"{model.backend.name}, {model.dtype}, seed {model.streams.seed}"
     lines = aligned([HEADINGS, *_rows("", model, model.n_in), (total, "", *_counts(model), "")], "<<>><")
     rule = "-" * max(map(len, lines))
-    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+    return Text("\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]]))
 
 
 def _rows(prefix: str, parent: Layer, features: Any) -> Iterator[tuple[str, str, str, str, str]]:

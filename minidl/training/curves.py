@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from minidl.utils.figures import COLOURS, line_style, save_figure
+from minidl.utils.figures import COLOURS, line_style
 
 Columns = Mapping[str, Sequence[Any]]  # of a history, by name
 
 STYLES: dict[str, dict[str, Any]] = {"training": line_style(0), "validation": line_style(1)}
 
 
-def draw_curves(history: Columns, path: str | os.PathLike[str]) -> None:
-    """Draw loss, and accuracy where there is one, of training and validation into the file `path`."""
+def draw_curves(history: Columns) -> Any:
+    """Draw loss, and accuracy where there is one, of training and validation."""
     from matplotlib.figure import Figure
 
     panels = [draw_loss, draw_accuracy] if history["accuracy"][0] is not None else [draw_loss]
     figure = Figure(figsize=(4.8 * len(panels), 3.6), layout="constrained")
     for axes, draw in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         draw(axes, history)
-    save_figure(figure, path)
+    return figure
 
 
 def draw_loss(axes: Any, history: Columns) -> None:
@@ -64,8 +63,8 @@ def _draw(axes: Any, history: Columns, column: str, form: str) -> None:
     axes.legend()
 
 
-def draw_range_test(rates: np.ndarray, losses: np.ndarray, suggestion: float, path: str | os.PathLike[str]) -> None:
-    """Draw the loss against the learning rate, with the suggested rate marked, into the file `path`."""
+def draw_range_test(rates: np.ndarray, losses: np.ndarray, suggestion: float) -> Any:
+    """Draw the loss against the learning rate, with the suggested rate marked."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.6, 3.6), layout="constrained")
@@ -80,4 +79,4 @@ def draw_range_test(rates: np.ndarray, losses: np.ndarray, suggestion: float, pa
     axes.set_title(f"the loss falls up to a learning rate of {best:.2g}", fontsize="medium")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left")  # under the flat beginning of the curve
-    save_figure(figure, path)
+    return figure

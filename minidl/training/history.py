@@ -10,7 +10,9 @@ from typing import Any
 
 from minidl.training.curves import draw_curves
 from minidl.utils import checks
+from minidl.utils.figures import finish
 from minidl.utils.files import write_whole
+from minidl.utils.reports import Report, Table
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Epoch:
 COLUMNS = (*(field.name for field in fields(Epoch)), "cost")
 
 
-class History:
+class History(Report):
     """The epochs of a run, in order. `print(history)` shows them; `history["loss"]` is one column as a list.
 
     Attributes:
@@ -80,11 +82,11 @@ class History:
         checks.key("column", column, COLUMNS)
         return [getattr(epoch, column) for epoch in self.epochs]
 
-    def __str__(self) -> str:
-        return "\n".join(map(str, self.epochs)) or "no epoch was finished"
+    def headline(self) -> str:
+        return f"{len(self)} epochs" + (f", the last: {self.epochs[-1]}" if self.epochs else "")
 
-    def __repr__(self) -> str:
-        return f"<History of {len(self)} epochs>"
+    def parts(self) -> Iterator[str | Table]:
+        yield from map(str, self.epochs) if self.epochs else ["no epoch was finished"]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one JSON object for each epoch, a line each; the file is written whole or not at all."""
@@ -92,12 +94,14 @@ class History:
             for epoch in self.epochs:
                 file.write(json.dumps(asdict(epoch)) + "\n")
 
-    def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw loss and accuracy, training and validation, into a picture file; the suffix chooses the format.
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draw loss and accuracy, training and validation, into a file or, without, a figure.
+
+        The suffix of `path` chooses the format.
 
         Raises:
             ValueError: If no epoch was finished, or matplotlib does not write that format.
         """
         if not self.epochs:
             raise ValueError("the history is empty: no epoch was finished, so there is nothing to draw")
-        draw_curves({column: self[column] for column in COLUMNS}, path)
+        return finish(draw_curves({column: self[column] for column in COLUMNS}), path)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +19,15 @@ from minidl.optimizers import Optimizer
 from minidl.training.curves import draw_range_test
 from minidl.training.run import Run
 from minidl.utils import checks
+from minidl.utils.figures import finish
+from minidl.utils.reports import Report, Table
 
 MEMORY = 0.9  # of the running mean of the loss
 EXPLODED = 4.0  # times the best smoothed loss: from there on it only grows
 
 
-@dataclass(frozen=True)
-class RangeTest:
+@dataclass(frozen=True, repr=False)
+class RangeTest(Report):
     """The result of `find_learning_rate`.
 
     Attributes:
@@ -36,16 +40,19 @@ class RangeTest:
     losses: np.ndarray
     suggestion: float
 
-    def __str__(self) -> str:
+    def headline(self) -> str:
+        return f"suggested learning rate {self.suggestion:.2g}, {len(self.rates)} steps"
+
+    def parts(self) -> Iterator[str | Table]:
         best = int(np.argmin(self.losses))
-        return (
+        yield (
             f"suggested learning rate {self.suggestion:.2g}; smallest loss {self.losses[best]:.4f} at rate "
             f"{self.rates[best]:.2g}, {len(self.rates)} steps from {self.rates[0]:.2g} to {self.rates[-1]:.2g}"
         )
 
-    def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw loss against learning rate into a picture file; the suffix chooses the format."""
-        draw_range_test(self.rates, self.losses, self.suggestion, path)
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """Draw loss against learning rate, into a file or, without, a figure; the suffix chooses the format."""
+        return finish(draw_range_test(self.rates, self.losses, self.suggestion), path)
 
 
 def find_learning_rate(

@@ -1,10 +1,12 @@
-"""Colours, line styles and writing to files, for all pictures.
+"""Colours, line styles, files and notebooks, for all pictures.
 
 Importing matplotlib takes as long as a small training run, so it is imported where something is drawn.
 """
 
 from __future__ import annotations
 
+import functools
+import io
 import os
 from typing import Any
 
@@ -27,6 +29,20 @@ def line_style(number: int) -> dict[str, Any]:
         "marker": MARKERS[number % len(MARKERS)],
         "markersize": 3.5,
     }
+
+
+def finish(figure: Any, path: str | os.PathLike[str] | None) -> Any:
+    """Write a figure to the file `path`; without one return it, and a notebook shows it."""
+    if path is not None:
+        return save_figure(figure, path)
+    _take_names_as_they_stand(figure)
+    figure._repr_png_ = functools.partial(_png, figure)  # notebooks know only pyplot's figures
+    return figure
+
+
+def _png(figure: Any) -> bytes:
+    figure.savefig(memory := io.BytesIO(), format="png", dpi=100)
+    return memory.getvalue()
 
 
 def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:

@@ -65,7 +65,7 @@ def test_it_has_a_length_and_can_be_iterated():
     history = history_of(3)
     assert len(history) == 3
     assert [epoch.loss for epoch in history] == history["loss"]
-    assert repr(history) == "<History of 3 epochs>"
+    assert repr(history) == f"<History: 3 epochs, the last: {history.epochs[-1]}>"
     assert history.interrupted is False
 
 
