@@ -125,6 +125,7 @@ MAY_BE_HIDDEN = {
     "matplotlib": "takes as long to import as a small training run",
     "cuda": "comes with numba-cuda, where that can be installed",
     "numba_cuda_mlir": "NVIDIA's successor of numba-cuda, which need not be installed",
+    "resource": "is not there on Windows",
 }
 
 

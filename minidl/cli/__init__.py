@@ -5,7 +5,7 @@
     minidl evaluate    print how good its predictions are for a file with the answers
     minidl inspect     show one training pass layer by layer, as a table and inspection.png
     minidl preflight   check data and network before training; writes preflight.png
-    minidl exercise    list, start and check the exercises of a course
+    minidl exercise    list, start, check and grade the exercises of a course
     minidl doctor      show which backends work on this machine, and how to get the others
 
 Exit codes: 0 done, 1 the loss diverged, a check failed or an exercise is not solved, 2 wrong arguments or missing

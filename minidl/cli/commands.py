@@ -15,14 +15,12 @@ from typing import Any
 import numpy as np
 
 import minidl as dl
-from minidl import exercises
 from minidl.cli import sources
 from minidl.cli.results import claimed_folder
 from minidl.cpu.engine.jit import cache_path
 from minidl.cpu.engine.thread_pool import thread_count
 from minidl.data import Dataset
 from minidl.scalar.activations import ACTIVATIONS
-from minidl.utils.tables import aligned
 
 OPTIMIZERS: dict[str, type[dl.Optimizer]] = {
     "sgd": dl.SGD,
@@ -192,21 +190,3 @@ def _version(package: str) -> str:
         return f"{package} {importlib.metadata.version(package)}"
     except importlib.metadata.PackageNotFoundError:
         return f"{package} not installed"
-
-
-def list_exercises(options: argparse.Namespace) -> int:
-    """List the exercises."""
-    rows = [(str(exercise.level), exercise.name, exercise.title) for exercise in exercises.EXERCISES.values()]
-    print(*aligned([("level", "exercise", "what is to be written"), *rows], "<<<"), sep="\n")
-    return 0
-
-
-def start_exercise(options: argparse.Namespace) -> int:
-    """Write the folder of an exercise."""
-    print(f"wrote {exercises.start(options.name, options.folder)}; begin with the README.md in it")
-    return 0
-
-
-def check_exercise(options: argparse.Namespace) -> int:
-    """Check the solution in the folder of an exercise."""
-    return 0 if exercises.check(options.name, options.folder, options.timeout) else FAILED

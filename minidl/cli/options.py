@@ -9,7 +9,9 @@ from typing import Any
 
 import minidl as dl
 from minidl import exercises
-from minidl.cli import commands, sources
+from minidl.cli import commands, course, sources
+from minidl.exercises.folders import TIMEOUT
+from minidl.exercises.grading import LEAST_MEMORY, MEMORY
 from minidl.initializers import INITIALIZERS
 from minidl.scalar.activations import ACTIVATIONS
 from minidl.utils import checks
@@ -37,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     _add_inspect(command)
     command = actions.add_parser("preflight", help="check data and network before training, write preflight.png")
     _add_preflight(command)
-    _add_exercise(actions.add_parser("exercise", help="list, start and check the exercises of a course"))
+    _add_exercise(actions.add_parser("exercise", help="list, start, check and grade the exercises of a course"))
     command = actions.add_parser("doctor", help="show which backends work here, and how to get the others")
     command.set_defaults(command=commands.doctor)
     return whole
@@ -86,18 +88,28 @@ def _add_preflight(command: argparse.ArgumentParser) -> None:
 
 def _add_exercise(exercise: argparse.ArgumentParser) -> None:
     actions = exercise.add_subparsers(required=True, metavar="ACTION")
-    actions.add_parser("list", help="list the exercises").set_defaults(command=commands.list_exercises)
-    for action, function, does in (
-        ("start", commands.start_exercise, "write a folder with a function to complete"),
-        ("check", commands.check_exercise, "check the function in that folder"),
-    ):
-        command = actions.add_parser(action, help=does)
-        command.set_defaults(command=function)
-        name = _name_from(exercises.EXERCISES)
-        command.add_argument("name", type=name, metavar="NAME", help=f"one of {', '.join(exercises.EXERCISES)}")
+    actions.add_parser("list", help="list the exercises").set_defaults(command=course.show)
+    start = actions.add_parser("start", help="write a folder with a function to complete")
+    check = actions.add_parser("check", help="check the function in that folder")
+    progress = actions.add_parser("progress", help="show which exercises are solved, tried and open")
+    grade = actions.add_parser("grade", help="show the points of a class, a row for each student and exercise")
+    for command, choices in ((start, [*exercises.EXERCISES]), (check, [*exercises.EXERCISES, course.ALL])):
+        name = _name_from(choices)
+        command.add_argument("name", type=name, metavar="NAME", help=f"one of {', '.join(choices)}")
+    for command in (start, check, progress):
         _add(command, "--folder", default=".", metavar="FOLDER", help="parent of the folder of the exercise")
-    timeout = {"type": _number(0.0, None), "default": 60.0, "metavar": "SECONDS"}
-    _add(command, "--timeout", help="time limit of the check", **timeout)
+    grade.add_argument("folder", metavar="FOLDER", help="a folder with a folder for each student")
+    timeout = {"type": _number(0.0, None), "default": TIMEOUT, "metavar": "SECONDS"}
+    for command in (check, progress, grade):
+        _add(command, "--timeout", help="time limit of a check", **timeout)
+    _add(check, "--json", action="store_true", help="print every clause and its points as JSON")
+    _add(grade, "--csv", action="store_true", help="print the rows as CSV, with what went wrong")
+    memory = {"type": _integer(LEAST_MEMORY), "default": MEMORY, "metavar": "MIB"}
+    _add(grade, "--memory", help="memory limit of a check, where the system has one", **memory)
+    start.set_defaults(command=course.start)
+    check.set_defaults(command=course.check)
+    progress.set_defaults(command=course.progress)
+    grade.set_defaults(command=course.grade)
 
 
 def _add_network(command: argparse.ArgumentParser) -> None:

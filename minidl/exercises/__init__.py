@@ -2,12 +2,15 @@
 
 catalogue.py      the exercises, and the text that students read
 cutting.py        removes the bodies from minidl's own code, which is also the solution
+kernels.py        solutions that minidl has no other use for; plain.py, too
 folders.py        the folder of an exercise: `start` writes it, `check` checks it
 checking.py       runs the checks; student.py has the tools to write them
 *_checks.py       the checks of a solution, in the order of the statement
+grading.py        points for a class, each solution in a process with the limits of limited.py
 """
 
 from minidl.exercises.catalogue import EXERCISES
 from minidl.exercises.folders import check, start
+from minidl.exercises.grading import assess, grade, progress
 
-__all__ = ["EXERCISES", "check", "start"]
+__all__ = ["EXERCISES", "assess", "check", "grade", "progress", "start"]

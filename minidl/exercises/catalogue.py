@@ -33,6 +33,7 @@ class Exercise:
         name: Its name on the command line.
         title: The task in a few words.
         level: How hard it is: 1 is a line or two, 2 needs a plan, 3 needs paper and pencil.
+        points: Number of clauses that the check has, a point each.
         module: The module with minidl's own solution.
         cut: Functions of that module whose bodies are removed, such as "adam" or "Dropout.forward", and the docstrings
             that students read there: shapes and meaning, but no formula. Of a class only the docstring changes.
@@ -47,6 +48,7 @@ class Exercise:
     name: str
     title: str
     level: int
+    points: int
     module: str
     cut: dict[str, str]
     statement: str
@@ -84,6 +86,7 @@ CATALOGUE = (
         "dense-forward",
         "The forward pass of a dense layer",
         1,
+        3,
         "minidl.cpu.dense",
         {
             "dense_forward": "Write the outputs of a dense layer to y (batch, n_out).\n\n"
@@ -105,6 +108,7 @@ its bias b[j]. Write that for a whole batch, one sample in each row of x.
         "relu-backward",
         "The slope of the ReLU",
         1,
+        3,
         "minidl.scalar.activations",
         {"relu_slope": "Return the slope φ'(z) of the ReLU at one number z, where y = relu(z)."},
         """
@@ -123,6 +127,7 @@ relatives; ignore it. The ReLU has no derivative at 0: we choose 0 there.
         "dropout-forward",
         "Dropout in a few lines of NumPy",
         1,
+        4,
         "minidl.exercises.plain",
         {
             "dropout_forward": "Return y, of the shape of x; x stays as it is.\n\n"
@@ -144,6 +149,7 @@ numpy.random.Generator.
         "weight-decay",
         "Weight decay and the lasso: a penalty and its slope",
         1,
+        7,
         "minidl.scalar.penalties",
         {
             "penalty": "Return what one weight w costs; l1 and l2 are the strengths.",
@@ -166,6 +172,7 @@ has no derivative at 0: we choose the middle of both sides there, so that a weig
         "dense-backward",
         "The backward pass of a dense layer",
         1,
+        4,
         "minidl.cpu.dense",
         {
             "dense_backward_input": "Write ∂L/∂x to dx (batch, n_in), from dy (batch, n_out), W (n_in, n_out).",
@@ -189,6 +196,7 @@ write the three parts of its backward pass: ∂L/∂x, ∂L/∂W, and the sums o
         "training-loop",
         "A training loop",
         2,
+        4,
         "minidl.exercises.plain",
         {
             "train": "Train a model by mini-batches; x (rows, n_in), labels (rows,).\n\n"
@@ -219,6 +227,7 @@ an optimizer, and need of them, in an order that you find:
         "glorot",
         "Glorot's initialization",
         2,
+        4,
         "minidl.initializers",
         {
             name: f"Draw weights of shape (fan_in, fan_out) from {law} distribution, as Glorot and Bengio (2010) do."
@@ -240,6 +249,7 @@ distribution, once from a uniform one. All randomness comes from `rng`, a numpy.
         "softmax-cross-entropy",
         "Softmax and cross-entropy, forward and backward",
         2,
+        6,
         "minidl.cpu.losses",
         {
             "softmax_cross_entropy_forward": "Write probabilities (rows, classes), and loss and correctness (0 or 1) "
@@ -270,6 +280,7 @@ as large as 1000.
         "adam",
         "The update rule of Adam",
         2,
+        4,
         "minidl.scalar.optimizers",
         {
             "adam": "Return the new weight, the new m and the new v.\n\n"
@@ -298,6 +309,7 @@ kind (AdamW): it does not pass through m and v.
         "batchnorm-forward",
         "The forward pass of batch normalization",
         2,
+        8,
         "minidl.cpu.batchnorm",
         {
             "batchnorm_training": "Write y (rows, features), mean, variance and inverse_std = 1/σ; move the running "
@@ -328,6 +340,7 @@ with the running estimates, so that a row does not depend on its batch.
         "dropout",
         "Dropout, forward and backward",
         3,
+        5,
         "minidl.layers.dropout",
         {
             "Dropout": "Set each element to 0 with probability `rate`; the mask is new for each training pass.\n\n"
@@ -364,6 +377,7 @@ The factor must have the dtype of the layer: `self.dtype.type(number)`.
         "batchnorm-backward",
         "The backward pass of batch normalization",
         3,
+        4,
         "minidl.cpu.batchnorm",
         {
             "batchnorm_backward": "Write ∂L/∂γ to dgamma, ∂L/∂β to dbeta and ∂L/∂x to dx.\n\n"
@@ -388,6 +402,7 @@ and γ, μ and 1/σ (`inverse_std`) of shape (features,); ε is in σ already.
         "saxpy",
         "a x + y, as a CUDA kernel",
         1,
+        4,
         KERNELS,
         {"saxpy": "Add a x to y, two vectors of one length."},
         """
@@ -405,6 +420,7 @@ whole number of blocks, so that there may be more threads than elements.
         "reduction",
         "A sum over the threads of a block, as a CUDA device function",
         2,
+        5,
         "minidl.cuda.reduce",
         {"block_total": "Return the sum of `value` over all threads of a block, in thread 0."},
         """
@@ -426,6 +442,7 @@ that only some threads reach and a race between threads are errors there.
         "histogram",
         "A histogram with atomics, as a CUDA kernel",
         2,
+        6,
         KERNELS,
         {"histogram": "Add to counts (BINS,) how often each of 0, 1, ..., BINS - 1 is among `values`."},
         """
@@ -448,6 +465,7 @@ and there may be more values than threads, or fewer. Let each block count in sha
         "row-softmax",
         "The softmax of each row, as a CUDA kernel",
         2,
+        7,
         KERNELS,
         {"row_softmax": "Write the softmax of each row of x to y, of the same shape."},
         """
@@ -471,6 +489,7 @@ WARP × WARPS threads: threadIdx.x is the lane, and each warp has one row, of an
         "tiled-product",
         "A matrix product by tiles, as a CUDA kernel",
         3,
+        4,
         "minidl.cuda.ladder.shared_tile",
         {"product": "Write the matrix product of a (rows, inner) and b (inner, columns) to c (rows, columns)."},
         """
@@ -498,6 +517,7 @@ that nobody has written and a race between threads are errors there.
         "prefix-sum",
         "A prefix sum, as a CUDA kernel",
         3,
+        4,
         KERNELS,
         {"prefix_sum": "Write the sum of all numbers of x up to the i-th to y[i], with one block of THREADS threads."},
         """
@@ -520,6 +540,7 @@ Write y[i] = x[0] + x[1] + ... + x[i], for a vector of any length, with one bloc
         "transpose",
         "A transpose without bank conflicts, as a CUDA kernel",
         3,
+        5,
         KERNELS,
         {"transpose": "Write the transpose of x to y."},
         """
@@ -545,6 +566,7 @@ nothing outside.
         "batchnorm-kernel",
         "The forward pass of batch normalization, as a CUDA kernel",
         3,
+        5,
         KERNELS,
         {"batchnorm_forward": "Write x, normalized by columns, scaled by gamma and shifted by beta (columns,), to y."},
         """

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -101,6 +102,25 @@ def examine(exercise: Exercise, path: Path) -> bool:
     print(f"\n{_scores(exercise, student)}Solved. minidl's own solution is in {exercise.module}.")
     print("".join(f"    {formula}\n" for formula in exercise.formulas), end="")
     return True
+
+
+def record(exercise: Exercise, path: Path, stream: IO[str]) -> bool:
+    """Check a student's file to the end, write each clause as a line of JSON, and return True if it is solved."""
+    kept = True
+
+    def write(name: str, mistake: Mistake | None) -> None:
+        clause = {"clause": name, "points": int(mistake is None), "message": str(mistake or "")}
+        print(json.dumps(clause), file=stream, flush=True)
+
+    try:
+        student = Student(path)
+    except Mistake as mistake:
+        write(f"{path.name} can be read", mistake)
+        return False
+    for clause in clauses(exercise, student):
+        write(*clause)
+        kept = kept and clause.mistake is None
+    return kept
 
 
 def _scores(exercise: Exercise, student: Student) -> str:

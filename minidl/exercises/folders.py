@@ -72,7 +72,7 @@ def check(name: str, folder: str | os.PathLike[str] = ".", timeout: float = TIME
         FileNotFoundError: If the file is not there.
     """
     exercise = EXERCISES[checks.one_of("name", name, EXERCISES)]
-    file = _find(exercise, checks.path("folder", folder)).resolve()
+    file = find(exercise, checks.path("folder", folder)).resolve()
     timeout = checks.real("timeout", timeout, maximum=LONGEST, above=0.0)
     command = [sys.executable, "-X", "utf8", "-m", "minidl.exercises", name, str(file), str(timeout)]
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # in which the reader of our own output expects it
@@ -82,7 +82,7 @@ def check(name: str, folder: str | os.PathLike[str] = ".", timeout: float = TIME
     )  # fmt: skip
     _, timed_out, dump = done.stderr.partition("Timeout (")  # how the output of faulthandler begins
     if timed_out and done.returncode not in (SOLVED, UNSOLVED):
-        say(f"\nStopped after {timeout:g} seconds{_place(file, dump)}.")
+        say(f"\nStopped after {timeout:g} seconds{place(file, file.read_bytes(), dump)}.")
         say("Does every loop come to an end? If it only takes longer, give it more time with --timeout.")
         return False
     print(done.stderr, end="", file=Output(sys.stderr))
@@ -91,7 +91,13 @@ def check(name: str, folder: str | os.PathLike[str] = ".", timeout: float = TIME
     return done.returncode == SOLVED
 
 
-def _find(exercise: Exercise, folder: Path) -> Path:
+def started(folder: str | os.PathLike[str] = ".") -> list[str]:
+    """Return the names of the exercises that `start` has put into a folder."""
+    path = checks.path("folder", folder)
+    return [name for name, exercise in EXERCISES.items() if (path / name / exercise.file).is_file()]
+
+
+def find(exercise: Exercise, folder: Path) -> Path:
     """Return the path of the student's file, also from inside the folder of the exercise."""
     for file in (folder / exercise.name / exercise.file, folder / exercise.file):
         if file.is_file():
@@ -102,12 +108,12 @@ def _find(exercise: Exercise, folder: Path) -> Path:
     )
 
 
-def _place(file: Path, dump: str) -> str:
+def place(file: Path, text: bytes, dump: str) -> str:
     """Describe the innermost line of the student's file in a traceback of `faulthandler`."""
     found = re.search(rf'File "{re.escape(str(file))}", line (\d+)', dump)
     if not found:
         return ""
-    line = file.read_text(encoding="utf-8").splitlines()[int(found[1]) - 1].strip()
+    line = text.decode("utf-8-sig", "replace").splitlines()[int(found[1]) - 1].strip()
     return f", in {file.name}, line {found[1]}: `{line}`"
 
 

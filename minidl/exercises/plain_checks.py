@@ -200,7 +200,7 @@ def training_loop(student: Student) -> Iterator[str]:
 
     yield "a network learns"
     data = gaussians(200, seed=0)
-    model = Sequential(layers.Dense(2, 16), layers.ReLU(), layers.Dense(16, data.classes or 1), seed=0)
+    model = Sequential(layers.Dense(2, 16), layers.ReLU(), layers.Dense(16, data.classes or 1), backend="cpu", seed=0)
     student.calls("train with a network of 16 units, 20 epochs")
     x, labels = data
     student.train(

@@ -16,7 +16,7 @@ import pytest
 from matplotlib.image import imread
 
 import minidl as dl
-from minidl import cli
+from minidl import cli, exercises
 from minidl.cli import commands, sources
 from minidl.cli.results import claimed_folder
 from minidl.diagnostics.inspection import Inspection
@@ -343,8 +343,8 @@ def test_a_rate_of_0_means_no_dropout_and_no_strength_no_penalty(given):
 
 def test_the_time_limit_reaches_the_check_of_an_exercise(monkeypatch):
     seen = []
-    monkeypatch.setattr(commands.exercises, "check", lambda *arguments: seen.append(arguments) or len(seen) == 1)
-    name = next(iter(commands.exercises.EXERCISES))
+    monkeypatch.setattr(exercises, "check", lambda *arguments: seen.append(arguments) or len(seen) == 1)
+    name = next(iter(exercises.EXERCISES))
     command = ["exercise", "check", name, "--folder", "here", "--timeout", "2.5"]
     assert cli.main(command) == 0 and seen == [(name, "here", 2.5)]
     assert cli.main(command) == cli.FAILED == 1

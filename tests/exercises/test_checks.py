@@ -64,6 +64,7 @@ def test_the_code_of_minidl_is_a_solution_and_changes_nothing(exercise, check):
     right, said = check(exercise, with_small_tiles(exercise, solution_file(exercise), 16))
     assert (dict(vars(cpu)), {name: found.function for name, found in INITIALIZERS.items()}) == before
     assert right, said
+    assert said.count("  ok  ") == 1 + exercise.points  # and one that the file can be read
     formulas = "".join(f"    {formula}\n" for formula in exercise.formulas)
     assert said.endswith(f"Solved. minidl's own solution is in {exercise.module}.\n{formulas}")
     scores = re.findall(r"^(?:yours|best known) (.*)", said, re.MULTILINE)  # those of the catalogue are measured

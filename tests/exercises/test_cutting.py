@@ -86,4 +86,4 @@ def test_cutting_twice_gives_the_same(exercise):
 @pytest.mark.parametrize(("module", "cut"), [("minidl.cpu.dense", "no_such"), ("minidl.layers.dropout", "Dropout.no")])
 def test_an_entry_that_names_what_is_not_there_is_found_out(module, cut):
     with pytest.raises(AssertionError, match=f"^{module} has no {cut}; the catalogue of exercises is wrong"):
-        student_file(Exercise("name", "title", 1, module, {cut: ""}, "statement", ()))
+        student_file(Exercise("name", "title", 1, 1, module, {cut: ""}, "statement", ()))

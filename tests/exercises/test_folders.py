@@ -57,7 +57,7 @@ def test_nothing_is_overwritten(tmp_path, capsys):
 
 def test_a_folder_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.setitem(
-        EXERCISES, "adam", catalogue.Exercise("adam", "", 1, "minidl.scalar.optimizers", {"no": ""}, "", ())
+        EXERCISES, "adam", catalogue.Exercise("adam", "", 1, 1, "minidl.scalar.optimizers", {"no": ""}, "", ())
     )
     with pytest.raises(AssertionError):
         exercises.start("adam")

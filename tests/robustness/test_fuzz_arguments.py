@@ -26,7 +26,7 @@ from tests.robustness.hostile import call
 MODULES = [
     dl, dl.backend, dl.calibration, dl.callbacks, dl.data, dl.emulator, dl.gains, dl.initializers, dl.schedules,
     *(importlib.import_module(f"minidl.diagnostics.{found.name}") for found in iter_modules(dl.diagnostics.__path__)),
-    losses, multi_task, penalties, clipping, monte_carlo, folders,
+    losses, multi_task, penalties, clipping, monte_carlo, exercises,
 ]  # fmt: skip
 
 HUGE = (1e300, 10**30, 10**400)
@@ -121,6 +121,9 @@ def toy(**options):
 
 def started(name):
     return exercises.start(name, tempfile.mkdtemp(dir="."))
+
+
+LIMITS = {"timeout": 60.0, "memory": 2048}
 
 
 def heads():
@@ -302,6 +305,9 @@ CALLS = {
     # Exercises
     "start": lambda: {"name": "adam", "folder": "course"},
     "check": lambda: {"name": "relu-backward", "folder": started("relu-backward"), "timeout": 60.0},
+    "assess": lambda: {"name": "adam", "folder": started("adam"), **LIMITS},  # nothing written, so no process starts
+    "progress": lambda: {"folder": started("adam").parent, **LIMITS},
+    "grade": lambda: {"folder": started("adam").parent.parent, **LIMITS},
 }
 
 # Argument → values that are left out, and why.
@@ -381,7 +387,7 @@ def public():
                 continue
             if not (inspect.isfunction(value) or inspect.isclass(value)):
                 continue
-            if value.__module__ in {m.__name__ for m in MODULES} or module in (dl, dl.data, dl.emulator):
+            if value.__module__ in {m.__name__ for m in MODULES} or module in (dl, dl.data, dl.emulator, exercises):
                 found[f"{value.__module__}.{name}"] = (name, value)
     return found
 
