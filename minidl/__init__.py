@@ -8,6 +8,7 @@ dl.fit(model, train, validation=test, loss=dl.SoftmaxCrossEntropy(), optimizer=d
 """
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from minidl.utils import environment as _environment  # noqa: F401 - first: it refuses what the others stumble on
 
@@ -38,6 +39,7 @@ from minidl.training.history import History
 from minidl.training.learning_rate import RangeTest, find_learning_rate
 from minidl.training.run import Callback
 from minidl.training.step import TrainingStep
+from minidl.utils import guide as _guide
 
 try:
     __version__ = version("minidl")
@@ -93,3 +95,6 @@ __all__ = [
     "softmax",
 ]
 __all__ += layers.__all__
+
+if not TYPE_CHECKING:  # a type checker would take every name for a right one
+    __getattr__, __dir__ = _guide.getattr_of(__name__), _guide.dir_of([*__all__, "__version__"])

@@ -11,6 +11,7 @@ import numpy as np
 from minidl.backend import CACHE_LINE, Backend
 from minidl.backend.buffers import Buffers
 from minidl.utils import checks
+from minidl.utils.guide import Guided, no_attribute
 
 
 class Storage:
@@ -28,7 +29,7 @@ class Storage:
         return Storage, (self.backend, self.backend.to_numpy(self.values), self.backend.to_numpy(self.gradients))
 
 
-class Parameter:
+class Parameter(Guided):
     """An array that is learned, and its gradient.
 
     Both are parts of the arrays that an optimizer updates. So an assignment, `parameter.value = array`, copies the
@@ -77,7 +78,7 @@ class Parameter:
             raise RuntimeError(
                 f"{self!r} has no {name[1:]} yet: keep the parameter in allocate, and use it in the passes"
             )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        raise no_attribute(type(self), name)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("_value", "_gradient")}

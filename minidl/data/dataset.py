@@ -14,10 +14,11 @@ from numpy.typing import ArrayLike
 
 from minidl.data.targets import map_targets
 from minidl.utils import checks
+from minidl.utils.guide import Guided
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
-class Dataset:
+class Dataset(Guided):
     """Inputs `x` and targets `y`, checked once so that code that uses them need not check again.
 
     Arrays that already have the right form are kept, not copied. `len(dataset)` counts rows, `x, y = dataset`

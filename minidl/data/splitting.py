@@ -10,10 +10,12 @@ import numpy as np
 from minidl.data.dataset import Dataset
 from minidl.data.targets import map_targets
 from minidl.utils import checks
+from minidl.utils.guide import guided
 
 ROUNDING = 1e-6  # of float32 fractions
 
 
+@guided
 def split(data: Dataset, *parts: float, stratified: bool | None = None, seed: int = 0) -> tuple[Dataset, ...]:
     """Split the rows at random: `train, validation, test = split(data, 0.8, 0.1, 0.1)`.
 

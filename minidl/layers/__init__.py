@@ -25,6 +25,7 @@ from minidl.layers.prelu import PReLU
 from minidl.layers.residual import Residual
 from minidl.layers.sequential import Sequential
 from minidl.layers.stochastic import Stochastic
+from minidl.utils.guide import guided
 
 # The public names, also of `minidl` itself.
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
 __all__ += activations.__all__
 
 
+@guided
 def load(path: str | os.PathLike[str], backend: str = "auto", layers: Iterable[type[Layer]] = ()) -> Sequential:
     """Read a model that `Sequential.save` wrote: the same predictions, bit for bit on the same backend.
 

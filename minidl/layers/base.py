@@ -38,7 +38,6 @@ class Layer(TreeNode["Layer"]):
     n_in: Any = None  # features that the layer takes and gives; None where it takes any number and keeps it
     n_out: Any = None
     smallest_batch = 1  # rows that a training pass needs
-    from_outside = False  # whether its class is one of the user's, whose results are checked
 
     context: Context | None = None  # backend, dtype, random streams and name; None until the layer is set up
     backend: Backend
@@ -48,9 +47,6 @@ class Layer(TreeNode["Layer"]):
     x: Any = None  # the input of the last forward pass, if that was a training pass
     _guarded: Mapping[str, Any] = MappingProxyType({})  # attributes that stay as they are once the layer is set up
     cost: Any = None  # (2,) array of the backend, if the layer has a penalty: that of the last training pass, and a sum
-
-    def __init_subclass__(cls) -> None:
-        cls.from_outside = not cls.__module__.startswith("minidl.")
 
     # For subclasses to fill in ---------------------------------------------------------------------------------------
 
@@ -142,6 +138,10 @@ class Layer(TreeNode["Layer"]):
 
     # For everybody ---------------------------------------------------------------------------------------------------
 
+    def __call__(self, x: Any, training: bool = False) -> Any:
+        """Return forward(x, training)."""
+        return self.forward(x, training)
+
     def build(self, backend: str = "auto", seed: int = 0, dtype: str = "float32") -> Layer:
         """Give a layer that stands alone its backend, seed and dtype. A `Sequential` does this for its layers."""
         context = check_memory(self.walk(), Context.of(backend, seed, dtype))
@@ -176,12 +176,6 @@ class Layer(TreeNode["Layer"]):
             assign_guarded(self, name, value)
         else:
             object.__setattr__(self, name, value)
-
-    def __getattr__(self, name: str) -> Any:
-        if name in ("backend", "ops", "dtype", "streams"):  # a layer that is set up has them, and does not come here
-            raise RuntimeError(f"layer {self!r} has no backend yet: put it into a Sequential, or call build()")
-        hint = "" if self.context else "; a layer gets its arrays in build() or in its first pass"
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickled layer consists of: all but the last pass and the operations."""

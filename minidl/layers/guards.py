@@ -10,7 +10,7 @@ from typing import Any
 from minidl.backend.parameters import Parameter, copy_checked
 from minidl.layers.context import Context
 from minidl.utils import checks
-from minidl.utils.reprs import signature_of
+from minidl.utils.guide import signature_of
 
 
 def guarded_attributes(layer: Any) -> dict[str, Any]:

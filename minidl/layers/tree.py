@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from minidl.backend import Backend
 from minidl.backend.parameters import Parameter
 from minidl.layers.context import Context
+from minidl.utils.guide import no_attribute
 from minidl.utils.reprs import Configurable
 
 Node = TypeVar("Node", bound="TreeNode[Any]")
@@ -16,11 +17,17 @@ Node = TypeVar("Node", bound="TreeNode[Any]")
 class TreeNode(Configurable, Generic[Node]):
     """A layer seen from outside, with the layers inside it. `Layer` adds parameters and the two passes."""
 
+    from_outside = False  # whether its class is one of the user's, whose results are checked
+
     context: Context | None = None
     backend: Backend
     cost: Any = None
     _parameters: dict[str, Parameter]
     _state: dict[str, Any]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.from_outside = not cls.__module__.startswith("minidl.")
 
     def named_children(self) -> dict[str, Node]:
         """Return the layers inside this one by name, in the order of the forward pass."""
@@ -49,6 +56,12 @@ class TreeNode(Configurable, Generic[Node]):
     def layer_requiring(self, attribute: str) -> Node:
         """Return the layer that a message about `attribute` names: this one, or the one inside that asks for it."""
         return self  # type: ignore[return-value]
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("backend", "ops", "dtype", "streams"):  # a layer that is set up has them, and does not come here
+            raise RuntimeError(f"layer {self!r} has no backend yet: put it into a Sequential, or call build()")
+        hint = "" if self.context else "; a layer gets its arrays in build() or in its first pass"
+        raise no_attribute(type(self), name, hint)
 
     # Arrays and files ------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from minidl.losses import Loss
 from minidl.training.batches import Batches
 from minidl.training.logits import check_logits
 from minidl.utils import checks
+from minidl.utils.guide import guided
 
 EVALUATION_BATCH = 1024
 
@@ -31,6 +32,7 @@ class Evaluation(NamedTuple):
         return f"loss {self.loss:.4f}" + (f", accuracy {self.accuracy:.2%}" if self.accuracy is not None else "")
 
 
+@guided
 def evaluate(model: Sequential, data: Dataset, *, loss: Loss) -> Evaluation:
     """Return the mean loss and the accuracy of `model` on `data`, at inference.
 

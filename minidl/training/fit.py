@@ -32,9 +32,11 @@ from minidl.training.history import Epoch, History
 from minidl.training.interrupts import Flag, interrupt_between_steps
 from minidl.training.run import Callback, Run
 from minidl.training.serving import serving
+from minidl.utils.guide import guided
 from minidl.utils.output import Output, say
 
 
+@guided
 def fit(
     model: Sequential,
     train: Dataset,

@@ -12,6 +12,7 @@ from minidl.training.curves import draw_curves
 from minidl.utils import checks
 from minidl.utils.figures import finish
 from minidl.utils.files import write_whole
+from minidl.utils.guide import Guided
 from minidl.utils.reports import Report, Table
 
 
@@ -60,7 +61,7 @@ class Epoch:
 COLUMNS = (*(field.name for field in fields(Epoch)), "cost")
 
 
-class History(Report):
+class History(Guided, Report):
     """The epochs of a run, in order. `print(history)` shows them; `history["loss"]` is one column as a list.
 
     Attributes:

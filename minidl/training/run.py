@@ -20,10 +20,11 @@ from minidl.training.evaluation import EVALUATION_BATCH, evaluate_batches, prepa
 from minidl.training.history import History
 from minidl.training.step import TrainingStep
 from minidl.utils import checks, storage
+from minidl.utils.guide import Guided
 from minidl.utils.reprs import without_address
 
 
-class Callback:
+class Callback(Guided):
     """Base class of callbacks: does nothing at any event. `minidl.training.callbacks` says when each comes.
 
     Attributes:

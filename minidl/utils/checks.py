@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from minidl.utils import habits
+
 LARGEST = int(sys.float_info.max)  # of an integer, so that it can be divided by, and printed
 
 
@@ -39,16 +41,6 @@ def exact(number: Any) -> str:
     return short if type(number)(short) == number else str(number)
 
 
-# Other names for a choice, which resemble the wrong one or none
-OFTEN_MEANT = {
-    "gpu": "cuda",
-    "float16": "float32",
-    "he": "he_normal",
-    "kaiming": "he_normal",
-    "xavier": "glorot_uniform",
-}
-
-
 def one_of(argument: str, value: Any, choices: Iterable[str]) -> str:
     """Return `value` if it is one of `choices`; otherwise raise ValueError with the nearest match.
 
@@ -62,7 +54,7 @@ def one_of(argument: str, value: Any, choices: Iterable[str]) -> str:
     if isinstance(value, str) and value in choices:
         return value
     word = value if isinstance(value, str) else describe(value)
-    meant = OFTEN_MEANT.get(word.lower())
+    meant = habits.CHOICES.get(word.lower())
     nearest = [meant] if meant in choices else difflib.get_close_matches(word[:80], choices, n=1, cutoff=0.5)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     raise ValueError(f"{argument} got {describe(value)}; expected one of {', '.join(map(repr, choices))}{hint}")
@@ -71,7 +63,9 @@ def one_of(argument: str, value: Any, choices: Iterable[str]) -> str:
 def instance(argument: str, value: Any, kind: type) -> Any:
     """Return `value` if it is a `kind`, a class of minidl; otherwise raise TypeError."""
     if not isinstance(value, kind):
-        hint = f"; did you mean {value.__name__}()?" if isinstance(value, type) and issubclass(value, kind) else ""
+        meant = habits.OBJECTS.get(value.lower()) if isinstance(value, str) else None
+        meant = f"{value.__name__}()" if isinstance(value, type) and issubclass(value, kind) else meant
+        hint = f"; did you mean {meant}?" if meant else ""
         raise TypeError(f"{argument} got {describe(value)}; expected a minidl.{kind.__name__}{hint}")
     return value
 

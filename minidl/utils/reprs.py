@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import functools
 import inspect
 import numbers
 import re
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-# To look at a signature takes longer than to build a small layer.
-signature_of: Callable[[Any], inspect.Signature] = functools.cache(inspect.signature)
+from minidl.utils.guide import Guided, signature_of
 
 
-class CopiedWhole:
+class CopiedWhole(Guided):
     """What `copy.copy` copies whole, as `copy.deepcopy` does: two that shared arrays would change each other."""
 
     def __copy__(self) -> Any:

@@ -305,6 +305,7 @@ STEPS = ("Constant", "Steps", "Exponential", "InverseTime", "Cosine", "WarmUp", 
 
 METHODS: dict[str, Callable[[], Call]] = {
     **{f"{name}.forward": bound(forward, name) for name in EXAMPLES},
+    "Layer()": lambda: (built("Dense").__call__, {"x": X, "training": True}),
     **{f"{name}.backward": bound(backward, name, "backward") for name in EXAMPLES},
     **{f"{name}.backward_parameters": bound(backward, name, "backward_parameters") for name in EXAMPLES},
     **{f"{name}.forward of": lambda name=name: (loss(name)[0].forward, loss(name)[1]) for name in LOSSES},
