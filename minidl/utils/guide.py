@@ -114,7 +114,9 @@ class _Foreign:
         self.name = name
 
     def __get__(self, instance: Any, owner: type) -> Any:
-        if instance is not None and self.name in vars(instance):
+        if instance is None:  # asked of the class, as `inspect` does with all that stands there
+            return self
+        if self.name in vars(instance):
             return vars(instance)[self.name]
         raise no_attribute(owner, self.name)
 
