@@ -6,11 +6,13 @@ import argparse
 import csv
 import json
 import sys
+from collections.abc import Iterator
 
 from minidl import exercises
 from minidl.cli.commands import FAILED
 from minidl.exercises.folders import started
 from minidl.exercises.grading import Grade
+from minidl.exercises.testing import Trial
 from minidl.utils.output import say
 from minidl.utils.tables import aligned
 
@@ -75,6 +77,27 @@ def grade(options: argparse.Namespace) -> int:
         else:
             say(f"{row.student}  {row.exercise}  {row.points} of {row.of} points, {row.state}")
     return 0
+
+
+def check_tests(options: argparse.Namespace) -> int:
+    """Show which wrong implementations a student's tests find."""
+    right, *trials = _shown(exercises.try_tests(options.file, options.timeout))
+    if not trials:
+        say(f"On right code every test must pass. {right.failure or 'No function has a name that begins with test.'}")
+        return FAILED
+    found = sum(bool(trial.failure) for trial in trials)
+    say(f"{found} of {len(trials)} wrong implementations found")
+    return 0 if found == len(trials) else FAILED
+
+
+def _shown(trials: Iterator[Trial]) -> Iterator[Trial]:
+    """Print each trial as it ends."""
+    for trial in trials:
+        if not trial.lesson:
+            say(f"right code: {len(trial.passed)} tests pass")
+        else:
+            say(f"found     {trial.name}" if trial.failure else f"LET PASS  {trial.name}: {trial.lesson}")
+        yield trial
 
 
 def _cells(row: Grade) -> list[str]:

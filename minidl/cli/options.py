@@ -93,6 +93,8 @@ def _add_exercise(exercise: argparse.ArgumentParser) -> None:
     check = actions.add_parser("check", help="check the function in that folder")
     progress = actions.add_parser("progress", help="show which exercises are solved, tried and open")
     grade = actions.add_parser("grade", help="show the points of a class, a row for each student and exercise")
+    tests = actions.add_parser("check-tests", help="show which wrong initializers the tests in a file find")
+    tests.add_argument("file", metavar="FILE", help="a file with functions whose names begin with test")
     for command, choices in ((start, [*exercises.EXERCISES]), (check, [*exercises.EXERCISES, course.ALL])):
         name = _name_from(choices)
         command.add_argument("name", type=name, metavar="NAME", help=f"one of {', '.join(choices)}")
@@ -100,7 +102,7 @@ def _add_exercise(exercise: argparse.ArgumentParser) -> None:
         _add(command, "--folder", default=".", metavar="FOLDER", help="parent of the folder of the exercise")
     grade.add_argument("folder", metavar="FOLDER", help="a folder with a folder for each student")
     timeout = {"type": _number(0.0, None), "default": TIMEOUT, "metavar": "SECONDS"}
-    for command in (check, progress, grade):
+    for command in (check, progress, grade, tests):
         _add(command, "--timeout", help="time limit of a check", **timeout)
     _add(check, "--json", action="store_true", help="print every clause and its points as JSON")
     _add(grade, "--csv", action="store_true", help="print the rows as CSV, with what went wrong")
@@ -110,6 +112,7 @@ def _add_exercise(exercise: argparse.ArgumentParser) -> None:
     check.set_defaults(command=course.check)
     progress.set_defaults(command=course.progress)
     grade.set_defaults(command=course.grade)
+    tests.set_defaults(command=course.check_tests)
 
 
 def _add_network(command: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from minidl.exercises import limited
 from minidl.exercises.catalogue import EXERCISES, Exercise
@@ -164,20 +164,50 @@ def _grade(student: str, exercise: Exercise, text: bytes | None, note: str, time
 
 def _run(exercise: Exercise, text: bytes, timeout: float, memory: int) -> tuple[list[dict[str, Any]], str]:
     """Check a copy of a solution in a process; return its clauses, and why it broke off, or ""."""
+    file = Path(exercise.name, exercise.file)
+    ended = run_limited(["-m", "minidl.exercises", exercise.name, file, str(timeout), "all"], text, timeout, memory)
+    clauses = [clause for line in ended.lines if (clause := _clause(line))]
+    if ended.code in (SOLVED, UNSOLVED):
+        return clauses, ""
+    _, timed_out, dump = ended.errors.rpartition("Timeout (")
+    if timed_out or ended.code is None:
+        return clauses, f"stopped after {timeout:g} seconds{place(file, text, dump)}"
+    return clauses, f"broke off with exit code {ended.code}"
+
+
+class Ended(NamedTuple):
+    """What a process leaves: its exit code, None if its time was over, and what it has written."""
+
+    code: int | None
+    lines: list[str]
+    errors: str
+
+
+def run_limited(arguments: Sequence[str | Path], text: bytes, timeout: float, memory: int) -> Ended:
+    """Run Python in an empty folder, with limits.
+
+    Args:
+        arguments: Of Python; the one that is a Path is where `text` is written, below the folder: not into the folder
+            itself, whose modules would be found first.
+        text: What a student has written.
+        timeout: Seconds after which the process should have ended; it has GRACE more.
+        memory: MiB of address space.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="minidl-", ignore_cleanup_errors=True) as folder,
         tempfile.TemporaryFile() as results, tempfile.TemporaryFile() as errors,
     ):  # fmt: skip
-        file = Path(exercise.name, exercise.file)  # of a folder that is not the current one, whose modules come first
-        Path(folder, exercise.name).mkdir()
-        Path(folder, file).write_bytes(text)
+        for file in arguments:
+            if isinstance(file, Path):
+                Path(folder, file).parent.mkdir()
+                Path(folder, file).write_bytes(text)
         limits = [sys.executable, "-I", "-S", limited.__file__, str(int(timeout + GRACE)), str(memory)]
-        check = [sys.executable, "-X", "utf8", "-m", "minidl.exercises", exercise.name, str(file), str(timeout), "all"]
+        command = [*limits, sys.executable, "-X", "utf8", *map(str, arguments)]
         here = str(Path(__file__).absolute().parents[2])  # the folder of the package, also where it is not installed
         others = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
         process = subprocess.Popen(
-            [*limits, *check], cwd=folder, stdin=subprocess.DEVNULL, stdout=results, stderr=errors,
-            start_new_session=True, env={**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join([here, *others])},
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=results, stderr=errors, start_new_session=True,
+            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join([here, *others])},
         )  # fmt: skip
         try:
             code = process.wait(timeout + GRACE)
@@ -185,13 +215,7 @@ def _run(exercise: Exercise, text: bytes, timeout: float, memory: int) -> tuple[
             code = None
         finally:
             _end(process)
-        clauses = [clause for line in _lines(results) if (clause := _clause(line))]
-        if code in (SOLVED, UNSOLVED):
-            return clauses, ""
-        _, timed_out, dump = "".join(_lines(errors)).rpartition("Timeout (")
-        if timed_out or code is None:
-            return clauses, f"stopped after {timeout:g} seconds{place(file, text, dump)}"
-        return clauses, f"broke off with exit code {code}"
+        return Ended(code, _lines(results), "".join(_lines(errors)))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -7,119 +7,37 @@ fails, and through all tests if none does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import runpy
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+# Run, not imported: nothing of minidl may be imported before a sabotage is in its place.
+WRONG = runpy.run_path(str(Path(__file__).parents[2] / "minidl" / "exercises" / "wrong.py"))
 
 
 @dataclass(frozen=True)
-class Sabotage:
+class Sabotage(WRONG["Change"]):
     """One wrong implementation."""
 
-    name: str
-    file: str  # below minidl/
-    old: str
-    new: str
-    lesson: str
     tests: tuple[str, ...]  # below tests/: files, or file::test
-
-    @property
-    def module(self) -> str:
-        return "minidl." + self.file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
     @property
     def compiled(self) -> bool:
         """Whether compiled CPU code contains the change, so that the cache of compiled code must not be used."""
         return self.file.startswith(("scalar/", "cpu/"))
 
-    def applied_to(self, text: str) -> str:
-        count = text.count(self.old)
-        assert count == 1, f"sabotage {self.name}: {self.file} has {self.old!r} {count} times; expected once"
-        return text.replace(self.old, self.new)
-
 
 WEIGHTS = "properties/test_weights.py"
+TESTS_OF = {  # initializers, where not those of their weights alone
+    "he-factor-1": (f"{WEIGHTS}::test_weights_follow_their_distribution[he_normal]",),
+    "dropout-adjusted-inverse": (WEIGHTS, "properties/test_depth.py"),
+    "auto-glorot-for-relu": ("properties/test_depth.py",),
+    "gain-from-mean": ("properties/test_activations.py",),
+}
 
 CATALOGUE = [
     # Initializers ----------------------------------------------------------------------------------------------------
-    Sabotage(
-        "he-factor-1", "initializers/__init__.py", "2.0 / (1.0 + slope**2)", "1.0 / (1.0 + slope**2)",
-        "A ReLU drops half of the second moment; without the 2 the signal halves in every layer.",
-        (f"{WEIGHTS}::test_weights_follow_their_distribution[he_normal]",),
-    ),
-    Sabotage(
-        "he-factor-4", "initializers/__init__.py", "2.0 / (1.0 + slope**2)", "4.0 / (1.0 + slope**2)",
-        "Twice too much variance doubles the signal in every layer: 2⁵⁰ after fifty.",
-        (WEIGHTS,),
-    ),
-    Sabotage(
-        "he-slope-ignored", "initializers/__init__.py", "2.0 / (1.0 + slope**2)", "2.0",
-        "A leaky ReLU lets some of the negative side through, so it needs less than the 2.",
-        (WEIGHTS,),
-    ),
-    Sabotage(
-        "fans-swapped", "initializers/__init__.py", '{"fan_in": fan_in, "fan_out": fan_out,',
-        '{"fan_in": fan_out, "fan_out": fan_in,',
-        "Each output is a sum over the inputs; for a square matrix nobody would notice.",
-        (WEIGHTS,),
-    ),
-    Sabotage(
-        "glorot-fan-in-only", "initializers/__init__.py", 'gain**2, "fan_avg"', 'gain**2, "fan_in"',
-        "Glorot's variance is the compromise of both directions, not the forward one.",
-        (WEIGHTS,),
-    ),
-    Sabotage(
-        "uniform-without-sqrt-3", "initializers/__init__.py", "limit = math.sqrt(3.0) * std", "limit = std",
-        "U(-r, r) has variance r²/3: with r = σ it has a third of what was asked.",
-        (WEIGHTS,),
-    ),
-    Sabotage(
-        "truncation-not-corrected", "initializers/__init__.py", "z * (std / truncated_normal_std(cut))", "z * std",
-        "Cutting the tails takes 23 % of the variance away; somebody has to give it back.",
-        (WEIGHTS,),
-    ),
-    Sabotage(
-        "variance-for-std", "initializers/__init__.py", "std, shape = math.sqrt(variance),", "std, shape = variance,",
-        "A generator wants the standard deviation; the variance is its square.",
-        (WEIGHTS,),
-    ),
-    Sabotage(
-        "gain-not-squared", "initializers/__init__.py",
-        'gain**2, "fan_in", distribution', 'gain, "fan_in", distribution',
-        "A gain multiplies weights, so it enters the variance squared.",
-        (WEIGHTS,),
-    ),
-    Sabotage(
-        "all-weights-zero", "initializers/__init__.py", "return rng.normal(0.0, std, shape)", "return np.zeros(shape)",
-        "With equal weights all units stay equal: the layer has one unit, many times.",
-        (WEIGHTS,),
-    ),
-    Sabotage(
-        "orthogonal-without-signs", "initializers/structured.py",
-        "    q *= np.where(np.diag(r) < 0.0, -1.0, 1.0)\n", "",
-        "QR fixes the signs of R, so Q alone is not drawn evenly from all orthogonal matrices.",
-        (WEIGHTS,),
-    ),
-    Sabotage(
-        "sparse-too-strong", "initializers/structured.py", "gain / math.sqrt(connections)", "gain",
-        "Fifteen unit weights add up to a standard deviation of √15.",
-        (WEIGHTS,),
-    ),
-    Sabotage(
-        "dropout-adjusted-inverse", "initializers/structured.py", "gains.second_moment(activation) / keep",
-        "gains.second_moment(activation) * keep",
-        "Inverted dropout raises the second moment by 1/p; dividing the wrong way doubles the damage.",
-        (WEIGHTS, "properties/test_depth.py"),
-    ),
-    Sabotage(
-        "auto-glorot-for-relu", "initializers/__init__.py", '    if name == "relu":\n        return he_normal\n',
-        '    if name == "relu":\n        return glorot_normal\n',
-        "Glorot assumes an activation that is linear around 0; a ReLU is not.",
-        ("properties/test_depth.py",),
-    ),
-    Sabotage(
-        "gain-from-mean", "initializers/gains.py", "math.fsum(weights * y**2)", "math.fsum(weights * y) ** 2",
-        "It is the mean of the square that a layer passes on, not the square of the mean.",
-        ("properties/test_activations.py",),
-    ),
+    *(Sabotage(*astuple(change), TESTS_OF.get(change.name, (WEIGHTS,))) for change in WRONG["INITIALIZERS"]),
     Sabotage(
         "residual-not-zeroed", "layers/residual.py", "if self.zero_init and layer is not None:",
         "if False:",
