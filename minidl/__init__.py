@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING
 from minidl.utils import environment as _environment  # noqa: F401 - first: it refuses what the others stumble on
 
 # isort: split
-from minidl import backend, calibration, data, diagnostics, emulator, initializers, layers, schedules
+from minidl import (
+    backend,
+    calibration,
+    data,
+    diagnostics,
+    emulator,
+    initializers,
+    layers,
+    losses,
+    optimizers,
+    schedules,
+)
 from minidl.diagnostics.boundary import decision_boundary
 from minidl.diagnostics.contract import check_layer
 from minidl.diagnostics.ensemble import dropout_ensemble
@@ -97,4 +108,6 @@ __all__ = [
 __all__ += layers.__all__
 
 if not TYPE_CHECKING:  # a type checker would take every name for a right one
+    for _module in (callbacks, initializers, layers, losses, optimizers, schedules):
+        _module.__getattr__ = _guide.getattr_of(_module.__name__)
     __getattr__, __dir__ = _guide.getattr_of(__name__), _guide.dir_of([*__all__, "__version__"])

@@ -51,7 +51,7 @@ def getattr_of(module: str) -> Callable[[str], Any]:
     """Return the `__getattr__` of a module."""
 
     def __getattr__(name: str) -> Any:
-        text = advice(habits.NAMES, [module], name)
+        text = advice(habits.NAMES, [module, "minidl"], name)
         plain = f"module {module!r} has no attribute {name!r}"
         raise AttributeError(f"{module} has no {name}: {text}" if text else plain)
 

@@ -14,7 +14,7 @@ NO_RESET = "leave it out: a backward pass overwrites the gradients and adds noth
 SCHEDULE = "a schedule takes the place of the number: `dl.Adam(dl.schedules.Cosine(1e-3, steps=1000))`"
 WHERE = 'a model is made where it shall run: `dl.Sequential(*layers, backend="cuda")`'
 
-# Names in a module.
+# Names in a module; those of minidl are for the modules inside it, too.
 NAMES: dict[str, dict[str, str]] = {
     "minidl": {
         "nn, optim, keras, models, functional": "layers, losses and optimizers are in minidl itself, as `dl.Dense`",
@@ -46,16 +46,18 @@ NAMES: dict[str, dict[str, str]] = {
         "ModelCheckpoint": '`dl.Checkpoint("run.npz")`',
         "CSVLogger, TensorBoard, SummaryWriter": '`log="run.csv"` is an argument of `dl.fit`',
         "regularizers, l1, l2": "`dl.Sequential(*layers, penalty=dl.L2(1e-4))`",
-        "tensor, Tensor, from_numpy": "arrays are NumPy's: `np.asarray(x, np.float32)`",
+        "tensor, Tensor, Variable, from_numpy": "arrays are NumPy's: `np.asarray(x, np.float32)`",
         "no_grad, inference_mode": "leave it out: `model(x)` keeps nothing for a backward pass",
         "autograd, GradientTape": "each layer has its derivative, written by hand: `model.backward(loss.backward())`",
-        "manual_seed, set_seed": "the seed is the model's: `dl.Sequential(*layers, seed=0)`",
+        "manual_seed, set_seed, seed": "the seed is the model's: `dl.Sequential(*layers, seed=0)`",
         "device": WHERE,
         "compile": "`graph=True` is an argument of `dl.fit`",
+        "train": FIT,
+        "predict": "`model.predict(x)`",
         "save": "`model.save(path)`",
         "load_model": "`dl.load(path)`",
         "summary": "`model.summary()`",
-        "metrics, accuracy_score": "`dl.evaluate(model, test, loss=loss)` gives loss and accuracy",
+        "metrics, accuracy, accuracy_score": "`dl.evaluate(model, test, loss=loss)` gives loss and accuracy",
         "confusion_matrix, classification_report": "NumPy counts the classes, `model.predict(x).argmax(axis=1)`",
         "Dataset, TensorDataset": "`dl.data.Dataset(x, y)`",
         "DataLoader": BATCHES,
@@ -69,15 +71,17 @@ NAMES: dict[str, dict[str, str]] = {
         "to_categorical, OneHotEncoder, LabelBinarizer": "losses take labels; or `dl.data.one_hot(labels, 10)`",
     },
     "minidl.data": {
-        "DataLoader": BATCHES,
-        "TensorDataset": "`dl.data.Dataset(x, y)`",
         "load_digits": "`dl.data.digits()`",
         "make_circles": "`dl.data.circles()`",
         "make_moons": "`dl.data.spiral()`",
         "make_blobs": "`dl.data.gaussians()`",
-        "train_test_split, random_split": "`dl.data.split(data, 0.8, 0.2)`",
-        "StandardScaler, MinMaxScaler": "`dl.data.Standardize()`",
-        "to_categorical": "`dl.data.one_hot(labels, 10)`",
+        "random_split": "`dl.data.split(data, 0.8, 0.2)`",
+    },
+    "minidl.initializers": {
+        "xavier_uniform_, GlorotUniform": "`dl.initializers.glorot_uniform()`",
+        "xavier_normal_, GlorotNormal": "`dl.initializers.glorot_normal()`",
+        "kaiming_uniform_, HeUniform": "`dl.initializers.he_uniform()`",
+        "kaiming_normal_, HeNormal": "`dl.initializers.he_normal()`",
     },
     "minidl.cuda": {"is_available, device_count": "`dl.backend.available()`"},
 }  # fmt: skip
@@ -141,7 +145,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 # Arguments, by function or class: wrong ones, or those that are left out, or TOO_MANY without a name.
-TOO_MANY = "x and y apart"
+TOO_MANY = "third argument without a name"
 ARGUMENTS: dict[str, dict[str, str]] = {
     "fit": {
         TOO_MANY: "`dl.fit(model, dl.data.Dataset(x, y), loss=loss, optimizer=optimizer)`",
@@ -227,6 +231,7 @@ ARGUMENTS: dict[str, dict[str, str]] = {
     "RMSProp": {"alpha, rho": "`decay=0.9`", "eps": "`epsilon=1e-8`"},
     "AdamW": {"betas": "`beta1=0.9, beta2=0.999`", "beta_1": "`beta1=0.9`", "beta_2": "`beta2=0.999`",
               "eps": "`epsilon=1e-8`"},
+    "ClipValue": {"max_norm, clip_value": "`limit=5.0`"},
     "EarlyStopping": {
         "min_delta": "`smallest_change=1e-3`",
         "restore_best_weights": "`restore_best=True`",
@@ -247,11 +252,13 @@ CHOICES = {
     "kaiming_normal": "he_normal",
     "kaiming_uniform": "he_uniform",
     "xavier": "glorot_uniform",
+    "glorot": "glorot_uniform",
     "xavier_normal": "glorot_normal",
     "xavier_uniform": "glorot_uniform",
     "val_loss": "validation_loss",
     "val_accuracy": "validation_accuracy",
     "val_acc": "validation_accuracy",
+    "acc": "accuracy",
 }
 
 # Words for an object.
