@@ -6,6 +6,7 @@ drawings of each stochastic layer, which are part of the model's arrays.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from dataclasses import asdict
@@ -93,9 +94,22 @@ def _compare(run: Run, description: dict[str, Any]) -> None:
     for name, value in {**run.settings, **run.data_digests}.items():
         value = json.loads(json.dumps(value))  # as a file has it: a tuple becomes a list there
         if was.get(name) != value:
+            name, here, there = _difference(name, value, was.get(name))
             is_data = name in ("train", "validation")
-            what = "other rows or targets" if is_data else f"{value!r}; the checkpoint has {was.get(name)!r}"
+            what = "other rows or targets" if is_data else f"{here!r}; the checkpoint has {there!r}"
             raise ValueError(
                 f"{name} got {what}. Resuming continues the same run; to train on with other settings, load the "
                 f"checkpoint with minidl.load and fit that model"
             )
+
+
+def _difference(name: str, here: Any, there: Any) -> tuple[str, Any, Any]:
+    """Return the name and the values of the first entry in which two descriptions differ, such as model.layers[0]."""
+    if isinstance(here, dict) and isinstance(there, dict) and here.keys() == there.keys():
+        entries = [(f"{name}.{key}", here[key], there[key]) for key in here]
+    elif isinstance(here, list) and isinstance(there, list) and name.endswith("layers"):
+        pairs = itertools.zip_longest(here, there)
+        entries = [(f"{name}[{i}]", mine, other) for i, (mine, other) in enumerate(pairs)]
+    else:
+        return name, here, there
+    return next(_difference(*entry) for entry in entries if entry[1] != entry[2])
