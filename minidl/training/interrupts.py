@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
+
+from minidl.utils.output import Output
 
 
 class Flag:
@@ -32,9 +35,18 @@ def interrupt_between_steps() -> Iterator[Flag]:
     def handle(number: int, frame: FrameType | None) -> None:
         flag.raised = True
         signal.signal(signal.SIGINT, before)
+        _answer()
 
     signal.signal(signal.SIGINT, handle)
     try:
         yield flag
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _answer() -> None:
+    """Say at once that Ctrl-C was heard: the step may take long, and the first one compiles."""
+    errors = Output(sys.stderr)
+    below = "\n" if errors.isatty() else ""  # where a bar of progress stands
+    with contextlib.suppress(RuntimeError):  # it came while the same stream was written to
+        print(f"{below}finishing this step; press Ctrl-C again to stop at once", file=errors, flush=True)
