@@ -7,6 +7,7 @@
     minidl preflight   check data and network before training; writes preflight.png
     minidl exercise    list, start, check and grade the exercises of a course
     minidl doctor      show which backends work on this machine, and how to get the others
+    minidl warmup      compile what training on the CPU needs
 
 Exit codes: 0 done, 1 the loss diverged, a check failed or an exercise is not solved, 2 wrong arguments or missing
 files, 130 interrupted by Ctrl-C.

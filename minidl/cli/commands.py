@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import csv
 import importlib.metadata
 import math
 import os
 import platform
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import numpy as np
 import minidl as dl
 from minidl.cli import sources
 from minidl.cli.results import claimed_folder
-from minidl.cpu.engine.jit import cache_path
+from minidl.cpu.engine.jit import cache_path, is_compiled
 from minidl.cpu.engine.thread_pool import thread_count
 from minidl.data import Dataset
 from minidl.scalar.activations import ACTIVATIONS
@@ -48,6 +50,8 @@ def train(options: argparse.Namespace) -> int:
         print(f"writing to {folder}")
         print(f"{name}: {data}")
         print(model.summary(), flush=True)
+        if model.backend.name == "cpu" and not is_compiled():
+            print("compiling for this processor, once (about 15 s)", flush=True)
 
         history = dl.fit(
             model,
@@ -182,6 +186,28 @@ def doctor(options: argparse.Namespace) -> int:
     for name, reason in dl.backend.available().items():
         print(f"  {name:<10}  {'ready' if reason is None else f'not here: {reason}'}")
     print(f"  auto        means {dl.backend.get('auto').name}")
+    return 0
+
+
+def warmup(options: argparse.Namespace) -> int:
+    """Compile what `minidl train` may need on the CPU, so that nobody waits for it later."""
+    if cache_path() is None:
+        raise OSError("no folder can be written to keep compiled code in; set NUMBA_CACHE_DIR to one that can")
+    print("compiling for this processor; this takes a minute or two", flush=True)
+    start = time.perf_counter()
+    images = dl.data.digits()[0][:256]
+    numbers = Dataset(images.x, images.y[:, None].astype("float32"))
+    activations = [kind() for kind in dl.ACTIVATION_LAYERS.values()]
+    hidden = [layer for kind in activations for layer in (dl.Dense(512, 512), dl.BatchNorm(512), kind, dl.Dropout(0.5))]
+    for dtype in ("float32", "float64"):
+        for data, loss, optimizer in [
+            *((images, dl.SoftmaxCrossEntropy(), kind(1e-3)) for kind in OPTIMIZERS.values()),
+            (numbers, dl.MeanSquaredError(), dl.Adam(1e-3)),
+        ]:
+            layers = [dl.Dense(784, 512), *copy.deepcopy(hidden), dl.Dense(512, data.classes or 1)]
+            model = dl.Sequential(*layers, backend="cpu", seed=0, dtype=dtype, penalty=dl.ElasticNet(1e-6, 1e-6))
+            dl.fit(model, data, validation=data, loss=loss, optimizer=optimizer, epochs=1, progress=False)
+    print(f"compiled in {time.perf_counter() - start:.0f} s; kept in {cache_path()}")
     return 0
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
+import re
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, NoReturn
 
 import minidl as dl
 from minidl import exercises
@@ -18,10 +20,31 @@ from minidl.utils import checks
 
 BACKENDS = ("auto", "numpy", "cpu", "cuda", "emulator")
 
+# Other names for an option, which resemble the wrong one or none
+OFTEN_MEANT = {"--lr": "--learning-rate", "--weight-decay": "--l2", "--hidden": "--layers", "--device": "--backend"}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors are one line each, with the nearest option; --help shows all of them."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            option = unknown[0].partition("=")[0]
+            options = self._option_string_actions
+            meant = OFTEN_MEANT.get(option, option)
+            nearest = [meant] if meant in options else difflib.get_close_matches(meant, options, n=1, cutoff=0.7)
+            self.error(f"there is no {option} here" + (f"; did you mean {nearest[0]}?" if nearest else ""))
+        return found, unknown
+
+    def error(self, message: str) -> NoReturn:
+        message = re.sub(r"^argument (\S+): (the option|init) got", r"\1 got", message)
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser. What it returns has the function of the command as `command`."""
-    whole = argparse.ArgumentParser(
+    whole = _Parser(
         prog="minidl",
         description="Train deep networks and see what happens inside.",
         epilog="Exit codes: 0 done, 1 the loss diverged, a check failed or an exercise is not solved, 2 wrong "
@@ -42,6 +65,8 @@ def parser() -> argparse.ArgumentParser:
     _add_exercise(actions.add_parser("exercise", help="list, start, check and grade the exercises of a course"))
     command = actions.add_parser("doctor", help="show which backends work here, and how to get the others")
     command.set_defaults(command=commands.doctor)
+    command = actions.add_parser("warmup", help="compile what training on the CPU needs, which takes a minute, once")
+    command.set_defaults(command=commands.warmup)
     return whole
 
 

@@ -379,8 +379,33 @@ def test_a_wrong_option_is_named_with_what_it_expects(option, value, message, ca
         cli.main(["train", option, value])
     assert stop.value.code == cli.WRONG
     error = capsys.readouterr().err
-    assert f"argument {option}" in error
+    assert error.startswith(f"minidl train: error: {option} got ") and error.count("\n") == 1
     assert message in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("train --optimiser sgd", "minidl train: error: there is no --optimiser here; did you mean --optimizer? ("),
+        (
+            "train --lr=0.1",
+            "minidl train: error: there is no --lr here; did you mean --learning-rate? (see minidl train",
+        ),
+        ("train --zebra", "minidl train: error: there is no --zebra here (see minidl train --help)"),
+        ("train digits", "minidl train: error: there is no digits here ("),
+        (
+            "exercise check saxpy --folders x",
+            "minidl exercise check: error: there is no --folders here; did you mean --fo",
+        ),
+        ("exercise start saxpi", "minidl exercise start: error: NAME got 'saxpi'; expected one of"),
+        ("inspect --lr 1", "minidl inspect: error: there is no --lr here ("),
+    ],
+)
+def test_an_unknown_option_leads_to_the_nearest(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments.split())
+    assert stop.value.code == cli.WRONG
+    assert capsys.readouterr().err.startswith(message)
 
 
 def test_missing_data_files_are_an_error_and_not_a_traceback(monkeypatch, capsys):
@@ -420,6 +445,35 @@ def test_ctrl_c_keeps_what_was_learned(undrawn, tmp_path, monkeypatch):
     assert len(calls) == 10
     assert dl.load(tmp_path / "result" / "model.npz").predict(np.zeros((1, 2), np.float32)).shape == (1, 2)
     assert len((tmp_path / "result" / "history.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("backend", "compiled", "told"), [("cpu", False, 1), ("cpu", True, 0), ("numpy", False, 0)])
+def test_that_the_first_step_compiles_is_told_before_it(given, monkeypatch, capsys, backend, compiled, told):
+    monkeypatch.setattr(commands, "is_compiled", lambda: compiled)
+    assert cli.main([*QUICK, "--backend", backend]) == 0
+    assert capsys.readouterr().out.count("\ncompiling for this processor, once") == told
+
+
+def test_warmup_trains_with_everything_that_can_be_chosen(monkeypatch, capsys):
+    seen = set()
+
+    def fit(model, train, *, loss, optimizer, **options):
+        seen.update({type(layer) for layer in model.layers}, {type(loss), (type(optimizer), str(model.dtype))})
+
+    monkeypatch.setattr(dl, "fit", fit)
+    assert cli.main(["warmup"]) == 0
+    assert {
+        *dl.ACTIVATION_LAYERS.values(),
+        dl.BatchNorm,
+        dl.Dropout,
+        dl.SoftmaxCrossEntropy,
+        dl.MeanSquaredError,
+    } <= seen
+    assert {(kind, dtype) for kind in commands.OPTIMIZERS.values() for dtype in ("float32", "float64")} <= seen
+    assert "kept in " in capsys.readouterr().out
+    monkeypatch.setattr(commands, "cache_path", lambda: None)
+    assert cli.main(["warmup"]) == cli.WRONG
+    assert "set NUMBA_CACHE_DIR" in capsys.readouterr().err
 
 
 # Inspect and preflight

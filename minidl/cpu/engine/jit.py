@@ -60,6 +60,13 @@ def cache_path() -> Path | None:
     return path if os.access(path, os.W_OK) else None
 
 
+def is_compiled() -> bool:
+    """Return whether the cache has anything that this Numba compiled from the sources as they are now."""
+    marks = source_digest().encode(), numba.__version__.encode()  # with which each index in the cache begins
+    indices = [path.read_bytes() for path in _cache_path().glob("*.nbi")]
+    return any(all(mark in index for mark in marks) for index in indices)
+
+
 class _SourceLocator(_CacheLocator):
     """Numba's source of two answers: where compiled code is stored, and which sources it was made from."""
 

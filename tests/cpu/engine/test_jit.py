@@ -13,7 +13,7 @@ import pytest
 
 import minidl
 from minidl.cpu.engine import jit as jit_module
-from minidl.cpu.engine.jit import _CacheFile, _fingerprint, jit
+from minidl.cpu.engine.jit import _CacheFile, _fingerprint, cache_path, is_compiled, jit
 
 PROGRAM = """
 import contextlib, gc, sys, numpy as np, minidl.cpu.engine.jit
@@ -94,6 +94,18 @@ def test_the_digest_sees_every_file_that_loops_are_made_from(package, monkeypatc
     shutil.rmtree(package / "cpu")
     with pytest.raises(RuntimeError, match=r"^no sources of compiled loops were found in .*cpu"):
         digest()
+
+
+def test_what_other_sources_or_another_numba_compiled_does_not_count(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert not is_compiled()
+    folder = str(cache_path())
+    _CacheFile(folder, "older", "the digest of older sources").save("float32", "code")
+    assert not is_compiled()
+    _CacheFile(folder, "loop", jit_module.source_digest()).save("float32", "code")
+    assert is_compiled()
+    monkeypatch.setattr(numba, "__version__", "0.1.2")
+    assert not is_compiled()
 
 
 def test_a_file_with_other_code_under_the_right_name_is_not_used(tmp_path):
