@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from minidl.diagnostics.layer_statistics import BINS, Histogram, LayerStatistics
-from minidl.utils.figures import COLOUR_MAP, COLOURS, line_style
+from minidl.utils.figures import COLOUR_MAP, COLOURS, line_style, log_scale
 
 MOST_LAYERS = 12  # with histograms of their own
 MOST_MAPS = 9
 MOST_LINES = 7
 EXTREME = 0.1  # share of the records that a map may cut off, at each end
-GOOD_STEP = -3.0  # log10 of update over weight
+GOOD_STEP = 1e-3  # of update over weight
 NAMES = {
     "std": "std of outputs",
     "sample_variance": "variance over the samples",
@@ -120,10 +120,10 @@ def _draw_scale(axes: Any, rows: list[LayerStatistics], *columns: str) -> None:
         if number == 0:
             ends = ", ".join(f"{values[i]:.2g} in {rows[i].layer}" for i in there[[0, -1]]) if there.size else "0"
             axes.set_title(f"{NAMES[column]}: {ends}", fontsize="medium")
-    axes.set_yscale("log")
     axes.set_xticks(range(len(rows)), [row.layer for row in rows], rotation=60, ha="right", fontsize=7)
     axes.grid(alpha=0.3)
     axes.margins(y=0.2)
+    log_scale(axes.yaxis)
     axes.legend(fontsize="small", loc="upper center", ncols=len(columns))
 
 
@@ -170,7 +170,8 @@ def _draw_dead(axes: Any, steps: list[int], shares: dict[str, list[float]]) -> N
     _draw_lines(axes, steps, shares)
     axes.set_ylabel("share of the units")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes.set_ylim(-0.03, max([0.1, *(1.1 * max(share) for share in shares.values())]))
+    top = max([0.1, *(1.1 * max(share) for share in shares.values())])
+    axes.set_ylim(-0.02 * top, top)
     worst = max(shares, key=lambda layer: shares[layer][-1], default=None)
     claim = f"at the end at most {shares[worst][-1]:.0%} of a layer" if worst else "no activation layers"
     axes.set_title(f"dead units: {claim}", fontsize="medium")
@@ -178,7 +179,7 @@ def _draw_dead(axes: Any, steps: list[int], shares: dict[str, list[float]]) -> N
 
 def _draw_delta(axes: Any, steps: list[int], norms: dict[str, list[float]]) -> None:
     _draw_lines(axes, steps, {layer: _positive(values) for layer, values in norms.items()})
-    axes.set_yscale("log")
+    log_scale(axes.yaxis)
     axes.set_ylabel("‖δ‖, the gradient of the bias")
     names = list(norms)
     claim = f"{norms[names[0]][-1]:.2g} in {names[0]}, {norms[names[-1]][-1]:.2g} in {names[-1]}" if names else "none"
@@ -186,15 +187,13 @@ def _draw_delta(axes: Any, steps: list[int], norms: dict[str, list[float]]) -> N
 
 
 def _draw_updates(axes: Any, steps: list[int], updates: dict[str, list[float]]) -> None:
-    sizes = {name: np.log10(_positive(values)) for name, values in updates.items()}
+    sizes = {name: _positive(values) for name, values in updates.items()}
+    axes.axhline(GOOD_STEP, color="black", linewidth=1, linestyle=":", label=f"{GOOD_STEP:g}, a good size")
     _draw_lines(axes, steps, sizes)
-    axes.axhline(GOOD_STEP, color="black", linewidth=1)
-    axes.annotate(
-        "−3: a good size", (1, GOOD_STEP), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8
-    )
-    axes.set_ylabel("log10 of ‖ΔW‖ / ‖W‖")
+    log_scale(axes.yaxis)
+    axes.set_ylabel("‖ΔW‖ / ‖W‖")
     ends = [size[-1] for size in sizes.values() if not np.isnan(size[-1])]
-    claim = f"10^{min(ends):.1f} to 10^{max(ends):.1f}" if ends else "0"
+    claim = f"{min(ends):.2g} to {max(ends):.2g}" if ends else "0"
     axes.set_title(f"‖ΔW‖ / ‖W‖ at the end: {claim}", fontsize="medium")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.utils.figures import COLOURS, line_style
+from minidl.utils.figures import COLOURS, line_style, log_scale
 
 Columns = Mapping[str, Sequence[Any]]  # of a history, by name
 
@@ -27,14 +27,8 @@ def draw_curves(history: Columns) -> Any:
 
 def draw_loss(axes: Any, history: Columns) -> None:
     """Mean loss over the epochs, on a logarithmic scale: it falls by factors."""
-    from matplotlib.ticker import NullFormatter
-
     _draw(axes, history, "loss", "{:.3g}")
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:g}")
-    low, high = axes.get_ylim()
-    # Between powers of ten there is room for labels as long as there are few of them.
-    axes.yaxis.set_minor_formatter("{x:g}" if high < 30 * low else NullFormatter())
+    log_scale(axes.yaxis)
     axes.set_ylabel("mean loss")
 
 
@@ -44,7 +38,6 @@ def draw_accuracy(axes: Any, history: Columns) -> None:
 
     _draw(axes, history, "accuracy", "{:.2%}")
     axes.set_ylabel("accuracy")
-    axes.legend(loc="lower right")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 

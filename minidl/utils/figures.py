@@ -10,6 +10,8 @@ import io
 import os
 from typing import Any
 
+import numpy as np
+
 from minidl.utils import checks
 from minidl.utils.files import write_whole
 
@@ -18,6 +20,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 LINES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 HATCHES = ("", "//", "..", "\\\\", "xx", "--", "||", "oo", "++", "**")
+FEW_TIMES, DECADES = 4, 300  # from the low end of a logarithmic axis to the high one
 COLOUR_MAP = "cividis"  # the same for colour-blind readers, and lighter where there is more
 
 
@@ -29,6 +32,23 @@ def line_style(number: int) -> dict[str, Any]:
         "marker": MARKERS[number % len(MARKERS)],
         "markersize": 3.5,
     }
+
+
+def log_scale(axis: Any) -> None:
+    """Make an axis logarithmic, with plain numbers at 1, 2 and 5; call it when everything is drawn."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+    if not np.isfinite(axis.get_minpos()):  # nothing was drawn
+        return
+    axes, name = axis.axes, axis.axis_name
+    getattr(axes, f"set_{name}scale")("log")
+    low, high = getattr(axes, f"get_{name}lim")()
+    if high < FEW_TIMES * low:  # hardly a power of ten, 2 or 5 lies in between
+        axis.set_major_locator(MaxNLocator(5))
+    else:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < DECADES * low else (1,)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def finish(figure: Any, path: str | os.PathLike[str] | None) -> Any:

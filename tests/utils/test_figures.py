@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import minidl as dl
-from minidl.utils.figures import save_figure
+from minidl.utils.figures import log_scale, save_figure
 
 NAMES = ["$x_$", "$ and $", "$\\frac$ 5", r"\$", "one $", "50% & <b> _^{}"]  # the first and the third are no formulas
 
@@ -58,3 +58,30 @@ def test_pictures_of_data_and_models_show_any_name(tmp_path, rng):
         assert {"$a_$", "$b^$", *(f"class {name}" for name in NAMES)} <= set(texts(tmp_path / picture))
     assert set(NAMES) <= set(texts(tmp_path / "preflight.svg"))
     assert "1.Of$_$" in texts(tmp_path / "inspection.svg")
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ([0.1, 0.9], ["0.1", "0.2", "0.5", "1"]),
+        ([0.7, 0.9], ["0.70", "0.75", "0.80", "0.85", "0.90"]),
+        ([1e-4, 2.0], ["0.0001", "0.001", "0.01", "0.1", "1"]),
+    ],
+)
+def test_a_logarithmic_axis_has_few_plain_numbers(values, ticks):
+    axes = Figure().subplots()
+    axes.plot(values)
+    log_scale(axes.yaxis)
+    axes.figure.draw_without_rendering()
+    low, high = axes.get_ylim()
+    labels = axes.yaxis.get_ticklabels(which="both")
+    shown = [label.get_text() for label in labels if low <= label.get_position()[1] <= high]
+    assert [float(text) for text in shown if text] == [float(text) for text in ticks]
+
+
+def test_an_axis_with_nothing_positive_on_it_stays_as_it_is():
+    axes = Figure().subplots()
+    axes.plot([np.nan, -1.0])
+    log_scale(axes.yaxis)
+    axes.figure.draw_without_rendering()
+    assert axes.get_yscale() == "linear"
