@@ -168,7 +168,7 @@ for axes, column, title in ((row[0], 1, "Worst single unit off"), (row[1], 2, "A
     axes.minorticks_off()
     axes.set_title(title, fontsize="medium")
 row[0].set(ylabel="accuracy lost (dots: 5 seeds)", ylim=(0, None))
-row[1].set_ylabel("accuracy left")
+row[1].set(ylabel="accuracy left", ylim=(0.45, None))  # with room for the legend
 row[1].legend(loc="lower right")
 figure.suptitle("Units that are missing cost less if dropout was on in training")
 figure.savefig(figures / "08b_why_dropout_units_off.png")
