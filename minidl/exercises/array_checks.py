@@ -37,12 +37,12 @@ def dense_forward(student: Student) -> Iterator[str]:
             x, weight, bias = _numbers(0, batch, n_in), _numbers(1, n_in, n_out), _numbers(2, n_out)
             arguments = {"x": x, "weight": weight, "bias": bias if with_bias else None, "y": (batch, n_out)}
             y = student.fill("dense_forward", arguments)["y"]
-            mistakes = {"the bias is left out": x @ weight, "the bias is subtracted": x @ weight - bias}
-            if n_in == n_out:
-                mistakes["W is transposed"] = x @ weight.T + with_bias * bias
-            if batch == n_out:
+            mistakes = {"W is transposed": x @ weight.T + with_bias * bias} if n_in == n_out else {}
+            if with_bias:
+                mistakes |= {"the bias is left out": x @ weight, "the bias is subtracted": x @ weight - bias}
+            if with_bias and batch == n_out:
                 mistakes["each row gets one number of the bias, not each column"] = x @ weight + bias[:, None]
-            student.expect("y", y, x @ weight + with_bias * bias, mistakes if with_bias else {})
+            student.expect("y", y, x @ weight + with_bias * bias, mistakes)
 
     yield "a Dense layer with your function, against differences"
     student.calls("minidl.Dense with your function")

@@ -268,6 +268,7 @@ MISTAKES: dict[str, list[tuple[str, str, str]]] = {
         ("y += bias", "y -= bias", "if the bias is subtracted"),
         ("y += bias", "pass", "if the bias is left out"),
         ("y += bias", "y += bias[:, None]", "Write the shape below each factor"),
+        ("y += bias", "y += bias[:, None] if len(bias) == len(x) else bias", "each row gets one number of the bias"),
         ("np.matmul(x, weight, out=y)", "y[...] = x @ weight.T", "Write the shape below each factor"),
         (
             "np.matmul(x, weight, out=y)",
