@@ -66,7 +66,7 @@ def read_csv(
         checks.one_of("task", task, ("classification", "regression"))
     if features is not None and (isinstance(features, str) or not isinstance(features, Sequence)):
         raise TypeError(f"features got {checks.describe(features)}; expected a list of column names")
-    names, x, fields, lines = _read(path, delimiter, target, features)
+    names, x, fields, lines = _read(path, delimiter, checks.text("target", target), features)
     y, class_names = _targets(path, target, fields, lines, task)
     return Dataset(x, y, feature_names=names, class_names=class_names)
 

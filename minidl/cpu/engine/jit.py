@@ -63,8 +63,7 @@ def cache_path() -> Path | None:
 def is_compiled() -> bool:
     """Return whether the cache has anything that this Numba compiled from the sources as they are now."""
     marks = source_digest().encode(), numba.__version__.encode()  # with which each index in the cache begins
-    indices = [path.read_bytes() for path in _cache_path().glob("*.nbi")]
-    return any(all(mark in index for mark in marks) for index in indices)
+    return any(all(mark in index.read_bytes() for mark in marks) for index in _cache_path().glob("*.nbi"))
 
 
 class _SourceLocator(_CacheLocator):

@@ -272,12 +272,11 @@ def product(a, b, c, row=None):
     if BLAS:
         blas.product(a, b, c, row)
         return
-    rows, columns = c.shape
+    (rows, columns), depth = c.shape, a.shape[1]
     start = _zeros(columns, c.itemsize) if row is None else row
     if rows == 1:
         _single_row(a, b, start, c)
     else:
-        depth = a.shape[1]
         chunks, height, width = _cells(rows, columns, depth, c.itemsize)
         _some_of_product(chunks, a, depth, 1, b, start, c, depth, height, width)
 
@@ -312,8 +311,7 @@ def _transpose(index, chunks, a, result):
     """Set result = Aᵀ."""
     rows, columns = result.shape
     top, bottom, left, right = _cell(index, rows, -(-rows // chunks), columns, columns)
-    lanes = VECTOR_BYTES // a.itemsize
-    flat, target = a.reshape(-1), result.reshape(-1)
+    flat, target, lanes = a.reshape(-1), result.reshape(-1), VECTOR_BYTES // a.itemsize
     for i in range(top, bottom, lanes):
         for k in range(left, right, lanes):
             if i + lanes <= bottom and k + lanes <= right:
