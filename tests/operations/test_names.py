@@ -19,7 +19,8 @@ SOURCES = "".join(
 
 
 def functions_of(package):
-    return {name for name, value in vars(package).items() if inspect.isfunction(value)}
+    functions = {name for name, value in vars(package).items() if inspect.isfunction(value)}
+    return functions - {"__getattr__"}  # which leads on from names of other libraries
 
 
 def parameters_of(function):
