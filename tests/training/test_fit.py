@@ -842,7 +842,7 @@ def test_ctrl_c_in_a_terminal_ends_the_program_cleanly(tmp_path):
     assert re.fullmatch(r"interrupted; whole epochs: \d+. The model keeps what it has learned", message)
     assert last == "True True (2000, 3)"
     assert (tmp_path / "model.npz").exists()
-    assert err == ""
+    assert err == "finishing this step; press Ctrl-C again to stop at once\n"
 
 
 # Arguments
