@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sphinx_gallery.scrapers import figure_rst
 
-DRAWN = re.compile(r'\.plot\(figures / "([^"]+)"\)')
+DRAWN = re.compile(r'(?<!savefig\()figures / "([^"]+)"')
 
 
 def scrape(block, block_vars, gallery_conf):
