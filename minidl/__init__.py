@@ -16,6 +16,7 @@ from minidl.utils import environment as _environment  # noqa: F401 - first: it r
 from minidl import (
     backend,
     calibration,
+    cuda,
     data,
     diagnostics,
     emulator,
@@ -108,6 +109,7 @@ __all__ = [
 __all__ += layers.__all__
 
 if not TYPE_CHECKING:  # a type checker would take every name for a right one
-    for _module in (callbacks, initializers, layers, losses, optimizers, schedules):
+    for _module in (callbacks, cuda, data, initializers, layers, losses, optimizers, schedules):
         _module.__getattr__ = _guide.getattr_of(_module.__name__)
+    data.__dir__ = _guide.dir_of(data.__all__)
     __getattr__, __dir__ = _guide.getattr_of(__name__), _guide.dir_of([*__all__, "__version__"])

@@ -16,12 +16,9 @@ from minidl.exercises.folders import TIMEOUT
 from minidl.exercises.grading import LEAST_MEMORY, MEMORY
 from minidl.initializers import INITIALIZERS
 from minidl.scalar.activations import ACTIVATIONS
-from minidl.utils import checks
+from minidl.utils import checks, habits
 
 BACKENDS = ("auto", "numpy", "cpu", "cuda", "emulator")
-
-# Other names for an option, which resemble the wrong one or none
-OFTEN_MEANT = {"--lr": "--learning-rate", "--weight-decay": "--l2", "--hidden": "--layers", "--device": "--backend"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -32,7 +29,7 @@ class _Parser(argparse.ArgumentParser):
         if unknown:
             option = unknown[0].partition("=")[0]
             options = self._option_string_actions
-            meant = OFTEN_MEANT.get(option, option)
+            meant = habits.OPTIONS.get(option, option)
             nearest = [meant] if meant in options else difflib.get_close_matches(meant, options, n=1, cutoff=0.7)
             self.error(f"there is no {option} here" + (f"; did you mean {nearest[0]}?" if nearest else ""))
         return found, unknown

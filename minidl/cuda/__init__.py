@@ -6,8 +6,6 @@ launches it. The first argument of the function is the launcher: `device.launch`
 order, so the same seed gives the same bits.
 """
 
-from typing import TYPE_CHECKING
-
 from minidl.cuda.activations import activation_backward, activation_forward
 from minidl.cuda.batchnorm import batchnorm_backward, batchnorm_inference, batchnorm_training
 from minidl.cuda.clipping import clip_values, max_norm, norm, scale_to_norm
@@ -39,7 +37,3 @@ from minidl.cuda.penalties import penalty_cost, penalty_gradient
 from minidl.cuda.pooling import fractional_regions, max_pool_backward, max_pool_forward
 from minidl.cuda.prelu import prelu_backward, prelu_forward
 from minidl.cuda.weightnorm import centered_weight, centered_weight_backward
-from minidl.utils import guide
-
-if not TYPE_CHECKING:  # a type checker would take every name for a right one
-    __getattr__ = guide.getattr_of(__name__)

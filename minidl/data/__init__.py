@@ -1,8 +1,6 @@
 """Data: digits that ship with the package, MNIST and Fashion-MNIST, toy problems, your own files, and what is done to
 data before and during training: splitting, preprocessing, augmentation, pseudo-labels."""
 
-from typing import TYPE_CHECKING
-
 from minidl.data.augmentation import (
     Augmentation,
     AugmentationStep,
@@ -25,7 +23,6 @@ from minidl.data.semi_supervised import pseudo_label
 from minidl.data.splitting import concatenate, split
 from minidl.data.targets import one_hot
 from minidl.data.toy import circles, gaussians, spiral, xor
-from minidl.utils import guide
 
 __all__ = [
     "PCA",
@@ -63,6 +60,3 @@ __all__ = [
     "split",
     "xor",
 ]
-
-if not TYPE_CHECKING:  # a type checker would take every name for a right one
-    __getattr__, __dir__ = guide.getattr_of(__name__), guide.dir_of(__all__)

@@ -123,7 +123,7 @@ def _draw_scale(axes: Any, rows: list[LayerStatistics], *columns: str) -> None:
     axes.set_xticks(range(len(rows)), [row.layer for row in rows], rotation=60, ha="right", fontsize=7)
     axes.grid(alpha=0.3)
     axes.margins(y=0.2)
-    log_scale(axes.yaxis)
+    log_scale(axes)
     axes.legend(fontsize="small", loc="upper center", ncols=len(columns))
 
 
@@ -179,7 +179,7 @@ def _draw_dead(axes: Any, steps: list[int], shares: dict[str, list[float]]) -> N
 
 def _draw_delta(axes: Any, steps: list[int], norms: dict[str, list[float]]) -> None:
     _draw_lines(axes, steps, {layer: _positive(values) for layer, values in norms.items()})
-    log_scale(axes.yaxis)
+    log_scale(axes)
     axes.set_ylabel("‖δ‖, the gradient of the bias")
     names = list(norms)
     claim = f"{norms[names[0]][-1]:.2g} in {names[0]}, {norms[names[-1]][-1]:.2g} in {names[-1]}" if names else "none"
@@ -190,7 +190,7 @@ def _draw_updates(axes: Any, steps: list[int], updates: dict[str, list[float]]) 
     sizes = {name: _positive(values) for name, values in updates.items()}
     axes.axhline(GOOD_STEP, color="black", linewidth=1, linestyle=":", label=f"{GOOD_STEP:g}, a good size")
     _draw_lines(axes, steps, sizes)
-    log_scale(axes.yaxis)
+    log_scale(axes)
     axes.set_ylabel("‖ΔW‖ / ‖W‖")
     ends = [size[-1] for size in sizes.values() if not np.isnan(size[-1])]
     claim = f"{min(ends):.2g} to {max(ends):.2g}" if ends else "0"

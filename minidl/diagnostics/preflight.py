@@ -6,6 +6,7 @@ Networks" (2019): look at the data, know the loss to expect, overfit a few sampl
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import os
@@ -184,6 +185,20 @@ class _Preflight:
         copy.restore(model.snapshot())
         return copy
 
+    @functools.cached_property
+    def outputs(self) -> Finding:
+        """Whether the outputs are what the loss takes."""
+        try:
+            check_logits(self.model, self.loss)
+        except ValueError as error:
+            return "failed", str(error), "no output of such a model is a logit below 0"
+        outputs = self.copy().forward(self.train.x[:ROWS].astype(self.model.dtype))
+        found = f"from {outputs.min():.3g} to {outputs.max():.3g}"
+        sums_to_one = (outputs >= 0).all() and np.allclose(outputs.sum(axis=1, dtype=np.float64), 1, atol=1e-3)
+        if isinstance(self.loss, SoftmaxCrossEntropy) and sums_to_one:
+            return "failed", f"{found}, and each row sums to 1", "the loss computes the softmax itself: leave yours out"
+        return "ok", found, ""
+
     def refused(self) -> str:
         """Return why the loss does not take the targets, or ""."""
         for argument, data in (("train.y", self.train), ("validation.y", self.validation)):
@@ -293,19 +308,6 @@ def _digests(data: Dataset, dtype: np.dtype) -> list[bytes]:
     return [hashlib.blake2b(row, digest_size=16).digest() for row in x]
 
 
-def _outputs(run: _Preflight) -> Finding:
-    try:
-        check_logits(run.model, run.loss)
-    except ValueError as error:
-        return "failed", str(error), "no output of such a model is a logit below 0"
-    outputs = run.copy().forward(run.train.x[:ROWS].astype(run.model.dtype))
-    found = f"from {outputs.min():.3g} to {outputs.max():.3g}"
-    sums_to_one = (outputs >= 0).all() and np.allclose(outputs.sum(axis=1, dtype=np.float64), 1, atol=1e-3)
-    if isinstance(run.loss, SoftmaxCrossEntropy) and sums_to_one:
-        return "failed", f"{found}, and each row sums to 1", "the loss computes the softmax itself: leave yours out"
-    return "ok", found, ""
-
-
 def _first_loss(run: _Preflight) -> Finding:
     if run.refused():
         return "skipped", "the loss does not take the targets", ""
@@ -343,7 +345,7 @@ def _few_samples(run: _Preflight) -> Finding:
         return "skipped", "the loss does not take the targets", ""
     if not run.model.parameters():
         return "skipped", "the model has no parameters", ""
-    if _outputs(run)[0] == "failed":
+    if run.outputs[0] == "failed":
         return "skipped", "the loss does not take the outputs", ""
     few = run.some(FEW)
     best = ""
@@ -371,7 +373,7 @@ CHECKS: dict[str, Callable[[_Preflight], Finding]] = {
     "scale of inputs": _scale,
     "conflicts": _conflicts,
     "leakage": _leakage,
-    "outputs": _outputs,
+    "outputs": lambda run: run.outputs,
     "first loss": _first_loss,
     "regularization": _regularization,
     "20 samples": _few_samples,

@@ -28,7 +28,7 @@ def draw_curves(history: Columns) -> Any:
 def draw_loss(axes: Any, history: Columns) -> None:
     """Mean loss over the epochs, on a logarithmic scale: it falls by factors."""
     _draw(axes, history, "loss", "{:.3g}")
-    log_scale(axes.yaxis)
+    log_scale(axes)
     axes.set_ylabel("mean loss")
 
 

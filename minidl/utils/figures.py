@@ -34,15 +34,15 @@ def line_style(number: int) -> dict[str, Any]:
     }
 
 
-def log_scale(axis: Any) -> None:
-    """Make an axis logarithmic, with plain numbers at 1, 2 and 5; call it when everything is drawn."""
+def log_scale(axes: Any) -> None:
+    """Make the y axis logarithmic, with plain numbers at 1, 2 and 5; call it when everything is drawn."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+    axis = axes.yaxis
     if not np.isfinite(axis.get_minpos()):  # nothing was drawn
         return
-    axes, name = axis.axes, axis.axis_name
-    getattr(axes, f"set_{name}scale")("log")
-    low, high = getattr(axes, f"get_{name}lim")()
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
     if high < FEW_TIMES * low:  # hardly a power of ten, 2 or 5 lies in between
         axis.set_major_locator(MaxNLocator(5))
     else:

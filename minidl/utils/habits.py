@@ -261,6 +261,9 @@ CHOICES = {
     "acc": "accuracy",
 }
 
+# Options of the command line.
+OPTIONS = {"--lr": "--learning-rate", "--weight-decay": "--l2", "--hidden": "--layers", "--device": "--backend"}
+
 # Words for an object.
 OBJECTS = {
     "adam": "dl.Adam()",

@@ -71,7 +71,7 @@ def test_pictures_of_data_and_models_show_any_name(tmp_path, rng):
 def test_a_logarithmic_axis_has_few_plain_numbers(values, ticks):
     axes = Figure().subplots()
     axes.plot(values)
-    log_scale(axes.yaxis)
+    log_scale(axes)
     axes.figure.draw_without_rendering()
     low, high = axes.get_ylim()
     labels = axes.yaxis.get_ticklabels(which="both")
@@ -82,6 +82,6 @@ def test_a_logarithmic_axis_has_few_plain_numbers(values, ticks):
 def test_an_axis_with_nothing_positive_on_it_stays_as_it_is():
     axes = Figure().subplots()
     axes.plot([np.nan, -1.0])
-    log_scale(axes.yaxis)
+    log_scale(axes)
     axes.figure.draw_without_rendering()
     assert axes.get_yscale() == "linear"
