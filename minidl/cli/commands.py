@@ -22,16 +22,8 @@ from minidl.cli.results import claimed_folder
 from minidl.cpu.engine.jit import cache_path, is_compiled
 from minidl.cpu.engine.thread_pool import thread_count
 from minidl.data import Dataset
-from minidl.scalar.activations import ACTIVATIONS
+from minidl.perceptron import OPTIMIZERS, perceptron
 
-OPTIMIZERS: dict[str, type[dl.Optimizer]] = {
-    "sgd": dl.SGD,
-    "momentum": dl.Momentum,
-    "nesterov": dl.Nesterov,
-    "rmsprop": dl.RMSProp,
-    "adam": dl.Adam,
-    "adamw": dl.AdamW,
-}
 OUTPUTS = ("curves.png", "history.jsonl", "model.npz")
 INSPECTION, PREFLIGHT = "inspection.png", "preflight.png"
 STEPS = 500  # at least, unless the user says otherwise
@@ -156,24 +148,18 @@ def _write_picture(drawable: Any, path: Path) -> None:
 
 
 def build_model(options: argparse.Namespace, data: Dataset) -> dl.Sequential:
-    """Build the network that the options describe: dense, batch norm, activation, dropout for each hidden layer."""
-    activation = dl.ACTIVATION_LAYERS[ACTIVATIONS[options.activation].layer]
-    layers: list[dl.Layer] = []
-    features = data.x.shape[1]
-    for width in options.layers:
-        # Batch norm subtracts the mean, and with it any bias of the layer before.
-        layers.append(dl.Dense(features, width, init=options.init, bias=not options.batch_norm))
-        if options.batch_norm:
-            layers.append(dl.BatchNorm(width))
-        layers.append(activation())
-        if options.dropout:
-            layers.append(dl.Dropout(options.dropout))
-        features = width
-    layers.append(dl.Dense(features, data.classes or data.y.shape[1], init=options.init))
-    penalty = dl.ElasticNet(options.l1, options.l2) if options.l1 or options.l2 else None
-    return dl.Sequential(
-        *layers, backend=options.backend, seed=options.seed, dtype=options.dtype, penalty=penalty
-    )  # fmt: skip
+    """Build the network that the options describe."""
+    return perceptron(
+        (data.x.shape[1], *options.layers, data.classes or data.y.shape[1]),
+        activation=options.activation,
+        init=options.init,
+        batch_norm=options.batch_norm,
+        dropout=options.dropout,
+        penalty=dl.ElasticNet(options.l1, options.l2) if options.l1 or options.l2 else None,
+        backend=options.backend,
+        seed=options.seed,
+        dtype=options.dtype,
+    )
 
 
 def doctor(options: argparse.Namespace) -> int:
