@@ -126,6 +126,7 @@ MAY_BE_HIDDEN = {
     "cuda": "comes with numba-cuda, where that can be installed",
     "numba_cuda_mlir": "NVIDIA's successor of numba-cuda, which need not be installed",
     "resource": "is not there on Windows",
+    "tqdm": "imports ipywidgets, which only a notebook needs",
 }
 
 

@@ -12,7 +12,7 @@ class Access(NamedTuple):
 
     block: Position
     thread: Position
-    line: str  # "file.py:12"
+    line: str  # "file.py:12" or "Cell In[3], line 12"
     space: str  # "global" or "shared"
     array: str
     element: tuple[int, ...]

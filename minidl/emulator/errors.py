@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from types import CodeType, FrameType
 
+from minidl.utils import notebook
+
 HERE = str(Path(__file__).parent)
 
 
@@ -43,15 +45,15 @@ def kernel_frame(depth: int = 1) -> FrameType:
 
 
 def source_line() -> str:
-    """Return the line of the kernel that is running, as "file.py:12"."""
+    """Return the line of the kernel that is running, as "file.py:12" or "Cell In[3], line 12"."""
     frame = kernel_frame()
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+    return notebook.place(frame.f_code.co_filename, frame.f_lineno)
 
 
 def line_of(code: CodeType, instruction: int) -> str:
-    """Return the line of one instruction of a function, as "file.py:12"."""
+    """Return the line of one instruction of a function, likewise."""
     starts = [line for offset, line in dis.findlinestarts(code) if offset <= instruction and line]
-    return f"{Path(code.co_filename).name}:{starts[-1]}"
+    return notebook.place(code.co_filename, starts[-1])
 
 
 def assigned_variable(code: CodeType, instruction: int) -> str:

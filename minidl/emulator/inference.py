@@ -12,7 +12,6 @@ import contextlib
 import copy
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from types import FunctionType
 from typing import Any
 from unittest import mock
@@ -33,6 +32,7 @@ from minidl.emulator import known
 from minidl.emulator.cuda_names import chain, cuda_path, typing_context
 from minidl.emulator.errors import EmulatorError
 from minidl.emulator.simplify import local_names, simplified
+from minidl.utils import notebook
 
 if not getattr(config, "ENABLE_CUDASIM", False):  # Numba's simulator hides its compiler for CUDA
     from numba.cuda.descriptor import cuda_target
@@ -224,9 +224,9 @@ def _run(function: FunctionType, original: FunctionType, arguments: tuple[types.
             location: Any = getattr(error, "loc", None)
             if unknown is None or location is None:
                 raise
-            place = f"{Path(location.filename).name}:{location.line}"
+            where = notebook.place(location.filename, location.line)
             raise TypingError(
-                f"{place}: a kernel cannot use {unknown[1]}: it is not defined, or unknown to numba.cuda"
+                f"{where}: a kernel cannot use {unknown[1]}: it is not defined, or unknown to numba.cuda"
             ) from None
     return state
 

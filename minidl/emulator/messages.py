@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl.emulator.errors import EmulatorError, source_line
+from minidl.utils import notebook
 
 
 def device_print(*values: Any) -> None:
@@ -22,8 +23,9 @@ def locate(error: Exception, kernel: str, thread: Any, block: Any) -> None:
     # The last frame of the kernel and its device functions, not of a library that they or the emulator call.
     frames = list(walk_tb(error.__traceback__))
     frame, line = next((found for found in reversed(frames) if "_device" in found[0].f_globals), frames[-1])
+    file = notebook.cell(frame.f_code.co_filename) or f"file {frame.f_code.co_filename}"
     place = (
-        f"In function {kernel!r}, file {frame.f_code.co_filename}, line {line}, "
+        f"In function {kernel!r}, {file}, line {line}, "
         f"tid=[{thread.x}, {thread.y}, {thread.z}] ctaid=[{block.x}, {block.y}, {block.z}]"
     )
     error.args = (f"{place}: {error.args[0]}", *error.args[1:]) if error.args else (place,)

@@ -17,13 +17,13 @@ import copy
 import dis
 import inspect
 from collections.abc import Mapping
-from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
 from minidl.emulator.errors import EmulatorError
 from minidl.emulator.packages import in_numba
 from minidl.emulator.source import definition
+from minidl.utils import notebook
 
 MISSING = object()
 FOLDED = {"RESUME", "LOAD_CONST", "LOAD_SMALL_INT", "RETURN_VALUE", "RETURN_CONST"}  # of what is left of an operation
@@ -45,7 +45,7 @@ def simplified(function: FunctionType) -> tuple[ast.FunctionDef, dict[str, Any]]
         EmulatorError: If the source cannot be read, or contains syntax that the emulator does not know.
     """
     tree = definition(function)
-    file = Path(function.__code__.co_filename).name
+    file = function.__code__.co_filename
     outside = dict(function.__globals__)
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         with contextlib.suppress(ValueError):  # empty while a function that calls itself is being decorated
@@ -81,7 +81,7 @@ class _GlobalNames(ast.NodeTransformer):
             if isinstance(owner, (ModuleType, type)):
                 name = f"{value.id}.{node.attr}"
                 if not hasattr(owner, node.attr):
-                    raise EmulatorError(f"{self._file}:{node.lineno}: the emulator does not know {name}")
+                    raise EmulatorError(f"{notebook.place(self._file, node.lineno)}: the emulator does not know {name}")
                 if not isinstance(inspect.getattr_static(owner, node.attr), property):
                     self.meanings[name] = in_numba(getattr(owner, node.attr))
                     return ast.copy_location(ast.Name(name, ast.Load()), node)
@@ -166,7 +166,9 @@ class _Simpler(ast.NodeTransformer):
 
     def _refuse(self, node: Any) -> Any:
         text = ast.unparse(node).splitlines()[0]
-        raise EmulatorError(f"{self._file}:{node.lineno}: the emulator does not know {text!r} in a kernel")
+        raise EmulatorError(
+            f"{notebook.place(self._file, node.lineno)}: the emulator does not know {text!r} in a kernel"
+        )
 
     visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = visit_Lambda = visit_FunctionDef = _refuse
     visit_ClassDef = visit_Yield = visit_YieldFrom = visit_Await = visit_Try = visit_With = visit_Global = _refuse

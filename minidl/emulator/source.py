@@ -14,13 +14,13 @@ import functools
 import linecache
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
 from minidl.emulator.bytecode import definition_from_bytecode
 from minidl.emulator.errors import EmulatorError
 from minidl.emulator.structure import UnknownBytecode
+from minidl.utils import notebook
 
 Definition = ast.FunctionDef | ast.Lambda
 JUMPS = {*dis.hasjrel, *dis.hasjabs}  # their goals move when an instruction before them takes more room
@@ -39,21 +39,19 @@ def definition(function: FunctionType) -> ast.FunctionDef:
     filename = code.co_filename
     linecache.checkcache(filename)
     lines = linecache.getlines(filename, function.__globals__)
-    place = f"{Path(filename).name}:{code.co_firstlineno}"
+    where = f"{function.__name__} on {notebook.place(filename, code.co_firstlineno)}"
     for node, compiled in _definitions("".join(lines), filename):
         if (compiled.co_firstlineno, compiled.co_name) != (code.co_firstlineno, code.co_name):
             continue
         if _instructions(compiled) == _instructions(code) or "@pytest_ar" in code.co_names:  # rewritten by pytest
             return _plain(node)
     if lines and not filename.startswith("<"):  # all that `exec` makes is in the "file" <string>
-        raise EmulatorError(
-            f"{function.__name__} on {place}: its source has changed since it was imported; start Python anew"
-        )
+        raise EmulatorError(f"{where}: its source has changed since it was imported; start Python anew")
     try:
         return definition_from_bytecode(function)
     except UnknownBytecode:
         raise EmulatorError(
-            f"{function.__name__} on {place}: the emulator reads the source of a kernel, and here there is none; "
+            f"{where}: the emulator reads the source of a kernel, and here there is none; "
             f"write the kernel in a file or a notebook"
         ) from None
 

@@ -17,7 +17,6 @@ Operations per byte of global memory are the arithmetic intensity (Williams, Wat
 
 from __future__ import annotations
 
-import functools
 import math
 import operator
 import os
@@ -35,7 +34,7 @@ from minidl.emulator.errors import assigned_variable, kernel_frame
 from minidl.emulator.launch import launch
 from minidl.emulator.observer import KINDS, Observer, watching
 from minidl.scalar.constants import WARP
-from minidl.utils import checks
+from minidl.utils import checks, notebook
 from minidl.utils.figures import finish
 from minidl.utils.reports import Report, Table
 
@@ -219,7 +218,7 @@ class Recorder(Observer):
         known = self._known.get(place)
         if known is None:
             name = array.name if array.kind == "global" else assigned_variable(*array.made_at)
-            line = _line(frame.f_code.co_filename, frame.f_lineno)
+            line = notebook.place(frame.f_code.co_filename, frame.f_lineno)
             known = self._known[place] = line, name, array.start - _first_address(array), Counter(), array
         line, name, start, times, _ = known
         position, warp, lane = self._places.get(thread) or self._place(thread)
@@ -253,11 +252,6 @@ class Recorder(Observer):
             else:
                 sectors = {offset // SECTOR for offset in offsets}
                 yield WarpAccess(accesses, len(sectors), -(-len(set(offsets)) * size // SECTOR), 0, (), *layout)
-
-
-@functools.cache
-def _line(file: str, number: int) -> str:
-    return f"{os.path.basename(file)}:{number}"
 
 
 def _first_address(array: Any) -> int:

@@ -14,12 +14,9 @@ adds the order of the samples, augmentation, validation and checks.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
-
-from tqdm import tqdm
 
 from minidl.data.dataset import Dataset
 from minidl.layers.sequential import Sequential
@@ -33,7 +30,7 @@ from minidl.training.interrupts import Flag, interrupt_between_steps
 from minidl.training.run import Callback, Run
 from minidl.training.serving import serving
 from minidl.utils.guide import guided
-from minidl.utils.output import Output, say
+from minidl.utils.output import say
 
 
 @guided
@@ -77,7 +74,7 @@ def fit(
         resume: Such a file: go on as if the run had never stopped, with the same arguments and data.
         log: A .csv or .jsonl file that gets a line after each epoch.
         graph: Whether steps are captured and replayed, see `TrainingStep`; not if a callback follows the steps.
-        progress: Whether to show a bar (on stderr, if that is a terminal) and print a line for each epoch.
+        progress: Whether to show a bar (in a notebook, or where stderr is a terminal) and print a line for each epoch.
 
     Returns:
         The `History`, one `Epoch` for each pass over the data.
@@ -113,9 +110,7 @@ def train_epoch(run: Run, interrupted: Flag) -> None:
     start = time.perf_counter()
     loss, steps, interval = run.loss, run.batches.steps, run.model.backend.readback_interval
     run.notify("on_epoch_start")
-    hide = None if run.progress else True  # None: only where stderr is a terminal
-    name, errors = f"epoch {run.epoch}/{run.epochs}", Output(sys.stderr)
-    with tqdm(total=steps, desc=name, leave=False, disable=hide, file=errors) as bar:
+    with run.progress_bar.bar(f"epoch {run.epoch}/{run.epochs}", steps) as bar:
         for step, (x, targets) in enumerate(run.begin_epoch(), start=1):
             for callback in run.followers:
                 callback.on_step_start(run)

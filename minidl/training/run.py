@@ -18,6 +18,7 @@ from minidl.training.batches import Batches
 from minidl.training.divergence import check_finite
 from minidl.training.evaluation import EVALUATION_BATCH, evaluate_batches, prepare
 from minidl.training.history import History
+from minidl.training.progress import Progress
 from minidl.training.step import TrainingStep
 from minidl.utils import checks, storage
 from minidl.utils.guide import Guided
@@ -114,6 +115,7 @@ class Run:
         self.batch_size = checks.integer("batch_size", batch_size)
         self.shuffle = checks.boolean("shuffle", shuffle)
         self.progress = checks.boolean("progress", progress)
+        self.progress_bar = Progress(self.progress)
         self.augmentation, self.clip, self.callbacks = augmentation, clip, callbacks
         self.history = History()
         self.step = 0

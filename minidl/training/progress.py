@@ -1,0 +1,62 @@
+"""The bar that shows how far an epoch is."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from tqdm import tqdm
+
+from minidl.utils.notebook import in_notebook
+from minidl.utils.output import Output
+
+
+class Progress:
+    """Bars of tqdm, one for each epoch: on stderr where that is a terminal, below the cell in a notebook, else nowhere.
+
+    A notebook with ipywidgets shows a widget, and one without text. Neither is left in a notebook that is saved.
+
+    Args:
+        shown: Whether to show anything.
+    """
+
+    def __init__(self, shown: bool):
+        self.shown = shown
+        self._place: Any = None  # where the widgets of all epochs stand, one after the other
+
+    @contextlib.contextmanager
+    def bar(self, name: str, steps: int) -> Iterator[Any]:
+        """Show a bar while the block runs."""
+        options = {"total": steps, "desc": name, "leave": False}
+        if not (self.shown and in_notebook()):
+            hide = None if self.shown else True  # None: only where it is a terminal
+            with tqdm(**options, disable=hide, file=Output(sys.stderr)) as bar:
+                yield bar
+        elif (widget := _widget()) is None:  # among the lines of the epochs, which take its place
+            with tqdm(**options, file=Output(sys.stdout)) as bar:
+                yield bar
+        else:
+            with widget(**options, display=False) as bar:
+                self._show(bar.container)
+                yield bar
+            self._show(None)
+
+    def _show(self, widget: Any) -> None:
+        # A widget that is closed cannot be shown when the notebook is opened again: nothing takes its place.
+        if self._place is None:
+            self._place = sys.modules["IPython"].display.display(widget, display_id=True)
+        elif widget is None:
+            self._place.update({"text/plain": ""}, raw=True)
+        else:
+            self._place.update(widget)
+
+
+def _widget() -> Any:
+    """Return tqdm's class for notebooks, where there is ipywidgets to draw it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there is none, or that the class is experimental
+        from tqdm.autonotebook import tqdm as found
+    return None if found is tqdm else found
