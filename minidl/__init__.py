@@ -52,6 +52,7 @@ from minidl.training.learning_rate import RangeTest, find_learning_rate
 from minidl.training.run import Callback
 from minidl.training.step import TrainingStep
 from minidl.utils import guide as _guide
+from minidl.weighted import Weighted
 
 try:
     __version__ = version("minidl")
@@ -86,6 +87,7 @@ __all__ = [
     "Recorder",
     "SoftmaxCrossEntropy",
     "TrainingStep",
+    "Weighted",
     "backend",
     "calibration",
     "callbacks",

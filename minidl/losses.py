@@ -28,6 +28,8 @@ class Loss(Configurable):
     """
 
     has_accuracy = True
+    takes_dict = False  # of targets, with several arrays
+    lowest_label = 0
 
     def __init__(self) -> None:
         self._backend: Any = None

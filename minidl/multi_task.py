@@ -35,6 +35,9 @@ class MultiTask(Loss):
         TypeError, ValueError: If a head has no loss, a loss serves two heads, or a weight is not above 0.
     """
 
+    takes_dict = True
+    lowest_label = UNKNOWN
+
     def __init__(self, heads: Heads, weights: dict[str, float] | None = None, **losses: Loss):
         super().__init__()
         if not isinstance(heads, Heads):
@@ -46,8 +49,8 @@ class MultiTask(Loss):
             for name in names:
                 checks.one_of(f"a name in {argument}", name, heads.heads)
         for name in heads.heads:
-            if not isinstance(losses.get(name), Loss):
-                raise TypeError(f"{name} got {checks.describe(losses.get(name))}; expected a loss for that head")
+            if not isinstance(loss := losses.get(name), Loss) or loss.takes_dict:
+                raise TypeError(f"{name} got {checks.describe(loss)}; expected a loss for that head")
         if len({id(loss) for loss in losses.values()}) < len(losses):
             raise ValueError("losses got one loss for two heads; make a new loss for each")
         self.heads = heads

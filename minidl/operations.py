@@ -59,10 +59,7 @@ class Operations:
         dx[...] = dy * vectorized(ACTIVATIONS[name].slope)(x, y, alpha)
 
     def prelu_forward(self, x, slope, y) -> None:
-        """y = x where x > 0, else slope · x.
-
-        x and y (rows, features), slope (features,).
-        """
+        """y = x where x > 0, else slope · x, for x and y (rows, features) and slope (features,)."""
         y[...] = vectorized(leaky_relu)(x, slope)
 
     def prelu_backward(self, x, dy, slope, dx, dslope) -> None:
@@ -250,10 +247,7 @@ class Operations:
         cost[1] += cost[0]
 
     def penalty_gradient(self, value, l1, l2, gradient, result) -> None:
-        """result = gradient + l1 sign(w) + l2 w, with sign(0) = 0.
-
-        Three arrays of one shape; `gradient` and `result` may be the same.
-        """
+        """result = gradient + l1 sign(w) + l2 w, with sign(0) = 0; `gradient` and `result` may be one array."""
         result[...] = gradient + vectorized(penalties.penalty_slope)(value, l1, l2)
 
     def clip_values(self, values, limit) -> None:
@@ -363,6 +357,11 @@ class Operations:
         """
         y[...] = x
         y[labels.reshape(len(labels), -1)[:, 0] < 0] = 0
+
+    def scale_rows(self, weights, x, y) -> None:
+        """y[r] = weights[r] · x[r], but 0 where the weight is 0; weights (rows, 1), x and y as in mask_rows."""
+        weights = weights[:, 0]
+        y[...] = np.multiply(weights, x.T, out=np.zeros_like(x.T), where=weights != 0).T
 
     def gather_rows(self, source, order, batch, rows) -> None:
         """rows[i] = source[order[batch · n + i]] for i < n = len(rows): one batch of a data set in some order.

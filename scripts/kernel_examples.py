@@ -89,6 +89,7 @@ def _calls(dtype: np.dtype, rows: int, columns: int, seed: int) -> Iterator[tupl
     yield "copy_columns", {**columns_to_copy, "target_start": 7, "count": N_IN - 3}
 
     yield "mask_rows", {"labels": rng.integers(-1, 2, rows), "x": dy, "y": out(*batch)}
+    yield "scale_rows", {"weights": normal(rows, 1), "x": dy, "y": out(*batch)}
 
     x = normal(*batch)
     for name, activation in ACTIVATIONS.items():

@@ -17,7 +17,7 @@ FLOORS = [
     ["operations", "cpu", "cuda", "emulator", "penalties", "schedules"],
     ["backend", "data", "initializers"],
     ["layers", "losses", "optimizers"],
-    ["training", "multi_task", "calibration", "perceptron"],
+    ["training", "multi_task", "weighted", "calibration", "perceptron"],
     ["diagnostics"],
     ["__init__", "exercises"],
     ["cli"],

@@ -5,7 +5,7 @@ from minidl.cpu.batchnorm import batchnorm_backward, batchnorm_inference, batchn
 from minidl.cpu.clipping import clip_values, max_norm, norm, scale_to_norm
 from minidl.cpu.dense import column_sums, dense_backward_input, dense_backward_weight, dense_forward
 from minidl.cpu.dropout import dropout
-from minidl.cpu.elementwise import add, advance, copy_columns, gather_rows, mask_rows
+from minidl.cpu.elementwise import add, advance, copy_columns, gather_rows, mask_rows, scale_rows
 from minidl.cpu.losses import (
     binary_cross_entropy_backward,
     binary_cross_entropy_forward,

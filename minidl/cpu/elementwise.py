@@ -39,6 +39,17 @@ def mask_rows(labels, x, y):
             y[r, j] = x[r, j] if known else y.dtype.type(0)
 
 
+@serial
+@jit
+def scale_rows(weights, x, y):
+    rows = weights.shape[0]
+    x, y = x.reshape(rows, x.size // rows), y.reshape(rows, y.size // rows)
+    for r in range(rows):
+        weight = weights[r, 0]
+        for j in range(x.shape[1]):
+            y[r, j] = weight * x[r, j] if weight != 0 else y.dtype.type(0)
+
+
 @chunked
 @jit
 def _gather_rows(index, chunks, source, order, batch, rows):

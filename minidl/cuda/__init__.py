@@ -11,7 +11,7 @@ from minidl.cuda.batchnorm import batchnorm_backward, batchnorm_inference, batch
 from minidl.cuda.clipping import clip_values, max_norm, norm, scale_to_norm
 from minidl.cuda.dense import column_sums, dense_backward_input, dense_backward_weight, dense_forward
 from minidl.cuda.dropout import dropout
-from minidl.cuda.elementwise import add, advance, copy_columns, gather_rows, mask_rows
+from minidl.cuda.elementwise import add, advance, copy_columns, gather_rows, mask_rows, scale_rows
 from minidl.cuda.losses import (
     binary_cross_entropy_backward,
     binary_cross_entropy_forward,

@@ -34,6 +34,17 @@ def mask_rows_kernel(labels, x, y):
 
 
 @cuda.jit
+def scale_rows_kernel(weights, x, y):
+    i = cuda.grid(1)
+    if i < x.size:
+        r, j = i // x.shape[1], i % x.shape[1]
+        if weights[r, 0] == 0:
+            y[r, j] = 0
+        else:
+            y[r, j] = weights[r, 0] * x[r, j]
+
+
+@cuda.jit
 def gather_rows_kernel(source, order, batch, rows):
     i = cuda.grid(1)
     if i < rows.size:
@@ -59,6 +70,11 @@ def copy_columns(launch, source, source_start, scale, target, target_start, coun
 def mask_rows(launch, labels, x, y):
     labels, x, y = (array.reshape(array.shape[0], -1) for array in (labels, x, y))
     launch(mask_rows_kernel, one_thread_each(x.size), (THREADS,), labels, x, y)
+
+
+def scale_rows(launch, weights, x, y):
+    x, y = x.reshape(x.shape[0], -1), y.reshape(y.shape[0], -1)
+    launch(scale_rows_kernel, one_thread_each(x.size), (THREADS,), weights, x, y)
 
 
 def gather_rows(launch, source, order, batch, rows):

@@ -21,7 +21,7 @@ from minidl.data.mnist import digits, fashion_mnist, mnist
 from minidl.data.preprocessing import PCA, Center, Chain, Preprocessing, Standardize, Whiten, load_preprocessing
 from minidl.data.semi_supervised import pseudo_label
 from minidl.data.splitting import concatenate, split
-from minidl.data.targets import one_hot
+from minidl.data.targets import balanced_class_weight, one_hot
 from minidl.data.toy import circles, gaussians, spiral, xor
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "Shift",
     "Standardize",
     "Whiten",
+    "balanced_class_weight",
     "circles",
     "concatenate",
     "digits",

@@ -32,6 +32,7 @@ from minidl.training.logits import check_logits
 from minidl.utils import checks
 from minidl.utils.figures import finish
 from minidl.utils.reports import Report, Table
+from minidl.weighted import Weighted
 
 FEW = 20  # samples that any network can learn by heart
 STEPS, RATES = 400, (0.01, 0.001)  # to learn them; the second rate is tried if the first fails
@@ -129,7 +130,7 @@ def preflight(
         model: The model to be trained.
         train: The training data.
         validation: The validation data; without them leakage is not checked.
-        loss: `SoftmaxCrossEntropy()` if None.
+        loss: `SoftmaxCrossEntropy()` if None. The weights of a `Weighted` are left out.
 
     Returns:
         The `Preflight`, with a `Check` for each question. Targets that the loss does not take are a failed check.
@@ -149,9 +150,16 @@ def preflight(
         features = None if data is None else data.x.shape[1]
         if None not in (features, model.n_in) and features != model.n_in:
             raise ValueError(f"{argument}.x got {features} features; the model expects {model.n_in}")
-    run = _Preflight(model, train, validation, SoftmaxCrossEntropy() if loss is None else loss.new())
+    loss = SoftmaxCrossEntropy() if loss is None else loss.new()
+    if isinstance(loss, Weighted):  # no check asks for weights
+        loss, train, validation = loss.loss, _without_weights(train), validation and _without_weights(validation)
+    run = _Preflight(model, train, validation, loss)
     with np.errstate(all="ignore"):  # an overflow is a finding here
         return Preflight([Check(name, *check(run)) for name, check in CHECKS.items()], train)
+
+
+def _without_weights(data: Dataset) -> Dataset:
+    return replace(data, y=data.y["target"]) if isinstance(data.y, dict) and "target" in data.y else data
 
 
 Finding = tuple[str, str, str]  # verdict, what was found, advice

@@ -22,7 +22,8 @@ def checked_augmentation(
             return images, _check_targets(made, targets, rows, n_out or columns)
         made, widths = checks.keys("the targets of augmentation", made, targets), loss.widths
         return images, {
-            head: _check_targets(made[head], before, rows, widths[head], lowest=-1) for head, before in targets.items()
+            part: _check_targets(made[part], before, rows, widths[part], loss.lowest_label)
+            for part, before in targets.items()
         }
 
     return augment

@@ -20,6 +20,7 @@ def check_logits(layer: Layer, loss: Loss) -> None:
     Raises:
         ValueError: If the last layer, or that of a head, is a `Sigmoid`, or a layer of your own called Softmax.
     """
+    loss = getattr(loss, "loss", loss)  # of a Weighted
     if isinstance(layer, Sequential) and not isinstance(layer, Residual):
         check_logits(layer.layers[-1], loss)
     elif isinstance(layer, Heads):

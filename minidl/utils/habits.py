@@ -9,7 +9,8 @@ from __future__ import annotations
 
 FIT = "`dl.fit(model, train, loss=loss, optimizer=optimizer)`"
 BATCHES = f"{FIT} draws the mini-batches; a loop of your own takes them from `train.batches(128, seed=0)`"
-EQUAL_ROWS = "leave it out: each row counts the same"
+CLASS_WEIGHT = "`loss=dl.Weighted(dl.SoftmaxCrossEntropy(), class_weight=[1, 5])`"
+ROW_WEIGHT = '`loss=dl.Weighted(loss)`, and `dl.data.Dataset(x, {"target": y, "weight": weight[:, None]})`'
 NO_RESET = "leave it out: a backward pass overwrites the gradients and adds nothing up"
 SCHEDULE = "a schedule takes the place of the number: `dl.Adam(dl.schedules.Cosine(1e-3, steps=1000))`"
 WHERE = 'a model is made where it shall run: `dl.Sequential(*layers, backend="cuda")`'
@@ -159,7 +160,8 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "criterion, loss_fn": "`loss=dl.SoftmaxCrossEntropy()`",
         "lr, learning_rate": "`optimizer=dl.Adam(learning_rate=1e-3)`",
         "weight_decay": "`optimizer=dl.AdamW(weight_decay=0.01)`",
-        "class_weight, sample_weight": EQUAL_ROWS,
+        "class_weight": CLASS_WEIGHT,
+        "sample_weight": ROW_WEIGHT,
         "initial_epoch": '`resume="run.npz"`',
         "early_stopping": '`callbacks=[dl.EarlyStopping("validation_loss")]`',
         "device": WHERE,
@@ -218,7 +220,7 @@ ARGUMENTS: dict[str, dict[str, str]] = {
     "Loss": {
         "from_logits": "leave it out: outputs are always logits",
         "reduction": "leave it out: a loss is always a mean",
-        "weight, pos_weight": EQUAL_ROWS,
+        "weight, pos_weight": CLASS_WEIGHT,
     },
     "Optimizer": {
         "lr": "`learning_rate=1e-3`; the parameters go into `optimizer.step(model.parameters())`",

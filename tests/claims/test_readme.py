@@ -14,13 +14,16 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 README, GUIDE = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/guide.md"))
 PROGRAM, LOOP, KERNEL = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-TOOLBOX, INSIDE, DATA, LAYER, MICROSCOPE = re.findall(r"^```python\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+TOOLBOX, INSIDE, DATA, WEIGHTS, LAYER, MICROSCOPE = re.findall(
+    r"^```python\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE
+)
 
 
 # Each program, with what shows that it did what it says.
 SAME = "assert (again.predict(test.x) == model.predict(test.x)).all()"
 CALM = "assert max(history['validation_accuracy']) > 0.95 and mean.shape == std.shape == (5, 10)"
 SPLIT = "print(len(train), len(validation), test.held_out, abs(train.x.std(axis=0) - 1).max() < 1e-6)"
+RARE = "assert (rare.y == 1).mean() < 0.35 and (model.predict(rare.x).argmax(axis=1)[rare.y == 1] == 1).mean() > 0.95"
 PROGRAMS = {
     "program": [PROGRAM, SAME],
     "loop": [LOOP],
@@ -30,6 +33,7 @@ PROGRAMS = {
     "microscope": [MICROSCOPE],
     "layer": [LAYER],
     "data": [DATA, SPLIT],
+    "weights": [WEIGHTS, RARE],
 }
 
 # One process for all of them: to import minidl takes longer than most programs. Each runs in a folder of its own.

@@ -65,3 +65,14 @@ def test_rows_with_a_negative_label_become_zero_whatever_is_in_them(any_backend,
     assert_same_bits(run(any_backend, "mask_rows", labels, x[:, 0].copy(), out(dtype, rows)), expected[:, 0].copy())
     got = run(any_backend, "mask_rows", labels, labels, inout(np.full(rows, 7)))
     np.testing.assert_array_equal(got, np.maximum(labels, 0))
+
+
+@each("rows, columns", [(1, 1), (7, 3), (130, 33), (257, 1)])
+def test_rows_are_scaled_by_their_weights_and_a_weight_of_0_leaves_nothing(any_backend, dtype, rng, rows, columns):
+    weights = rng.uniform(0.1, 4, (rows, 1)).astype(dtype)
+    x = rng.normal(size=(rows, columns)).astype(dtype)
+    assert_same_bits(run(any_backend, "scale_rows", weights, x, out(dtype, rows, columns)), weights * x)
+    assert_same_bits(run(any_backend, "scale_rows", weights, x[:, 0].copy(), out(dtype, rows)), weights[:, 0] * x[:, 0])
+    weights[rows // 2], x[rows // 2] = 0, [np.nan, np.inf, -np.inf][rows % 3]
+    expected = weights * np.where(weights == 0, dtype.type(0), x)
+    assert_same_bits(run(any_backend, "scale_rows", weights, x, out(dtype, rows, columns)), expected)

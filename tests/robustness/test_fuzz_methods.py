@@ -34,7 +34,8 @@ INNER = {
     "accept", "rescale", "at", "Parameter.transform",
     "Layer.forward", "Layer.backward", "ReparametrizedDense.forward", "Best.start", "Best.update",
     "Callback.restore", "EarlyStopping.restore", "TrainingStep.forward", "Probe.use",
-    "Loss.use", "MultiTask.use", "Loss.count", "MultiTask.count", "Loss.show", "checked", "compute_unchecked",
+    "Loss.use", "MultiTask.use", "Weighted.use", "Loss.count", "MultiTask.count", "Loss.show", "checked",
+    "compute_unchecked",
 }  # fmt: skip
 
 
@@ -100,6 +101,9 @@ def loss(kind: str) -> tuple[Any, dict[str, Any]]:
         heads = dl.Heads(a=dl.Dense(FEATURES, 2), b=dl.Dense(FEATURES, 1))
         multi = dl.MultiTask(heads, a=dl.SoftmaxCrossEntropy(), b=dl.MeanSquaredError())
         return multi, {"outputs": X[:, :3].copy(), "targets": {"a": LABELS, "b": np.ones((4, 1), np.float32)}}
+    if kind == "Weighted":
+        targets = {"target": LABELS, "weight": np.array([[1.0], [0.5], [0.0], [2.0]], np.float32)}
+        return dl.Weighted(dl.SoftmaxCrossEntropy(), class_weight=[1, 2]), {"outputs": outputs, "targets": targets}
     made = getattr(dl, kind)()
     return made, {"outputs": outputs, "targets": LABELS if kind == "SoftmaxCrossEntropy" else np.ones_like(outputs)}
 
@@ -290,7 +294,7 @@ def own_layer(block: type) -> Call:
     return lambda **given: around(block, **given), {"y": X[::-1].copy(), "dx": X * 2}
 
 
-LOSSES = ("SoftmaxCrossEntropy", "BinaryCrossEntropy", "MeanSquaredError", "MultiTask")
+LOSSES = ("SoftmaxCrossEntropy", "BinaryCrossEntropy", "MeanSquaredError", "MultiTask", "Weighted")
 OPTIMIZERS = {
     "SGD": ["learning_rate"], "Momentum": ["momentum"], "Nesterov": ["momentum"], "RMSProp": ["decay", "epsilon"],
     "Adam": ["beta1", "beta2"], "AdamW": ["beta1", "beta2", "epsilon", "weight_decay"],

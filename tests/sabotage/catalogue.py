@@ -900,6 +900,18 @@ CATALOGUE = [
         ("layers/test_heads.py",),
     ),
     Sabotage(
+        "weights-only-weigh-the-loss", "weighted.py",
+        'self._ops.scale_rows(targets["weight"], doutputs, doutputs)', "pass",
+        "A weight scales the gradient of its row as it scales the loss.",
+        ("test_weighted.py",),
+    ),
+    Sabotage(
+        "class-weight-replaces-row-weight", "weighted.py",
+        "weight * by_class[labels, None]", "by_class[labels, None]",
+        "A row counts by its own weight times that of its class.",
+        ("test_weighted.py",),
+    ),
+    Sabotage(
         "unknown-labels-teach", "multi_task.py", "self._ops.mask_rows(self._targets[name], dpart, dpart)", "pass",
         "A label that nobody knows must not pull towards the class that stands in for it.",
         ("test_multi_task.py",),
