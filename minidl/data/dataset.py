@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from minidl.data import frames
 from minidl.data.targets import map_targets
 from minidl.utils import checks
 from minidl.utils.guide import Guided
@@ -24,6 +25,10 @@ class Dataset(Guided):
     Arrays that already have the right form are kept, not copied. `len(dataset)` counts rows, `x, y = dataset`
     unpacks, `for x, y in dataset.batches(128)` goes through mini-batches, and `dataset[:1000]`, `dataset[order]` or
     `dataset[y == 3]` select rows as a new Dataset that keeps everything else.
+
+    Columns of a data frame, of pandas for example, keep their names; a column of floats in y is numbers to predict.
+    Texts, categories and booleans in y become classes, in sorted order or that of the categories; with `class_names` in
+    theirs, so that two sets of which one lacks a class agree: `Dataset(x, y, class_names=train.class_names)`.
 
     Attributes:
         x: Inputs, shape (rows, features), float32 or float64, C-contiguous, finite.
@@ -54,11 +59,16 @@ class Dataset(Guided):
         feature_names: Sequence[str] | None = None,
         class_names: Sequence[str] | None = None,
     ) -> None:
+        class_names = _names("class_names", class_names)
+        x, columns = frames.inputs("x", x)
+        if not isinstance(y, dict):
+            y, class_names = frames.targets("y", y, class_names)
         inputs = checks.finite("x", checks.matrix("x", x))
         # The dataclass is frozen; this is how a frozen dataclass sets its own fields.
         object.__setattr__(self, "x", inputs)
         object.__setattr__(self, "y", _heads(y, len(inputs)) if isinstance(y, dict) else _targets("y", y, len(inputs)))
         object.__setattr__(self, "held_out", checks.boolean("held_out", held_out))
+        feature_names = columns if feature_names is None else feature_names
         object.__setattr__(self, "feature_names", _names("feature_names", feature_names))
         object.__setattr__(self, "class_names", _names("class_names", class_names))
         self._check_names()
@@ -140,7 +150,16 @@ def _heads(y: dict[str, Any], rows: int) -> dict[str, np.ndarray]:
     for head in y:
         if not isinstance(head, str):
             raise TypeError(f"y got the head {checks.describe(head)}; expected names of heads")
-    return {head: _targets(f"y[{head!r}]", targets, rows, lowest=-1) for head, targets in y.items()}
+    return {head: _head(f"y[{head!r}]", targets, rows) for head, targets in y.items()}
+
+
+def _head(argument: str, y: Any, rows: int) -> np.ndarray:
+    targets, names = frames.targets(argument, y)
+    if names is not None:
+        raise TypeError(
+            f"{argument} got classes such as {names[0]!r}; expected integer class labels: those of heads have no names"
+        )
+    return _targets(argument, targets, rows, lowest=-1)
 
 
 def _targets(argument: str, y: Any, rows: int, lowest: int = 0) -> np.ndarray:

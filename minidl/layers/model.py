@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.data import frames
 from minidl.layers.base import Layer
 from minidl.layers.summary import summary
 from minidl.utils import checks, storage
@@ -41,10 +42,10 @@ class Model(Layer):
         """Return the output for each row of `x` at inference, as a NumPy array of shape (rows, n_out).
 
         Raises:
-            TypeError, ValueError: If `x` is not a finite (rows, n_in) array of floats.
+            TypeError, ValueError: If `x` is no finite (rows, n_in) array of floats, nor a data frame of such columns.
         """
         with self.lock:
-            x = checks.finite("x", checks.matrix("x", x, self.dtype))
+            x = checks.finite("x", checks.matrix("x", frames.inputs("x", x)[0], self.dtype))
             batches = [x[i : i + PREDICT_BATCH] for i in range(0, len(x), PREDICT_BATCH)]
             return np.concatenate([self.backend.to_numpy(self.forward(batch)) for batch in batches])
 

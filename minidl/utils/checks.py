@@ -326,18 +326,19 @@ def matrix(argument: str, value: Any, dtype: Any = None) -> np.ndarray:
     if array.dtype not in (np.float32, np.float64):
         hint = f" (use {'x' if of_inputs else 'y'}.astype('float32'))" if array.dtype.kind == "f" else ""
         if array.dtype.kind in "iub":
-            hint = " (for pixels: x.astype('float32') / 255)" if of_inputs else " (use y.astype('float32'))"
+            flat = ".reshape(len(x), -1)" * (array.ndim > 2)  # images
+            hint = f" (for pixels: x{flat}.astype('float32') / 255)" if of_inputs else " (use y.astype('float32'))"
             if array.dtype.kind == "b" and of_inputs:
-                hint = " (use x.astype('float32'))"
+                hint = f" (use x{flat}.astype('float32'))"
             elif array.ndim == 2 and array.shape[1] == 1:
                 hint = " (for class labels use y[:, 0]; for numbers y.astype('float32'))"
         raise TypeError(f"{argument} got dtype {array.dtype}; expected float32 or float64{hint}")
     if array.ndim != 2:
-        hint = "use x[None, :] for a single sample" if of_inputs else "use y[:, None] for one output"
+        hint = "; use x[None, :] for a single sample" if of_inputs else "; use y[:, None] for one output"
+        if array.ndim != 1:
+            hint = "; for images use x.reshape(len(x), -1)" if of_inputs and array.ndim > 2 else ""
         expected = f"two dimensions (rows, {'features' if of_inputs else 'outputs'})"
-        raise ValueError(
-            f"{argument} got shape {array.shape}; expected {expected}{f'; {hint}' if array.ndim == 1 else ''}"
-        )
+        raise ValueError(f"{argument} got shape {array.shape}; expected {expected}{hint}")
     if array.size == 0:
         raise ValueError(f"{argument} got shape {array.shape}; expected at least one row and one feature")
     if array.dtype == dtype and array.flags.c_contiguous:

@@ -199,7 +199,16 @@ def test_an_empty_selection_is_refused(dataset):
             r"^x got dtype float16; expected float32 or float64 \(use x.astype",
         ),
         (X[0], ValueError, r"^x got shape \(3,\); expected two dimensions"),
-        (X.reshape(4, 3, 1), ValueError, r"^x got shape \(4, 3, 1\); expected two dimensions"),
+        (
+            X.reshape(4, 3, 1),
+            ValueError,
+            r"^x got shape \(4, 3, 1\); expected .*; for images use x.reshape\(len\(x\), -1\)$",
+        ),
+        (
+            np.zeros((4, 2, 2), np.uint8),
+            TypeError,
+            r"\(for pixels: x.reshape\(len\(x\), -1\).astype\('float32'\) / 255\)$",
+        ),
         (X[:0], ValueError, r"^x got shape \(0, 3\); expected at least one row"),
         ([[1.0], [1.0, 2.0]], TypeError, r"^x got \[\[1.0\], \[1.0, 2.0\]\]; expected a 2-D array"),
     ],
@@ -217,8 +226,10 @@ def test_x_is_checked(x, error, match):
         (np.zeros((4, 1, 1), int), ValueError, r"^y got shape \(4, 1, 1\); expected \(4,\)"),
         ([0, 1, -1, 0], ValueError, "^y got -1 at index 2; expected labels of at least 0$"),
         ([0, 1, 2**63 + 1, 0], ValueError, rf"^y got {2**63 + 1}; expected .* with whole numbers below 2\*\*63$"),
-        ([True, False, True, True], TypeError, "^y got dtype bool; expected integer class labels$"),
-        (list("abca"), TypeError, "^y got dtype <U1; expected integer class labels$"),
+        (np.array([list("abc")] * 4), TypeError, "^y got dtype <U1; expected float32 or float64$"),
+        ("abca", TypeError, "^y got dtype <U4; expected integer class labels$"),
+        (["a", 1, "b", "a"], TypeError, "^y got 1 at index 1, among texts; expected a text for each row of x$"),
+        (np.array(["a", "b", None, "a"], object), TypeError, "^y got None at index 2, among texts; expected a text"),
         (np.ones(4), TypeError, r"^y got an array of shape \(4,\) and dtype float64; .* y\[:, None\]$"),
         (np.ones((4, 1), np.int64), TypeError, "^y got dtype int64; expected float32 or float64"),
         (np.ones((3, 1)), ValueError, r"^y got shape \(3, 1\); expected 4 rows, one for each row of x$"),
@@ -284,6 +295,40 @@ def test_names_are_checked(options, error, match):
         Dataset(X, Y, **options)
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [
+        list("baca"),
+        np.array(list("baca")),
+        np.array(list("baca"), object),
+        np.array(list("baca"), np.dtypes.StringDType()),
+    ],
+    ids=["list", "fixed length", "objects", "variable length"],
+)
+def test_texts_become_classes(texts):
+    data = Dataset(X, texts)
+    assert data.y.dtype == np.int64 and data.y.tolist() == [1, 0, 2, 0]
+    assert data.class_names == ("a", "b", "c") and data.classes == 3
+    assert {type(name) for name in data.class_names} == {str}
+
+
+def test_texts_are_numbered_as_the_class_names_are():
+    train = Dataset(X, list("cbca"), class_names=["c", "a", "b"])
+    assert train.y.tolist() == [0, 2, 0, 1] and train.class_names == ("c", "a", "b")
+    few = Dataset(X[:2], ["b", "b"], class_names=train.class_names)
+    assert few.y.tolist() == [2, 2] and few.classes == 3
+    with pytest.raises(ValueError, match="^y got 'blu'; expected one of 'red', 'blue'; did you mean 'blue'[?]$"):
+        Dataset(X[:2], ["red", "blu"], class_names=["red", "blue"])
+
+
+def test_booleans_become_classes():
+    for y in ([True, False, True, True], np.array([True, False, True, True])):
+        data = Dataset(X, y)
+        assert data.y.tolist() == [1, 0, 1, 1] and data.class_names == ("False", "True")
+    assert Dataset(X, X[:, 0] > 4, class_names=["small", "large"]).class_names == ("small", "large")
+    assert Dataset(X, np.zeros(4, bool)).classes == 2
+
+
 def test_class_names_need_labels():
     for y in (X[:, :2].copy(), {"digit": Y}):
         with pytest.raises(ValueError, match="^class_names got 3 names; expected None, as y has no labels$"):
@@ -319,6 +364,7 @@ def test_several_heads():
             ValueError,
             r"^y\['b'\] got shape \(3,\); expected \(4,\), one label for each row of x$",
         ),
+        ({"a": list("abca")}, TypeError, r"^y\['a'\] got classes such as 'a'; expected integer class labels: those of"),
         ({"a": np.ones(4)}, TypeError, r"^y\['a'\] got .* use y\[:, None\]$"),
         ({"a": np.full((4, 1), np.nan)}, ValueError, r"^y\['a'\] got nan at row 0, column 0"),
     ],

@@ -89,7 +89,6 @@ def test_numbers_in_the_data_that_are_not_finite(enter, bad):
         ([0, -1, 2], ValueError, "got -1 at index 1; expected labels"),
         ([0.0, 1.0, 2.0], TypeError, "got .*float64.*; expected integer class labels"),
         ([0, 1], ValueError, r"got shape \(2,\); expected \(3,\), one label for each row of x$"),
-        (["a", "b", "c"], TypeError, "got dtype <U1; expected integer class labels$"),
     ],
 )
 def test_labels_out_of_range_or_not_integers(labels, error, message):
@@ -100,6 +99,13 @@ def test_labels_out_of_range_or_not_integers(labels, error, message):
         fit(train=dl.data.Dataset(x, labels))
     with pytest.raises(error, match=rf"^(data\.)?y {message}"):
         dl.evaluate(make(), dl.data.Dataset(x, labels), loss=dl.SoftmaxCrossEntropy())
+
+
+def test_texts_are_classes_of_a_data_set_only():
+    with pytest.raises(TypeError, match="^targets got dtype <U1; expected integer class labels$"):
+        dl.SoftmaxCrossEntropy().forward(np.ones((3, 3)), ["a", "b", "c"])
+    data = dl.data.Dataset(np.ones((3, 6), np.float32), ["a", "b", "c"])
+    assert len(fit(train=data)) == 1 and data.class_names == ("a", "b", "c")
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.5, np.nan])

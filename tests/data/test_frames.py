@@ -1,0 +1,199 @@
+"""Data frames: columns keep their names, texts become classes, and what is neither is refused by name."""
+
+from __future__ import annotations
+
+import datetime
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import minidl as dl
+from minidl.data import Dataset
+
+ROWS = 4
+FRAME = pd.DataFrame(
+    {
+        "length": [1.5, 2.5, 3.5, 4.5],
+        "count": [1, 2, 3, 4],
+        "wet": [True, False, True, True],
+        "whole": pd.array([1, 2, 3, 4], dtype="Int64"),
+        "city": ["Bern", "Rome", "Bern", "Oslo"],
+        "size": pd.Categorical(["S", "L", "S", "M"], categories=["S", "M", "L", "XL"], ordered=True),
+        "grade": pd.Categorical([5, 10, 10, 5]),
+        "known": pd.array([True, False, True, False], dtype="boolean"),
+        "date": pd.to_datetime([datetime.date(2020, 1, day) for day in (1, 2, 3, 4)]),
+        "objects": np.array([1, 2.5, 3, 4], object),
+        "mixed": [1, "n/a", 3, 4],
+        "holes": pd.array([1, None, None, 4], dtype="Int64"),
+        "gaps": [1.0, np.nan, 3.0, 4.0],
+        "unknown": ["Bern", None, "Oslo", "Rome"],
+        "endless": [1.0, 2.0, np.inf, 4.0],
+    }
+)
+FEATURES = ["length", "count", "wet", "whole"]
+X = FRAME[FEATURES]
+
+
+class Column:
+    """A column of a library that is not pandas."""
+
+    def __init__(self, name, values, dtype=None):
+        self.name, self.values, self.dtype = name, np.asarray(values, dtype), "Float64"
+
+    def is_null(self):
+        return self.to_numpy() != self.to_numpy()
+
+    def to_numpy(self):
+        return self.values
+
+
+class Frame:
+    """A frame of it."""
+
+    def __init__(self, **columns):
+        self.of = {name: Column(name, values) for name, values in columns.items()}
+        self.columns = [*self.of]
+
+    def __len__(self):
+        return len(next(iter(self.of.values())).values)
+
+    def __getitem__(self, name):
+        return self.of[name]
+
+    def to_numpy(self):
+        raise AssertionError("column by column")
+
+
+def test_numbers_and_booleans_become_inputs_and_their_names_stay():
+    data = Dataset(X, FRAME["city"])
+    assert data.feature_names == ("length", "count", "wet", "whole")
+    assert data.x.dtype == np.float64 and data.x.flags.c_contiguous
+    np.testing.assert_array_equal(data.x, [[1.5, 1, 1, 1], [2.5, 2, 0, 2], [3.5, 3, 1, 3], [4.5, 4, 1, 4]])
+    assert Dataset(X[["length"]].astype("float32"), FRAME["city"]).x.dtype == np.float32
+    assert Dataset(X, FRAME["city"], feature_names=["a", "b", "c", "d"]).feature_names == ("a", "b", "c", "d")
+    assert Dataset(pd.DataFrame(np.eye(4)), FRAME["city"]).feature_names is None  # its columns are numbered
+
+
+@pytest.mark.parametrize(
+    ("column", "labels", "class_names"),
+    [
+        ("city", [0, 2, 0, 1], ("Bern", "Oslo", "Rome")),
+        ("size", [0, 2, 0, 1], ("S", "M", "L", "XL")),
+        ("grade", [0, 1, 1, 0], ("5", "10")),
+        ("wet", [1, 0, 1, 1], ("False", "True")),
+        ("known", [1, 0, 1, 0], ("False", "True")),
+        ("count", [1, 2, 3, 4], None),
+        ("whole", [1, 2, 3, 4], None),
+    ],
+)
+def test_texts_categories_booleans_and_whole_numbers_become_classes(column, labels, class_names):
+    for y in (FRAME[column], FRAME[[column]], FRAME[column].rename(None)):
+        data = Dataset(X, y)
+        assert data.y.dtype == np.int64 and data.y.tolist() == labels
+        assert data.class_names == class_names
+        assert data.classes == (5 if class_names is None else len(class_names))
+
+
+def test_class_names_number_the_texts_and_the_categories():
+    for column in ("city", "size"):
+        names = sorted({*FRAME[column]}, reverse=True)
+        data = Dataset(X, FRAME[column], class_names=names)
+        assert [names[label] for label in data.y] == FRAME[column].to_list() and data.class_names == tuple(names)
+
+
+def test_a_column_of_floats_is_numbers_to_predict():
+    data = Dataset(X, FRAME["length"])
+    assert data.y.tolist() == [[1.5], [2.5], [3.5], [4.5]] and data.class_names is None
+    both = Dataset(X, FRAME[["length", "count"]])
+    assert both.y.tolist() == [[1.5, 1], [2.5, 2], [3.5, 3], [4.5, 4]]
+
+
+def test_columns_of_several_heads():
+    data = Dataset(X, {"count": FRAME["count"], "length": FRAME["length"]})
+    assert data.y["count"].tolist() == [1, 2, 3, 4] and data.y["length"].shape == (4, 1)
+    with pytest.raises(TypeError, match=r"^y\['city'\] got classes such as 'Bern'; expected integer class labels"):
+        Dataset(X, {"city": FRAME["city"]})
+
+
+@pytest.mark.parametrize(
+    ("column", "error", "message"),
+    [
+        ("city", TypeError, "'Bern' in column 'city'; expected numbers: leave it out, or turn it .*get_dummies does$"),
+        ("size", TypeError, "'S' in column 'size'; expected numbers: leave it out"),
+        ("date", TypeError, r"dtype datetime64\[\w+\] in column 'date'; expected numbers$"),
+        ("objects", TypeError, "numbers of dtype object in column 'objects'; expected float64: use .astype"),
+        ("mixed", TypeError, "'n/a' in column 'mixed', row 1; expected nothing but numbers$"),
+        ("holes", ValueError, "2 missing values in column 'holes', the first in row 1; expected none: fill them in"),
+        ("gaps", ValueError, "1 missing value in column 'gaps', the first in row 1; expected none"),
+        ("unknown", ValueError, "1 missing value in column 'unknown', the first in row 1; expected none"),
+        ("endless", ValueError, r"inf in column 'endless', row 2 \(1 such in all\); expected finite numbers$"),
+    ],
+)
+def test_what_is_no_number_is_refused_by_the_name_of_its_column(column, error, message):
+    with pytest.raises(error, match=f"^x got {message}"):
+        Dataset(FRAME[["length", column]], FRAME["city"])
+    with pytest.raises(error, match=f"^x got {message}"):
+        dl.Sequential(dl.Dense(2, 1), backend="cpu", seed=0).predict(FRAME[["length", column]])
+    if column not in ("city", "size"):
+        with pytest.raises(error, match=f"^y got {message}"):
+            Dataset(X, FRAME[column])
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "error", "message"),
+    [
+        (
+            FRAME["length"],
+            FRAME["city"],
+            TypeError,
+            r"^x got one column, 'length', .* expected a frame: frame\[\['leng",
+        ),
+        (FRAME[["length", "length"]], FRAME["city"], ValueError, "^x got 'length' twice among its columns; expected"),
+        (X, FRAME[["length", "city"]], TypeError, "^y got 'Bern' in column 'city'; expected numbers: classes stand in"),
+        (X, FRAME["holes"].rename(None), ValueError, "^y got 2 missing values, the first in row 1; expected none"),
+        (X, FRAME["city"][:3], ValueError, r"^y got shape \(3,\); expected \(4,\), one label for each row of x$"),
+        (X[:0], FRAME["city"][:0], ValueError, r"^x got shape \(0, 4\); expected at least one row and one feature$"),
+        (FRAME[[]], FRAME["city"], ValueError, r"^x got shape \(4, 0\); expected at least one row and one feature$"),
+    ],
+)
+def test_other_mistakes(x, y, error, message):
+    with pytest.raises(error, match=message):
+        Dataset(x, y)
+
+
+def test_a_model_predicts_for_a_frame_what_it_does_for_its_array():
+    model = dl.Sequential(dl.Dropout(0.5), dl.Dense(4, 3), backend="cpu", seed=0)
+    np.testing.assert_array_equal(model.predict(X), model.predict(X.to_numpy(np.float64)))
+    first, second = (
+        dl.predict_augmented(model, x, lambda x, y, rng: (x, y), samples=2) for x in (X, X.to_numpy(float))
+    )
+    np.testing.assert_array_equal(first.mean, second.mean)
+
+
+def test_any_library_will_do():
+    data = Dataset(Frame(a=[1, 2], b=[0.5, 1.5]), Column("y", ["no", "yes"], object))
+    assert data.x.tolist() == [[1, 0.5], [2, 1.5]] and data.feature_names == ("a", "b")
+    assert data.y.tolist() == [0, 1] and data.class_names == ("no", "yes")
+    with pytest.raises(ValueError, match="^x got 1 missing value in column 'b', the first in row 1"):
+        Dataset(Frame(a=[1, 2], b=[0.5, np.nan]), [0, 1])
+
+
+def test_polars():
+    pl = pytest.importorskip("polars")
+    frame = pl.DataFrame({"a": [1, 2, 3], "b": [0.5, 1.5, 2.5], "city": ["Rome", "Bern", "Rome"], "n": [1, None, 3]})
+    data = Dataset(frame[["a", "b"]], frame["city"])
+    assert data.feature_names == ("a", "b") and data.x[2].tolist() == [3, 2.5]
+    assert data.y.tolist() == [1, 0, 1] and data.class_names == ("Bern", "Rome")
+    order = Dataset(frame[["a"]], frame["city"].cast(pl.Enum(["Rome", "Bern", "Oslo"])))
+    assert order.y.tolist() == [0, 1, 0] and order.class_names == ("Rome", "Bern", "Oslo")
+    with pytest.raises(ValueError, match="^x got 1 missing value in column 'n', the first in row 1"):
+        Dataset(frame[["a", "n"]], frame["city"])
+
+
+def test_minidl_imports_no_library_of_frames():
+    code = "import minidl, sys; print([name for name in ('pandas', 'polars', 'IPython') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
