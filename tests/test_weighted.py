@@ -223,7 +223,7 @@ def test_preflight_asks_the_questions_that_it_asks_without_weights():
 
 def test_weights_need_a_loss_that_takes_them():
     x, labels, weight, _ = problem(rows=40)
-    with pytest.raises(TypeError, match="train.y got a dict with 'target', 'weight'; expected an array"):
+    with pytest.raises(TypeError, match="train.y got a dict with 'target', 'weight'; expected integer class"):
         train(network(), x, weighted(labels, weight), dl.SoftmaxCrossEntropy())
 
 

@@ -75,7 +75,4 @@ def prepare(argument: str, model: Sequential, data: Dataset, loss: Loss) -> tupl
         raise ValueError(f"{argument}.x got {x.shape[1]} features; layer {layer.label} expects {model.n_in}")
     n_out = model.n_out or x.shape[1]
     check_logits(model, loss)
-    if isinstance(data.y, dict) and not loss.takes_dict:
-        got = ", ".join(map(repr, data.y))
-        raise TypeError(f"{argument}.y got a dict with {got}; expected an array, or a loss such as Weighted")
     return x, loss.check_targets(f"{argument}.y", data.y, len(x), n_out, model.dtype)

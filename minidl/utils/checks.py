@@ -253,6 +253,10 @@ def as_array(argument: str, value: Any, expected: str) -> np.ndarray:
     """
     if type(value) is np.ndarray and value.dtype.isnative:
         return value  # as in every step
+    if isinstance(value, dict):  # of which NumPy makes an array without dimensions
+        raise TypeError(
+            f"{argument} got a dict with {', '.join(map(describe, value)) or 'nothing'}; expected {expected}"
+        )
     try:
         rows_with_masks = isinstance(value, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) for row in value)
         masked = np.ma.array(value) if rows_with_masks else value
