@@ -3,6 +3,7 @@
 With -D plot_gallery=0 the tutorials are shown and not run, which takes seconds instead of minutes.
 """
 
+import ast
 import re
 import shutil
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import minidl
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))  # for mathml.py and drawn.py
+sys.path.insert(0, str(HERE))  # for mathml.py, drawn.py and folded.py
 SCRIPTS = HERE / "_build" / "scripts"
 
 project = "minidl"
@@ -19,7 +20,10 @@ author = "The minidl authors"
 copyright = "the minidl authors, MIT licence"
 release = minidl.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_gallery.gen_gallery", "mathml"]
+extensions = [
+    "myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "sphinx_gallery.gen_gallery",
+    "mathml", "folded",
+]  # fmt: skip
 exclude_patterns = ["_build", "_generate", "tutorials/*.ipynb"]
 smartquotes = False  # in docstrings "cpu" is a string
 nitpicky = True
@@ -34,6 +38,10 @@ html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
 html_math_renderer = "mathml"  # drawn by the browser itself: no script, no network
+
+copybutton_selector = "div.highlight:not(.sphx-glr-script-out *, .highlight-text *) > pre"
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
@@ -56,6 +64,8 @@ sphinx_gallery_conf = {
     "capture_repr": (),  # what is printed, and not what the last line of a cell happens to return
     "image_scrapers": ("matplotlib", "drawn"),
     "image_srcset": ["2x"],
+    "thumbnail_size": (600, 420),
+    "min_reported_time": float("inf"),  # how long the machine took that built the site is nobody's business
     "parallel": True,  # as many processes as -j says
     "backreferences_dir": None,
     "download_all_examples": False,
@@ -69,6 +79,32 @@ def copy_tutorials(app, config):
     """In the gallery a tutorial writes runs/tutorials beside itself; that of a copy leaves the source tree alone."""
     shutil.rmtree(SCRIPTS, ignore_errors=True)
     shutil.copytree(HERE.parent / "tutorials", SCRIPTS, ignore=shutil.ignore_patterns("__pycache__", "runs"))
+    for script in SCRIPTS.glob("*.py"):
+        script.write_text(numbered(script.name, script.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def numbered(name, script):
+    """The text of a tutorial with the number of its file in the title."""
+    number = name.partition("_")[0]
+    return re.sub(r"(.+)\n(=+)\n", rf"{number} · \1\n\2{'=' * len(f'{number} · ')}\n", script, count=1)
+
+
+def minutes(script):
+    """An estimate of how long a tutorial takes to read: 200 words a minute, and 20 lines of code."""
+    comments = re.findall(r"^#.*", script, re.MULTILINE)
+    words = len(f"{ast.get_docstring(ast.parse(script))} {' '.join(comments)}".split())
+    code = sum(bool(line.strip()) and not line.startswith("#") for line in script.splitlines())
+    return 5 * max(1, round((words / 200 + code / 20) / 5))
+
+
+def minutes_of_the_gallery(app, docname, source):
+    """Each card of the gallery says how long its tutorial takes to read."""
+    if docname != "tutorials/index":
+        return
+    for script in SCRIPTS.glob("*.py"):
+        card = re.compile(rf"(:doc:`/tutorials/{script.stem}`.*?thumbnail-title\">[^<]*)", re.DOTALL)
+        time = f"<br><small>{minutes(script.read_text(encoding='utf-8'))} minutes</small>"
+        source[0] = card.sub(lambda found, time=time: found[1] + time, source[0], count=1)
 
 
 def links_of_the_repository(app, docname, source):
@@ -132,4 +168,5 @@ def _sentences(text):
 def setup(app):
     app.connect("config-inited", copy_tutorials, priority=1)  # before the gallery looks for them
     app.connect("source-read", links_of_the_repository)
+    app.connect("source-read", minutes_of_the_gallery)
     app.connect("autodoc-process-docstring", plain_text, priority=1)  # before napoleon

@@ -3,7 +3,9 @@
     python scripts/check_site.py [docs/_build/html] [--screenshots FOLDER]
 
 A page fails if it asks for anything from another machine, if a request or a script fails, if a figure does not appear
-or is missing, if a formula is not drawn, or if it has no heading. Needs Playwright (extra `docs-check`) and a Chromium:
+or is missing, if a formula is not drawn, if it has no heading, if code or a table scrolls sideways on a screen of 1280
+pixels or the page itself on a phone, if code has no button that copies it, or if a page of the reference has no
+example. Needs Playwright (extra `docs-check`) and a Chromium:
 that of $CHROMIUM, an installed one, or Playwright's own (`playwright install chromium`).
 """
 
@@ -22,9 +24,11 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route, ViewportSize, sync_playwright
 
 SITE = Path(__file__).resolve().parent.parent / "docs" / "_build" / "html"
+SCREEN: ViewportSize = {"width": 1280, "height": 900}
+PHONE = 390
 BROWSERS = "chromium", "chromium-browser", "google-chrome"
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -44,6 +48,15 @@ FAULTS = r"""async () => {
     const drawn = document.querySelector("article").textContent.match(/\bfigures \/ f?"/g)?.length ?? 0;
     const shown = document.querySelectorAll("article img").length;
     if (shown < drawn) faults.push(`${drawn} figures are drawn, and ${shown} shown`);
+    const article = document.querySelector("article");
+    article.querySelectorAll("details").forEach((details) => details.open = details.className != "test");
+    for (const block of article.querySelectorAll("pre, .table-wrapper"))
+        if (block.scrollWidth > block.clientWidth + 1)
+            faults.push(`scrolls sideways: ${block.innerText.slice(0, 60)}`);
+    for (const code of article.querySelectorAll(".highlight-python, .highlight-Python, .highlight-sh, .doctest"))
+        if (!code.querySelector("button.copybtn")) faults.push(`no button to copy: ${code.innerText.slice(0, 60)}`);
+    if (/\/api\/(?!index)/.test(location.pathname) && !article.querySelector(".doctest")) faults.push("no example");
+    if (article.innerText.includes("Total running time")) faults.push("says how long the site's machine took");
     for (const formula of document.querySelectorAll(".math")) {
         const drawn = formula.querySelector("math")?.getBoundingClientRect();
         if (!(drawn?.width && drawn?.height)) faults.push(`formula is not drawn: ${formula.textContent}`);
@@ -82,7 +95,7 @@ def chromium() -> str | None:
 def faults(browser: Browser, address: str, name: str) -> tuple[list[str], Page]:
     """What is wrong with a page, and the page."""
     found: list[str] = []
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page = browser.new_page(viewport=SCREEN)
 
     def only_here(route: Route) -> None:
         if f"http://{urlsplit(route.request.url).netloc}" == address or route.request.url.startswith("data:"):
@@ -99,6 +112,10 @@ def faults(browser: Browser, address: str, name: str) -> tuple[list[str], Page]:
     page.goto(f"{address}/{name}", wait_until="load")
     page.wait_for_load_state("networkidle")
     found += page.evaluate(FAULTS)
+    page.set_viewport_size({"width": PHONE, "height": 900})
+    if (width := page.evaluate("document.documentElement.scrollWidth")) > PHONE:
+        found.append(f"is {width} pixels wide on a screen of {PHONE}")
+    page.set_viewport_size(SCREEN)
     return found, page
 
 

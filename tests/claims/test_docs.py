@@ -160,6 +160,53 @@ def test_formulas_become_mathml():
         renderer("inline")(translator, nodes.math(text=r"\nonsense"))
 
 
+@pytest.fixture
+def folded():
+    pytest.importorskip("docutils.nodes", reason="the site needs the extra docs")
+    return SimpleNamespace(**runpy.run_path(str(DOCS / "folded.py")))
+
+
+def test_drawing_and_bookkeeping_are_folded(folded):
+    code = """
+        history = dl.fit(model, train)
+
+        figure, (left, right) = plt.subplots(1, 2)
+        for side, image in zip((left, right), images):
+            title = f"{len(image)} rows"
+            side.imshow(image)
+            side.set_title(title)
+        # the lecture's
+        claims.append(("loss", 2.3))
+        for side in (left, right):
+            side.plot(dl.evaluate(model, test))
+        right.legend()
+        print(history)
+        """
+    code = inspect.cleandoc(code)
+    pieces = folded.pieces(code, folded.Folds())
+    assert "\n".join(line for _, lines in pieces for line in lines) == code
+    assert [(fold, len(lines)) for fold, lines in pieces] == [(False, 1), (True, 8), (False, 2), (True, 1), (False, 1)]
+
+
+@each("path", sorted((ROOT / "tutorials").glob("*.py")))
+def test_what_is_folded_is_only_drawing(folded, path):
+    """Where the network is built, trained or measured, or something printed, stays in view."""
+    code = path.read_text(encoding="utf-8")
+    hidden = [line for fold, lines in folded.pieces(code, folded.Folds()) if fold for line in lines]
+    assert hidden
+    for line in hidden:
+        assert line.startswith("#") or not re.search(r"\bdl\.[\w.]+\(", line), line
+
+
+@each("path", sorted((ROOT / "tutorials").glob("*.py")))
+def test_titles_of_tutorials_have_their_number(conf, path):
+    code = path.read_text(encoding="utf-8")
+    numbered = ast.get_docstring(ast.parse(conf["numbered"](path.name, code))).splitlines()
+    assert numbered[0].startswith(f"{path.name.partition('_')[0]} · ")
+    assert len(numbered[1]) == len(numbered[0])
+    assert conf["minutes"](code) in range(5, 35, 5)
+
+
 def test_no_file_of_somebody_else_lies_in_the_pages():
     assert {path.name for path in (DOCS / "_static").iterdir()} == {"site.css"}
 

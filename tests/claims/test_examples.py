@@ -28,6 +28,14 @@ EXAMPLES = {
 }
 
 
+REFERENCE = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs" / "api").glob("*.rst"))}
+EXAMPLES |= {
+    name: doctest.DocTestParser().get_doctest(text, {}, name, f"docs/api/{name}", 0)
+    for name, text in REFERENCE.items()
+    if name != "index.rst"
+}
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_prints_what_it_says(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -38,7 +46,13 @@ def test_an_example_prints_what_it_says(name, tmp_path, monkeypatch):
 
 
 def test_every_example_is_found():
-    assert sum(len(test.examples) for test in EXAMPLES.values()) == sum(map(len, map(PROMPT.findall, SOURCES.values())))
+    written = [PROMPT.findall(text) for text in (*SOURCES.values(), *REFERENCE.values())]
+    assert sum(len(test.examples) for test in EXAMPLES.values()) == sum(map(len, written))
+
+
+@pytest.mark.parametrize("page", sorted(REFERENCE.keys() - {"index.rst"}))
+def test_every_page_of_the_reference_has_an_example(page):
+    assert EXAMPLES[page].examples
 
 
 def test_the_program_of_the_package_runs():
