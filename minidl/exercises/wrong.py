@@ -108,7 +108,7 @@ INITIALIZERS = (
         "all-weights-zero",
         "initializers/__init__.py",
         "return rng.normal(0.0, std, shape)",
-        "return np.zeros(shape)",
+        "return rng.normal(0.0, 0.0, shape)",
         "With equal weights all units stay equal: the layer has one unit, many times.",
     ),
     Change(
