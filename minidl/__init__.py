@@ -7,7 +7,6 @@ model = dl.Sequential(dl.Dense(784, 128, init="he_normal"), dl.ReLU(), dl.Dense(
 dl.fit(model, train, validation=test, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.Adam(1e-3))
 """
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from minidl.utils import environment as _environment  # noqa: F401 - first: it refuses what the others stumble on
@@ -20,6 +19,7 @@ from minidl import (
     data,
     diagnostics,
     emulator,
+    export,
     initializers,
     layers,
     losses,
@@ -52,12 +52,8 @@ from minidl.training.learning_rate import RangeTest, find_learning_rate
 from minidl.training.run import Callback
 from minidl.training.step import TrainingStep
 from minidl.utils import guide as _guide
+from minidl.utils.version import VERSION as __version__  # noqa: F401
 from minidl.weighted import Weighted
-
-try:
-    __version__ = version("minidl")
-except PackageNotFoundError:  # a source tree that is not installed
-    __version__ = "0+source"
 
 __all__ = [
     "L1",
@@ -99,6 +95,7 @@ __all__ = [
     "dropout_ensemble",
     "emulator",
     "evaluate",
+    "export",
     "find_learning_rate",
     "fit",
     "gains",

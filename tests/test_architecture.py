@@ -17,7 +17,7 @@ FLOORS = [
     ["operations", "cpu", "cuda", "emulator", "penalties", "schedules"],
     ["backend", "data", "initializers"],
     ["layers", "losses", "optimizers"],
-    ["training", "multi_task", "weighted", "calibration", "perceptron"],
+    ["training", "multi_task", "weighted", "calibration", "perceptron", "export"],
     ["diagnostics"],
     ["__init__", "exercises"],
     ["cli"],
@@ -127,6 +127,8 @@ MAY_BE_HIDDEN = {
     "numba_cuda_mlir": "NVIDIA's successor of numba-cuda, which need not be installed",
     "resource": "is not there on Windows",
     "tqdm": "imports ipywidgets, which only a notebook needs",
+    "onnx": "comes with the extra export",
+    "safetensors": "comes with the extra export",
 }
 
 
@@ -155,7 +157,7 @@ def test_matplotlib_is_imported_only_in_functions():
 
 
 MIRRORED = ["utils", "scalar", "cpu", "cuda", "backend", "layers", "training", "diagnostics", "data", "emulator"]
-MIRRORED += ["exercises", "statistics", "cli"]
+MIRRORED += ["exercises", "statistics", "cli", "export"]
 # Tests of several rooms at once, and of what lies beside the package.
 OTHERS = {"operations", "properties", "robustness", "sabotage", "claims", "tooling", "tutorials"}
 

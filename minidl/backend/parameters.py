@@ -126,7 +126,12 @@ def are_those(own: list[Parameter], parameters: Any) -> bool:
 
 
 def copy_checked(name: str, backend: Backend, target: Any, values: Any) -> None:
-    """Copy `values`, whatever holds them, into an array of the backend.
+    """Copy `values`, whatever holds them, into an array of the backend, as far as they are `fitting`."""
+    backend.copy_into(target, fitting(name, backend, target, values))
+
+
+def fitting(name: str, backend: Backend, target: Any, values: Any) -> np.ndarray:
+    """Return `values`, whatever holds them, in the dtype of `target`.
 
     Raises:
         TypeError, ValueError: If they are not finite numbers in the shape of `target`.
@@ -139,13 +144,13 @@ def copy_checked(name: str, backend: Backend, target: Any, values: Any) -> None:
     if numbers.shape != tuple(target.shape):
         raise ValueError(f"{name} got shape {numbers.shape}; expected {tuple(target.shape)}")
     with np.errstate(over="ignore", invalid="ignore"):
-        fitting = checks.finite(name, numbers).astype(target.dtype)
-    if not np.isfinite(fitting).all():
-        large = numbers[~np.isfinite(fitting)][0]
+        converted = checks.finite(name, numbers).astype(target.dtype)
+    if not np.isfinite(converted).all():
+        large = numbers[~np.isfinite(converted)][0]
         raise ValueError(f"{name} got {large:g}, which is infinite in {target.dtype}; expected finite numbers")
-    if target.dtype.kind in "iu" and (fitting != numbers).any():
-        raise ValueError(f"{name} got {numbers[fitting != numbers][0]}; expected numbers that {target.dtype} holds")
-    backend.copy_into(target, fitting)
+    if target.dtype.kind in "iu" and (converted != numbers).any():
+        raise ValueError(f"{name} got {numbers[converted != numbers][0]}; expected numbers that {target.dtype} holds")
+    return converted
 
 
 class Slice(NamedTuple):

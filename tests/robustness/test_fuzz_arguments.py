@@ -26,7 +26,7 @@ from tests.robustness.hostile import call
 MODULES = [
     dl, dl.backend, dl.calibration, dl.callbacks, dl.data, dl.emulator, dl.gains, dl.initializers, dl.schedules,
     *(importlib.import_module(f"minidl.diagnostics.{found.name}") for found in iter_modules(dl.diagnostics.__path__)),
-    losses, multi_task, penalties, clipping, monte_carlo, exercises,
+    losses, multi_task, penalties, clipping, monte_carlo, exercises, dl.export,
 ]  # fmt: skip
 
 HUGE = (1e300, 10**30, 10**400)
@@ -49,7 +49,7 @@ RESULTS = {
     "draw_decision_boundary",
     "AugmentationStep", "Geometric", "Mixing", "Preprocessing", "Configurable",
     "norm", "draw_loss", "draw_accuracy", "draw_curves", "draw_range_test", "save_figure",
-    "map_targets", "text", "initializer",
+    "map_targets", "text", "initializer", "Graph",
 }  # fmt: skip
 
 X = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
@@ -68,6 +68,11 @@ def file():
 def preprocessing():
     dl.data.Center().fit(TRAIN).save("step.npz")
     return "step.npz"
+
+
+def tensors():
+    dl.export.save_safetensors(model(), "model.safetensors")
+    return "model.safetensors"
 
 
 def table():
@@ -218,6 +223,11 @@ CALLS = {
         "schedule": lambda step: 0.5,
     },
     "load": lambda: {"path": file(), "backend": "cpu", "layers": []},
+    "to_onnx": lambda: {"model": model(), "path": "model.onnx", "metadata": {"a": "b"}},
+    "save_safetensors": lambda: {"model": model(), "path": "model.safetensors", "metadata": {"a": "b"}},
+    "load_safetensors": lambda: {"model": model(), "path": tensors()},
+    "to_torch_state": lambda: {"model": model()},
+    "from_torch_state": lambda: {"model": model(), "state": dl.export.to_torch_state(model())},
     # Schedules
     "Constant": lambda: {"value": 0.1},
     "Steps": lambda: {"start": 0.1, "factor": 0.5, "every": 3},
@@ -390,7 +400,8 @@ def public():
                 continue
             if not (inspect.isfunction(value) or inspect.isclass(value)):
                 continue
-            if value.__module__ in {m.__name__ for m in MODULES} or module in (dl, dl.data, dl.emulator, exercises):
+            gathers = module in (dl, dl.data, dl.emulator, dl.export, exercises)
+            if gathers or value.__module__ in {m.__name__ for m in MODULES}:
                 found[f"{value.__module__}.{name}"] = (name, value)
     return found
 

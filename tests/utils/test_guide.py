@@ -114,7 +114,7 @@ NAMESPACE = {
     "batch_norm": MODEL.layers[1], "array": np.zeros((4, 3), np.float32), "loss": dl.SoftmaxCrossEntropy(),
     "x": X, "y": DATA.y, "labels": DATA.y, "history": {"loss": [1.0], "validation_loss": [1.0]}, "path": "model.npz",
     "weight": np.ones(len(X), np.float32), "features": 4, "n_in": 4, "n_out": 2, "seed": 0, "Layer": dl.Layer,
-    "True": True,
+    "True": True, "state": {},
 }  # fmt: skip
 
 

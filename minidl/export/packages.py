@@ -1,0 +1,27 @@
+"""The packages that the files need, and what goes into all of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from minidl.utils import checks
+
+
+@contextlib.contextmanager
+def needed_by(function: str) -> Iterator[None]:
+    """Let the error of an import say how to get the package."""
+    try:
+        yield
+    except ImportError as error:
+        raise ImportError(f'{function} needs {error.name}, of the extra export: pip install -e ".[export]"') from error
+
+
+def texts(argument: str, value: Any) -> dict[str, str]:
+    """Return texts by name, none for None."""
+    found = {} if value is None else checks.keys(argument, value)
+    for name, text in found.items():
+        checks.text(f"a name in {argument}", name)
+        checks.text(f"{argument}[{name!r}]", text)
+    return dict(found)
