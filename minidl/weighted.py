@@ -35,6 +35,7 @@ class Weighted(Loss):
     that a row counts alike whatever its batch; weights whose mean is 1 leave the size of the loss as it is.
     Backward:  doutputs[i] = wᵢ times that of `loss`. The accuracy counts rows without weights.
 
+        >>> from minidl import MeanSquaredError
         >>> loss = Weighted(MeanSquaredError())
         >>> loss.forward(np.array([[1.0], [2.0]]), {"target": np.zeros((2, 1)), "weight": np.array([3, 1])})
         3.5
