@@ -27,6 +27,7 @@ from minidl import (
     schedules,
 )
 from minidl.diagnostics.boundary import decision_boundary
+from minidl.diagnostics.confusion import confusion_matrix
 from minidl.diagnostics.contract import check_layer
 from minidl.diagnostics.ensemble import dropout_ensemble
 from minidl.diagnostics.gradients import check_gradients
@@ -89,6 +90,7 @@ __all__ = [
     "callbacks",
     "check_gradients",
     "check_layer",
+    "confusion_matrix",
     "data",
     "decision_boundary",
     "diagnostics",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl.data.dataset import Dataset
+from minidl.diagnostics.confusion import predicted_classes
 from minidl.diagnostics.data_figures import draw_decision_boundary
 from minidl.layers.sequential import Sequential
 from minidl.utils import checks
@@ -44,10 +45,5 @@ def decision_boundary(model: Sequential, data: Dataset, path: str | os.PathLike[
     margin = MARGIN * (high - low) + np.where(high > low, 0, 1)  # a constant feature needs a margin, too
     axes = [np.linspace(*ends, GRID, dtype=data.x.dtype) for ends in zip(low - margin, high + margin, strict=True)]
     points = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
-    regions = _classes(model, points).reshape(GRID, GRID)
-    return finish(draw_decision_boundary(axes, regions, data, _classes(model, data.x)), path)
-
-
-def _classes(model: Sequential, x: Any) -> np.ndarray:
-    outputs = model.predict(x)
-    return outputs.argmax(axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(np.int64)
+    regions = predicted_classes(model.predict(points)).reshape(GRID, GRID)
+    return finish(draw_decision_boundary(axes, regions, data, predicted_classes(model.predict(data.x))), path)

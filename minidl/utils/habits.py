@@ -62,7 +62,9 @@ NAMES: dict[str, dict[str, str]] = {
         "load_file": "`dl.export.load_safetensors(model, path)`",
         "summary": "`model.summary()`",
         "metrics, accuracy, accuracy_score": "`dl.evaluate(model, test, loss=loss)` gives loss and accuracy",
-        "confusion_matrix, classification_report": "NumPy counts the classes, `model.predict(x).argmax(axis=1)`",
+        "classification_report, precision_score, recall_score, ConfusionMatrixDisplay":
+            "`dl.confusion_matrix(test.y, model.predict(test.x))`",
+        "f1_score": "precision and recall are in `dl.confusion_matrix(test.y, model.predict(test.x))`",
         "Dataset, TensorDataset": "`dl.data.Dataset(x, y)`",
         "DataLoader": BATCHES,
         "datasets": "`dl.data.digits()`, `dl.data.mnist()` and others in `dl.data`",

@@ -50,6 +50,7 @@ RESULTS = {
     "AugmentationStep", "Geometric", "Mixing", "Preprocessing", "Configurable",
     "norm", "draw_loss", "draw_accuracy", "draw_curves", "draw_range_test", "save_figure",
     "map_targets", "text", "initializer", "Graph",
+    "ConfusionMatrix", "draw_confusion", "predicted_classes",
 }  # fmt: skip
 
 X = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
@@ -257,6 +258,7 @@ CALLS = {
         "validation": TRAIN,
         "loss": dl.SoftmaxCrossEntropy(),
     },
+    "confusion_matrix": lambda: {"labels": TRAIN.y, "predictions": X, "class_names": ["a", "b", "c"]},
     "decision_boundary": lambda: {
         "model": dl.Sequential(dl.Dense(2, 2), backend="cpu"),
         "data": dl.data.Dataset(X[:, :2], TRAIN.y),

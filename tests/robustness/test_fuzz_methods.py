@@ -36,6 +36,7 @@ INNER = {
     "Callback.restore", "EarlyStopping.restore", "TrainingStep.forward", "Probe.use",
     "Loss.use", "MultiTask.use", "Weighted.use", "Loss.count", "MultiTask.count", "Loss.show", "checked",
     "compute_unchecked",
+    "Graph.add", "Graph.constant", "Graph.node",
 }  # fmt: skip
 
 
@@ -365,6 +366,7 @@ METHODS: dict[str, Callable[[], Call]] = {
     "Probe.inspect": lambda: (dl.diagnostics.inspection.Probe(X).inspect, {"model": model()}),
     "Preflight[]": of(preflight, "__getitem__", name="first loss"),
     "Preflight.plot": of(preflight, "plot", path="preflight.svg"),
+    "ConfusionMatrix.plot": of(lambda: dl.confusion_matrix([0, 1], [0, 0]), "plot", path="confusion.svg"),
     "RangeTest.plot": of(range_test, "plot", path="range.svg"),
     "Trace.count": of(trace, "count", space="global", kind="write"),
     "Trace.per_thread": of(trace, "per_thread", space="global", kind="write"),

@@ -56,6 +56,7 @@ REPORTS = {
         "kernel copy, 16 sectors, ideal 16",
     ),
     "GradientReport": (lambda: dl.check_gradients(dl.Dense(3, 2), np.ones((4, 3))), "3 gradients ok"),
+    "ConfusionMatrix": (lambda: dl.confusion_matrix([0, 1, 1], [0, 1, 0]), "accuracy 66.67% of 3 rows, 2 classes"),
     "ContractReport": (lambda: dl.check_layer(dl.Dense(3, 2)), "Dense(3, 2), "),
 }
 PLOTS = {
@@ -65,6 +66,7 @@ PLOTS = {
     "RangeTest": REPORTS["RangeTest"][0],
     "Trace": REPORTS["Trace"][0],
     "Recorder": recorder,
+    "ConfusionMatrix": REPORTS["ConfusionMatrix"][0],
 }
 
 
