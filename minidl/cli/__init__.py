@@ -6,6 +6,7 @@
     minidl inspect     show one training pass layer by layer, as a table and inspection.png
     minidl preflight   check data and network before training; writes preflight.png
     minidl exercise    list, start, check and grade the exercises of a course
+    minidl tutorial    list the tutorials, or write one as a notebook
     minidl doctor      show which backends work on this machine, and how to get the others
     minidl warmup      compile what training on the CPU needs
 

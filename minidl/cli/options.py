@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import minidl as dl
 from minidl import exercises
-from minidl.cli import commands, course, sources
+from minidl.cli import commands, course, sources, tutorials
 from minidl.exercises.folders import TIMEOUT
 from minidl.exercises.grading import LEAST_MEMORY, MEMORY
 from minidl.initializers import INITIALIZERS
@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     command = actions.add_parser("preflight", help="check data and network before training, write preflight.png")
     _add_preflight(command)
     _add_exercise(actions.add_parser("exercise", help="list, start, check and grade the exercises of a course"))
+    _add_tutorial(actions.add_parser("tutorial", help="list the tutorials, or write one as a notebook"))
     command = actions.add_parser("doctor", help="show which backends work here, and how to get the others")
     command.set_defaults(command=commands.doctor)
     command = actions.add_parser("warmup", help="compile what training on the CPU needs, which takes a minute, once")
@@ -135,6 +136,18 @@ def _add_exercise(exercise: argparse.ArgumentParser) -> None:
     progress.set_defaults(command=course.progress)
     grade.set_defaults(command=course.grade)
     tests.set_defaults(command=course.check_tests)
+
+
+def _add_tutorial(tutorial: argparse.ArgumentParser) -> None:
+    actions = tutorial.add_subparsers(required=True, metavar="ACTION")
+    actions.add_parser("list", help="list the tutorials").set_defaults(command=tutorials.show)
+    command = actions.add_parser("open", help="write a tutorial as a notebook, to be opened with Jupyter")
+    command.set_defaults(command=tutorials.open_)
+    help = "its number in the list, such as 01 or 03b"
+    command.add_argument("number", type=_argument(tutorials.number), metavar="NUMBER", help=help)
+    _add(command, "--folder", default=".", metavar="FOLDER", help="where to write it")
+    _add(command, "--script", action="store_true", help="write the script instead")
+    _add(command, "--overwrite", action="store_true", help="replace a file that is there")
 
 
 def _add_network(command: argparse.ArgumentParser) -> None:
