@@ -45,7 +45,7 @@ def main() -> None:
         title = f"{answers[index]}, is {test.y[index]}" if mistake else f"{answers[index]}"
         axes.set_title(title, fontsize=9, color="#D55E00" if mistake else "black", pad=2)
         axes.axis("off")
-    left.suptitle("what the network says; last row: its most confident mistakes", fontsize=10)
+    left.suptitle("What the network says; last row: its most confident mistakes", fontsize=10)
     draw_accuracy(middle.subplots(), history)
     save_figure(figure, DOCS / "images" / "digits.png")
 

@@ -169,7 +169,7 @@ def draw_errors(results: list[dict[str, Any]]) -> Figure:
             axes.plot(errors.mean(), row + shift, "|", color=color, markersize=14, markeredgewidth=2.5, label=label)
     first, none = order[-1], SETTINGS[0]
     axes.set_title(
-        f"best: {first.name}, test error {of(results, first, 'test_error').mean():.1%}; "
+        f"Best: {first.name}, test error {of(results, first, 'test_error').mean():.1%}; "
         f"with nothing {of(results, none, 'test_error').mean():.1%}",
         fontsize="medium",
     )
@@ -198,7 +198,7 @@ def draw_curves(results: list[dict[str, Any]]) -> Figure:
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("mean loss (band: all seeds)")
     figure.axes[0].legend()
-    figure.suptitle("overfitting: the two curves move apart; a regularizer keeps them together", fontsize="medium")
+    figure.suptitle("Overfitting: the two curves move apart; a regularizer keeps them together", fontsize="medium")
     return figure
 
 

@@ -30,11 +30,11 @@ def draw_preflight(data: Dataset, scale: str) -> Any:
     left, right = halves
     shape = _image_shape(data.x.shape[1])
     if data.x.shape[1] == 2 and data.has_labels:
-        left.suptitle(f"do the labels fit? {min(len(data), MOST_POINTS):,} of {len(data):,} points")
+        left.suptitle(f"Do the labels fit? {min(len(data), MOST_POINTS):,} of {len(data):,} points")
         _draw_points(left.subplots(), data[:MOST_POINTS])
     else:
         first = data[: ROWS * COLUMNS]
-        left.suptitle(f"do the targets fit? the first {len(first)} of {len(data):,} samples")
+        left.suptitle(f"Do the targets fit? The first {len(first)} of {len(data):,} samples")
         if shape:
             _draw_images(left.subplots(ROWS, COLUMNS), first, shape)
         else:
@@ -72,7 +72,7 @@ def draw_decision_boundary(grid: Any, regions: np.ndarray, data: Dataset, said: 
     )
     axes.legend(loc="upper right", fontsize="small")
     right = np.mean(said == data.y)
-    axes.set_title(f"on the right side of the boundary: {right:.1%} of {len(data):,} points", fontsize="medium")
+    axes.set_title(f"On the right side of the boundary: {right:.1%} of {len(data):,} points", fontsize="medium")
     return figure
 
 
@@ -147,4 +147,4 @@ def _draw_classes(axes: Any, data: Dataset) -> None:
 def _draw_inputs(axes: Any, x: np.ndarray, found: str) -> None:
     axes.hist(np.ravel(x), bins=60, color=COLOURS[0], log=True)
     axes.set(xlabel="input", ylabel="elements")
-    axes.set_title(f"inputs: {found.partition(';')[0]}", fontsize="medium")
+    axes.set_title(f"Inputs: {found.partition(';')[0]}", fontsize="medium")

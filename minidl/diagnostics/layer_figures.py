@@ -19,7 +19,7 @@ NAMES = {
     "std": "std of outputs",
     "sample_variance": "variance over the samples",
     "gradient_norm": "gradient ‖dL/dy‖",
-    "delta": "‖δ‖ of dense layers",
+    "delta": "‖δ‖",
 }
 
 
@@ -42,9 +42,9 @@ def draw_inspection(every: list[LayerStatistics], backward: bool) -> Any:
     halves: Any = figure.subfigures(2, 1, height_ratios=heights)
     above, below = halves
     scales = above.subplots(1, columns, squeeze=False)[0]
-    _draw_scale(scales[0], every, "std", "sample_variance")
+    _draw_scale(scales[0], every, "std or variance", "std", "sample_variance")
     if backward:
-        _draw_scale(scales[1], every, "gradient_norm", "delta")
+        _draw_scale(scales[1], every, "norm", "gradient_norm", "delta")
     for axes, row in zip(below.subplots(len(rows), columns, squeeze=False), rows, strict=True):
         shares = {"saturated": row.saturated, "dead": row.dead, "not finite": row.not_finite}
         notes = "".join(f", {share:.0%} {name}" for name, share in shares.items() if share)
@@ -52,7 +52,7 @@ def draw_inspection(every: list[LayerStatistics], backward: bool) -> Any:
         if backward and row.gradients is not None:
             _draw_histogram(axes[1], row.gradients, COLOURS[1], f"{row.layer}: ‖dL/dy‖ {row.gradient_norm:.3g}")
     which = "" if len(rows) == len(every) else f" in {len(rows)} of the {len(every)} layers"
-    below.suptitle(f"outputs{' (left) and gradients (right)' if backward else ''}{which}", fontsize="medium")
+    below.suptitle(f"Outputs{' (left) and gradients (right)' if backward else ''}{which}", fontsize="medium")
     return figure
 
 
@@ -76,11 +76,13 @@ def draw_recording(
 
     mapped = _spread(_telling(first), MOST_MAPS)
     times = [*steps, steps[-1] + every]
-    rows = -(-len(mapped) // 3)
-    figure = Figure(figsize=(13, 2.9 * rows + 3.6), layout="constrained")
+    columns_of_maps = min(len(mapped), 2 if len(mapped) == 4 else 3)  # four are two rows of two
+    rows = -(-len(mapped) // columns_of_maps)
+    figure = Figure(figsize=(13, 2.9 * rows + 3.6))
+    figure.set_layout_engine("constrained", w_pad=0.08)
     halves: Any = figure.subfigures(2, 1, height_ratios=[2.9 * rows, 3.6])
     above, below = halves
-    panels = above.subplots(rows, 3, squeeze=False).ravel()
+    panels = above.subplots(rows, columns_of_maps, squeeze=False).ravel()
     for axes, layer in zip(panels, mapped, strict=False):
         _draw_map(axes, times, columns["outputs"][layer], columns["std"][layer], layer)
     for axes in panels[len(mapped) :]:
@@ -112,15 +114,18 @@ def _positive(values: Sequence[float | None]) -> np.ndarray:
 # One inspection ------------------------------------------------------------------------------------------------------
 
 
-def _draw_scale(axes: Any, rows: list[LayerStatistics], *columns: str) -> None:
+def _draw_scale(axes: Any, rows: list[LayerStatistics], what: str, *columns: str) -> None:
     for number, column in enumerate(columns):
         values = _positive([getattr(row, column) for row in rows])
         there = np.flatnonzero(~np.isnan(values))  # the line skips layers without this figure
-        axes.plot(there, values[there], label=NAMES[column], **line_style(number))
+        where = f" of {rows[there[0]].layer} alone" if len(there) == 1 < len(rows) else ""
+        axes.plot(there, values[there], label=NAMES[column] + where, **line_style(number))
         if number == 0:
             ends = ", ".join(f"{values[i]:.2g} in {rows[i].layer}" for i in there[[0, -1]]) if there.size else "0"
-            axes.set_title(f"{NAMES[column]}: {ends}", fontsize="medium")
-    axes.set_xticks(range(len(rows)), [row.layer for row in rows], rotation=60, ha="right", fontsize=7)
+            axes.set_title(f"{NAMES[column][0].upper()}{NAMES[column][1:]}: {ends}", fontsize="medium")
+    axes.set_xticks(range(len(rows)), [row.layer for row in rows], rotation=60, ha="right")
+    axes.tick_params(labelsize=8)
+    axes.set_ylabel(what)
     axes.grid(alpha=0.3)
     axes.margins(y=0.2)
     log_scale(axes)
@@ -153,7 +158,7 @@ def _draw_map(axes: Any, times: list[int], histograms: list[Histogram], deviatio
     colours = LogNorm(1, max(counts.max(), 2), clip=True)
     mesh = axes.pcolormesh(times, edges, np.where(counts > 0, counts, np.nan), norm=colours, cmap=COLOUR_MAP)
     axes.figure.colorbar(mesh, ax=axes, label="elements in a bin")
-    axes.set_title(f"outputs of {layer}: std {deviations[0]:.2g} → {deviations[-1]:.2g}", fontsize="medium")
+    axes.set_title(f"Outputs of {layer}: std {deviations[0]:.2g} → {deviations[-1]:.2g}", fontsize="medium")
     axes.set_ylabel("output")
     _over_steps(axes)
 
@@ -174,7 +179,7 @@ def _draw_dead(axes: Any, steps: list[int], shares: dict[str, list[float]]) -> N
     axes.set_ylim(-0.02 * top, top)
     worst = max(shares, key=lambda layer: shares[layer][-1], default=None)
     claim = f"at the end at most {shares[worst][-1]:.0%} of a layer" if worst else "no activation layers"
-    axes.set_title(f"dead units: {claim}", fontsize="medium")
+    axes.set_title(f"Dead units: {claim}", fontsize="medium")
 
 
 def _draw_delta(axes: Any, steps: list[int], norms: dict[str, list[float]]) -> None:

@@ -29,7 +29,7 @@ def draw_accesses(
     warp_accesses: Iterable[WarpAccess],
     block: Sequence[int],
 ) -> Any:
-    """Draw a row of panels for each step between barriers, a column for each array.
+    """Draw a row of panels for each step between barriers; arrays that no step touches together share a column.
 
     Args:
         kernel: Name of the kernel.
@@ -59,31 +59,48 @@ def draw_accesses(
         here[access.step, (access.space, access.array)].append(access)
     arrays = list(dict.fromkeys((access.space, access.array) for access in accesses if access.step in shown))
     windows = {array: _window(a for a in accesses if (a.space, a.array) == array) for array in arrays}
-    widths = [max(MIN_CELLS, window[1][1] - window[0][1]) for window in windows.values()]
+    columns = _columns({array: [step for step in shown if here[step, array]] for array in arrays})
+    widths = [max(MIN_CELLS, *(windows[array][1][1] - windows[array][0][1] for array in column)) for column in columns]
     heights = [
-        max(2, *(bottom - top for array, ((top, _), (bottom, _)) in windows.items() if here[step, array]))
-        for step in shown
+        max(bottom - top for array, ((top, _), (bottom, _)) in windows.items() if here[step, array]) for step in shown
     ]
     figure = Figure(
-        figsize=(CELL * sum(widths) + 0.6 * len(arrays), CELL * sum(heights) + 0.7 * len(shown) + 1.1),
+        figsize=(CELL * sum(widths) + 0.6 * len(columns), CELL * sum(heights) + 0.7 * len(shown) + 1.1),
         layout="constrained",
     )
-    grid = figure.subplots(len(shown), len(arrays), squeeze=False, width_ratios=widths, height_ratios=heights)
-    for row, step in zip(grid, shown, strict=True):
-        for axes, array in zip(row, arrays, strict=True):
+    grid = figure.subplots(len(shown), len(columns), squeeze=False, width_ratios=widths, height_ratios=heights)
+    for row, step, height in zip(grid, shown, heights, strict=True):
+        for axes, column, width in zip(row, columns, widths, strict=True):
+            array = next((array for array in column if here[step, array]), column[0])
             if touching := here[step, array]:
                 _draw_panel(axes, touching, windows[array], block_shape, colliding)
+                (top, left), _ = windows[array]
+                # All cells have one size, so a small array leaves a part of its panel empty.
+                axes.set(xlim=(left - 0.5, left - 0.5 + width), ylim=(top - 0.5 + height, top - 0.5))
                 worst = max(conflicts.get(access, 1) for access in touching)
                 note = f": {worst}-way bank conflict" if worst > 1 else ""
                 part = "" if all(_inside(a, windows[array]) for a in touching) else " (part)"
-                axes.set_title(f"step {step}, {' '.join(array)}{part}{note}", fontsize="small")
+                axes.set_title(f"Step {step}, {' '.join(array)}{part}{note}", fontsize="small", loc="left")
             else:
                 axes.set_axis_off()
     steps_shown = f"{len(shown)} of {len(steps)} steps between barriers" if len(shown) < len(steps) else "step by step"
-    figure.suptitle(f"kernel {kernel}, block {block}: the thread at each element, {steps_shown}", fontsize="medium")
+    figure.suptitle(f"Kernel {kernel}, block {block}: the thread at each element, {steps_shown}", fontsize="medium")
     handles = [Patch(label=label, **{"edgecolor": "0.6", **style}) for label, style in STYLES.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize="small")
     return figure
+
+
+def _columns(steps: dict[tuple[str, str], list[int]]) -> list[list[tuple[str, str]]]:
+    """Return the arrays of each column of panels, given the steps that touch each array."""
+    columns: list[list[tuple[str, str]]] = []
+    for array in steps:
+        free = (c for c in columns if all(set(steps[other]).isdisjoint(steps[array]) for other in c))
+        column = next(free, None)
+        if column is None:
+            columns.append([array])
+        else:
+            column.append(array)
+    return columns
 
 
 def _cell(access: Access) -> tuple[int, int]:
@@ -99,6 +116,11 @@ def _window(accesses: Iterable[Access]) -> tuple[tuple[int, int], tuple[int, int
     return first, (min(max(rows) + 1, first[0] + MAX_CELLS), min(max(columns) + 1, first[1] + MAX_CELLS))
 
 
+def _ticks(first: int, end: int) -> range:
+    """Return at most eight indices, the first one among them."""
+    return range(first, end, 1 << ((end - first - 1) // 8).bit_length())
+
+
 def _inside(access: Access, window: Any) -> bool:
     row, column = _cell(access)
     return row < window[1][0] and column < window[1][1]
@@ -106,7 +128,6 @@ def _inside(access: Access, window: Any) -> bool:
 
 def _draw_panel(axes: Any, here: list[Access], window: Any, block_shape: Any, colliding: set[Access]) -> None:
     from matplotlib.patches import Rectangle
-    from matplotlib.ticker import MaxNLocator
 
     (top, left), (bottom, right) = window
     cells = defaultdict(list)
@@ -126,7 +147,10 @@ def _draw_panel(axes: Any, here: list[Access], window: Any, block_shape: Any, co
         axes.text(column, row, text, ha="center", va="center", fontsize=6, bbox=box, zorder=3)
         if not colliding.isdisjoint(touching):
             axes.add_patch(Rectangle(corner, 1, 1, zorder=4, **STYLES["bank conflict"]))
-    axes.set(xlim=(left - 0.5, right - 0.5), ylim=(bottom - 0.5, top - 0.5), aspect="equal")
+    axes.set_aspect("equal")
+    axes.spines[:].set_visible(False)
+    frame = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, clip_on=False, zorder=5)
+    axes.add_patch(frame)
     axes.tick_params(labelsize="x-small")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
+    axes.set_xticks(_ticks(left, right))
+    axes.set_yticks([] if all(len(access.element) == 1 for access in here) else _ticks(top, bottom))

@@ -49,7 +49,7 @@ def _draw(axes: Any, history: Columns, column: str, form: str) -> None:
         if history[key][0] is not None:
             axes.plot(history["epoch"], history[key], label=name, **STYLES[name])
             ends.append(f"{name} {form.format(history[key][-1])}")
-    axes.set_title(f"{column} at the end: {', '.join(ends)}", fontsize="medium")
+    axes.set_title(f"{column.capitalize()} at the end: {', '.join(ends)}", fontsize="medium")
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
@@ -69,7 +69,7 @@ def draw_range_test(rates: np.ndarray, losses: np.ndarray, suggestion: float) ->
     axes.set_xlabel("learning rate of the step")
     axes.set_ylabel("loss, smoothed over ten steps")
     best = rates[losses.argmin()]
-    axes.set_title(f"the loss falls up to a learning rate of {best:.2g}", fontsize="medium")
+    axes.set_title(f"The loss falls up to a learning rate of {best:.2g}", fontsize="medium")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left")  # under the flat beginning of the curve
     return figure

@@ -284,13 +284,13 @@ def text_of(found, path, **options):
 def test_the_picture_says_what_it_shows(tmp_path):
     found = trace(one_pair_collides, 2, 32, np.zeros(32, np.float32))
     text = text_of(found, tmp_path / "pair.svg", block=(1, 0, 0))
-    assert "kernel one_pair_collides, block (1, 0, 0): the thread at each element, step by step" in text
-    assert "step 0, global x" in text
-    assert any(title.startswith("step 0, shared tile") and title.endswith(": 2-way bank conflict") for title in text)
+    assert "Kernel one_pair_collides, block (1, 0, 0): the thread at each element, step by step" in text
+    assert "Step 0, global x" in text
+    assert any(title.startswith("Step 0, shared tile") and title.endswith(": 2-way bank conflict") for title in text)
     assert {"read", "written", "read and written", "bank conflict"} <= set(text)
     broadcasted = trace(broadcast, 1, 48, np.zeros(8, np.float32), np.zeros(48, np.float32))
     text = text_of(broadcasted, tmp_path / "broadcast.svg")
-    assert "48×" in text and "step 0, global y (part)" in text and "47" not in text
+    assert "48×" in text and "Step 0, global y (part)" in text and "47" not in text
 
 
 @cuda.jit
@@ -321,7 +321,29 @@ def many_barriers(x):
 def test_a_long_kernel_is_drawn_in_part(tmp_path):
     text = text_of(trace(many_barriers, 1, 1, np.zeros(9)), tmp_path / "long.svg")
     assert any(title.endswith("6 of 9 steps between barriers") for title in text)
-    assert sum(title.startswith("step ") for title in text) == 6
+    assert sum(title.startswith("Step ") for title in text) == 6
+
+
+@cuda.jit
+def sum_of_eight(x, total):
+    t = cuda.threadIdx.x
+    tile = cuda.shared.array(8, float32)
+    tile[t] = x[t]
+    cuda.syncthreads()
+    if t == 0:
+        for i in range(8):
+            total[0] += tile[i]
+
+
+def test_all_cells_have_one_size_and_arrays_of_different_steps_share_a_column():
+    figure = trace(sum_of_eight, 1, 8, np.zeros(8, np.float32), np.zeros(1, np.float32)).plot()
+    figure.draw_without_rendering()
+    panels = {axes.get_title("left"): axes for axes in figure.axes if axes.get_visible() and axes.get_title("left")}
+    assert list(panels) == ["Step 0, global x", "Step 0, shared tile", "Step 1, global total", "Step 1, shared tile"]
+    cells = [np.diff(axes.transData.transform([(0, 0), (1, 1)]), axis=0)[0] for axes in panels.values()]
+    np.testing.assert_allclose(np.abs(cells), np.abs(cells[0][0]), rtol=0.02)
+    assert panels["Step 1, global total"].get_position().x0 == panels["Step 0, global x"].get_position().x0
+    assert all(len(axes.get_yticks()) == 0 for axes in panels.values())  # each array is one row
 
 
 # Operations -----------------------------------------------------------------------------------------------------------

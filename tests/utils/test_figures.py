@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import re
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -12,7 +14,9 @@ from matplotlib.figure import Figure
 
 import minidl as dl
 from minidl.utils.figures import log_scale, save_figure
+from tests.conftest import each
 
+ROOT = Path(__file__).parent.parent.parent
 NAMES = ["$x_$", "$ and $", "$\\frac$ 5", r"\$", "one $", "50% & <b> _^{}"]  # the first and the third are no formulas
 
 
@@ -85,3 +89,21 @@ def test_an_axis_with_nothing_positive_on_it_stays_as_it_is():
     log_scale(axes)
     axes.figure.draw_without_rendering()
     assert axes.get_yscale() == "linear"
+
+
+def titles(code):
+    """The first words of the titles that a program draws, as far as they stand there."""
+    for call in ast.walk(ast.parse(code)):
+        if isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] in ("set_title", "suptitle"):
+            first = call.args[0].values[0] if isinstance(call.args[0], ast.JoinedStr) else call.args[0]
+            if isinstance(first, ast.Constant):
+                yield first.value
+
+
+@each("folder", ["minidl", "docs/_generate", "benchmarks"])
+def test_titles_begin_with_a_capital(folder):
+    found = [
+        title for path in sorted((ROOT / folder).rglob("*.py")) for title in titles(path.read_text(encoding="utf-8"))
+    ]
+    assert found
+    assert [title for title in found if title[:1].islower()] == []
