@@ -41,8 +41,10 @@ class Progress:
         else:
             with widget(**options, display=False) as bar:
                 self._show(bar.container)
-                yield bar
-            self._show(None)
+                try:
+                    yield bar
+                finally:
+                    self._show(None)
 
     def _show(self, widget: Any) -> None:
         # A widget that is closed cannot be shown when the notebook is opened again: nothing takes its place.

@@ -38,6 +38,9 @@ CELLS = {
     "def wrong(x):\n"
     "    x[0] = [i for i in x][0]\n"
     "dl.emulator.launch(wrong, 1, 1, x)",
+    "diverging fit": "# fails\n"
+    "other = dl.Sequential(dl.Dense(2, 2), backend='cpu', seed=0)\n"
+    "dl.fit(other, data, **{**options, 'optimizer': dl.SGD(1e38)})",
     "without widgets": notebooks.WITHOUT_WIDGETS
     + "\ndel sys.modules['tqdm.autonotebook'], sys.modules['tqdm.notebook']",
     "fit as text": "history = dl.fit(model, data, **options)",
@@ -67,6 +70,11 @@ def test_a_widget_shows_the_progress_and_nothing_of_it_is_left(outputs):
     place_of_bar, *lines = outputs["fit"]
     assert place_of_bar.data == {"text/plain": ""}
     assert is_three_epochs(printed(lines)) and {line.name for line in lines} == {"stdout"}
+
+
+def test_nothing_is_left_of_a_run_that_fails(outputs):
+    place_of_bar, *_, error = outputs["diverging fit"]
+    assert place_of_bar.data == {"text/plain": ""} and error.ename == "DivergenceError"
 
 
 def test_without_ipywidgets_the_lines_take_the_place_of_a_bar_of_text(outputs):
