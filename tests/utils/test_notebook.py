@@ -39,8 +39,8 @@ CELLS = {
     "    x[0] = [i for i in x][0]\n"
     "dl.emulator.launch(wrong, 1, 1, x)",
     "diverging fit": "# fails\n"
-    "other = dl.Sequential(dl.Dense(2, 2), backend='cpu', seed=0)\n"
-    "dl.fit(other, data, **{**options, 'optimizer': dl.SGD(1e38)})",
+    "other = dl.Sequential(dl.Dense(2, 8), dl.ReLU(), dl.Dense(8, 2), backend='cpu', seed=0)\n"
+    "dl.fit(other, data, **{**options, 'optimizer': dl.SGD(1e30)})",
     "without widgets": notebooks.WITHOUT_WIDGETS
     + "\ndel sys.modules['tqdm.autonotebook'], sys.modules['tqdm.notebook']",
     "fit as text": "history = dl.fit(model, data, **options)",
