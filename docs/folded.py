@@ -8,7 +8,7 @@ from docutils import nodes
 
 DRAWING = {"plt", "figure", "figures", "axes", "axis"}
 NOTES = "claims"  # in tutorials the list of what stands in the tables of the lectures
-COLOUR = re.compile(r"['(\"#, \dA-F)]+")  # and tuples of them
+COLOUR = re.compile(r"""(?=.*#)['"#()\[\], \dA-F.:-]+""")  # a colour, or tuples of colours and line styles
 TEST = re.compile(r"tests/\S+\.py(::\w+)?")
 
 
