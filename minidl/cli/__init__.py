@@ -3,6 +3,7 @@
     minidl train       train a network and write curves.png, history.jsonl and model.npz
     minidl predict     print what a trained network says about each row of a file
     minidl evaluate    print how good its predictions are for a file with the answers
+    minidl export      write a trained network for other programs
     minidl inspect     show one training pass layer by layer, as a table and inspection.png
     minidl preflight   check data and network before training; writes preflight.png
     minidl exercise    list, start, check and grade the exercises of a course
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except dl.DivergenceError as error:
             print(f"minidl: {error}", file=sys.stderr)
             return FAILED
-        except (ValueError, TypeError, RuntimeError, OSError) as error:
+        except (ValueError, TypeError, RuntimeError, OSError, ImportError) as error:
             print(f"minidl: error: {error}", file=sys.stderr)
             return WRONG
         except KeyboardInterrupt:

@@ -6,6 +6,7 @@ import argparse
 import copy
 import csv
 import importlib.metadata
+import json
 import math
 import os
 import platform
@@ -23,9 +24,11 @@ from minidl.cpu.engine.jit import cache_path, is_compiled
 from minidl.cpu.engine.thread_pool import thread_count
 from minidl.data import Dataset
 from minidl.perceptron import OPTIMIZERS, perceptron
+from minidl.utils import checks, storage
 
 OUTPUTS = ("curves.png", "history.jsonl", "model.npz")
 INSPECTION, PREFLIGHT = "inspection.png", "preflight.png"
+EXPORTS = {".onnx": dl.export.to_onnx, ".safetensors": dl.export.save_safetensors}
 STEPS = 500  # at least, unless the user says otherwise
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
@@ -89,6 +92,24 @@ def evaluate(options: argparse.Namespace) -> int:
     data = sources.new_data(options.file, columns, options.delimiter)
     print(f"{len(data):,} rows")
     print(_judge(model, data, columns))
+    if options.confusion:
+        if columns.classes is None:
+            raise ValueError(f"--confusion: the model predicts numbers, {columns.target}; expected one of classes")
+        print(dl.confusion_matrix(data.y, model.predict(data.x), columns.classes))
+    return 0
+
+
+def export(options: argparse.Namespace) -> int:
+    """Write a model for other programs."""
+    suffix = checks.one_of("the suffix of --to", checks.file_path("--to", options.to).suffix.lower(), EXPORTS)
+    _, description, _ = storage.read(options.model, storage.MODEL, storage.CHECKPOINT, argument="MODEL")
+    columns = description.get("data")
+    with sources.naming("--to"):
+        metadata = None if columns is None else {"data": json.dumps(columns)}
+        EXPORTS[suffix](dl.load(options.model, "numpy"), options.to, metadata=metadata)
+    print(f"wrote {options.to}")
+    if columns is not None and isinstance(columns["mean"], list):
+        print('inputs, and outputs that are numbers, are standardized; "data" in its metadata has mean and scale')
     return 0
 
 

@@ -150,7 +150,7 @@ def _read(
     path: str, target: str | None, features: list[str] | None, task: str | None, delimiter: str | None, option: str
 ) -> Dataset:
     """Read a file with targets; `option` is what gave the path."""
-    with _naming(option):
+    with naming(option):
         if _is_table(path):
             return dl.data.read_csv(path, str(target), features, delimiter or ",", task=task)
         for name, value in (("features", features), ("task", task), ("delimiter", delimiter)):
@@ -164,7 +164,7 @@ def _is_table(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def _naming(option: str) -> Iterator[None]:
+def naming(option: str) -> Iterator[None]:
     """Let errors of a reader name the option that gave it the path, the target and so on."""
     try:
         yield
@@ -201,7 +201,7 @@ def load(path: str, backend: str) -> tuple[dl.Sequential, Columns]:
 
 def new_inputs(path: str, columns: Columns, delimiter: str | None) -> np.ndarray:
     """Read rows that need not have a target, as inputs of the network: the columns of a .csv file, or x in an .npz."""
-    with _naming("FILE"):
+    with naming("FILE"):
         x = read_features(path, columns.features if _is_table(path) else None, delimiter or ",")
     return columns.inputs(x)
 

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 README, GUIDE = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/guide.md"))
 PROGRAM, LOOP, KERNEL = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-TOOLBOX, INSIDE, DATA, WEIGHTS, LAYER, MICROSCOPE = re.findall(
+TOOLBOX, INSIDE, DATA, WEIGHTS, LEAVE, LAYER, MICROSCOPE = re.findall(
     r"^```python\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE
 )
 
@@ -24,6 +24,7 @@ SAME = "assert (again.predict(test.x) == model.predict(test.x)).all()"
 CALM = "assert max(history['validation_accuracy']) > 0.95 and mean.shape == std.shape == (5, 10)"
 SPLIT = "print(len(train), len(validation), test.held_out, abs(train.x.std(axis=0) - 1).max() < 1e-6)"
 RARE = "assert (rare.y == 1).mean() < 0.35 and (model.predict(rare.x).argmax(axis=1)[rare.y == 1] == 1).mean() > 0.95"
+BACK = "assert list(state)[:2] == ['0.weight', '0.bias'] and '1.running_var' in state"
 PROGRAMS = {
     "program": [PROGRAM, SAME],
     "loop": [LOOP],
@@ -34,6 +35,7 @@ PROGRAMS = {
     "layer": [LAYER],
     "data": [DATA, SPLIT],
     "weights": [WEIGHTS, RARE],
+    "leave": [LEAVE, BACK],
 }
 
 # One process for all of them: to import minidl takes longer than most programs. Each runs in a folder of its own.
@@ -92,7 +94,7 @@ def test_the_look_inside_runs_and_its_pictures_are_drawn(results):
     result = results["inside"]
     assert not result["error"]
     assert "ok       leakage: 0 of 2,000" in result["output"] and "0.Dense" in result["output"]
-    assert result["files"] == ["inspection.png", "recording.png"]
+    assert result["files"] == ["confusion.png", "inspection.png", "recording.png"]
 
 
 def test_the_faulty_kernel_is_caught_with_the_message_shown(results):
@@ -118,6 +120,13 @@ def test_the_wrong_layer_is_found_out(results):
 def test_the_data_are_split_and_standardized(results):
     assert not results["data"]["error"]
     assert results["data"]["output"].split() == ["800", "100", "True", "True"]
+
+
+def test_the_files_for_other_programs_are_written_and_run(results):
+    pytest.importorskip("onnxruntime", reason="what runs the files needs the extra test")
+    assert not results["leave"]["error"]
+    assert results["leave"]["output"] == "True\n"
+    assert results["leave"]["files"] == ["digits.onnx", "digits.safetensors"]
 
 
 @pytest.mark.parametrize(

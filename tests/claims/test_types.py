@@ -17,8 +17,11 @@ from tests.claims.test_readme import PROGRAMS
 from tests.conftest import each
 
 ROOT = Path(dl.__file__).parent.parent
-# Numba has no types of its own, and what checkers guess of `cuda.grid` is wrong.
-STUB = "from typing import Any\n\ncuda: Any\nfloat32: Any\n"
+# Numba has no types of its own, and what checkers guess of `cuda.grid` and of onnxruntime's results is wrong.
+STUBS = {
+    "numba": "from typing import Any\n\ncuda: Any\nfloat32: Any\n",
+    "onnxruntime": "from typing import Any\n\nInferenceSession: Any\n",
+}
 WRONG = """import minidl as dl
 
 dl.Linear(3, 2)
@@ -37,8 +40,9 @@ def folder(tmp_path_factory):
     names = "".join(f"reveal_type(dl.{name})\n" for name in dl.__all__)
     (folder / "names.py").write_text(f"import minidl as dl\n\n{names}", encoding="utf-8")
     (folder / "wrong.py").write_text(WRONG, encoding="utf-8")
-    (folder / "stubs" / "numba").mkdir(parents=True)
-    (folder / "stubs" / "numba" / "__init__.pyi").write_text(STUB, encoding="utf-8")
+    for package, stub in STUBS.items():
+        (folder / "stubs" / package).mkdir(parents=True)
+        (folder / "stubs" / package / "__init__.pyi").write_text(stub, encoding="utf-8")
     return folder
 
 

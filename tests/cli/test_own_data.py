@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -237,3 +238,69 @@ def test_a_constant_column_is_only_centred():
     columns = Columns.learned(numbers, "y")
     assert columns.standardized(numbers).y.tolist() == [[-1], [1]]
     assert columns.values(np.array([[-1.0], [1.0]])).tolist() == numbers.y.tolist()
+
+
+def test_evaluate_shows_the_confusion_matrix_on_request(flowers, capsys):
+    train(*FLOWERS)
+    capsys.readouterr()
+    assert cli.main(["evaluate", "result/model.npz", "flowers.csv", "--confusion"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[2].startswith("accuracy ") and said[3].split()[3:] == ["→", *NAMES, "recall"]
+    assert sum(int(cell) for row in said[4:6] for cell in row.split()[1:3]) == 120
+
+
+def test_numbers_have_no_confusion_matrix(prices, capsys):
+    train("--data", "prices.csv", "--target", "price")
+    assert cli.main(["evaluate", "result/model.npz", "prices.csv", "--confusion"]) == cli.WRONG
+    assert "--confusion: the model predicts numbers, price; expected one of classes" in capsys.readouterr().err
+
+
+def test_export_writes_what_the_network_computes_and_says_how_its_inputs_are_made(flowers, capsys):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="what runs the files needs the extra test")
+    train(*FLOWERS)
+    capsys.readouterr()
+    assert cli.main(["export", "result/model.npz", "--to", "flowers.onnx"]) == 0
+    assert capsys.readouterr().out.startswith(
+        "wrote flowers.onnx\ninputs, and outputs that are numbers, are standardized;"
+    )
+    session = onnxruntime.InferenceSession("flowers.onnx", providers=["CPUExecutionProvider"])
+    columns = json.loads(session.get_modelmeta().custom_metadata_map["data"])
+    x = ((flowers.x - columns["mean"]) / columns["scale"]).astype(np.float32)
+    (logits,) = session.run(None, {"x": x})
+    np.testing.assert_allclose(logits, dl.load("result/model.npz").predict(x), rtol=1e-4, atol=1e-5)
+    assert [columns["classes"][label] for label in logits.argmax(axis=1)] == [NAMES[label] for label in flowers.y]
+
+
+def test_export_takes_any_model_and_writes_safetensors(capsys):
+    safetensors = pytest.importorskip("safetensors.numpy", reason="safetensors files need the extra export")
+    model = dl.Sequential(dl.Dense(3, 2), backend="numpy", seed=0)
+    model.save("model.npz")
+    assert cli.main(["export", "model.npz", "--to", "model.safetensors"]) == 0
+    assert capsys.readouterr().out == "wrote model.safetensors\n"
+    assert (safetensors.load_file("model.safetensors")["0.weight"] == model.layers[0].weight.value).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["model.npz", "--to", "model.pt"], "the suffix of --to got '.pt'; expected one of '.onnx', '.safetensors'"),
+        (["model.npz", "--to", "no/model.onnx"], "--to got 'no/model.onnx'; expected a file that can be written"),
+        (["nothing.npz", "--to", "model.onnx"], "MODEL got 'nothing.npz'; expected a file that can be read"),
+        (["table.csv", "--to", "model.onnx"], "table.csv is not a minidl model file"),
+    ],
+)
+def test_export_refuses_by_the_name_of_the_argument(arguments, message, tmp_path, capsys):
+    pytest.importorskip("onnx", reason="ONNX files need the extra export")
+    dl.Sequential(dl.Dense(3, 2), backend="numpy").save("model.npz")
+    write("table.csv", ["a"], [[1]])
+    assert cli.main(["export", *arguments]) == cli.WRONG
+    assert message in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.npz", "table.csv"]
+
+
+def test_export_without_the_extra_says_how_to_get_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)  # as if it were not installed
+    dl.Sequential(dl.Dense(3, 2), backend="numpy").save("model.npz")
+    assert cli.main(["export", "model.npz", "--to", "model.onnx"]) == cli.WRONG
+    assert 'to_onnx needs onnx, of the extra export: pip install -e ".[export]"' in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["model.npz"]
