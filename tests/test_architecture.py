@@ -20,7 +20,7 @@ FLOORS = [
     ["training", "multi_task", "weighted", "calibration", "perceptron", "export"],
     ["diagnostics"],
     ["__init__", "exercises"],
-    ["cli"],
+    ["cli", "sklearn"],
     ["__main__"],
 ]
 FLOOR = {component: number for number, floor in enumerate(FLOORS, start=1) for component in floor}
@@ -127,6 +127,7 @@ MAY_BE_HIDDEN = {
     "numba_cuda_mlir": "NVIDIA's successor of numba-cuda, which need not be installed",
     "resource": "is not there on Windows",
     "tqdm": "imports ipywidgets, which only a notebook needs",
+    "sklearn": "comes with the extra sklearn",
     "onnx": "comes with the extra export",
     "safetensors": "comes with the extra export",
 }

@@ -56,11 +56,31 @@ for epoch in range(5):
         model.backward(loss.backward())
         optimizer.step(model.parameters())
 ```
+
+scikit-learn's own tools take {py:obj}`minidl.sklearn.MLPClassifier` and {py:obj}`minidl.sklearn.MLPRegressor` as they
+take its own estimators (`pip install -e ".[sklearn]"`). Inside is a model like those above, for all of minidl's
+instruments:
+
+```python
+from sklearn.datasets import load_digits
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from minidl.sklearn import MLPClassifier
+
+X, y = load_digits(return_X_y=True)
+network = make_pipeline(StandardScaler(), MLPClassifier((64,), epochs=20, random_state=0))
+search = GridSearchCV(network, {"mlpclassifier__dropout": [0.0, 0.2], "mlpclassifier__alpha": [0.0, 1e-3]})
+search.fit(X, y)
+print(search.best_params_, search.best_score_)
+print(search.best_estimator_[-1].model_.summary())
+```
 """
 OWNERS = {
     "Model": "A model", "Layer": "A layer or a model", "Parameter": "A parameter", "Optimizer": "An optimizer",
     "History": "A history, what `dl.fit` returns", "Dataset": "A data set",
 }  # fmt: skip
+ESTIMATORS = {"MLP": "MLPClassifier`, `MLPRegressor"}
 
 
 def table(rows: Mapping[str, str], heading: str, form: str = "`{}`") -> str:
@@ -82,7 +102,7 @@ def page() -> str:
         parts.append(f"{OWNERS[kind]}:\n\n" + table(rows, "you write", "`.{}`"))
     parts.append("## Arguments")
     for owner, rows in habits.ARGUMENTS.items():
-        parts.append(f"`{owner}`:\n\n" + table(rows, "you write"))
+        parts.append(f"`{ESTIMATORS.get(owner, owner)}`:\n\n" + table(rows, "you write"))
     parts.append("## Words\n\nWhere a string is expected, and where an object is:")
     words = {word: f'`"{right}"`' for word, right in habits.CHOICES.items()}
     words.update({word: f"`{right}`" for word, right in habits.OBJECTS.items()})

@@ -68,10 +68,11 @@ NAMES: dict[str, dict[str, str]] = {
         "Dataset, TensorDataset": "`dl.data.Dataset(x, y)`",
         "DataLoader": BATCHES,
         "datasets": "`dl.data.digits()`, `dl.data.mnist()` and others in `dl.data`",
-        "MLPClassifier, MLPRegressor": "`dl.Sequential(dl.Dense(784, 100), dl.ReLU(), dl.Dense(100, 10))`",
+        "MLPClassifier": "`from minidl.sklearn import MLPClassifier`",
+        "MLPRegressor": "`from minidl.sklearn import MLPRegressor`",
         "LogisticRegression": "`dl.Sequential(dl.Dense(784, 10))`, with `dl.SoftmaxCrossEntropy()`",
         "train_test_split": "`dl.data.split(data, 0.8, 0.2)`",
-        "KFold, cross_val_score, GridSearchCV": "write a loop, with `dl.data.split(data, 0.8, 0.2, seed=seed)`",
+        "KFold, cross_val_score, GridSearchCV": "those of scikit-learn take `minidl.sklearn.MLPClassifier()`",
         "StandardScaler, MinMaxScaler, Normalization": "`dl.data.Standardize()`",
         "PCA": "`dl.data.PCA(components=50)`",
         "to_categorical, OneHotEncoder, LabelBinarizer": "losses take labels; or `dl.data.one_hot(labels, 10)`",
@@ -241,6 +242,19 @@ ARGUMENTS: dict[str, dict[str, str]] = {
     "RMSProp": {"alpha, rho": "`decay=0.9`", "eps": "`epsilon=1e-8`"},
     "AdamW": {"betas": "`beta1=0.9, beta2=0.999`", "beta_1": "`beta1=0.9`", "beta_2": "`beta2=0.999`",
               "eps": "`epsilon=1e-8`"},
+    "MLP": {
+        "solver": '`optimizer="adam"`',
+        "learning_rate_init, lr": "`learning_rate=1e-3`",
+        "max_iter, n_epochs, max_epochs": "`epochs=200`",
+        "early_stopping": "`validation_fraction=0.1`",
+        "n_iter_no_change": "`patience=10`",
+        "momentum, nesterovs_momentum": '`optimizer="momentum"` and `optimizer="nesterov"` have one of 0.9',
+        "l2, weight_decay": "`alpha=1e-4`",
+        "seed": "`random_state=0`",
+        "device": '`backend="cuda"`',
+        "dtype": "leave it out: a network has that of X",
+        "verbose": "leave it out: `classifier.history_` shows the epochs afterwards",
+    },
     "ClipValue": {"max_norm, clip_value": "`limit=5.0`"},
     "EarlyStopping": {
         "min_delta": "`smallest_change=1e-3`",
@@ -269,6 +283,7 @@ CHOICES = {
     "val_accuracy": "validation_accuracy",
     "val_acc": "validation_accuracy",
     "acc": "accuracy",
+    "logistic": "sigmoid",
 }
 
 # Options of the command line.

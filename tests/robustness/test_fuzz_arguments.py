@@ -20,6 +20,7 @@ import minidl as dl
 from minidl import exercises, initializers, losses, multi_task, penalties
 from minidl.exercises import folders
 from minidl.layers import monte_carlo
+from minidl.sklearn import MLPClassifier, MLPRegressor
 from minidl.training import clipping
 from tests.robustness.hostile import call
 
@@ -338,7 +339,7 @@ LEFT_OUT = {
     **{(name, "n"): (HUGE, "so many rows") for name in ("gaussians", "circles", "xor", "spiral")},
     **{(name, "fan_in"): (HUGE, "a matrix of that size") for name in initializers.INITIALIZERS},
     **{(name, "fan_out"): (HUGE, "a matrix of that size") for name in initializers.INITIALIZERS},
-    ("fit", "epochs"): (HUGE, "trains for ever"),
+    **{(name, "epochs"): (HUGE, "trains for ever") for name in ("fit", "MLPClassifier", "MLPRegressor")},
     ("find_learning_rate", "steps"): (HUGE, "trains for ever"),
     ("predict_mc", "samples"): (HUGE, "samples for ever"),
     ("predict_augmented", "samples"): (HUGE, "samples for ever"),
@@ -361,6 +362,8 @@ ALSO = {
     "highest": "lowest got",
     "delimiter": "target got",  # with another delimiter the header is one name
     "features": "expected at least one feature",
+    "alpha": "L2",
+    "validation_fraction": "parts",
     "steps": "step",
     "outputs": "targets",
     "y": "label|x",
@@ -414,6 +417,22 @@ def entry_of(full, name):
 
 ALL = [(name, value, entry_of(full, name)) for full, (name, value) in public().items() if name not in RESULTS]
 ALL += list(initializer_calls())
+
+
+def fitted(kind):
+    """A call that makes an estimator and fits it, which checks the arguments; scikit-learn checks the data."""
+    return lambda **arguments: kind(**arguments).fit(*TRAIN).predict(X)
+
+
+ESTIMATOR = {
+    "hidden_layer_sizes": (2,), "activation": "relu", "init": "auto",
+    "batch_norm": False, "dropout": 0.0, "alpha": 0.0, "optimizer": "adam", "learning_rate": 1e-3, "batch_size": 2,
+    "epochs": 1, "validation_fraction": 0.0, "patience": 1, "random_state": 0, "backend": "cpu",
+}  # fmt: skip
+ALL += [
+    ("MLPClassifier", fitted(MLPClassifier), lambda: {**ESTIMATOR, "class_weight": None}),
+    ("MLPRegressor", fitted(MLPRegressor), lambda: dict(ESTIMATOR)),
+]
 
 
 def test_every_public_name_has_a_valid_call():

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 import minidl as dl
+import minidl.sklearn
+from minidl.perceptron import perceptron
 from minidl.utils import guide, habits
 from tests.conftest import each
 from tests.layers.conftest import EXAMPLES, FEATURES
@@ -46,7 +48,7 @@ def rows_of(table):
 
 def callers(place):
     """The public functions and classes whose calls an entry of ARGUMENTS is about."""
-    found = [getattr(module, name) for module in (dl, dl.data) for name in module.__all__]
+    found = [getattr(module, name) for module in (dl, dl.data, minidl.sklearn) for name in module.__all__]
     found = [one for one in found if callable(one)]
     return [one for one in found if place in [kind.__name__ for kind in getattr(one, "__mro__", [one])]]
 
@@ -109,12 +111,13 @@ def test_an_argument_of_another_library_is_refused_and_leads_on(place, name, tex
 
 
 NAMESPACE = {
-    "dl": dl, "np": np, "model": MODEL, "layers": MODEL.layers, "layer": MODEL.layers[0], "train": DATA, "test": DATA,
+    "dl": dl, "minidl": minidl, "np": np,
+    "model": MODEL, "layers": MODEL.layers, "layer": MODEL.layers[0], "train": DATA, "test": DATA,
     "data": DATA, "dataset": DATA, "validation": DATA, "parameter": OBJECTS["Parameter"], "optimizer": dl.Adam(),
     "batch_norm": MODEL.layers[1], "array": np.zeros((4, 3), np.float32), "loss": dl.SoftmaxCrossEntropy(),
     "x": X, "y": DATA.y, "labels": DATA.y, "history": {"loss": [1.0], "validation_loss": [1.0]}, "path": "model.npz",
     "weight": np.ones(len(X), np.float32), "features": 4, "n_in": 4, "n_out": 2, "seed": 0, "Layer": dl.Layer,
-    "True": True, "state": {},
+    "True": True, "state": {}, "classifier": minidl.sklearn.MLPClassifier((), epochs=1).fit(X, DATA.y),
 }  # fmt: skip
 
 
@@ -127,6 +130,8 @@ def check_code(code):
             inspect.signature(function).bind(*positional, **{keyword.arg: None for keyword in node.keywords})
         elif isinstance(node, (ast.Attribute, ast.Name)) and isinstance(node.ctx, ast.Load):
             eval(ast.unparse(node), NAMESPACE)
+        elif isinstance(node, ast.ImportFrom):
+            exec(ast.unparse(node), {})
         elif isinstance(node, ast.Attribute):
             assert hasattr(eval(ast.unparse(node.value), NAMESPACE), node.attr)
 
@@ -153,8 +158,9 @@ def test_wrong_advice_would_be_found():
         "model.fit(x)",
         "layer.wait",
         "parameter.grad = array",
+        "from minidl import MLPClassifier",
     ):
-        with pytest.raises((AttributeError, TypeError, AssertionError)):
+        with pytest.raises((AttributeError, TypeError, AssertionError, ImportError)):
             check_code(code)
 
 
@@ -165,6 +171,7 @@ def test_a_word_for_a_choice_leads_to_the_right_one(word, right):
         lambda: dl.Dense(3, 2).build("numpy", dtype=word),
         lambda: dl.Dense(3, 2, init=word),
         lambda: dl.EarlyStopping(word),
+        lambda: perceptron([2, 2, 2], activation=word),
     )
     said = []
     for attempt in tries:
