@@ -964,6 +964,17 @@ CATALOGUE = [
         ("data/test_mnist.py",),
     ),
     Sabotage(
+        "classes-numbered-anew", "data/frames.py",
+        "_categories(y.dtype) if class_names is None else class_names", "_categories(y.dtype)",
+        "Two sets of one task must agree on which number is which class.",
+        ("data/test_frames.py",),
+    ),
+    Sabotage(
+        "missing-values-pass", "data/frames.py", "if missing.size:", "if False:",
+        "A missing value is no number, and its column has a name.",
+        ("data/test_frames.py",),
+    ),
+    Sabotage(
         "idx-in-native-byte-order", "data/idx.py", 'struct.unpack(f">{dimensions}I"', 'struct.unpack(f"<{dimensions}I"',
         "IDX is big-endian.",
         ("data/test_idx.py",),
