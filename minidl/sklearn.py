@@ -66,7 +66,7 @@ class MLP(Guided, BaseEstimator):
         return X, y, _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
 
     def _train(self, x: np.ndarray, targets: np.ndarray, weight: np.ndarray, n_out: int, loss: dl.Loss) -> Any:
-        """Set `model_` and `history_`. A mean weight of 1 makes a row of weight 2 one that comes twice."""
+        """Set what a fitted estimator has. A mean weight of 1 makes a row of weight 2 one that comes twice."""
 
         def dataset(rows: np.ndarray) -> dl.data.Dataset:
             weights = weight[rows, None] / weight[rows].mean()
@@ -93,7 +93,7 @@ class MLP(Guided, BaseEstimator):
             epochs=self.epochs, batch_size=self._batch_size(len(rows), model.smallest_batch),
             callbacks=callbacks, progress=False,
         )  # fmt: skip
-        self.model_ = model
+        self.model_, self.loss_curve_ = model, self.history_["loss"]
         if self.history_.interrupted:
             raise KeyboardInterrupt  # which ends a search, too
         return self
@@ -151,6 +151,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         classes_: The classes, sorted.
         model_: The trained `minidl.Sequential`, whose outputs are logits.
         history_: The `minidl.History` of the training.
+        loss_curve_: The mean loss of each epoch, without the penalty.
         n_features_in_: Number of columns of X.
         feature_names_in_: Their names, if X has names.
     """

@@ -161,7 +161,8 @@ def test_the_network_is_a_model_of_minidl():
     assert [layer.n_out for layer in classifier.model_.layers if isinstance(layer, dl.Dense)] == [6, 5, 3]
     assert classifier.model_.penalty == "L2(strength=0.01)" and classifier.model_.layers[0].init == "he_normal"
     assert len(dl.inspect(classifier.model_, X, Y).rows) == 9
-    assert len(classifier.history_) == 2 and classifier.history_["penalty"][0] > 0
+    assert len(classifier.history_) == 2 and classifier.loss_curve_ == classifier.history_["loss"]
+    assert classifier.history_["penalty"][0] > 0
 
 
 @pytest.mark.parametrize(("given", "used"), [("float32", "float32"), ("float64", "float64"), ("int32", "float64")])
