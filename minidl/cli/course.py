@@ -33,6 +33,12 @@ def start(options: argparse.Namespace) -> int:
     return 0
 
 
+def notebook(options: argparse.Namespace) -> int:
+    """Write an exercise as a notebook."""
+    print(f"wrote {exercises.notebook(options.name, options.folder)}")
+    return 0
+
+
 def check(options: argparse.Namespace) -> int:
     """Check the solution of one exercise, or of all in a folder."""
     names = started(options.folder) if options.name == ALL else [options.name]
@@ -70,7 +76,7 @@ def grade(options: argparse.Namespace) -> int:
     table = csv.writer(sys.stdout, lineterminator="\n")
     if options.csv:
         table.writerow(COLUMNS)
-    for row in exercises.grade(options.folder, timeout=options.timeout, memory=options.memory):
+    for row in exercises.grade(options.folder, options.exercise, timeout=options.timeout, memory=options.memory):
         if options.csv:
             table.writerow(_cells(row))
             sys.stdout.flush()

@@ -118,25 +118,29 @@ def _add_exercise(exercise: argparse.ArgumentParser) -> None:
     actions = exercise.add_subparsers(required=True, metavar="ACTION")
     actions.add_parser("list", help="list the exercises").set_defaults(command=course.show)
     start = actions.add_parser("start", help="write a folder with a function to complete")
+    notebook = actions.add_parser("notebook", help="write it as a notebook, for Jupyter and nbgrader")
     check = actions.add_parser("check", help="check the function in that folder")
     progress = actions.add_parser("progress", help="show which exercises are solved, tried and open")
     grade = actions.add_parser("grade", help="show the points of a class, a row for each student and exercise")
     tests = actions.add_parser("check-tests", help="show which wrong initializers the tests in a file find")
     tests.add_argument("file", metavar="FILE", help="a file with functions whose names begin with test")
-    for command, choices in ((start, [*exercises.EXERCISES]), (check, [*exercises.EXERCISES, course.ALL])):
+    every = [*exercises.EXERCISES]
+    for command, choices in ((start, every), (notebook, every), (check, [*every, course.ALL])):
         name = _name_from(choices)
         command.add_argument("name", type=name, metavar="NAME", help=f"one of {', '.join(choices)}")
-    for command in (start, check, progress):
+    for command in (start, notebook, check, progress):
         _add(command, "--folder", default=".", metavar="FOLDER", help="parent of the folder of the exercise")
     grade.add_argument("folder", metavar="FOLDER", help="a folder with a folder for each student")
     timeout = {"type": _number(0.0, None), "default": TIMEOUT, "metavar": "SECONDS"}
     for command in (check, progress, grade, tests):
         _add(command, "--timeout", help="time limit of a check", **timeout)
     _add(check, "--json", action="store_true", help="print every clause and its points as JSON")
+    _add(grade, "--exercise", type=_name_from(every), metavar="NAME", help="only this one, also without its folder")
     _add(grade, "--csv", action="store_true", help="print the rows as CSV, with what went wrong")
     memory = {"type": _integer(LEAST_MEMORY), "default": MEMORY, "metavar": "MIB"}
     _add(grade, "--memory", help="memory limit of a check, where the system has one", **memory)
     start.set_defaults(command=course.start)
+    notebook.set_defaults(command=course.notebook)
     check.set_defaults(command=course.check)
     progress.set_defaults(command=course.progress)
     grade.set_defaults(command=course.grade)

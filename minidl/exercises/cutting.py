@@ -28,15 +28,21 @@ def student_file(exercise: Exercise) -> str:
     return _file(exercise, _Module(exercise.module).without_bodies(exercise.cut), heading)
 
 
+def student_cell(exercise: Exercise) -> str:
+    """Return the same text for the cell of a notebook, without a heading."""
+    return _file(exercise, _Module(exercise.module).without_bodies(exercise.cut))
+
+
 def solution_file(exercise: Exercise) -> str:
     """Return the same file with minidl's own bodies, and the definitions that those need."""
     module = _Module(exercise.module).without_decorator("initializer")  # registering it would change minidl's table
     return _file(exercise, module, f"Solution: {exercise.title}.")
 
 
-def _file(exercise: Exercise, module: _Module, heading: str) -> str:
+def _file(exercise: Exercise, module: _Module, heading: str = "") -> str:
     needed = module.needed([name.partition(".")[0] for name in exercise.cut] + list(exercise.given))
-    text = f'"""{heading}"""\n\nfrom __future__ import annotations\n'
+    text = f'"""{heading}"""\n\n' if heading else ""
+    text += "from __future__ import annotations\n"
     imports = [*ast.parse("\n".join(exercise.imports)).body, *module.imports(needed)]
     for _, group in itertools.groupby(sorted(imports, key=_origin), key=_origin):
         text += "\n" + "".join(f"{ast.unparse(statement)}\n" for statement in group)

@@ -117,15 +117,23 @@ def place(file: Path, text: bytes, dump: str) -> str:
     return f", in {file.name}, line {found[1]}: `{line}`"
 
 
-def _readme(exercise: Exercise) -> str:
+def to_write(exercise: Exercise) -> str:
+    """Return what is to be written, such as "the bodies of `f` and `g`"."""
     *others, last = (f"`{name}`" for name in exercise.functions)
-    what = f"the bodies of {', '.join(others)} and {last}" if others else f"the body of {last}"
-    hints = "\n".join(textwrap.fill(f"- {hint}", 120, subsequent_indent="  ") for hint in exercise.hints)
+    return f"the bodies of {', '.join(others)} and {last}" if others else f"the body of {last}"
+
+
+def hints(exercise: Exercise) -> str:
+    """Return the hints as a list in Markdown."""
+    return "\n".join(textwrap.fill(f"- {hint}", 120, subsequent_indent="  ") for hint in exercise.hints)
+
+
+def _readme(exercise: Exercise) -> str:
     return f"""# {exercise.title}
 
 {exercise.statement.strip()}
 
-{textwrap.fill(f"Write {what} in `{exercise.file}`.", 120, break_on_hyphens=False)}
+{textwrap.fill(f"Write {to_write(exercise)} in `{exercise.file}`.", 120, break_on_hyphens=False)}
 Names, arguments and the order of results stay as they are. Then, here or in the folder above,
 
     minidl exercise check {exercise.name}
@@ -134,5 +142,5 @@ says what is right and what is not yet. It stops at the first thing that is wron
 
 ## Hints
 
-{hints}
+{hints(exercise)}
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -21,19 +22,23 @@ from typing import Any, NamedTuple
 
 from minidl.exercises import limited
 from minidl.exercises.catalogue import EXERCISES, Exercise
-from minidl.exercises.cutting import student_file
+from minidl.exercises.cutting import solution_file, student_cell, student_file
 from minidl.exercises.folders import LONGEST, SOLVED, TIMEOUT, UNSOLVED, find, place
 from minidl.utils import checks
 from minidl.utils.files import naming
 
 MEMORY, LEAST_MEMORY, MOST_MEMORY = 2048, 1024, 2**30  # MiB, of address space; minidl with its packages has 600
-LARGEST_FILE = 2**20  # bytes
+LARGEST_FILE, LARGEST_NOTEBOOK = 2**20, 2**24  # bytes; a notebook has its pictures in it
+PATIENCE = 600.0  # seconds for minidl's own solution, which may have to be compiled
 GRACE = 20.0  # seconds beyond the time limit, for a process that has switched off the clock inside it
 # Every solution meets the same machine: one thread, and no GPU, whose driver takes more addresses than the limit.
 ENVIRONMENT = {
     "MINIDL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
     "CUDA_VISIBLE_DEVICES": "", "MPLBACKEND": "agg", "PYTHONIOENCODING": "utf-8",
 }  # fmt: skip
+
+
+HandIn = tuple[str, Exercise, bytes | None, str]  # student, exercise, what is handed in, why it is not read
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def assess(name: str, folder: str | os.PathLike[str] = ".", *, timeout: float = 
     exercise = EXERCISES[checks.one_of("name", name, EXERCISES)]
     file = find(exercise, checks.path("folder", folder)).absolute()
     student = file.parent.parent.name if file.parent.name == name else file.parent.name
-    return _grade(student, exercise, *_hand_in(file), *_limits(timeout, memory))
+    return _grade(student, exercise, *_hand_in(exercise, file), *_limits(timeout, memory))
 
 
 def progress(
@@ -102,31 +107,61 @@ def progress(
         TypeError, ValueError: If the folder or a limit is not valid.
     """
     path, limits = checks.path("folder", folder), _limits(timeout, memory)
-    hand_ins = [(path.absolute().name, e, *_hand_in(path / e.name / e.file)) for e in EXERCISES.values()]
+    hand_ins = [(path.absolute().name, e, *_found(e, path, alone=False)) for e in EXERCISES.values()]
     return (_grade(*hand_in, *limits) for hand_in in hand_ins)
 
 
-def grade(folder: str | os.PathLike[str], *, timeout: float = TIMEOUT, memory: int = MEMORY) -> Iterator[Grade]:
+def grade(
+    folder: str | os.PathLike[str], exercise: str | None = None, *, timeout: float = TIMEOUT, memory: int = MEMORY
+) -> Iterator[Grade]:
     """Check what a class has handed in: a folder for each student, with a folder for each exercise.
+
+    In the latter is the file that `start` wrote or the notebook that `notebook` wrote. minidl's own solution of each
+    exercise is checked first, so that everything is compiled, and the machine is known to be able to solve it.
 
     Args:
         folder: The folder of all students.
+        exercise: The name of the only exercise; its file may lie in the folder of the student itself. By default, all
+            exercises of which anybody has a folder.
         timeout: Seconds after which a check is stopped, at most a day.
         memory: MiB that a process may take, where the system can limit it, at least 1024.
 
     Returns:
-        The grades as they are found, one student after another, for all exercises of which anybody has a folder.
+        The grades as they are found, one student after another.
 
     Raises:
-        TypeError, ValueError: If the folder or a limit is not valid.
+        TypeError, ValueError: If the folder, the exercise or a limit is not valid.
         OSError: If the folder cannot be read.
+        RuntimeError: If minidl's own solution of an exercise does not keep all clauses here.
     """
     path, limits = checks.path("folder", folder), _limits(timeout, memory)
     with naming("folder", path, "a folder with a folder for each student"):
         students = sorted(one for one in path.iterdir() if one.is_dir() and not one.name.startswith("."))
-    given = [e for e in EXERCISES.values() if any(os.path.lexists(student / e.name) for student in students)]
-    hand_ins = [(one.name, e, *_hand_in(one / e.name / e.file)) for one in students for e in given]
-    return (_grade(*hand_in, *limits) for hand_in in hand_ins)
+    if exercise is None:
+        given = [e for e in EXERCISES.values() if any(os.path.lexists(student / e.name) for student in students)]
+    else:
+        given = [EXERCISES[checks.one_of("exercise", exercise, EXERCISES)]]
+    hand_ins = [(one.name, e, *_found(e, one, alone=exercise is not None)) for one in students for e in given]
+    return _grades(given, hand_ins, limits)
+
+
+def _grades(given: list[Exercise], hand_ins: list[HandIn], limits: tuple[float, int]) -> Iterator[Grade]:
+    for exercise in given:
+        clauses_of(exercise)
+    for hand_in in hand_ins:
+        yield _grade(*hand_in, *limits)
+
+
+def clauses_of(exercise: Exercise) -> list[str]:
+    """Return the names of all clauses, which minidl's own solution has to keep on this machine.
+
+    Raises:
+        RuntimeError: If it does not.
+    """
+    clauses, note = run_clauses(exercise, solution_file(exercise).encode(), PATIENCE, MEMORY)
+    if note or sum(clause["points"] for clause in clauses) != exercise.points:
+        raise RuntimeError(f"minidl's own solution of {exercise.name} is not solved here{note and f': {note}'}")
+    return [clause["clause"] for clause in clauses]
 
 
 def _limits(timeout: float, memory: int) -> tuple[float, int]:
@@ -136,24 +171,61 @@ def _limits(timeout: float, memory: int) -> tuple[float, int]:
     )
 
 
-def _hand_in(file: Path) -> tuple[bytes | None, str]:
+def _found(exercise: Exercise, student: Path, alone: bool) -> tuple[bytes | None, str]:
+    """Return what a student has handed in for an exercise, or None and what there is instead."""
+    folders = [student / exercise.name, *([student] if alone else [])]
+    for folder in folders:
+        for file in (folder / exercise.file, folder / f"{exercise.name}.ipynb"):
+            if os.path.lexists(file):
+                return _hand_in(exercise, file)
+    others = [name for folder in folders for name in _names(folder) if name.endswith((".py", ".ipynb", ".zip"))]
+    return None, f"no {exercise.file}, but {', '.join(others[:3])}" if others else ""
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def _hand_in(exercise: Exercise, file: Path) -> tuple[bytes | None, str]:
     """Return what is in a student's file, or None and, if there is one that is not read, the reason."""
+    notebook = file.suffix == ".ipynb"
+    largest = LARGEST_NOTEBOOK if notebook else LARGEST_FILE
     try:
         if file.parent.is_symlink() or not stat.S_ISREG(os.lstat(file).st_mode):
             return None, f"{file.name} is no plain file in a plain folder"
         with open(file, "rb") as stream:
-            text = stream.read(LARGEST_FILE + 1)
+            text = stream.read(largest + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None, ""
     except OSError as error:
         return None, f"{file.name} cannot be read: {error.strerror}"
-    return (text, "") if len(text) <= LARGEST_FILE else (None, f"{file.name} has more than {LARGEST_FILE:,} bytes")
+    if len(text) > largest:
+        return None, f"{file.name} has more than {largest:,} bytes"
+    return _cell(exercise, file.name, text) if notebook else (text, "")
+
+
+def _cell(exercise: Exercise, name: str, notebook: bytes) -> tuple[bytes | None, str]:
+    """Return the last cell of a notebook that defines the functions of an exercise, or None and the reason."""
+    try:
+        cells = json.loads(notebook)["cells"]
+        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None, f"{name} is no notebook"
+    defined = [cut.partition(".")[0] for cut in exercise.cut]
+    for source in reversed(sources):
+        if all(re.search(rf"^(def|class) {one}\b", source, re.MULTILINE) for one in defined):
+            return source.encode("utf-8", "replace"), ""
+    return None, f"no cell of {name} defines {', '.join(exercise.functions)}"
 
 
 def _grade(student: str, exercise: Exercise, text: bytes | None, note: str, timeout: float, memory: int) -> Grade:
-    if text is None or text.replace(b"\r\n", b"\n") == student_file(exercise).encode():
+    begun = [student_file(exercise).encode(), student_cell(exercise).rstrip().encode()]
+    if text is None or text.replace(b"\r\n", b"\n") in begun:
         return Grade(student, exercise.name, "open", 0, exercise.points, note=note)
-    clauses, note = _run(exercise, text, timeout, memory)
+    clauses, note = run_clauses(exercise, text, timeout, memory)
     points = min(sum(clause["points"] for clause in clauses), exercise.points)
     if not note and points < exercise.points:
         wrong = (f"{clause['clause']}: {clause['message']}" for clause in clauses if not clause["points"])
@@ -162,9 +234,19 @@ def _grade(student: str, exercise: Exercise, text: bytes | None, note: str, time
     return Grade(student, exercise.name, state, points, exercise.points, clauses, note)
 
 
-def _run(exercise: Exercise, text: bytes, timeout: float, memory: int) -> tuple[list[dict[str, Any]], str]:
-    """Check a copy of a solution in a process; return its clauses, and why it broke off, or ""."""
-    file = Path(exercise.name, exercise.file)
+def run_clauses(
+    exercise: Exercise, text: bytes, timeout: float, memory: int, file: Path | None = None
+) -> tuple[list[dict[str, Any]], str]:
+    """Check a solution in a process; return its clauses, and why it broke off, or "".
+
+    Args:
+        exercise: The exercise.
+        text: The solution.
+        timeout: Seconds for all clauses.
+        memory: MiB of address space.
+        file: A folder and a name that messages give it, those of the exercise by default.
+    """
+    file = file or Path(exercise.name, exercise.file)
     ended = run_limited(["-m", "minidl.exercises", exercise.name, file, str(timeout), "all"], text, timeout, memory)
     clauses = [clause for line in ended.lines if (clause := _clause(line))]
     if ended.code in (SOLVED, UNSOLVED):

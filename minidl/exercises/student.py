@@ -165,8 +165,8 @@ class Student:
         except Mistake:
             raise
         except SyntaxError as error:
-            line = (error.text or "").strip()
-            raise Mistake(f"{self.path.name}, line {error.lineno}: `{line}` is not Python: {error.msg}") from None
+            where = f", line {error.lineno}: `{(error.text or '').strip()}`" if error.lineno else ""
+            raise Mistake(f"{self.path.name}{where} is not Python: {error.msg}") from None
         except (Exception, SystemExit) as error:
             said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             place = self._place(error)
@@ -193,6 +193,7 @@ class Student:
 
 
 ADVICE = {
+    UnicodeDecodeError: "Is the file saved as UTF-8?",
     TypingError: "Numba finds no type for it, so it would not compile. (Without a `return` a result is none, and the "
     "shape of a shared array must be of constants: 33, or a name defined outside of the kernel, but not SIDE + 1.)",
     ImportError: "Did another version of minidl write this file? Start it anew elsewhere, and copy your work.",

@@ -150,6 +150,7 @@ ADAM = EXERCISES["adam"]
     ("old", "new", "message"),
     [
         ("def adam(", "def adam((", r"optimizers\.py, line \d+: `def adam\(\(w, g.*` is not Python: "),
+        ("def adam(", "\0def adam(", r"^(?!.*line None).*null bytes"),
         ("def adam(", "import nothing_of_this_name\n\ndef adam(", r"line 13: `import nothing.*` raised ModuleNotFound"),
         ("def adam(", "def adan(", r"^optimizers\.py has no adam any more"),
         ("first = beta1", "assert w == 0\n    first = beta1", r"line 19: `assert w == 0` raised AssertionError$"),

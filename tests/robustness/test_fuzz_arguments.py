@@ -18,7 +18,7 @@ from numba import cuda
 
 import minidl as dl
 from minidl import exercises, initializers, losses, multi_task, penalties
-from minidl.exercises import folders
+from minidl.exercises import folders, notebooks
 from minidl.layers import monte_carlo
 from minidl.sklearn import MLPClassifier, MLPRegressor
 from minidl.training import clipping
@@ -322,7 +322,9 @@ CALLS = {
     "check": lambda: {"name": "relu-backward", "folder": started("relu-backward"), "timeout": 60.0},
     "assess": lambda: {"name": "adam", "folder": started("adam"), **LIMITS},  # nothing written, so no process starts
     "progress": lambda: {"folder": started("adam").parent, **LIMITS},
-    "grade": lambda: {"folder": started("adam").parent.parent, **LIMITS},
+    "grade": lambda: {"folder": started("adam").parent.parent, "exercise": None, **LIMITS},
+    "notebook": lambda: {"name": "adam", "folder": tempfile.mkdtemp(dir=".")},
+    "check_cell": lambda: {"name": "adam", "clause": "a", "function": started},
     "try_tests": lambda: {"path": table(), "timeout": 60.0},  # a generator, which nothing starts here
 }
 
@@ -442,6 +444,9 @@ def test_every_public_name_has_a_valid_call():
 @pytest.mark.parametrize(("name", "function", "valid"), ALL, ids=[name for name, _, _ in ALL])
 def test_wrong_values_are_refused_by_name(name, function, valid, tmp_path, monkeypatch, recwarn):
     monkeypatch.chdir(tmp_path)
+    if name in ("notebook", "check_cell"):  # which start a process
+        monkeypatch.setattr(notebooks, "clauses_of", lambda exercise: ["a"])
+        monkeypatch.setattr(notebooks, "_assessed", lambda *_: ([{"clause": "a", "points": 1, "message": ""}], ""))
     if not name.endswith("mnist"):
         call(function, valid())  # the table is right
     if name == "check":  # which starts a process wherever all its arguments are legal; one of them is enough

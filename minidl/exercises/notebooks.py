@@ -1,0 +1,147 @@
+"""An exercise as a notebook: a cell to complete, and below it a cell for each clause, worth a point.
+
+nbgrader locks the cells that give points and counts those that raise no error; Jupyter alone runs them, too. What is
+judged is the text of the cell that defines the functions, in a process with limits, as a file would be.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import linecache
+import os
+import types
+from pathlib import Path
+from typing import Any
+
+from minidl.exercises.catalogue import EXERCISES, Exercise
+from minidl.exercises.cutting import student_cell
+from minidl.exercises.folders import TIMEOUT, hints, to_write
+from minidl.exercises.grading import MEMORY, clauses_of, run_clauses
+from minidl.utils import checks
+from minidl.utils.files import naming, write_whole
+
+CELL = Path("cell", "cell.py")  # where messages say that a mistake stands
+
+
+class Wrong(AssertionError):
+    """A clause does not hold. A notebook shows the message alone, without the code that found it."""
+
+    def _render_traceback_(self) -> list[str]:
+        return str(self).splitlines()
+
+
+def notebook(name: str, folder: str | os.PathLike[str] = ".") -> Path:
+    """Write an exercise as a notebook, `folder`/`name`/`name`.ipynb: for students, and as an assignment of nbgrader.
+
+    minidl's own solution is checked first: it names the clauses, and has to keep all of them on this machine.
+
+    Args:
+        name: Name of the exercise, such as "adam".
+        folder: Where to put the folder of the exercise, for nbgrader its folder `source`.
+
+    Returns:
+        The path of the notebook.
+
+    Raises:
+        ValueError: If there is no such exercise.
+        TypeError: If `folder` is not a path.
+        FileExistsError: If the notebook exists.
+        RuntimeError: If minidl's own solution does not keep all clauses here.
+    """
+    exercise = EXERCISES[checks.one_of("name", name, EXERCISES)]
+    file = checks.path("folder", folder) / name / f"{name}.ipynb"
+    if os.path.lexists(file):
+        raise FileExistsError(f"folder got {str(folder)!r}, which has {name}/{file.name} already; choose another")
+    clauses = clauses_of(exercise)
+    with naming("folder", folder, "a folder that can be written"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with write_whole(file, "w") as stream:
+            json.dump(_notebook(exercise, clauses), stream, ensure_ascii=False, indent=1)
+    return file
+
+
+def check_cell(name: str, clause: str, function: Any) -> None:
+    """Check one clause of an exercise for the cell of a notebook that defines a function.
+
+    All clauses are checked at the first call for the text of a cell; the next ones look the result up.
+
+    Args:
+        name: Name of the exercise, such as "adam".
+        clause: Name of the clause, as `assess` reports it.
+        function: One of the functions of the exercise; its cell has them all.
+
+    Raises:
+        AssertionError: If the clause does not hold, or no check gets as far; the message says why.
+        TypeError, ValueError: If the name, the clause or the function is not valid.
+    """
+    checks.one_of("name", name, EXERCISES)
+    clause = checks.text("clause", clause)
+    clauses, note = _assessed(name, _cell(function))
+    found = {one["clause"]: one for one in clauses}
+    if clause in found and found[clause]["points"]:
+        return
+    if clause in found:
+        raise Wrong(found[clause]["message"])
+    first = next((one["message"] for one in clauses if not one["points"]), "")  # no check got as far as this clause
+    if note or first:
+        raise Wrong(note or first)
+    checks.one_of("clause", clause, found)
+
+
+def _cell(function: Any) -> str:
+    """Return the text of the cell that defines a function or kernel."""
+    code = getattr(getattr(function, "py_func", function), "__code__", None)
+    if not isinstance(code, types.CodeType):
+        raise TypeError(f"function got {function!r}; expected a function that the cell defines")
+    if not (lines := linecache.getlines(code.co_filename)):
+        raise ValueError(f"function got {code.co_name}, whose text is not there; expected one of a notebook's cell")
+    return "".join(lines)
+
+
+@functools.lru_cache(8)
+def _assessed(name: str, text: str) -> tuple[list[dict[str, Any]], str]:
+    return run_clauses(EXERCISES[name], text.encode(), TIMEOUT, MEMORY, CELL)
+
+
+def _notebook(exercise: Exercise, clauses: list[str]) -> dict[str, Any]:
+    """Return a notebook in nbformat 4.5, with the metadata of nbgrader in version 3."""
+    function = next(name for name in exercise.cut if "." in name or not name[0].isupper())
+    cells = [_locked(exercise, "statement", "markdown", _statement(exercise))]
+    cells.append(_cell_of("code", exercise.name, student_cell(exercise).rstrip(), {}))
+    for number, clause in enumerate(clauses, start=1):
+        call = f"check_cell({json.dumps(exercise.name)}, {json.dumps(clause, ensure_ascii=False)}, {function})"
+        text = f"from minidl.exercises import check_cell\n\n{call}"
+        cells.append(_locked(exercise, str(number), "code", text, points=1))
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+
+
+def _locked(exercise: Exercise, what: str, kind: str, text: str, **points: int) -> dict[str, Any]:
+    """Return a cell that students cannot change; with points, one that gives them."""
+    name = f"{exercise.name}-{what}"
+    grading = {"schema_version": 3, "grade_id": name, "grade": bool(points), "locked": True, "solution": False}
+    metadata = {"deletable": False, "editable": False, "nbgrader": {**grading, "task": False, **points}}
+    return _cell_of(kind, name, text, metadata)
+
+
+def _cell_of(kind: str, name: str, text: str, metadata: dict[str, Any]) -> dict[str, Any]:
+    cell: dict[str, Any] = {"cell_type": kind, "id": name, "metadata": metadata}
+    if kind == "code":
+        cell |= {"execution_count": None, "outputs": []}
+    return {**cell, "source": text.splitlines(keepends=True)}
+
+
+def _statement(exercise: Exercise) -> str:
+    return f"""# {exercise.title}
+
+{exercise.statement.strip()}
+
+Write {to_write(exercise)} in the next cell. Names, arguments and the order of results stay as they are. All that your
+functions need, imports too, stands in this cell. Run it, and then the cells below it: each is worth a point and says
+what is not yet right.
+
+## Hints
+
+{hints(exercise)}"""
