@@ -53,7 +53,7 @@ class ByFile(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         folder = re.match("tests/operations/", nodeid)
-        tutorial = re.match("tests/tutorials/.*?([0-9]{2}_[a-z_]+)", nodeid)
+        tutorial = re.match("tests/tutorials/.*?([0-9]{2}[a-z]?_[a-z_]+)", nodeid)
         return tutorial[1] if tutorial else folder[0] if folder else nodeid.partition("::")[0]
 
 

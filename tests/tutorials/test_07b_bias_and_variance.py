@@ -1,4 +1,4 @@
-"""The tutorial on bias and variance: the trade, the strength, the biases, more data, another task."""
+"""The tutorial on bias and variance: the trade, the strength, the biases, more data."""
 
 from __future__ import annotations
 
@@ -50,9 +50,3 @@ def test_more_data_is_better_than_any_penalty(names):
     assert (np.diff(accuracy) > 0.01).all() and accuracy[-1] > 0.9
     penalties = [result[:, 0].mean() for results in names["sweep"].values() for result in results.values()]
     assert names["more"][1000][:, 0].mean() < min(penalties)  # with twice the images
-
-
-def test_labels_of_another_task_help(names):
-    assert set(names["best_rate"].values()) == {names["rates"][1]}
-    alone, both = names["tasks"].values()
-    assert min(both) > max(alone) and np.mean(both) > np.mean(alone) + 0.02

@@ -1,4 +1,4 @@
-"""The tutorial on dropout: the formula, the expectation, the ensemble, the doubt, the relatives."""
+"""The tutorial on dropout: the formula, the expectation, the ensemble, the doubt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 
 def test_figures_are_written(figures):
-    assert figures == ["ensemble", "expectation", "masks", "monte_carlo", "relatives", "weights_and_blocks"]
+    assert figures == ["ensemble", "expectation", "masks", "monte_carlo"]
 
 
 def test_the_layer_is_the_formula_in_both_passes(names):
@@ -17,8 +17,8 @@ def test_the_layer_is_the_formula_in_both_passes(names):
 
 def test_training_is_inference_on_average(names):
     for misses in names["misses"].values():
-        # 4,096 passes: a 64th of the distance of one pass, to within what 6,400 elements say about it
-        assert misses[-1] / misses[0] == pytest.approx(1 / 64, rel=0.1)
+        # 1,024 passes: a 32nd of the distance of one pass, to within what 6,400 elements say about it
+        assert misses[-1] / misses[0] == pytest.approx(1 / 32, rel=0.1)
     assert names["ratio_of_forms"] == pytest.approx(0.6)
 
 
@@ -33,24 +33,8 @@ def test_behind_a_relu_it_is_an_approximation(names):
     assert names["below"][0] < 0.1  # the output that is drawn
 
 
-def test_dropout_helps_against_overfitting(names):
-    assert names["losses"][0.5] < names["losses"][0.0] - 0.02
-
-
-def test_the_networks_disagree_on_what_is_no_digit(names):
-    entropy, doubt = names["entropy"], names["doubt"]
-    for odd in ("two at once", "on their side", "noise"):
-        assert entropy[odd] > 1.3 * entropy["digits"] and doubt[odd] > 1.3 * doubt["digits"]
-
-
-def test_the_relatives_drop_and_mix(names):
-    assert names["weights_kept"] == pytest.approx(0.5, abs=0.08)
-    assert names["blocks_used"] == pytest.approx(14.75, abs=1.5)
-    assert names["pooled_side"] == 19
-    share = names["mixed_share"]
-    assert share["cutout"] == 0 and 0.25 < share["mixup"] < 0.5 and 0.25 < share["CutMix"] < 0.5
-    three, eight = names["pair"]
-    own = 1 - share["mixup"]
-    assert np.abs(names["mixed"]["mixup"][0] - (own * three + share["mixup"] * eight)).max() < 1e-6
-    assert np.isin(names["mixed"]["CutMix"][0], np.concatenate([three, eight])).all()
-    assert (names["mixed"]["cutout"][0] == 0).sum() > (three == 0).sum()
+@pytest.mark.parametrize("seed", [0, 5], ids=["shown", "another seed"])
+def test_the_networks_disagree_on_what_is_no_digit(names, seed):
+    predicted = names["predicted"] if seed == 0 else names["predictions"](seed)
+    digits, *odd = (np.array(names["doubts"](*of)) for of in predicted.values())  # entropy, and doubt about the winner
+    assert len(odd) == 3 and all((of > 1.3 * digits).all() for of in odd)

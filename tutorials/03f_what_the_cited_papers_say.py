@@ -61,7 +61,7 @@ axis.set_ylabel("mean over 5 seeds")
 axis.set_title("Deep linear nets: 1/n flattens nearly all directions", fontsize="medium")
 axis.grid(alpha=0.3)
 axis.legend(fontsize="small", loc="lower left")
-figure.savefig(figures / "03e_what_the_cited_papers_say_singular.png")
+figure.savefig(figures / "03f_what_the_cited_papers_say_singular.png")
 
 # %%
 # Sussillo & Abbott 2014: a random walk
@@ -112,7 +112,7 @@ axis.set_ylabel("change of log ‖δ‖")
 axis.set_title("He's gradient drifts down; the random walk's gain stops the drift", fontsize="medium")
 axis.grid(alpha=0.3)
 axis.legend(fontsize="small", loc="lower left")
-figure.savefig(figures / "03e_what_the_cited_papers_say_walk.png")
+figure.savefig(figures / "03f_what_the_cited_papers_say_walk.png")
 
 # %%
 # Krähenbühl et al. 2016: each layer at the same rate
@@ -179,12 +179,13 @@ for name, calibrate in (("within-layer", dl.calibration.within_layer), ("both st
 # %%
 # Which of them trains best?
 # --------------------------
-# Twelve ReLU layers of 64 units, 1,000 digits, four epochs, each method with the learning rate that suits it best.
+# Twelve ReLU layers of 64 units, 1,000 digits, four epochs, five seeds, each method with the learning rate that suits
+# it best: three of the seeds choose it.
 
 RATES = (0.01, 0.03, 0.1)
 FACTOR = np.sqrt(2 / (1 - 1 / np.pi))
 CITED = {
-    "Glorot": ("glorot_normal", dl.Dense, None, (0.1, 0.3, 1.0, 3.0)),
+    "Glorot": ("glorot_normal", dl.Dense, None, (0.03, 0.1, 0.3, 1.0)),
     "He": ("he_normal", dl.Dense, None, RATES),
     "orthogonal": (f"orthogonal(gain={np.sqrt(2)})", dl.Dense, None, RATES),
     "random walk": ("random_walk", dl.Dense, None, RATES),
@@ -210,11 +211,11 @@ def loss_after_training(name, rate, seed):
 trained, at_the_edge = {}, []
 print(f"                     rate   training loss after {EPOCHS} epochs, {len(SEEDS)} seeds")
 for name, (*_, rates) in CITED.items():
-    tried = np.array([[loss_after_training(name, rate, seed) for seed in SEEDS] for rate in rates], dtype=float)
+    tried = [[loss_after_training(name, rate, seed) for seed in SEEDS[:3]] for rate in rates]
     best = int(np.argmin(np.median(tried, axis=1)))
     if best in (0, len(rates) - 1):
         at_the_edge.append(name)
-    trained[name] = np.sort(tried[best])
+    trained[name] = np.sort(tried[best] + [loss_after_training(name, rates[best], seed) for seed in SEEDS[3:]])
     print(f"{name:18} {rates[best]:6}   " + ", ".join(f"{loss:.2f}" for loss in trained[name]))
     claims.append(("cited", f"{name}: median training loss, own best rate", None, np.median(trained[name])))
 print("best rate at the edge of what we tried:", ", ".join(at_the_edge) or "none")
@@ -238,6 +239,6 @@ for row, what, number, ours in claims:
 # Break it
 # --------
 # 1. In ``between_layers``, leave out the line for the bias. The outputs are not what they were, the rates are not
-#    even, and ``tests/tutorials/test_03e_what_the_cited_papers_say.py::test_the_second_step_changes_no_output`` fails.
+#    even, and ``tests/tutorials/test_03f_what_the_cited_papers_say.py::test_the_second_step_changes_no_output`` fails.
 # 2. In ``minidl/initializers/__init__.py``, let the random walk have the gain √2: it drifts like He's, and
 #    ``test_the_random_walk_does_not_drift`` fails.
