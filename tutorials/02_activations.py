@@ -53,12 +53,11 @@ weights = np.exp(-(z**2) / 2)
 weights /= weights.sum()  # the normal density on the grid
 mean_output = {name: weights @ values[name] for name in values}
 slope_at_5 = {name: slopes[name][-1] for name in values}
-largest_slope = slopes["Sigmoid"].max()
 print("activation  mean output  slope at 0  slope at 5")
 for name in ("Sigmoid", "Tanh", "ReLU"):
     print(f"{name:10}  {mean_output[name]:11.3f}  {slopes[name][500]:10.3f}  {slope_at_5[name]:10.6f}")
 claims += [
-    ("sigmoid", "largest slope", 0.25, largest_slope),
+    ("sigmoid", "largest slope", 0.25, slopes["Sigmoid"].max()),
     ("sigmoid", "slope at z = 5 (saturated)", None, slope_at_5["Sigmoid"]),
     ("sigmoid", "mean output for inputs from N(0, 1): not zero-centred", None, mean_output["Sigmoid"]),
     ("tanh", "mean output for inputs from N(0, 1): zero-centred", 0.0, mean_output["Tanh"]),
@@ -96,14 +95,11 @@ figure, axis = plt.subplots(figsize=(5.5, 3.8), layout="constrained")
 axis.plot(depths, 0.25**depths, color="black", linestyle=":", label="$4^{-n}$")
 for (name, shares), style in zip(left.items(), ((BLUE, "o-"), (ORANGE, "s--"), (GREEN, "^-.")), strict=True):
     axis.plot(depths, shares, style[1], color=style[0], label=name)
-axis.set_yscale("log")
-axis.set_xlabel("layers, n")
-axis.set_ylabel("share of the gradient that is left")
+axis.set(yscale="log", xlabel="layers, n", ylabel="share of the gradient that is left")
 axis.set_title(f"4 sigmoid layers leave 1/{1 / left['Sigmoid'][3]:.0f} of the gradient", fontsize="medium")
 axis.grid(alpha=0.3)
 axis.legend()
 figure.savefig(figures / "02_activations_depth.png")
-
 claims.append(("sigmoid", "gradient left by 4 layers (at most 4⁻⁴)", 4.0**-4, left["Sigmoid"][3]))
 
 # %%
@@ -155,31 +151,26 @@ for name, (means, factor, batch) in KINDS.items():
         length = np.linalg.norm(np.diff(path, axis=0), axis=1).sum()
         detours[name].append(length / np.linalg.norm(path[-1] - path[0]))
     one_sign[name], detour[name] = np.mean(signs), np.mean(detours[name])
-    print(
-        f"{name:19} {one_sign[name]:4.0%} of the gradients have one sign; the path is {detour[name]:.2f} times as long "
-        f"({min(detours[name]):.2f} to {max(detours[name]):.2f}, {len(PATHS)} seeds)"
-    )
+    print(f"{name:19} {one_sign[name]:4.0%} of the gradients have one sign; the path is", end=" ")
+    print(f"{detour[name]:.2f} times as long ({min(detours[name]):.2f} to {max(detours[name]):.2f}, 5 seeds)")
 
 figure, axes = plt.subplots(1, 4, figsize=(10, 3.8), layout="constrained", sharex=True, sharey=True)
 for axis, (name, path), color in zip(axes, paths.items(), (ORANGE, BLUE, BLUE, GREEN), strict=True):
     axis.plot(*path.T, color=color, linewidth=1, marker=".", markersize=3)
     axis.plot(*goal, "*", color="black", markersize=12)
     axis.set_title(f"{name}:\n{detour[name]:.1f} times the straight way", fontsize="small")
-    axis.set_xlabel("weight 1")
-    axis.set_aspect("equal")
+    axis.set(xlabel="weight 1", aspect="equal")
     axis.grid(alpha=0.3)
 axes[0].set_ylabel("weight 2")
 figure.suptitle("All-positive inputs make the path of the weights a zig-zag (star: the solution)", fontsize="medium")
 figure.savefig(figures / "02_activations_zigzag.png")
 
-claims += [
-    ("all-positive inputs", "share of steps with gradients of one sign", 1.0, one_sign["inputs from 0 to 1"]),
-    ("all-positive inputs", "length of the path over the straight way", None, detour["inputs from 0 to 1"]),
-    ("all-positive inputs", "the same with centred inputs", None, detour["centred inputs"]),
-    ("all-positive inputs", "the same with centred inputs of the same size", None, detour["centred, same size"]),
-    ("all-positive inputs", "the same with inputs from 0 to 1 in batches of 20", None, detour["0 to 1, batches"]),
-    ("all-positive inputs", "share of one sign in batches of 20", None, one_sign["0 to 1, batches"]),
-]
+for name, lecture in (("inputs from 0 to 1", 1.0), ("0 to 1, batches", None)):
+    claims.append(
+        ("all-positive inputs", f"share of steps with gradients of one sign, {name}", lecture, one_sign[name])
+    )
+for name in KINDS:
+    claims.append(("all-positive inputs", f"length of the path over the straight way, {name}", None, detour[name]))
 
 # %%
 # So positive inputs make the detour, and only a small part of the difference is due to the size of the steps. In a
@@ -195,11 +186,8 @@ claims += [
 # and the units can recover.
 
 problem = dl.data.circles(400)
-ACTIVATIONS = {
-    "ReLU": dl.ReLU,
-    "leaky ReLU, 0.1": lambda: dl.LeakyReLU(0.1),
-    "parametric ReLU": lambda: dl.PReLU(20),
-}
+ACTIVATIONS = {"ReLU": dl.ReLU, "leaky ReLU, 0.1": lambda: dl.LeakyReLU(0.1), "parametric ReLU": lambda: dl.PReLU(20)}
+SEEDS = 8
 
 
 def after_a_large_update(activation, seed, large=20.0):
@@ -215,20 +203,14 @@ def after_a_large_update(activation, seed, large=20.0):
 
     silent = (hidden.forward(problem.x) <= 0).all(axis=0)
     before = hidden.weight.value.copy()
-    history = dl.fit(
-        model, problem, loss=loss, optimizer=dl.Momentum(0.05), epochs=100, batch_size=20, graph=True,
-        progress=False,
-    )  # fmt: skip
+    options = {"optimizer": dl.Momentum(0.05), "epochs": 40, "batch_size": 20, "graph": True, "progress": False}
+    history = dl.fit(model, problem, loss=loss, **options)
     frozen = (hidden.weight.value == before).all(axis=0)
     silent_at_the_end = (hidden.forward(problem.x) <= 0).all(axis=0)
     return silent.sum(), (silent & frozen).sum(), silent_at_the_end.sum(), history["accuracy"][-1]
 
 
-SEEDS = 8
-results = {
-    name: np.array([after_a_large_update(activation, seed) for seed in range(SEEDS)])
-    for name, activation in ACTIVATIONS.items()
-}
+results = {name: np.array([after_a_large_update(kind, s) for s in range(SEEDS)]) for name, kind in ACTIVATIONS.items()}
 print("means over the seeds, of 20 units   silent   of these frozen   silent at the end   accuracy")
 for name, result in results.items():
     silent, frozen, at_the_end, accuracy = result.mean(axis=0)
@@ -240,7 +222,7 @@ for row, (name, color, marker) in enumerate(zip(results, (ORANGE, BLUE, GREEN), 
     axis.plot(results[name][:, 3], heights, marker, color=color, alpha=0.8)
 axis.set_yticks(range(len(results)), results)
 axis.invert_yaxis()
-axis.set_xlabel(f"training accuracy after 100 epochs ({SEEDS} seeds)")
+axis.set_xlabel(f"training accuracy after 40 epochs ({SEEDS} seeds)")
 figure.suptitle("Dead ReLUs spoil half of the networks; leaky and parametric ones recover", fontsize="medium")
 axis.grid(alpha=0.3, axis="x")
 figure.savefig(figures / "02_activations_dying.png")
@@ -249,10 +231,8 @@ dead = results["ReLU"][:, 1].sum() / results["ReLU"][:, 0].sum()
 claims += [
     ("ReLU", "of units silent after one large update, share that never moves again", 1.0, dead),
     ("leaky ReLU", "the same with slope 0.1", 0.0, results["leaky ReLU, 0.1"][:, 1].sum()),
-    ("ReLU", "lowest accuracy afterwards", None, results["ReLU"][:, 3].min()),
-    ("leaky ReLU", "lowest accuracy, leaky", None, results["leaky ReLU, 0.1"][:, 3].min()),
-    ("leaky ReLU", "lowest accuracy, parametric", None, results["parametric ReLU"][:, 3].min()),
 ]
+claims += [("ReLU", f"lowest accuracy afterwards, {name}", None, of[:, 3].min()) for name, of in results.items()]
 
 # %%
 # Leaky units may end up on their left side, too (the third column counts them), but there they still carry 0.1 of their

@@ -24,8 +24,8 @@ BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 # Epochs
 # ------
 # 1,000 digits, four hidden layers of 64 units, ``init="auto"``, and for each activation several learning rates, each a
-# factor of 2 from the next. The best is the one whose training accuracy, as a mean over all epochs and seeds, is
-# highest. Krizhevsky et al. chose the rates separately, too.
+# factor of 2 from the next. The best is the one whose training accuracy, as a mean over all epochs and two seeds, is
+# highest; three more seeds are trained with that. Krizhevsky et al. chose the rates separately, too.
 
 train = dl.data.digits()[0][:1000]
 EPOCHS, SEEDS, GOAL = 16, range(5), 0.95
@@ -53,11 +53,12 @@ def accuracies(kind, rate, seed):
 curves, best_rate, epochs_needed, at_the_edge = {}, {}, {}, []
 print(f"           rate   epochs to {GOAL:.0%} of the training digits, {len(SEEDS)} seeds")
 for name, (kind, rates) in KINDS.items():
-    tried = [np.array([accuracies(kind, rate, seed) for seed in SEEDS]) for rate in rates]
+    tried = [[accuracies(kind, rate, seed) for seed in SEEDS[:2]] for rate in rates]
     best = int(np.argmax([np.mean(curve) for curve in tried]))
     if best in (0, len(rates) - 1):
         at_the_edge.append(name)
-    curves[name], best_rate[name] = tried[best], rates[best]
+    best_rate[name] = rates[best]
+    curves[name] = np.array(tried[best] + [accuracies(kind, rates[best], seed) for seed in SEEDS[2:]])
     reached = curves[name] >= GOAL
     epochs_needed[name] = np.where(reached.any(axis=1), reached.argmax(axis=1) + 1, np.inf)
     print(f"{name:10} {best_rate[name]:4}   " + ", ".join(f"{epochs:.0f}" for epochs in sorted(epochs_needed[name])))

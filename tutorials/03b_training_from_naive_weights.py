@@ -9,6 +9,7 @@ the lecture's initializers. Every network gets the learning rate that suits it b
 data, and one for all would only measure whom it suits.
 """
 
+import functools
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -23,10 +24,12 @@ BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 SEEDS = range(5)
 
 
-def best_rate(rates, accuracies):
-    """The rate with the highest mean accuracy, the accuracies that it gave, and whether it is at the edge."""
-    best = int(np.argmax([np.mean(accuracies[rate]) for rate in rates]))
-    return rates[best], np.array(accuracies[rates[best]]), best in (0, len(rates) - 1)
+def at_best_rate(rates, accuracy, choosing):
+    """The rate that so many seeds like best, the accuracies of five with it, and whether it is at the edge."""
+    tried = [[accuracy(rate, seed) for seed in SEEDS[:choosing]] for rate in rates]
+    best = int(np.argmax([np.mean(of) for of in tried]))
+    others = [accuracy(rates[best], seed) for seed in SEEDS[choosing:]]
+    return rates[best], np.array(tried[best] + others), best in (0, len(rates) - 1)
 
 
 # %%
@@ -71,8 +74,9 @@ for name, init in PLANES.items():
     fresh = [plane_net(init, seed) for seed in SEEDS]
     first_loss[name] = np.mean([dl.evaluate(net, new_points, loss=dl.BinaryCrossEntropy()).loss for net in fresh])
     before[name] = [answers(net) for net in fresh]
-    tried = {rate: [accuracy_in_the_plane(plane_net(init, s), rate) for s in SEEDS] for rate in PLANE_RATES[name]}
-    rate, plane_accuracy[name], edges[name] = best_rate(PLANE_RATES[name], tried)
+    rate, plane_accuracy[name], edges[name] = at_best_rate(
+        PLANE_RATES[name], lambda rate, seed, init=init: accuracy_in_the_plane(plane_net(init, seed), rate), choosing=5
+    )
     trained = plane_net(init, 0)
     accuracy_in_the_plane(trained, rate)
     after[name] = answers(trained)
@@ -107,7 +111,8 @@ figure.savefig(figures / "03b_training_from_naive_weights_planes.png")
 # Nine networks on digits, and three more
 # ---------------------------------------
 # 1,500 digits, three hidden layers of 64 units, three epochs. The lecture's three activations and three initializers,
-# and ``init="auto"``: Glorot's weights for tanh, four times as large for the sigmoid, and He's for ReLUs.
+# and ``init="auto"``: Glorot's weights for tanh, four times as large for the sigmoid, and He's for ReLUs. Two of five
+# seeds choose the rate.
 
 train, test = dl.data.digits()
 train, test = train[:1500], test[:1000]
@@ -130,8 +135,8 @@ def learn(kind, init, rate, seed):
     options = {"optimizer": dl.SGD(rate), "epochs": EPOCHS, "batch_size": 50, "graph": True, "progress": False}
     try:
         model = digit_net(kind, init, seed)
-        history = dl.fit(model, train, validation=test, loss=dl.SoftmaxCrossEntropy(), **options)
-        return history["validation_accuracy"][-1]
+        dl.fit(model, train, loss=dl.SoftmaxCrossEntropy(), **options)
+        return dl.evaluate(model, test, loss=dl.SoftmaxCrossEntropy()).accuracy
     except dl.DivergenceError:
         return 0.1
 
@@ -142,8 +147,8 @@ for kind in (dl.Sigmoid, dl.Tanh, dl.ReLU):
     for name, init in LAWS.items():
         key = kind.__name__, name
         rates = NAIVE_RELU_RATES if key == ("ReLU", "N(0, 1)") else RATES[kind.__name__]
-        tried = {rate: [learn(kind, init, rate, seed) for seed in SEEDS] for rate in rates}
-        rate_of[key], accuracy[key], edges[key] = best_rate(rates, tried)
+        learned = functools.partial(learn, kind, init)
+        rate_of[key], accuracy[key], edges[key] = at_best_rate(rates, learned, choosing=2)
         fresh = [digit_net(kind, init, seed) for seed in SEEDS]
         digit_first_loss[key] = np.mean([dl.evaluate(m, test, loss=dl.SoftmaxCrossEntropy()).loss for m in fresh])
         mean, low, high = accuracy[key].mean(), accuracy[key].min(), accuracy[key].max()

@@ -43,7 +43,7 @@ BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 # is 1/6 and outputs are 0 or 1, with mean square 1/2: :math:`\chi \approx 0.094\, g`, above 1 only from
 # :math:`g \approx 10.6` on.
 
-LAYERS, UNITS, ROWS, SEEDS = 10, 256, 200, 5
+LAYERS, UNITS, ROWS, SEEDS = 10, 256, 100, 5
 GAINS = np.array([1, 1.5, 2, 3, 4, 6, 8, 12, 16, 22.4])
 PREDICTED = {"Tanh": 4 / 3 / np.sqrt(2 * np.pi), "Sigmoid": 1 / 6 / np.sqrt(np.pi)}  # times g
 

@@ -68,10 +68,7 @@ figure, axis = plt.subplots(figsize=(5, 3.6), layout="constrained")
 for init, color, marker in (("normal(std=0.1)", BLUE, "o"), ("uniform(limit=0.1)", ORANGE, "s")):
     axis.plot(fans, predicted[init], "-", color=color, linewidth=1)
     axis.plot(fans, measured[init], marker, color=color, label=init)
-axis.set_xscale("log")
-axis.set_yscale("log")
-axis.set_xlabel("fan_in, n")
-axis.set_ylabel("variance of the outputs")
+axis.set(xscale="log", yscale="log", xlabel="fan_in, n", ylabel="variance of the outputs")
 axis.set_title("Measured variances (marks) lie on n Var(x) Var(w) (lines)", fontsize="medium")
 axis.grid(alpha=0.3)
 axis.legend()
@@ -110,12 +107,9 @@ claims += [
 x = np.random.default_rng(1).uniform(0, 1, (2000, 300))
 y = one_layer(300, 2000, "lecun_normal").forward(x)
 with_mean = {"E[y²] over all": np.mean(y**2), "variance of a unit over samples": y.var(axis=0).mean()}
-for name, value in with_mean.items():
+for (name, value), predicted_value in zip(with_mean.items(), ("1/3", "1/12"), strict=True):
     print(f"inputs from U(0, 1): {name:31} {value:.4f}   (1/3 = 0.3333, 1/12 = 0.0833)")
-claims += [
-    (VARIANCE, "inputs from U(0, 1): E[y²], predicted n E[x²] Var(w) = 1/3", None, with_mean["E[y²] over all"]),
-    (VARIANCE, "their variance over samples, predicted 1/12", None, with_mean["variance of a unit over samples"]),
-]
+    claims.append((VARIANCE, f"inputs from U(0, 1): {name}, predicted {predicted_value}", None, value))
 
 # %%
 # How near is near?
@@ -148,11 +142,8 @@ claims.append((VARIANCE, "true standard error over that of independent draws", N
 figure, axis = plt.subplots(figsize=(5.5, 3.4), layout="constrained")
 axis.hist(means, bins=25, color=BLUE, label="150 networks")
 axis.axvspan(1 - 3 * naive_error, 1 + 3 * naive_error, color=ORANGE, alpha=0.5, label="±3 errors of independent draws")
-axis.set_xlabel("mean square of the outputs (expected: 1)")
-axis.set_ylabel("networks")
-axis.set_title(
-    f"Outputs of a layer are not independent: {true_error / naive_error:.1f} times as wide", fontsize="medium"
-)
+axis.set(xlabel="mean square of the outputs (expected: 1)", ylabel="networks")
+axis.set_title(f"Outputs are not independent: {true_error / naive_error:.1f} times as wide", fontsize="medium")
 axis.legend(fontsize="small", loc="right")
 figure.savefig(figures / "04_variance_dependence.png")
 
@@ -221,12 +212,12 @@ for layer in (1, 20, 50):
         f"layer {layer:2}: E[z²] {moment[layer - 1]:.2f}   variance over samples {variance[layer - 1]:.3f} "
         f"(theory {theory[layer - 1]:.3f})   with batch norm {normalized[layer - 1]:.3f}"
     )
-claims += [
-    ("He (Kaiming/MSRA)", "E[z²] in layer 20, kept at 2", 2.0, moment[19]),
-    ("He (Kaiming/MSRA)", "variance over samples in layer 20, width 512", None, variance[19]),
-    ("He (Kaiming/MSRA)", "variance over samples in layer 50, width 512", None, variance[49]),
-    ("effects", "variance over samples in layer 50 with batch norm", None, normalized[49]),
-]
+claims.append(("He (Kaiming/MSRA)", "E[z²] in layer 20, kept at 2", 2.0, moment[19]))
+for layer in (20, 50):
+    claims.append(
+        ("He (Kaiming/MSRA)", f"variance over samples in layer {layer}, width 512", None, variance[layer - 1])
+    )
+claims.append(("effects", "variance over samples in layer 50 with batch norm", None, normalized[49]))
 
 figure, axis = plt.subplots(figsize=(6, 3.8), layout="constrained")
 layers = np.arange(1, DEPTH + 1)
@@ -236,8 +227,7 @@ for run in relus[:, :, 1]:
 axis.plot(layers, variance, color=BLUE, linewidth=2, label="variance over samples (thin: single networks)")
 axis.plot(layers, theory, ":", color="black", label="the same, infinite width")
 axis.plot(layers, normalized, "-.", color=ORANGE, label="variance over samples with batch norm")
-axis.set_yscale("log")
-axis.set_xlabel("layer")
+axis.set(yscale="log", xlabel="layer")
 axis.set_title("He keeps E[z²]; the variance over samples falls all the same", fontsize="medium")
 axis.grid(alpha=0.3)
 axis.legend(fontsize="small")
@@ -265,7 +255,5 @@ for row, what, lecture, ours in claims:
 #    fails.
 # 2. In ``_draw``, forget the :math:`\sqrt 3` of the uniform distribution. ``uniform(limit=0.1)`` above does not use it
 #    and stays right; ``tests/properties/test_weights.py::test_weights_follow_their_distribution`` fails.
-# 3. Give the weights a mean: add 0.01 to ``model.layers[0].weight.value`` in the part on inputs with a mean. The second
-#    moment jumps from 1/3 to about 2.5 (why?), the variance over samples to about 0.086.
-# 4. Put ``init="glorot_normal"`` into ``through_relus``: E[z²] is halved by every layer, and
+# 3. Put ``init="glorot_normal"`` into ``through_relus``: E[z²] is halved by every layer, and
 #    ``tests/tutorials/test_04_variance.py::test_he_keeps_the_second_moment_and_not_the_variance_over_samples`` fails.

@@ -121,18 +121,18 @@ figure.savefig(figures / "05b_deep_sigmoids_training.png")
 #
 # Every depth at its own best rate
 # --------------------------------
-# A rate that is too small for the deep networks is no proof against depth. So now mini-batches of 20 for 20 epochs, and
-# for every depth the best of four rates, chosen by one network's training loss; then five other networks with that
+# A rate that is too small for the deep networks is no proof against depth. So now mini-batches of 20 for 16 epochs, and
+# for every depth the best of four rates, chosen by one network's training loss; then four other networks with that
 # rate. The best rate is never at an end of the grid. Beside the sigmoid stands the ReLU with He's weights.
 
 KINDS = {
     "sigmoid": (dl.Sigmoid, "lecun_normal", (0.3, 1.0, 3.0, 10.0)),
     "ReLU": (dl.ReLU, "he_normal", (0.03, 0.1, 0.3, 1.0)),
 }
-SEEDS = range(1, 6)
+SEEDS = range(5)
 
 
-def train_one(kind, hidden, rate, seed, epochs=20):
+def train_one(kind, hidden, rate, seed, epochs=16):
     """The training loss (infinite if it diverges) and the test accuracy."""
     activation, init, _ = KINDS[kind]
     layers = [part for i in range(hidden) for part in (dl.Dense(30 if i else 784, 30, init=init), activation())]
@@ -148,10 +148,11 @@ def train_one(kind, hidden, rate, seed, epochs=20):
 best, right = {}, {}
 for kind, (_, _, rates) in KINDS.items():
     for hidden in (1, 2, 3, 4):
-        best[kind, hidden] = min(rates, key=lambda rate: train_one(kind, hidden, rate, seed=0)[0])
-        right[kind, hidden] = np.array([train_one(kind, hidden, best[kind, hidden], seed)[1] for seed in SEEDS])
-        found = right[kind, hidden]
-        print(f"{kind:8} {hidden} hidden, rate {best[kind, hidden]:4}: test accuracy {found.mean():.1%}", end="")
+        tried = {rate: train_one(kind, hidden, rate, seed=0) for rate in rates}
+        best[kind, hidden] = rate = min(tried, key=tried.get)
+        others = [train_one(kind, hidden, rate, seed)[1] for seed in SEEDS[1:]]
+        right[kind, hidden] = found = np.array([tried[rate][1], *others])
+        print(f"{kind:8} {hidden} hidden, rate {rate:4}: test accuracy {found.mean():.1%}", end="")
         print(f" ({found.min():.1%} to {found.max():.1%})")
         claims.append(
             ("speed of learning", f"test accuracy at its best rate, {kind}, {hidden} hidden", None, found.mean())
@@ -159,16 +160,16 @@ for kind, (_, _, rates) in KINDS.items():
 at_an_edge = [key for key, rate in best.items() if rate in (KINDS[key[0]][2][0], KINDS[key[0]][2][-1])]
 print("best rate at an edge of the grid:", at_an_edge or "never")
 
-patient = np.array([train_one("sigmoid", 4, best["sigmoid", 4], seed, epochs=100)[1] for seed in SEEDS])
-print(f"sigmoid  4 hidden, 100 epochs: test accuracy {patient.mean():.1%} ({patient.min():.1%} to {patient.max():.1%})")
-claims.append(("speed of learning", "test accuracy, sigmoid, 4 hidden, five times as long", None, patient.mean()))
+patient = np.array([train_one("sigmoid", 4, best["sigmoid", 4], seed, epochs=64)[1] for seed in SEEDS])
+print(f"sigmoid  4 hidden, 64 epochs: test accuracy {patient.mean():.1%} ({patient.min():.1%} to {patient.max():.1%})")
+claims.append(("speed of learning", "test accuracy, sigmoid, 4 hidden, four times as long", None, patient.mean()))
 
 figure, axis = plt.subplots(figsize=(6, 3.8), layout="constrained")
 for (kind, style), color in zip((("sigmoid", "o-"), ("ReLU", "s--")), COLORS, strict=False):
     found = np.array([right[kind, hidden] for hidden in (1, 2, 3, 4)])
     axis.plot((1, 2, 3, 4), found.mean(axis=1), style, color=color, label=kind)
     axis.fill_between((1, 2, 3, 4), found.min(axis=1), found.max(axis=1), color=color, alpha=0.2)
-axis.plot(4, patient.mean(), "D", color=COLORS[0], fillstyle="none", markersize=8, label="sigmoid, five times as long")
+axis.plot(4, patient.mean(), "D", color=COLORS[0], fillstyle="none", markersize=8, label="sigmoid, four times as long")
 axis.set_xticks((1, 2, 3, 4))
 axis.set_xlabel("hidden layers")
 axis.set_ylabel("test accuracy, five seeds")
@@ -180,9 +181,9 @@ figure.savefig(figures / "05b_deep_sigmoids_depth.png")
 
 # %%
 # At its own best rate every sigmoid network learns something, and none of the deeper ones is better than the one with a
-# single hidden layer: what people found before 2006. They are slow, not unable. In five times as many epochs the
-# one with four hidden layers comes close, and it is still no better. The ReLU with He's weights loses hardly anything
-# with depth. That it wins nothing either is due to the problem: 1,000 digits ask for no depth.
+# single hidden layer: what people found before 2006. They are slow, not unable. In four times as many epochs the
+# one with four hidden layers comes much closer, and it is still no better. The ReLU with He's weights loses hardly
+# anything with depth. That it wins nothing either is due to the problem: 1,000 digits ask for no depth.
 #
 # Conclusion
 # ----------

@@ -36,7 +36,7 @@ def test_running_estimates_arrive(names):
 def test_larger_learning_rates_work(names):
     rates, by_rate = names["rates"], names["by_rate"]
     without, normalized = by_rate[None], by_rate["before"]
-    assert (normalized < without + 0.05).all()
+    assert (normalized < without)[:-1].all() and min(normalized[-1], without[-1]) > 2  # at 10 neither learns
     assert 0 < without.argmin() < normalized.argmin() < len(rates) - 1
     assert normalized[rates.index(1.0)] < 0.7 and without[rates.index(1.0)] > 1.5
 
@@ -62,10 +62,13 @@ def last_losses(names, curves, place):
 def test_both_placements_speed_training_up(names, others):
     """The one of the paper ends ahead of the other at its own best rate, and behind it at a rate of 0.1 for both."""
     curves = names["curves"]
+    without, before, after = (names["placements"][place][:, -1] for place in curves)
+    assert all(losses.shape == (5,) for losses in (without, before, after))
     if others:
         curves = {place: names["of_rates"](place, (5, 6)) for place in curves}
-    without, before, after = (last_losses(names, curves, place) for place in (None, "before", "after"))
+        without, before, after = (last_losses(names, curves, place) for place in curves)
     assert before.max() < after.min() and after.max() < 0.8 * without.min()
+    assert all(0 < place < len(names["rates"]) - 1 for place in names["place_of_best"].values())
     shared = names["rates"].index(0.1)
     assert curves["after"][:, shared, -1].mean() < curves["before"][:, shared, -1].mean()
     first = {place: curves[place][:, names["rates"].index(0.3), 0] for place in ("before", "after")}

@@ -31,10 +31,11 @@ def test_in_a_plain_net_all_images_become_alike(names):
 
 
 def test_deep_nets_learn_only_with_zeroed_blocks(names):
-    deepest = {kind: names["reached"][kind, 40] for kind in names["kinds"]}
+    deepest = {kind: names["reached"][kind, 40] for kind in names["MIDDLE"]}
     assert deepest[ZEROED].mean() > 0.75
+    assert all(accuracies.shape == (5,) for accuracies in names["reached"].values())
     assert deepest["plain"].max() < 0.5 and deepest["residual"].max() < 0.5
-    assert all(names["reached"][kind, 4].mean() > 0.8 for kind in names["kinds"])
+    assert all(names["reached"][kind, 4].mean() > 0.8 for kind in names["MIDDLE"])
 
 
 def test_the_sum_helps_without_zeroing_too_at_a_rate_of_its_own(names):
@@ -48,9 +49,12 @@ def test_the_sum_helps_without_zeroing_too_at_a_rate_of_its_own(names):
 
 
 def test_each_net_has_its_best_rate_inside_the_grid(names):
-    assert set(names["place_of_best"].values()) <= {1, 2, 3}
+    assert set(names["place_of_best"].values()) == {1}
 
 
 def test_stochastic_depth_trains_with_a_quarter_of_the_blocks_skipped(names):
     assert names["skipped"] == pytest.approx(0.275)
-    assert all(history["validation_accuracy"][-1] > 0.8 for history in names["with_skips"].values())
+    (every_block, _), (with_skips, _) = names["with_skips"].values()
+    assert len(with_skips) == 5 and with_skips.min() > 0.65
+    assert -0.1 < with_skips.mean() - every_block.mean() < 0.02
+    assert {place for _, place in names["with_skips"].values()} == {1}  # inside the grid

@@ -39,6 +39,7 @@ def test_scaling_makes_it_train(names):
 def test_centring_helps_and_more_than_that_does_not(names):
     at_best = names["at_best"]
     centred = at_best["minus mean image"]
+    assert all(losses.shape == (5,) for losses in at_best.values())
     assert centred.mean() < at_best["0 to 1"].mean() - 0.04
     assert abs(at_best["one mean, one σ"].mean() - at_best["0 to 1"].mean()) < 0.04
     for way in ("mean, σ of each pixel", "whitened, 100 axes"):

@@ -37,6 +37,7 @@ def test_channels_are_centred_and_scaled(names):
 
 
 def test_in_colour_the_mean_must_go(names):
+    assert all(losses.shape == (5,) for losses in names["at_best"].values())
     raw, *centred = (losses.mean() for losses in names["at_best"].values())
     assert raw > 2
     assert max(centred) < 0.7

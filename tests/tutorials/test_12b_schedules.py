@@ -19,6 +19,9 @@ def test_schedules_start_high_and_end_low(names):
 
 def test_a_schedule_forgives_a_rate_that_is_too_high(names):
     high = names["high"]
+    assert all(
+        losses.shape == (5,) for losses in (*high.values(), *names["best"].values(), *names["by_depth"].values())
+    )
     for name in names["TRAINED"][1:]:
         assert (high[name] < high["constant"].min()).all() and high[name].mean() < high["constant"].mean() - 0.2
 
