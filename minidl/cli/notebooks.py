@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from minidl.utils import ipynb
+
 PART = re.compile(r"^# ?%%.*$", re.MULTILINE)
 COMMENTS = re.compile(r"\n*((?:^#.*\n?)*)", re.MULTILINE)
 HIDDEN = re.compile(r"^# sphinx_gallery_start_ignore\n(.*?)^# sphinx_gallery_end_ignore$", re.MULTILINE | re.DOTALL)
@@ -32,16 +34,8 @@ HIDE = {"jupyter": {"source_hidden": True}, "tags": ["hide-input"]}
 
 def notebook(script: str) -> dict[str, Any]:
     """Return a script as a notebook of format 4.5."""
-    cells: list[dict[str, Any]] = []
-    for number, (kind, source, metadata) in enumerate(_cells(script), start=1):
-        cells.append({"cell_type": kind, "id": f"cell-{number}", "metadata": metadata, "source": source})
-        if kind == "code":
-            cells[-1] |= {"execution_count": None, "outputs": []}
-    metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
-    return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    cells = enumerate(_cells(script), start=1)
+    return ipynb.notebook([ipynb.cell(kind, f"cell-{n}", text, metadata) for n, (kind, text, metadata) in cells])
 
 
 def title(script: str) -> str:

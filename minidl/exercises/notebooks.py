@@ -18,7 +18,7 @@ from minidl.exercises.catalogue import EXERCISES, Exercise
 from minidl.exercises.cutting import student_cell
 from minidl.exercises.folders import TIMEOUT, hints, to_write
 from minidl.exercises.grading import MEMORY, clauses_of, run_clauses
-from minidl.utils import checks
+from minidl.utils import checks, ipynb
 from minidl.utils.files import naming, write_whole
 
 CELL = Path("cell", "cell.py")  # where messages say that a mistake stands
@@ -105,17 +105,15 @@ def _assessed(name: str, text: str) -> tuple[list[dict[str, Any]], str]:
 
 
 def _notebook(exercise: Exercise, clauses: list[str]) -> dict[str, Any]:
-    """Return a notebook in nbformat 4.5, with the metadata of nbgrader in version 3."""
+    """Return a notebook with the metadata of nbgrader, in version 3."""
     function = next(name for name in exercise.cut if "." in name or not name[0].isupper())
     cells = [_locked(exercise, "statement", "markdown", _statement(exercise))]
-    cells.append(_cell_of("code", exercise.name, student_cell(exercise).rstrip(), {}))
+    cells.append(ipynb.cell("code", exercise.name, student_cell(exercise).rstrip(), {}))
     for number, clause in enumerate(clauses, start=1):
         call = f"check_cell({json.dumps(exercise.name)}, {json.dumps(clause, ensure_ascii=False)}, {function})"
         text = f"from minidl.exercises import check_cell\n\n{call}"
         cells.append(_locked(exercise, str(number), "code", text, points=1))
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
-    return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    return ipynb.notebook(cells)
 
 
 def _locked(exercise: Exercise, what: str, kind: str, text: str, **points: int) -> dict[str, Any]:
@@ -123,14 +121,7 @@ def _locked(exercise: Exercise, what: str, kind: str, text: str, **points: int) 
     name = f"{exercise.name}-{what}"
     grading = {"schema_version": 3, "grade_id": name, "grade": bool(points), "locked": True, "solution": False}
     metadata = {"deletable": False, "editable": False, "nbgrader": {**grading, "task": False, **points}}
-    return _cell_of(kind, name, text, metadata)
-
-
-def _cell_of(kind: str, name: str, text: str, metadata: dict[str, Any]) -> dict[str, Any]:
-    cell: dict[str, Any] = {"cell_type": kind, "id": name, "metadata": metadata}
-    if kind == "code":
-        cell |= {"execution_count": None, "outputs": []}
-    return {**cell, "source": text.splitlines(keepends=True)}
+    return ipynb.cell(kind, name, text, metadata)
 
 
 def _statement(exercise: Exercise) -> str:
