@@ -204,7 +204,7 @@ print("with clip=dl.ClipNorm(1.0):", ", ".join(f"{loss:.2f}" for loss in clipped
 
 GAINS = {  # g, and learning rates to choose from
     "He, g = √2": (np.sqrt(2), (0.01, 0.05, 0.2)),
-    "g = 2.0": (2.0, (0.002, 0.01, 0.05)),
+    "g = 2.0": (2.0, (0.0005, 0.002, 0.01, 0.05)),
     "g = 2.2": (2.2, (0.0005, 0.002, 0.01)),
 }
 
@@ -231,7 +231,7 @@ for name, (rate, losses) in found.items():
     print(f"({losses.min():.2f} to {losses.max():.2f}); at {he_rate}: {at_hes_rate[name].mean():.2f}")
 
 # %%
-# Large weights ask for small steps: the best rate falls from each row to the next, and the one that suits He's network
+# Large weights ask for small steps: the best rate falls as they grow, and the one that suits He's network
 # is the end of the others. With their own rates all three learn. So an explosion is no property of weights alone, and
 # He's are those with which an ordinary rate will do.
 #
