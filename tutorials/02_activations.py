@@ -40,7 +40,9 @@ for axis, name in zip(axes.flat, values, strict=True):
     axis.set_title(f"{name}: slope {slopes[name].min():.2g} to {slopes[name].max():.3g}", fontsize="medium")
     axis.set_ylim(-2, 3)
     axis.grid(alpha=0.3)
-axes[0, 0].legend(fontsize="small")
+for axis in axes[-1]:
+    axis.set_xlabel("z")
+figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 figure.suptitle("Where the slope is near 0, no gradient comes back", fontsize="medium")
 figure.savefig(figures / "02_activations_slopes.png")
 

@@ -137,12 +137,14 @@ for init, color, style in ((SMALL, ORANGE, "--"), (LARGE, GREEN, "-."), (SCALED,
 axes[0].plot([], [], "o", color="black", fillstyle="none", label="lecture")
 axes[0].set_title("Outputs: die out, or saturate", fontsize="medium")
 axes[1].set_title("Gradients: die out, or explode", fontsize="medium")
-axes[0].set_ylabel("standard deviation")
+axes[0].set_ylabel("standard deviation of the outputs")
+axes[1].set_ylabel("standard deviation of the gradient")
 for axis in axes:
     axis.set_yscale("log")
     axis.set_xlabel("layer")
     axis.grid(alpha=0.3)
 axes[0].legend(loc="lower left")
+axes[1].legend(loc="upper right")
 figure.savefig(figures / "03_initialization_tanh.png")
 
 figure, axes = plt.subplots(3, 4, figsize=(8, 4.6), layout="constrained", sharex=True)
@@ -151,6 +153,8 @@ for line, (init, color) in zip(axes, ((SMALL, ORANGE), (LARGE, GREEN), (SCALED, 
         axis.hist(example[init][i].ravel(), bins=41, range=(-1, 1), color=color, histtype="stepfilled")
         axis.set_yticks([])
         axis.set_title(f"{labels[init]}, layer {i + 1}", fontsize="small")
+for axis in axes[-1]:
+    axis.set_xlabel("output")
 figure.suptitle("Outputs of tanh layers: all 0 (small), all ±1 (large), alive (1/n)", fontsize="medium")
 figure.savefig(figures / "03_initialization_histograms.png")
 
@@ -191,7 +195,9 @@ for line, kind in zip(axes, (dl.Sigmoid, dl.Tanh, dl.ReLU), strict=True):
         axis.hist(third[kind.__name__, init], bins=60, color=BLUE, histtype="stepfilled")
         axis.set_title(f"{kind.__name__}, {label}", fontsize="small")
         axis.set_yticks([])
-figure.suptitle("Naive weights saturate, Glorot's give a bell, a ReLU is one-sided", fontsize="medium")
+for axis in axes[-1]:
+    axis.set_xlabel("output")
+figure.suptitle("Naive weights saturate, Glorot's stay between the ends, a ReLU is one-sided", fontsize="medium")
 figure.savefig(figures / "03_initialization_distributions.png")
 
 

@@ -99,7 +99,7 @@ axes[1].plot([], [], "--", color="gray", label="most units saturated: $\\chi^{5}
 axes[1].axhline(1, color="black", linewidth=0.8)
 axes[1].set_yscale("log")
 axes[0].set_title("Larger weights saturate both", fontsize="medium")
-axes[1].set_title("tanh: explodes; sigmoid: first vanishes", fontsize="medium")
+axes[1].set_title("Tanh: explodes; sigmoid: first vanishes", fontsize="medium")
 axes[0].set_ylabel("share of saturated outputs in layer 10")
 axes[1].set_ylabel("gradient below layer 1 (1 above layer 10)")
 for axis in axes:
@@ -196,7 +196,7 @@ for line, (name, color) in zip(axes, zip(LITERAL, (ORANGE, GREEN, BLUE), strict=
         axis.set_yticks([])
         axis.set_xticks([-span, span])
         axis.tick_params(labelsize="small")
-        axis.set_title(f"layer {i + 1}", fontsize="small")
+        axis.set_title(f"Layer {i + 1}", fontsize="small")
     line[0].set_ylabel(name, fontsize="small")
 figure.suptitle("Outputs of tanh layers: 0.001·U goes to a point (note the range), U/√n to ±1", fontsize="medium")
 figure.savefig(figures / "03c_saturation_literal.png")

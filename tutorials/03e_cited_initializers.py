@@ -65,7 +65,11 @@ def relu_sizes(init):
     return np.sqrt(np.mean(squares, axis=0))
 
 
-sigmoid_std = {"Glorot": sigmoid_stds(1.0), "4 × Glorot": sigmoid_stds(4.0), "and centred": sigmoid_stds(4.0, True)}
+sigmoid_std = {
+    "Glorot": sigmoid_stds(1.0),
+    "4 × Glorot": sigmoid_stds(4.0),
+    "4 × Glorot, centred": sigmoid_stds(4.0, True),
+}
 relu_rms = {"Glorot": relu_sizes("glorot_normal"), "He": relu_sizes("he_normal")}
 kept = {name: std[7] / std[0] for name, std in sigmoid_std.items()}
 

@@ -141,10 +141,14 @@ claims.append((VARIANCE, "true standard error over that of independent draws", N
 
 figure, axis = plt.subplots(figsize=(5.5, 3.4), layout="constrained")
 axis.hist(means, bins=25, color=BLUE, label="150 networks")
-axis.axvspan(1 - 3 * naive_error, 1 + 3 * naive_error, color=ORANGE, alpha=0.5, label="±3 errors of independent draws")
+axis.axvspan(
+    1 - 3 * naive_error, 1 + 3 * naive_error, color=ORANGE, alpha=0.4, zorder=0, label="±3 errors of independent draws"
+)
 axis.set(xlabel="mean square of the outputs (expected: 1)", ylabel="networks")
-axis.set_title(f"Outputs are not independent: {true_error / naive_error:.1f} times as wide", fontsize="medium")
-axis.legend(fontsize="small", loc="right")
+axis.set_title(
+    f"Dependent outputs: {true_error / naive_error:.1f} times the scatter of independent ones", fontsize="medium"
+)
+figure.legend(fontsize="small", loc="outside lower center", ncols=2)
 figure.savefig(figures / "04_variance_dependence.png")
 
 # %%
@@ -227,7 +231,7 @@ for run in relus[:, :, 1]:
 axis.plot(layers, variance, color=BLUE, linewidth=2, label="variance over samples (thin: single networks)")
 axis.plot(layers, theory, ":", color="black", label="the same, infinite width")
 axis.plot(layers, normalized, "-.", color=ORANGE, label="variance over samples with batch norm")
-axis.set(yscale="log", xlabel="layer")
+axis.set(yscale="log", xlabel="layer", ylabel="second moment, or variance")
 axis.set_title("He keeps E[z²]; the variance over samples falls all the same", fontsize="medium")
 axis.grid(alpha=0.3)
 axis.legend(fontsize="small")

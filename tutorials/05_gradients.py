@@ -165,12 +165,13 @@ for name, (losses, norms) in runs.items():
 figure, axis = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
 for (name, (losses, _)), color, style in zip(runs.items(), COLORS, STYLES, strict=True):
     end = "" if np.isfinite(losses[-1]) else f": NaN after {len(losses) - 1} steps"
-    axis.plot(losses, style, color=color, label=name + end)
+    axis.plot(range(1, len(losses) + 1), losses, style, color=color, label=name + end)
+axis.set_xscale("log")  # the line that overflows has five steps
 axis.set_yscale("log")
 axis.set_ylim(0.4, 1e3)
 axis.set_xlabel("step")
 axis.set_ylabel("loss")
-axis.set_title("Larger weights: oscillation, then overflow; clipping prevents it", fontsize="medium")
+axis.set_title("A gain of 2.0 swings and still learns, 2.2 overflows; clipping prevents it", fontsize="medium")
 axis.grid(alpha=0.3)
 axis.legend(fontsize="small", loc="upper right")
 figure.savefig(figures / "05_gradients_exploding.png")

@@ -63,7 +63,7 @@ claims.append(("speed of learning", "mean bar of layer 2 over layer 1, 2 hidden 
 figure, axes = plt.subplots(1, 2, figsize=(7, 4), layout="constrained", sharex=True, sharey=True)
 for i, axis in enumerate(axes):
     axis.barh(np.arange(1, 31), bars[i], color=COLORS[i])
-    axis.set_title(f"hidden layer {i + 1}", fontsize="medium")
+    axis.set_title(f"Hidden layer {i + 1}", fontsize="medium")
     axis.set_xlabel("|∂L/∂b|")
     axis.grid(alpha=0.3, axis="x")
 axes[0].set_ylabel("unit")

@@ -148,7 +148,7 @@ claims += [("L2 and L1", f"share of weights below 0.001, {name}", None, share) f
 figure, row = plt.subplots(1, 3, figsize=(9, 3), sharey=True, layout="constrained")
 for axes, (name, w), color in zip(row, weights.items(), (BLUE, ORANGE, GREEN), strict=True):
     axes.hist(w[0], bins=np.linspace(-0.1, 0.1, 101), color=color, histtype="stepfilled")
-    axes.set(yscale="log", xlabel="weight", title=f"{name}: {zeros[name]:.0%} below 0.001")
+    axes.set(yscale="log", xlabel="weight (not shown: beyond ±0.1)", title=f"{name}: {zeros[name]:.0%} below 0.001")
 row[0].set_ylabel("weights of inked pixels")
 figure.suptitle("L2 makes weights small, L1 makes them zero")
 figure.savefig(figures / "07_regularization_weights.png")

@@ -64,7 +64,7 @@ for axes, values, title in ((row[0], y, "Training: zeros where dropped"), (row[1
     axes.imshow(values[:20, :40] != 0, cmap="gray", interpolation="nearest", aspect="auto")
     axes.set(xlabel="unit", title=title)
 row[0].set_ylabel("sample")
-figure.suptitle("One Bernoulli variable per unit and sample, the same in both passes")
+figure.suptitle("One Bernoulli variable per unit and sample, the same in both passes (black: 0)")
 figure.savefig(figures / "08_dropout_masks.png")
 
 # %%
@@ -135,10 +135,11 @@ miss_of_spread = miss / np.sqrt(np.mean(spread**2))
 figure, row = plt.subplots(1, 2, figsize=(8, 3.8), layout="constrained")
 for axes, result, title in ((row[0], ensemble, "Linear layer: exact"), (row[1], behind_relu, "ReLU: an approximation")):
     ends = [result.mean[:, 0].min(), result.mean[:, 0].max()]
-    axes.plot(ends, ends, color="0.6", linewidth=1)
+    axes.plot(ends, ends, color="0.6", linewidth=1, label="equal")
     axes.plot(result.mean[:, 0], result.inference[:, 0], "o", color=BLUE, markersize=3)
     axes.set(xlabel="mean of 1,024 networks", title=title)
 row[0].set_ylabel("one pass at inference")
+row[0].legend()
 figure.suptitle("Inference against the average over all masks")
 figure.savefig(figures / "08_dropout_ensemble.png")
 
@@ -198,9 +199,9 @@ for column, (name, x_odd) in enumerate(odd.items()):
     row[0, column].imshow(x_odd[0].reshape(28, 28), cmap="gray_r")
     row[0, column].set(xticks=[], yticks=[], title=name)
     row[1, column].bar(range(10), mean[0], yerr=std[0], color=BLUE, error_kw={"ecolor": ORANGE})
-    row[1, column].set(xticks=range(10), ylim=(0, 1.05), xlabel=f"mean entropy {entropy[name]:.2f}")
+    row[1, column].set(xticks=range(10), ylim=(0, 1.05), xlabel=f"entropy of {len(x_odd)}: {entropy[name]:.2f}")
 row[1, 0].set_ylabel("probability")
-figure.suptitle("Odd images: the networks of Monte Carlo dropout disagree")
+figure.suptitle("Odd images: the networks of Monte Carlo dropout disagree, or agree on a wrong digit")
 figure.savefig(figures / "08_dropout_monte_carlo.png")
 
 # %%

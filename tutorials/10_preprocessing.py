@@ -114,7 +114,7 @@ panels = {
 figure, row = plt.subplots(1, len(panels), figsize=(13, 2.0), layout="constrained")
 for axes, (name, pixels) in zip(row, panels.items(), strict=True):
     limit = np.abs(pixels).max()
-    signed = pixels.min() < -0.2 * limit
+    signed = pixels.min() < 0
     axes.imshow(pixels.reshape(28, 28), cmap="PuOr" if signed else "gray_r", vmin=-limit if signed else 0, vmax=limit)
     axes.set(xticks=[], yticks=[])
     axes.set_title(name, fontsize="medium")
@@ -176,8 +176,8 @@ styles = [("D", "-"), ("o", ":"), ("s", "--"), ("^", "-"), ("v", ":"), ("x", "-.
 colors = ["0.5", "#000000", "#E69F00", "#0072B2", "#D55E00", "#009E73"]
 for (way, losses), (marker, line), color in zip(trained.items(), styles, colors, strict=True):
     name = f"{way}: {at_best[way].mean():.2f}"
-    axes.plot(rates[way], losses.mean(axis=0), marker=marker, linestyle=line, color=color, label=name)
-axes.set(xscale="log", ylim=(0, 3), xlabel="learning rate", ylabel="validation loss after 3 epochs, two seeds")
+    axes.plot(rates[way], np.minimum(losses.mean(axis=0), 3), marker=marker, linestyle=line, color=color, label=name)
+axes.set(xscale="log", ylim=(0, 3.1), xlabel="learning rate", ylabel="validation loss after 3 epochs (at most 3)")
 axes.set_title("Centring helps; the scale decides which learning rates work")
 axes.legend(title="best loss, five seeds", loc="lower left")
 figure.savefig(figures / "10_preprocessing_training.png")

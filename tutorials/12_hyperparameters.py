@@ -105,11 +105,13 @@ for column, (name, shares, losses, color, marker) in enumerate(
 ):
     rates = between(RATES, shares[:, 0])
     row[0, column].plot(rates, between(L2S, shares[:, 1]), marker, color=color)
-    row[0, column].set(xscale="log", yscale="log", title=f"{name}: {len(np.unique(rates))} learning rates in 16 trials")
+    row[0, column].set(
+        xscale="log", yscale="log", title=f"{name.capitalize()}: {len(np.unique(rates))} rates in 16 trials"
+    )
     row[1, column].plot(rates, np.minimum(losses, 3), marker, color=color)
     row[1, column].set(xlabel="learning rate", ylim=(0.3, 3.1))
     row[1, column].axhline(losses.min(), color="0.5", linestyle=":", label=f"best: {losses.min():.3f}")
-    row[1, column].legend(loc="lower left")
+    row[1, column].legend(loc="upper right")
 row[0, 0].set_ylabel("L2 strength")
 row[1, 0].set_ylabel("validation loss (at most 3)")
 figure.suptitle("The learning rate matters, the L2 strength hardly: the grid repeats itself")

@@ -312,7 +312,7 @@ print(transposed["tile 32 wide"])
 
 # %%
 # The table has a row for each access in the source, with its sectors and its worst bank conflict. In the picture of the
-# tile a colour is a bank, and the white frame is what a warp reads at once.
+# tile a colour is a bank, and the frame is what a warp reads at once.
 
 figure, row = plt.subplots(1, 2, figsize=(9, 4.4), layout="constrained")
 for axes, width in zip(row, (32, 33), strict=True):

@@ -215,7 +215,7 @@ for name, style, color in (("coalesced", "-", BLUE), ("3xTF32", "--", GREEN), ("
     counts, _ = np.histogram(np.clip(errors[name], bins[0], None), bins)
     axes.stairs(counts, bins, linestyle=style, color=color, linewidth=1.8, label=label)
 axes.set(xscale="log", xlabel="error of an element, relative to |A| |B|", ylabel="elements")
-axes.set_title("tf32 loses three digits, and 3xTF32 has them again")
+axes.set_title("TF32 loses three digits, and 3xTF32 has them again")
 axes.legend(loc="upper left")
 figure.savefig(figures / "14_matrix_product_errors.png")
 

@@ -21,7 +21,7 @@ def test_the_factors_keep_what_they_are_for(names):
     kept = names["kept"]
     assert kept["Glorot"] < 1e-3  # each layer leaves about a quarter
     assert kept["4 × Glorot"] > 100 * kept["Glorot"]
-    assert kept["and centred"] > 0.25 > 4 * kept["4 × Glorot"]
+    assert kept["4 × Glorot, centred"] > 0.25 > 4 * kept["4 × Glorot"]
     he, glorot = names["relu_rms"]["He"], names["relu_rms"]["Glorot"]
     assert he[19] / he[0] == pytest.approx(1, abs=0.3)
     assert glorot[19] / glorot[0] == pytest.approx(2**-9.5, rel=0.3)

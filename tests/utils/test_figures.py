@@ -100,7 +100,7 @@ def titles(code):
                 yield first.value
 
 
-@each("folder", ["minidl", "docs/_generate"])
+@each("folder", ["minidl", "tutorials", "docs/_generate"])
 def test_titles_begin_with_a_capital(folder):
     found = [
         title for path in sorted((ROOT / folder).rglob("*.py")) for title in titles(path.read_text(encoding="utf-8"))
