@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from minidl.data.frames import targets
 from minidl.diagnostics.confusion_figure import draw_confusion
 from minidl.utils import checks
 from minidl.utils.figures import finish
 from minidl.utils.reports import Report, Table
 
 MOST_CLASSES = 4096  # whose matrix has 134 MB
+BOOLEANS = ("False", "True")  # names of the classes 0 and 1
 MOST_COLUMNS, LONGEST = 12, 80  # of the table: classes, and characters of their names
 
 
@@ -90,15 +92,16 @@ def confusion_matrix(labels: Any, predictions: Any, class_names: Sequence[str] |
         matrix.plot("confusion.png")
 
     Args:
-        labels: The true class of each row, integers of shape (rows,).
+        labels: The true class of each row, shape (rows,): integers, texts or booleans.
         predictions: Outputs of a model, shape (rows, classes), of which the largest is the prediction; with a single
-            output class 1 where the logit is above 0. Or the predicted classes, integers of shape (rows,).
-        class_names: A name for each class; numbers if left out.
+            output class 1 where the logit is above 0. Or the predicted classes, as in `labels`.
+        class_names: A name for each class, in their order. If left out, texts are sorted, and integers are their names.
 
     Raises:
         TypeError, ValueError: For arrays of another form, labels that are no class, or names that do not fit.
     """
     expected = "class labels, or outputs of shape (rows, classes)"
+    labels, predictions, class_names = _numbered(labels, predictions, class_names)
     array = checks.as_array("predictions", predictions, expected)
     if array.ndim == 1 and array.dtype.kind in "iu":
         columns, given = None, checks.labels("predictions", array, len(array), MOST_CLASSES)
@@ -123,17 +126,47 @@ def predicted_classes(outputs: np.ndarray) -> np.ndarray:
     return outputs.argmax(axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(np.int64)
 
 
-def _names(class_names: Any, columns: int | None, fewest: int) -> tuple[str, ...]:
+def _numbered(labels: Any, predictions: Any, class_names: Any) -> tuple[Any, Any, list[str] | None]:
+    """Turn texts and booleans into numbers, the same ones in both arrays; what else there is stays as it is."""
+    names = None
+    if class_names is not None:
+        if isinstance(class_names, str):  # which is a list of strings, too, and never what is meant
+            raise TypeError(f"class_names got {class_names!r}; expected a list of names")
+        names = [checks.text("class_names", name) for name in checks.listed("class_names", class_names, "names")]
+    true, own = _targets("labels", labels, names)
+    given, others = _targets("predictions", predictions, names)
+    if names is not None:
+        return true, given, names
+    if own is not None and others is not None:
+        names = own if {*others} <= {*own} else sorted({*own, *others})
+        true, given = (
+            np.array([names.index(name) for name in known], np.int64)[numbers]
+            for known, numbers in ((own, true), (others, given))
+        )
+        return true, given, names
+    names = own or others
+    if names not in (None, list(BOOLEANS)) and np.ndim(true) == np.ndim(given) == 1:
+        texts, integers = ("labels", "predictions") if own else ("predictions", "labels")
+        raise TypeError(f"class_names got None; expected a name for each number, as {texts} are texts, not {integers}")
+    return true, given, names
+
+
+def _targets(argument: str, value: Any, class_names: list[str] | None) -> tuple[Any, list[str] | None]:
+    """Return a value as numbers, and the names of its classes if they are not numbers already."""
+    if checks.as_array(argument, value, "class labels").dtype.kind in "iuf":
+        return value, None
+    numbers, names = targets(argument, value, class_names)
+    return numbers, None if names is None else list(names)
+
+
+def _names(class_names: list[str] | None, columns: int | None, fewest: int) -> tuple[str, ...]:
     """Return a name for each class; there are as many as columns of the outputs, else at least `fewest`."""
     if class_names is None:
         return tuple(map(str, range(columns or fewest)))
-    if isinstance(class_names, str):  # which is a list of strings, too, and never what is meant
-        raise TypeError(f"class_names got {class_names!r}; expected a list of names")
-    names = [checks.text("class_names", name) for name in checks.listed("class_names", class_names, "names")]
-    if len(names) < fewest or len(names) != (columns or len(names)):
+    if len(class_names) < fewest or len(class_names) != (columns or len(class_names)):
         expected = f"{columns}, as predictions has columns" if columns else f"{fewest} or more, as there are labels"
-        raise ValueError(f"class_names got {len(names)} names; expected {expected}")
-    return tuple(map(str, names))
+        raise ValueError(f"class_names got {len(class_names)} names; expected {expected}")
+    return tuple(map(str, class_names))
 
 
 def _shares(parts: np.ndarray, totals: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import matplotlib.image
 import numpy as np
+import pandas
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
@@ -132,9 +133,45 @@ def test_the_picture_is_written(tmp_path):
     assert figure.get_suptitle() == "accuracy 66.7% of 9 rows\nmost often ant was taken for cat: 1 of 3"
 
 
+FORMS = [list, tuple, np.array, lambda texts: np.array(texts, object), pandas.Series]
+
+
+@each("form", [*FORMS, lambda texts: pandas.Series(texts, dtype="category")])
+def test_classes_may_be_texts(form):
+    labels, said = ["cat", "ant", "bee", "bee"], ["ant", "ant", "dog", "bee"]
+    matrix = dl.confusion_matrix(form(labels), form(said))
+    assert matrix.class_names == ("ant", "bee", "cat", "dog")  # each has one that the other has not
+    assert matrix.counts.tolist() == [[1, 0, 0, 0], [0, 1, 0, 1], [1, 0, 0, 0], [0, 0, 0, 0]]
+    names = ("dog", "cat", "bee", "ant")
+    turned = dl.confusion_matrix(form(labels), form(said), names)
+    assert turned.class_names == names
+    np.testing.assert_array_equal(turned.counts, matrix.counts[::-1, ::-1])
+    numbers = dl.confusion_matrix(form(labels), [3, 3, 0, 2], names)
+    np.testing.assert_array_equal(numbers.counts, turned.counts)
+    outputs = dl.confusion_matrix(form(labels), np.eye(3)[[0, 0, 1, 2]])
+    assert outputs.class_names == ("ant", "bee", "cat")
+    assert outputs.counts.tolist() == [[1, 0, 0], [0, 1, 1], [1, 0, 0]]
+
+
+@each("form", FORMS)
+def test_classes_may_be_booleans(form):
+    form = np.array if form is FORMS[3] else form
+    for said in (form([True, False, False]), [1, 0, 0], np.array([[1.0], [-1.0], [-1.0]])):
+        matrix = dl.confusion_matrix(form([True, True, False]), said)
+        assert matrix.class_names == ("False", "True") and matrix.counts.tolist() == [[1, 0], [1, 1]]
+    named = dl.confusion_matrix(form([True, True]), ["yes", "no"], ["no", "yes"])
+    assert named.class_names == ("no", "yes") and named.counts.tolist() == [[0, 0], [1, 1]]
+
+
 @each("labels, predictions, names, message", [
     ([0, 1], [0, 1, 1], None, r"labels got shape \(2,\); expected \(3,\), a label for each row of predictions"),
-    (["a", "b"], [0, 1], None, "labels got dtype <U1; expected integer class labels"),
+    (["a", "b"], [0, 1], None, "class_names got None; expected a name for each number, as labels are texts, not predi"),
+    ([0, 1], ["a", "b"], None, "class_names got None; expected a name for each number, as predictions are texts, not"),
+    (["a", "b"], ["a", "c"], ["a", "b"], "predictions got 'c'; expected one of 'a', 'b'"),
+    (["a", "b"], np.eye(2, 3), None, "class_names got 2 names; expected 3, as predictions has columns"),
+    (["a", 1], ["a", "b"], None, "labels got 1 at index 1, among texts"),
+    (np.array([], "U1"), np.array([], "U1"), None, "predictions got no row; expected one or more"),
+    ([True, False], [0, 2], None, "class_names got 2 names; expected 3 or more"),
     ([0, -1], [0, 1], None, "labels got -1 at index 1"),
     ([0.0, 1.0], [0, 1], None, "labels got dtype float64; expected integer class labels"),
     ([0, 3], np.eye(2), None, "labels got 3 at index 1; expected labels from 0 to 1"),
