@@ -58,7 +58,7 @@ for epoch in range(5):
 ```
 
 scikit-learn's own tools take {py:obj}`minidl.sklearn.MLPClassifier` and {py:obj}`minidl.sklearn.MLPRegressor` as they
-take its own estimators (`pip install -e ".[sklearn]"`). Inside is a model like those above, for all of minidl's
+take its own estimators (`pip install 'minidl[sklearn]'`). Inside is a model like those above, for all of minidl's
 instruments:
 
 ```python

@@ -101,9 +101,14 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def export(options: argparse.Namespace) -> int:
     """Write a model for other programs."""
-    suffix = checks.one_of("the suffix of --to", checks.file_path("--to", options.to).suffix.lower(), EXPORTS)
+    target = checks.file_path("--to", options.to)
+    suffix = checks.one_of("the suffix of --to", target.suffix.lower(), EXPORTS)
     _, description, _ = storage.read(options.model, storage.MODEL, storage.CHECKPOINT, argument="MODEL")
     columns = description.get("data")
+    if target.exists() and target.samefile(options.model):
+        raise ValueError(f"--to got {options.to!r}, which is the file of the model; expected another")
+    if os.path.lexists(target) and not options.overwrite:
+        raise ValueError(f"--to got {options.to!r}, which is there already; add --overwrite to replace it")
     with sources.naming("--to"):
         metadata = None if columns is None else {"data": json.dumps(columns)}
         EXPORTS[suffix](dl.load(options.model, "numpy"), options.to, metadata=metadata)

@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     command.set_defaults(command=commands.export)
     command.add_argument("model", metavar="MODEL", help="a saved model or checkpoint")
     _add(command, "--to", required=True, metavar="FILE", help=f"a {' or '.join(commands.EXPORTS)} file")
+    _add(command, "--overwrite", action="store_true", help="replace a file that is there")
     command = actions.add_parser("inspect", help="show one training pass layer by layer, write inspection.png")
     _add_inspect(command)
     command = actions.add_parser("preflight", help="check data and network before training, write preflight.png")

@@ -4,7 +4,7 @@
     dl.export.save_safetensors(model, "model.safetensors")  # its arrays alone
     state = dl.export.to_torch_state(model)  # the weights under PyTorch's names
 
-The files need the packages of the extra `export`: `pip install -e ".[export]"`.
+The files need the packages of the extra `export`: `pip install 'minidl[export]'`.
 """
 
 from minidl.export.onnx_file import to_onnx

@@ -15,7 +15,8 @@ def needed_by(function: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise ImportError(f'{function} needs {error.name}, of the extra export: pip install -e ".[export]"') from error
+        message = f"{function} needs {error.name}, of the extra export: run pip install 'minidl[export]'"
+        raise ImportError(message) from error
 
 
 def texts(argument: str, value: Any) -> dict[str, str]:

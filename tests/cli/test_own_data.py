@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from dataclasses import replace
 
@@ -298,9 +299,31 @@ def test_export_refuses_by_the_name_of_the_argument(arguments, message, tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.npz", "table.csv"]
 
 
+def test_export_replaces_a_file_only_if_told_to(tmp_path, capsys):
+    pytest.importorskip("safetensors", reason="safetensors files need the extra export")
+    dl.Sequential(dl.Dense(3, 2), backend="numpy").save("model.npz")
+    target = tmp_path / "mine.safetensors"
+    target.write_text("mine")
+    command = ["export", "model.npz", "--to", target.name]
+    assert cli.main(command) == cli.WRONG
+    message = "--to got 'mine.safetensors', which is there already; add --overwrite to replace it"
+    assert message in capsys.readouterr().err and target.read_text() == "mine"
+    assert cli.main([*command, "--overwrite"]) == 0
+    dl.export.load_safetensors(dl.load("model.npz", "numpy"), target)
+
+
+def test_export_never_replaces_the_model_it_reads(tmp_path, capsys):
+    dl.Sequential(dl.Dense(3, 2), backend="numpy").save("model.npz")
+    before = (tmp_path / "model.npz").read_bytes()
+    os.link("model.npz", "model.onnx")
+    assert cli.main(["export", "model.npz", "--to", "model.onnx", "--overwrite"]) == cli.WRONG
+    assert "--to got 'model.onnx', which is the file of the model; expected another" in capsys.readouterr().err
+    assert (tmp_path / "model.onnx").read_bytes() == before
+
+
 def test_export_without_the_extra_says_how_to_get_it(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)  # as if it were not installed
     dl.Sequential(dl.Dense(3, 2), backend="numpy").save("model.npz")
     assert cli.main(["export", "model.npz", "--to", "model.onnx"]) == cli.WRONG
-    assert 'to_onnx needs onnx, of the extra export: pip install -e ".[export]"' in capsys.readouterr().err
+    assert "to_onnx needs onnx, of the extra export: run pip install 'minidl[export]'" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["model.npz"]
