@@ -13,11 +13,13 @@ from minidl.cli.commands import FAILED
 from minidl.exercises.folders import started
 from minidl.exercises.grading import Grade
 from minidl.exercises.testing import Trial
+from minidl.exercises.wrong import KIND
 from minidl.utils.output import say
 from minidl.utils.tables import aligned
 
 ALL = "all"
 COLUMNS = ("student", "exercise", "state", "points", "of", "note")
+NO_TEST = f"No function has a name that begins with test. {KIND}"
 
 
 def show(options: argparse.Namespace) -> int:
@@ -81,7 +83,8 @@ def grade(options: argparse.Namespace) -> int:
             table.writerow(_cells(row))
             sys.stdout.flush()
         else:
-            say(f"{row.student}  {row.exercise}  {row.points} of {row.of} points, {row.state}")
+            note = f": {' '.join(row.note.split())}" if row.note else ""
+            say(f"{row.student}  {row.exercise}  {row.points} of {row.of} points, {row.state}{note}")
     return 0
 
 
@@ -89,7 +92,7 @@ def check_tests(options: argparse.Namespace) -> int:
     """Show which wrong implementations a student's tests find."""
     right, *trials = _shown(exercises.try_tests(options.file, options.timeout))
     if not trials:
-        say(f"On right code every test must pass. {right.failure or 'No function has a name that begins with test.'}")
+        say(f"On right code every test must pass. {right.failure or NO_TEST}")
         return FAILED
     found = sum(bool(trial.failure) for trial in trials)
     say(f"{found} of {len(trials)} wrong implementations found")
@@ -100,7 +103,8 @@ def _shown(trials: Iterator[Trial]) -> Iterator[Trial]:
     """Print each trial as it ends."""
     for trial in trials:
         if not trial.lesson:
-            say(f"right code: {len(trial.passed)} tests pass")
+            passed = len(trial.passed)
+            say(f"right code: {passed} test{'s pass' if passed != 1 else ' passes'}")
         else:
             say(f"found     {trial.name}" if trial.failure else f"LET PASS  {trial.name}: {trial.lesson}")
         yield trial

@@ -130,7 +130,7 @@ def grade(
         The grades as they are found, one student after another.
 
     Raises:
-        TypeError, ValueError: If the folder, the exercise or a limit is not valid.
+        TypeError, ValueError: If the folder, the exercise or a limit is not valid, or no student's folder is there.
         OSError: If the folder cannot be read.
         RuntimeError: If minidl's own solution of an exercise does not keep all clauses here.
     """
@@ -141,8 +141,21 @@ def grade(
         given = [e for e in EXERCISES.values() if any(os.path.lexists(student / e.name) for student in students)]
     else:
         given = [EXERCISES[checks.one_of("exercise", exercise, EXERCISES)]]
+    if not (students and given) or all(one.name in EXERCISES for one in students):
+        raise ValueError(_no_class(path, given[0] if given else EXERCISES["dense-backward"]))
     hand_ins = [(one.name, e, *_found(e, one, alone=exercise is not None)) for one in students for e in given]
     return _grades(given, hand_ins, limits)
+
+
+def _no_class(path: Path, exercise: Exercise) -> str:
+    """Return what `grade` looked for in a folder that is none of a class."""
+    text = (
+        f"folder got {str(path)!r}, which has no folder of a student with an exercise in it; expected the folder of a "
+        f"class, with files such as {Path(path, 'Ada', exercise.name, exercise.file)}"
+    )
+    if any(os.path.lexists(path / name) for one in EXERCISES.values() for name in (one.name, one.file)):
+        text += ". It has exercises itself: `minidl exercise check NAME --folder FOLDER` checks those of one student"
+    return text
 
 
 def _grades(given: list[Exercise], hand_ins: list[HandIn], limits: tuple[float, int]) -> Iterator[Grade]:

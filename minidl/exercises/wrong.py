@@ -185,6 +185,9 @@ class Finder(importlib.abc.MetaPathFinder):
         return spec
 
 
+KIND = "A test is a function without arguments here; no class, no parametrize, no fixture."
+
+
 def main(name: str, file: str) -> None:
     """Run the tests of a file on right or wrong code."""
     with open(os.dup(1), "w", encoding="utf-8") as results, open(os.devnull, "wb") as nowhere:
@@ -204,7 +207,14 @@ def main(name: str, file: str) -> None:
             write("", _said(error))
             return
         for test, function in list(vars(tests).items()):
-            if test.startswith("test") and inspect.isfunction(function):
+            if inspect.isclass(function) and test.startswith("Test") and function.__module__ == tests.__name__:
+                write(test, f"is a class. {KIND}")
+            elif test.startswith("test") and inspect.isfunction(function):
+                try:
+                    inspect.signature(function).bind()
+                except TypeError:
+                    write(test, f"takes arguments. {KIND}")
+                    continue
                 try:
                     function()
                     write(test, "")

@@ -156,11 +156,36 @@ def test_all_exercises_of_a_folder_are_checked_at_once(tmp_path, capfd, monkeypa
     assert "--folder got 'empty', which has no exercise" in capfd.readouterr().err
 
 
+def test_the_note_is_shown_without_csv_too(tmp_path, capsys):
+    hand_in(tmp_path / "Bob", RIGHT.replace("z > ZERO", "z >= ZERO"))
+    hand_in(tmp_path / "Zoë", RIGHT)
+    assert cli.main(["exercise", "grade", str(tmp_path)]) == 0
+    bob, zoe = capsys.readouterr().out.splitlines()
+    assert bob.startswith("Bob  relu-backward  1 of 3 points, tried: the slope at 0: relu_slope for z = 0: the slope")
+    assert zoe == "Zoë  relu-backward  3 of 3 points, solved"
+
+
 def test_a_class_that_is_not_there_is_an_error(tmp_path, capsys):
     assert cli.main(["exercise", "grade", str(tmp_path / "nobody")]) == cli.WRONG
     assert "expected a folder with a folder for each student" in capsys.readouterr().err
-    assert cli.main(["exercise", "grade", str(tmp_path)]) == 0
-    assert capsys.readouterr().out == ""
+
+
+def test_a_folder_that_is_none_of_a_class_is_an_error(tmp_path, capsys):
+    def said(*arguments):
+        assert cli.main(["exercise", "grade", *map(str, arguments)]) == cli.WRONG
+        out, error = capsys.readouterr()
+        assert out == ""
+        return error
+
+    assert "which has no folder of a student with an exercise in it" in said(tmp_path)
+    fay = tmp_path / "class" / "fay"
+    file = hand_in(fay, RIGHT)
+    assert str(fay / "Ada" / "dense-backward" / "dense.py") in said(fay)  # one level too deep
+    for folder in (fay, file.parent):
+        error = said(folder, "--exercise", RELU.name)
+        assert str(folder / "Ada" / RELU.name / RELU.file) in error
+        assert "It has exercises itself: `minidl exercise check" in error
+    assert "exercises itself" not in said(tmp_path)  # one level too high
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_what_a_test_lets_pass_is_told_with_its_lesson(check):
     assert check(OF_A_SQUARE) == (
         cli.FAILED,
         [
-            "right code: 1 tests pass",
+            "right code: 1 test passes",
             "found     he-factor-1",
             "LET PASS  fans-swapped: Each output is a sum over the inputs; for a square matrix nobody would notice.",
             "1 of 2 wrong implementations found",
@@ -56,7 +56,12 @@ def test_tests_that_find_everything_are_done(check):
     [
         (OF_A_SQUARE.replace("- 2", "- 1"), "test_the_variance_of_he: AssertionError: 0.01"),
         (OF_A_SQUARE + "\nassert False, 'here'", "tests.py: AssertionError: here"),
-        ("def helper():\n    pass\n", "No function has a name that begins with test."),
+        ("def helper():\n    pass\n", "No function has a name that begins with test. A test is a function without"),
+        (
+            OF_A_SQUARE + "\nclass TestGlorot:\n    def test_it(self): pass",
+            "TestGlorot: is a class. A test is a function",
+        ),
+        (OF_A_SQUARE.replace("he():", "he(seed):"), "test_the_variance_of_he: takes arguments. A test is a function"),
         ("import os\nos._exit(3)\n", "broke off with exit code 3"),
     ],
 )
