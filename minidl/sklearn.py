@@ -59,7 +59,9 @@ class MLP(Guided, BaseEstimator):
     backend: str = "auto"
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, **options: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the arguments of `fit` as arrays; set `n_features_in_` and, if there are any, `feature_names_in_`."""
+        """Forget an earlier `fit`; return the arguments as arrays; set `n_features_in_` and `feature_names_in_`."""
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)
         fraction = checks.real("validation_fraction", self.validation_fraction, 0.0, below=1.0)
         fewest = 2 if checks.boolean("batch_norm", self.batch_norm) or fraction else 1
         X, y = validate_data(self, X, y, dtype=DTYPES, ensure_min_samples=fewest, **options)
@@ -159,7 +161,7 @@ class MLPClassifier(ClassifierMixin, MLP):
     class_weight: str | dict[Any, float] | None = None
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPClassifier:
-        """Train a new network.
+        """Train a new network; what an earlier fit has learned is dropped first, even if this one fails.
 
         Ctrl-C ends the training after a step, and with it what called `fit`; `model_` keeps what it has learned.
 

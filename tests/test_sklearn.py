@@ -266,6 +266,24 @@ def test_a_wrong_argument_is_an_error_of_fit_that_names_it(arguments, message):
             estimator.predict(X)
 
 
+def test_a_fit_that_fails_leaves_nothing_of_an_earlier_one():
+    classifier = MLPClassifier(**FEW).fit(X, Y)
+    with pytest.raises(dl.DivergenceError):
+        classifier.set_params(optimizer="sgd", learning_rate=1e300).fit(X[:, :2], np.array(["a", "b", "c"])[Y])
+    assert not {"model_", "history_", "loss_curve_"} & set(vars(classifier))
+    with pytest.raises(NotFittedError):
+        classifier.predict(X[:, :2])
+    with pytest.raises(ValueError, match="optimizer"):
+        classifier.set_params(optimizer="lbfgs").fit(X, Y)
+    with pytest.raises(NotFittedError):
+        classifier.predict(X)
+
+
+def test_a_second_fit_is_that_of_a_new_estimator():
+    again = MLPClassifier(**FEW).fit(X[:, :2], Y == 0).fit(X, Y)
+    np.testing.assert_array_equal(again.predict_proba(X), MLPClassifier(**FEW).fit(X, Y).predict_proba(X))
+
+
 @pytest.mark.parametrize("weight", ["balance", {0: -1.0}, {7: 1.0}, {0: 0, 1: 0, 2: 0}, 3])
 def test_a_wrong_class_weight_is_refused_by_name(weight):
     with pytest.raises((TypeError, ValueError), match="class(_| )weight"):
