@@ -157,6 +157,9 @@ class Loss(Configurable):
         self._check_started("value")
         return float(self._backend.to_numpy(self._mean)[0])
 
+    def __call__(self, *arguments: Any) -> Any:
+        raise TypeError("a loss is no function: value = loss.forward(y, targets), then model.backward(loss.backward())")
+
     def _check_started(self, what: str) -> None:
         if self._mean is None:
             raise RuntimeError(f"{self!r}: {what} needs a forward pass before it")

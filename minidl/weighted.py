@@ -87,9 +87,10 @@ class Weighted(Loss):
                 got = f"class_weight got {len(self.class_weight)} weights; expected {classes}"
                 raise ValueError(f"{got}, one for each class, as outputs has {n_out} columns")
             labels = checks.labels(argument, targets, rows, classes)
-            by_class = checks.reals("class_weight", self.class_weight, dtype)
+            by_class = checks.reals("class_weight", self.class_weight, np.float64)
             with np.errstate(over="ignore"):
-                weight = checks.finite(f"{argument} times class_weight", weight * by_class[labels, None])
+                product = weight * by_class[labels, None]
+            weight = checks.reals(f"{argument} times class_weight", product, dtype)
         return {"target": checked, "weight": weight}
 
     def _row_weights(self, argument: str, weight: Any, rows: int, dtype: np.dtype) -> np.ndarray:

@@ -279,3 +279,39 @@ def test_several_tasks_take_no_weighted_losses():
         dl.MultiTask(heads, **losses)
     with pytest.raises(TypeError, match="expected a loss for one task"):
         dl.Weighted(dl.MultiTask(heads, a=dl.SoftmaxCrossEntropy(), b=dl.MeanSquaredError()))
+
+
+def test_preflight_finds_what_fit_refuses():
+    x, labels, _, _ = problem(rows=40)
+    negative = dl.data.Dataset(x, weighted(labels, -np.ones(40)))
+    for data, loss in (
+        (negative, dl.Weighted(dl.SoftmaxCrossEntropy())),
+        (dl.data.Dataset(x, labels), dl.Weighted(dl.SoftmaxCrossEntropy(), [1, 2, 3])),
+    ):
+        assert dl.preflight(network(), data, loss=loss)["labels"].verdict == "failed"
+
+
+def test_a_loss_without_accuracy_has_none_with_weights():
+    loss = dl.Weighted(dl.MeanSquaredError())
+    loss.forward(np.zeros((2, 1)), np.ones((2, 1)))
+    assert loss.mean_so_far() == (1.0, None)
+
+
+def test_weights_that_multiply_to_nothing_are_refused():
+    loss = dl.Weighted(dl.SoftmaxCrossEntropy(), [1e-30, 1e-30])
+    with pytest.raises(ValueError, match="times class_weight got numbers of at most 1e-60, which are all 0 in float32"):
+        loss.forward(np.zeros((2, 2), np.float32), weighted(np.array([0, 1]), [1e-30, 1e-30]))
+
+
+@each("seed", range(3))
+def test_rows_with_weights_are_split_with_equal_shares_of_the_classes(seed):
+    x, labels, weight, _ = problem(seed)
+    alike = dl.data.split(dl.data.Dataset(x, labels), 0.5, 0.3, 0.2, seed=seed)
+    parts = dl.data.split(dl.data.Dataset(x, weighted(labels, weight)), 0.5, 0.3, 0.2, seed=seed)
+    for part, same in zip(parts, alike, strict=True):
+        np.testing.assert_array_equal(part.y["target"], same.y)
+
+
+def test_a_loss_is_not_called():
+    with pytest.raises(TypeError, match=r"value = loss.forward\(y, targets\), then model.backward\(loss.backward"):
+        dl.SoftmaxCrossEntropy()(np.zeros((2, 2)), np.array([0, 1]))

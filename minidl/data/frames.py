@@ -27,7 +27,7 @@ def inputs(argument: str, x: Any) -> tuple[Any, list[str] | None]:
         TypeError: For a column of texts, categories, dates or objects, named.
         ValueError: For missing values and numbers that are not finite, with row and column.
     """
-    if _is_column(x):
+    if _is_column(x) and hasattr(x, "name"):
         raise TypeError(
             f"{argument} got one column, {x.name!r}, which has one dimension; expected a frame: frame[[{x.name!r}]]"
         )
@@ -64,15 +64,26 @@ def targets(argument: str, y: Any, class_names: Sequence[str] | None = None) -> 
         y = y[names[0]]
     if not _is_column(y):
         return _listed(argument, y, class_names)
-    kind, values = _read(argument, y.name, y)
+    name = getattr(y, "name", None)
+    kind, values = _read(argument, name, y)
     if kind in ("category", "text", "b"):
         return _labels(argument, values, _categories(y.dtype) if class_names is None else class_names)
-    return (values if kind in "iu" else _numbers(argument, y.name, y)[:, None]), class_names
+    if kind not in "iu":
+        return _numbers(argument, name, y)[:, None], class_names
+    texts = {str(value): value for value in values}
+    if isinstance(class_names, (list, tuple)) and texts.keys() <= {*class_names}:  # of a column of categories
+        for text, value in texts.items():
+            if (label := class_names.index(text)) != value:
+                got = f"{argument} got {text}{_in(name)}, which is class {label} in class_names"
+                raise ValueError(f"{got}; expected the texts of the classes: use .astype(str)")
+    return values, class_names
 
 
 def _listed(argument: str, y: Any, class_names: Sequence[str] | None) -> tuple[Any, Sequence[str] | None]:
     """Do the same with a list or an array."""
     array = checks.as_array(argument, y, "class labels or a 2-D array of floats")
+    if array.dtype.kind == "T":
+        array = array.astype(object)  # in which a missing text is none
     if array.dtype.kind == "U" and isinstance(y, (list, tuple)):
         array = np.array(y, object)  # in which a number among the texts is still one
     if array.ndim != 1 or array.dtype.kind not in "Ob" + TEXTS:
@@ -89,12 +100,12 @@ def _is_frame(value: Any) -> bool:
 
 
 def _is_column(value: Any) -> bool:
-    return hasattr(value, "to_numpy") and hasattr(value, "dtype") and hasattr(value, "name")
+    return hasattr(value, "to_numpy") and hasattr(value, "dtype")
 
 
 def _labels(argument: str, values: np.ndarray, names: Sequence[str] | None) -> tuple[np.ndarray, Sequence[str]]:
     """Number the classes; those of booleans are False and True."""
-    if values.dtype.kind == "b":
+    if values.dtype.kind == "b" and not {"False", "True"} & {*(() if names is None else names)}:  # no, yes
         return values.astype(np.int64), ("False", "True") if names is None else names
     texts = [str(value) for value in values]
     names = sorted({*texts}) if names is None else names

@@ -44,6 +44,7 @@ class Preprocessing(Configurable):
     statistics: tuple[str, ...] = ()
     rows: int | None = None
     features: int
+    feature_names: tuple[str, ...] | None = None  # not in files
 
     def fit(self: Step, data: Dataset | np.ndarray, allow_held_out: bool = False) -> Step:
         """Compute the statistics from `data`.
@@ -71,6 +72,7 @@ class Preprocessing(Configurable):
             raise ValueError(f"data got numbers up to {np.abs(x).max():g}; expected at most {LARGEST:g}: rescale them")
         self._fit(x)
         self.rows, self.features = x.shape
+        self.feature_names = data.feature_names if isinstance(data, Dataset) else None
         return self
 
     def transform(self, data: Data) -> Data:
@@ -85,9 +87,15 @@ class Preprocessing(Configurable):
 
         Raises:
             RuntimeError: Before `fit`.
-            ValueError: If `fit` saw another number of features.
+            ValueError: If `fit` saw another number of features, or others by name.
         """
-        return self._apply(self._transform, data, self._expected_features())
+        features, expected = self._expected_features(), self.feature_names
+        got = data.feature_names if isinstance(data, Dataset) else None
+        if None not in (got, expected) and got != expected:
+            raise ValueError(
+                f"data.feature_names got {checks.describe(got)}; expected {checks.describe(expected)}, those of `fit`"
+            )
+        return self._apply(self._transform, data, features)
 
     def fit_transform(self, data: Data, allow_held_out: bool = False) -> Data:
         """Fit the step to `data`, and return the data after it: `fit`, then `transform`."""

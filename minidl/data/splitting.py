@@ -39,9 +39,10 @@ def split(data: Dataset, *parts: float, stratified: bool | None = None, seed: in
     if not isinstance(data, Dataset):
         raise TypeError(f"data got {checks.describe(data)}; expected a minidl.data.Dataset(x, y)")
     sizes = _sizes(parts, len(data))
+    labels = _labels(data)
     if stratified is None:
-        stratified = data.has_labels
-    elif checks.boolean("stratified", stratified) and not data.has_labels:
+        stratified = labels is not None
+    elif checks.boolean("stratified", stratified) and labels is None:
         raise ValueError(
             f"stratified got True for {data!r}; expected a data set with class labels, or stratified=False"
         )
@@ -49,8 +50,8 @@ def split(data: Dataset, *parts: float, stratified: bool | None = None, seed: in
     order = rng.permutation(len(data))
     if stratified:
         # The part that each row goes to: class by class, and within each class in random order.
-        by_class = order[np.argsort(data.y[order], kind="stable")]
-        counts = _stratified_counts(np.unique(data.y, return_counts=True)[1], sizes)
+        by_class = order[np.argsort(labels[order], kind="stable")]
+        counts = _stratified_counts(np.unique(labels, return_counts=True)[1], sizes)
         part_of = np.concatenate([np.repeat(np.arange(len(sizes)), of_class) for of_class in counts])
         members = [rng.permutation(by_class[part_of == part]) for part in range(len(sizes))]
     else:
@@ -89,6 +90,13 @@ def concatenate(*datasets: Dataset) -> Dataset:
         feature_names=_common("feature_names", datasets),
         class_names=_common("class_names", datasets),
     )
+
+
+def _labels(data: Dataset) -> Any:
+    """Return the class labels of the rows, also of rows with weights (`minidl.Weighted`); None if there are none."""
+    weighted = isinstance(data.y, dict) and data.y.keys() == {"target", "weight"}
+    y = data.y["target"] if weighted else data.y
+    return y if isinstance(y, np.ndarray) and y.ndim == 1 else None
 
 
 def _sizes(parts: tuple[Any, ...], rows: int) -> list[int]:

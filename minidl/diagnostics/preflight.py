@@ -151,9 +151,9 @@ def preflight(
         if None not in (features, model.n_in) and features != model.n_in:
             raise ValueError(f"{argument}.x got {features} features; the model expects {model.n_in}")
     loss = SoftmaxCrossEntropy() if loss is None else loss.new()
-    if isinstance(loss, Weighted):  # no check asks for weights
-        loss, train, validation = loss.loss, _without_weights(train), validation and _without_weights(validation)
     run = _Preflight(model, train, validation, loss)
+    if isinstance(loss, Weighted) and not run.refused():  # no other check asks for weights
+        run = _Preflight(model, _without_weights(train), validation and _without_weights(validation), loss.loss)
     with np.errstate(all="ignore"):  # an overflow is a finding here
         return Preflight([Check(name, *check(run)) for name, check in CHECKS.items()], train)
 

@@ -14,6 +14,12 @@ from minidl.layers.summary import summary
 from minidl.utils import checks, storage
 
 PREDICT_BATCH = 1024
+OTHER_FORMATS = {
+    ".onnx": "dl.export.to_onnx(model, path)",
+    ".safetensors": "dl.export.save_safetensors(model, path)",
+    ".pt": "dl.export.to_torch_state(model)",
+    ".pth": "dl.export.to_torch_state(model)",
+}
 _BUILDING = threading.RLock()  # two threads may ask for the first prediction of a model at the same time
 
 
@@ -80,6 +86,8 @@ class Model(Layer):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to an npz file: the arrays of its layers and a description that `load` builds it from."""
+        if instead := OTHER_FORMATS.get(checks.file_path("path", path).suffix):
+            raise ValueError(f"path got {str(path)!r}; expected that of an npz file, which save writes: use {instead}")
         storage.write(path, storage.MODEL, self.model_description(), self.snapshot())
 
     def model_description(self) -> dict[str, Any]:

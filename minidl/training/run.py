@@ -16,7 +16,7 @@ from minidl.optimizers import Optimizer
 from minidl.training.augmented import checked_augmentation
 from minidl.training.batches import Batches
 from minidl.training.divergence import check_finite
-from minidl.training.evaluation import EVALUATION_BATCH, evaluate_batches, prepare
+from minidl.training.evaluation import EVALUATION_BATCH, check_names, evaluate_batches, prepare
 from minidl.training.history import History
 from minidl.training.progress import Progress
 from minidl.training.step import TrainingStep
@@ -151,6 +151,7 @@ class Run:
         if self.validation is None:
             return batches, None
         held_out = prepare("validation", model, self.validation, loss)
+        check_names("validation", self.validation, self.train)
         return batches, Batches(model.backend, *held_out, EVALUATION_BATCH)
 
     @functools.cached_property

@@ -197,3 +197,53 @@ def test_minidl_imports_no_library_of_frames():
     code = "import minidl, sys; print([name for name in ('pandas', 'polars', 'IPython') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("names, labels", [
+    (None, [1, 0, 1]), (["True", "False"], [0, 1, 0]), (["False", "True"], [1, 0, 1]), (["no", "yes"], [1, 0, 1]),
+])  # fmt: skip
+def test_booleans_are_numbered_by_the_names_of_the_classes(names, labels):
+    x = np.zeros((3, 1), np.float32)
+    for y in (np.array([True, False, True]), [True, False, True], pd.Series([True, False, True])):
+        data = dl.data.Dataset(x, y, class_names=names)
+        assert data.y.tolist() == labels and data.class_names == tuple(names or ("False", "True"))
+
+
+def test_whole_numbers_are_not_taken_for_other_classes_than_their_names():
+    x, train = np.zeros((3, 1), np.float32), pd.Series([1, 2, 3]).astype("category")
+    names = dl.data.Dataset(x, train).class_names
+    with pytest.raises(ValueError, match="y got 1, which is class 0 in class_names; expected the texts of the classes"):
+        dl.data.Dataset(x[:2], pd.Series([1, 2]), class_names=names)
+    assert dl.data.Dataset(x[:2], pd.Series([1, 2]).astype(str), class_names=names).y.tolist() == [0, 1]
+    assert dl.data.Dataset(x[:2], pd.Series([0, 1]), class_names=["0", "1"]).y.tolist() == [0, 1]
+
+
+def test_categories_without_a_series_keep_their_order():
+    x = np.zeros((3, 1), np.float32)
+    data = dl.data.Dataset(x, pd.Categorical(["u", "v", "u"], categories=["v", "u"]))
+    assert data.y.tolist() == [1, 0, 1] and data.class_names == ("v", "u")
+
+
+@pytest.mark.parametrize("missing", [None, np.nan])
+def test_a_missing_text_is_no_class(missing):
+    y = np.array(["a", missing, "b"], dtype=np.dtypes.StringDType(na_object=missing))
+    with pytest.raises(TypeError, match="at index 1, among texts"):
+        dl.data.Dataset(np.zeros((3, 1), np.float32), y)
+
+
+def test_other_columns_and_classes_than_those_of_the_training_data_are_refused():
+    frame = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0], "b": [1.0, 0.0, 1.0, 5.0]})
+    kinds = pd.Series(["u", "v", "u", "w"])
+    train = dl.data.Dataset(frame, kinds)
+    turned, fewer = dl.data.Dataset(frame[["b", "a"]], kinds), dl.data.Dataset(frame[1:], kinds[1:].replace("w", "v"))
+    model = dl.Sequential(dl.Dense(2, 3), seed=0)
+    for validation, names in ((turned, "feature_names"), (fewer, "class_names")):
+        with pytest.raises(ValueError, match=rf"validation.{names} got .* expected .*, those of train"):
+            dl.fit(
+                model, train, validation=validation, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(0.1), epochs=1,
+                progress=False,
+            )  # fmt: skip
+    scale = dl.data.Standardize().fit(train)
+    with pytest.raises(ValueError, match=r"data.feature_names got \('b', 'a'\); expected \('a', 'b'\), those of `fit`"):
+        scale.transform(turned)
+    np.testing.assert_array_equal(scale.transform(train).x, scale.transform(np.array(frame)))

@@ -105,6 +105,13 @@ def test_training_goes_on_from_a_file_as_if_nothing_had_happened(tmp_path):
     assert_same_model(trained(epochs=4), model)
 
 
+@pytest.mark.parametrize("suffix", [".onnx", ".safetensors", ".pt", ".pth"])
+def test_a_file_of_another_format_is_not_written_as_an_archive(suffix, tmp_path):
+    with pytest.raises(ValueError, match="expected that of an npz file, which save writes: use dl.export"):
+        dl.Sequential(dl.Dense(2, 1), seed=0).save(tmp_path / f"model{suffix}")
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_model_that_was_never_used_can_be_saved(tmp_path):
     dl.Sequential(dl.Dense(6, 2)).save(str(tmp_path / "model.npz"))
     assert dl.load(str(tmp_path / "model.npz")).predict(inputs()).shape == (20, 2)
