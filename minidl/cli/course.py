@@ -66,7 +66,7 @@ def progress(options: argparse.Namespace) -> int:
     states = []
     for grade in exercises.progress(options.folder, timeout=options.timeout):
         states.append(grade.state)
-        points = f"{grade.points} of {grade.of} points" if grade.state != "open" else ""
+        points = f"{grade.points} of {grade.of} points" if grade.state != "open" else " ".join(grade.note.split())
         level = exercises.EXERCISES[grade.exercise].level
         say(f"{level}  {grade.exercise:<22}  {grade.state:<6}  {points}".rstrip())
     say(", ".join(f"{states.count(state)} {state}" for state in ("solved", "tried", "open")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from minidl.utils import checks
 from minidl.utils.files import naming
 from minidl.utils.output import Output, say
 
+CELL = Path("cell", "your cell")  # what messages call the cell of a notebook
 TIMEOUT, LONGEST = 60.0, 86_400.0  # seconds
 SOLVED, UNSOLVED = 70, 71  # exit codes of the check, which a student's code that ends the process is unlikely to use
 
@@ -55,9 +57,10 @@ def start(name: str, folder: str | os.PathLike[str] = ".") -> Path:
 
 
 def check(name: str, folder: str | os.PathLike[str] = ".", timeout: float = TIMEOUT) -> bool:
-    """Check the file that `start` wrote, and print the result.
+    """Check the file that `start` wrote, or the notebook that `notebook` wrote, and print the result.
 
-    The student's code runs in a separate process, so that an endless loop can be stopped.
+    The student's code runs in a separate process, so that an endless loop can be stopped. Of a notebook, that is
+    the cell which defines the functions.
 
     Args:
         name: Name of the exercise, such as "adam".
@@ -74,6 +77,19 @@ def check(name: str, folder: str | os.PathLike[str] = ".", timeout: float = TIME
     exercise = EXERCISES[checks.one_of("name", name, EXERCISES)]
     file = find(exercise, checks.path("folder", folder)).resolve()
     timeout = checks.real("timeout", timeout, maximum=LONGEST, above=0.0)
+    if file.suffix != ".ipynb":
+        return _check(name, file, timeout)
+    text, reason = cell_of(exercise, file.name, file.read_bytes())
+    if text is None:
+        say(f"{name}: {reason}")
+        return False
+    with tempfile.TemporaryDirectory(prefix="minidl-", ignore_cleanup_errors=True) as temporary:
+        cell = Path(temporary, CELL.name)
+        cell.write_bytes(text)
+        return _check(name, cell, timeout)
+
+
+def _check(name: str, file: Path, timeout: float) -> bool:
     command = [sys.executable, "-X", "utf8", "-m", "minidl.exercises", name, str(file), str(timeout)]
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # in which the reader of our own output expects it
     done = subprocess.run(
@@ -92,20 +108,39 @@ def check(name: str, folder: str | os.PathLike[str] = ".", timeout: float = TIME
 
 
 def started(folder: str | os.PathLike[str] = ".") -> list[str]:
-    """Return the names of the exercises that `start` has put into a folder."""
+    """Return the names of the exercises that a folder has, as files or notebooks."""
     path = checks.path("folder", folder)
-    return [name for name, exercise in EXERCISES.items() if (path / name / exercise.file).is_file()]
+    return [name for name, one in EXERCISES.items() if any(file.is_file() for file in files(one, path / name))]
+
+
+def files(exercise: Exercise, folder: Path) -> list[Path]:
+    """Return the paths that a solution may have in the folder of an exercise."""
+    return [folder / exercise.file, folder / f"{exercise.name}.ipynb"]
 
 
 def find(exercise: Exercise, folder: Path) -> Path:
-    """Return the path of the student's file, also from inside the folder of the exercise."""
-    for file in (folder / exercise.name / exercise.file, folder / exercise.file):
+    """Return the path of the student's file or notebook, also from inside the folder of the exercise."""
+    for file in [*files(exercise, folder / exercise.name), *files(exercise, folder)]:
         if file.is_file():
             return file
     raise FileNotFoundError(
         f"folder got {str(folder)!r}, which has no {exercise.name}/{exercise.file}; say with --folder where it is, or "
         f"write it with `minidl exercise start {exercise.name}`"
     )
+
+
+def cell_of(exercise: Exercise, name: str, notebook: bytes) -> tuple[bytes | None, str]:
+    """Return the last cell of a notebook that defines the functions of an exercise, or None and the reason."""
+    try:
+        cells = json.loads(notebook)["cells"]
+        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None, f"{name} is no notebook"
+    defined = [cut.partition(".")[0] for cut in exercise.cut]
+    for source in reversed(sources):
+        if all(re.search(rf"^(def|class) {one}\b", source, re.MULTILINE) for one in defined):
+            return source.encode("utf-8", "replace"), ""
+    return None, f"no cell of {name} defines {', '.join(exercise.functions)}"
 
 
 def place(file: Path, text: bytes, dump: str) -> str:

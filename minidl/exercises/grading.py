@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 import stat
 import subprocess
@@ -23,7 +22,7 @@ from typing import Any, NamedTuple
 from minidl.exercises import limited
 from minidl.exercises.catalogue import EXERCISES, Exercise
 from minidl.exercises.cutting import solution_file, student_cell, student_file
-from minidl.exercises.folders import LONGEST, SOLVED, TIMEOUT, UNSOLVED, find, place
+from minidl.exercises.folders import LONGEST, SOLVED, TIMEOUT, UNSOLVED, cell_of, files, find, place
 from minidl.utils import checks
 from minidl.utils.files import naming
 
@@ -188,7 +187,7 @@ def _found(exercise: Exercise, student: Path, alone: bool) -> tuple[bytes | None
     """Return what a student has handed in for an exercise, or None and what there is instead."""
     folders = [student / exercise.name, *([student] if alone else [])]
     for folder in folders:
-        for file in (folder / exercise.file, folder / f"{exercise.name}.ipynb"):
+        for file in files(exercise, folder):
             if os.path.lexists(file):
                 return _hand_in(exercise, file)
     others = [name for folder in folders for name in _names(folder) if name.endswith((".py", ".ipynb", ".zip"))]
@@ -217,21 +216,7 @@ def _hand_in(exercise: Exercise, file: Path) -> tuple[bytes | None, str]:
         return None, f"{file.name} cannot be read: {error.strerror}"
     if len(text) > largest:
         return None, f"{file.name} has more than {largest:,} bytes"
-    return _cell(exercise, file.name, text) if notebook else (text, "")
-
-
-def _cell(exercise: Exercise, name: str, notebook: bytes) -> tuple[bytes | None, str]:
-    """Return the last cell of a notebook that defines the functions of an exercise, or None and the reason."""
-    try:
-        cells = json.loads(notebook)["cells"]
-        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None, f"{name} is no notebook"
-    defined = [cut.partition(".")[0] for cut in exercise.cut]
-    for source in reversed(sources):
-        if all(re.search(rf"^(def|class) {one}\b", source, re.MULTILINE) for one in defined):
-            return source.encode("utf-8", "replace"), ""
-    return None, f"no cell of {name} defines {', '.join(exercise.functions)}"
+    return cell_of(exercise, file.name, text) if notebook else (text, "")
 
 
 def _grade(student: str, exercise: Exercise, text: bytes | None, note: str, timeout: float, memory: int) -> Grade:

@@ -16,12 +16,10 @@ from typing import Any
 
 from minidl.exercises.catalogue import EXERCISES, Exercise
 from minidl.exercises.cutting import student_cell
-from minidl.exercises.folders import TIMEOUT, hints, to_write
+from minidl.exercises.folders import CELL, TIMEOUT, hints, to_write
 from minidl.exercises.grading import MEMORY, clauses_of, run_clauses
 from minidl.utils import checks, ipynb
 from minidl.utils.files import naming, write_whole
-
-CELL = Path("cell", "cell.py")  # where messages say that a mistake stands
 
 
 class Wrong(AssertionError):

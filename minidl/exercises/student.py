@@ -175,7 +175,8 @@ class Student:
             elif place:
                 number, line = place
                 if isinstance(error, NotImplementedError) and "raise NotImplementedError" in line:
-                    raise Unfinished(f"{error}. It stands on line {number} of {self.path}.") from None
+                    file = self.path if self.path.suffix else self.path.name  # the cell of a notebook has no path
+                    raise Unfinished(f"{error}. It stands on line {number} of {file}.") from None
                 said = f"{self.path.name}, line {number}: `{line}` raised {said}"
             advice = "".join(f"\n{advice}" for kind, advice in ADVICE.items() if isinstance(error, kind))
             if isinstance(error, ValueError) and re.search("matmul|not aligned|broadcast", said):

@@ -92,7 +92,7 @@ def test_the_message_is_that_of_the_check_and_names_the_line(written, monkeypatc
     number = broken.splitlines().index("    return undefined") + 1
     _, error, *_ = run([broken, *cells])
     assert isinstance(error, AssertionError)
-    assert f"cell.py, line {number}: `return undefined` raised NameError" in str(error)
+    assert f"your cell, line {number}: `return undefined` raised NameError" in str(error)
     assert error._render_traceback_() == str(error).splitlines()
     monkeypatch.setattr(grading, "run_limited", None)  # the next cells look the result up
     assert str(run([broken, *cells])[1]) == str(error)
@@ -201,3 +201,25 @@ def test_a_class_may_hand_in_notebooks(tmp_path, capsys):
         f"garbage,relu-backward,open,0,3,{name} is no notebook",
         'other name,relu-backward,open,0,3,"no activations.py, but relu (1).ipynb"',
     ]
+
+
+def test_a_notebook_is_checked_and_counted_from_the_command_line(tmp_path, capfd, monkeypatch):
+    text, name = student_cell(RELU), f"{RELU.name}.ipynb"
+    hand_in(tmp_path / RELU.name / name, "relu_slope = 1", text.rstrip())
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["exercise", "check", RELU.name]) == cli.FAILED
+    assert re.search(r"It stands on line \d+ of your cell\.", capfd.readouterr().out)
+    (tmp_path / RELU.name / name).unlink()
+    (tmp_path / RELU.name).rmdir()
+    hand_in(tmp_path / RELU.name / name, answer(RELU, text))
+    assert cli.main(["exercise", "check", "all"]) == 0
+    assert "1 of 1 solved" in capfd.readouterr().out
+    assert cli.main(["exercise", "progress"]) == 0
+    assert "1  relu-backward           solved  3 of 3 points" in capfd.readouterr().out.splitlines()
+    (tmp_path / RELU.name / name).write_text("{}", encoding="utf-8")
+    monkeypatch.chdir(RELU.name)
+    assert cli.main(["exercise", "check", RELU.name]) == cli.FAILED
+    assert capfd.readouterr().out == f"{RELU.name}: {name} is no notebook\n"
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["exercise", "progress"]) == 0
+    assert f"1  relu-backward           open    {name} is no notebook" in capfd.readouterr().out.splitlines()
