@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ class MLP(Guided, BaseEstimator):
             weights = weight[rows, None] / weight[rows].mean()
             return dl.data.Dataset(x[rows], {"target": targets[rows], "weight": weights})
 
-        optimizer = OPTIMIZERS[checks.one_of("optimizer", self.optimizer, OPTIMIZERS)](self.learning_rate)
+        optimizer = self._optimizer()
         random_state = self.random_state
         if not isinstance(random_state, np.random.RandomState):
             random_state = checks.optional("random_state", random_state, checks.integer, 0, 2**32 - 1)
@@ -100,8 +101,18 @@ class MLP(Guided, BaseEstimator):
             raise KeyboardInterrupt  # which ends a search, too
         return self
 
+    def _optimizer(self) -> dl.Optimizer:
+        given: Any = self.optimizer
+        if isinstance(given, dl.Optimizer):
+            name = next((name for name, kind in OPTIMIZERS.items() if type(given) is kind), "adam")
+            rate = given.schedules.get("learning_rate", given.learning_rate)
+            expected = f'optimizer="{name}", learning_rate={rate!r}'
+            raise ValueError(f"optimizer got {checks.describe(given)}; expected its name: {expected}")
+        return OPTIMIZERS[checks.one_of("optimizer", given, OPTIMIZERS)](self.learning_rate)
+
     def _network(self, n_in: int, n_out: int, **options: Any) -> dl.Sequential:
-        sizes = checks.listed("hidden_layer_sizes", self.hidden_layer_sizes, "sizes")
+        example = f", such as ({self.hidden_layer_sizes},)" if isinstance(self.hidden_layer_sizes, Integral) else ""
+        sizes = checks.listed("hidden_layer_sizes", self.hidden_layer_sizes, f"sizes{example}")
         hidden = [checks.size("hidden_layer_sizes", size) for size in sizes]
         alpha = checks.real("alpha", self.alpha, 0.0)
         return perceptron(
@@ -139,7 +150,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         alpha: Strength of the penalty alpha/2 Σ w² on the weights. (scikit-learn divides it by the number of rows.)
         optimizer: "sgd", "momentum", "nesterov", "rmsprop", "adam" or "adamw".
         learning_rate: Of the optimizer: a number, or one of `minidl.schedules`.
-        batch_size: Rows for each step; "auto" is 200, or all rows where there are fewer.
+        batch_size: Rows for each step; "auto" is 200, or all rows where there are fewer. Then an epoch is one step,
+            and learning takes more epochs, a larger learning rate or a smaller batch_size.
         epochs: Passes over the rows.
         validation_fraction: Share of the rows, the same of each class, that are held out. Training stops early, with
             the best weights, when the loss on them has not improved for some epochs; with 0 it does not.
@@ -181,11 +193,13 @@ class MLPClassifier(ClassifierMixin, MLP):
         X, y, weight = self._checked(X, y, sample_weight)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
-        if isinstance(self.class_weight, str) and checks.one_of("class_weight", self.class_weight, ["balanced"]):
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             weight = weight / np.maximum(np.bincount(labels, weight), TINY)[labels]
         elif self.class_weight is not None:
-            table = checks.keys("class_weight", self.class_weight)
-            of_class = compute_class_weight(table, classes=self.classes_, y=y)
+            if not isinstance(self.class_weight, dict):
+                got = f"class_weight got {checks.describe(self.class_weight)}"
+                raise ValueError(f'{got}; expected a dict {{class: weight}}, or "balanced"')
+            of_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
             weight = weight * np.array([checks.real("class_weight", each, 0.0) for each in of_class])[labels]
         return self._train(X, labels, weight, len(self.classes_), dl.SoftmaxCrossEntropy())
 

@@ -243,10 +243,16 @@ def test_ctrl_c_ends_a_search_and_keeps_the_model(monkeypatch):
 
 
 WRONG = [
-    ({"hidden_layer_sizes": 100}, "^hidden_layer_sizes got 100; expected a list of sizes$"),
+    ({"hidden_layer_sizes": 100}, r"^hidden_layer_sizes got 100; expected a list of sizes, such as \(100,\)$"),
+    ({"hidden_layer_sizes": 0.5}, "^hidden_layer_sizes got 0.5; expected a list of sizes$"),
     ({"hidden_layer_sizes": (10, 0)}, "^hidden_layer_sizes got 0; expected an integer of at least 1$"),
     ({"activation": "logistic"}, "^activation got 'logistic'; .*; did you mean 'sigmoid'[?]$"),
     ({"optimizer": "lbfgs"}, "^optimizer got 'lbfgs'; expected one of 'sgd', 'momentum', "),
+    ({"optimizer": dl.RMSProp(1e-2)}, '; expected its name: optimizer="rmsprop", learning_rate=0.01$'),
+    (
+        {"optimizer": dl.Adam(dl.schedules.Cosine(0.1, steps=9))},
+        r'^optimizer got Adam\(.*: optimizer="adam", learning_rate=Cosine\(start=0.1, steps=9, end=0.0\)$',
+    ),
     ({"learning_rate": "adaptive"}, "^learning_rate got 'adaptive'; expected"),
     ({"alpha": -1.0}, "^alpha got -1; expected a finite number, at least 0$"),
     ({"batch_size": "full"}, "^batch_size got 'full'; expected one of 'auto'"),
@@ -287,6 +293,13 @@ def test_a_second_fit_is_that_of_a_new_estimator():
 @pytest.mark.parametrize("weight", ["balance", {0: -1.0}, {7: 1.0}, {0: 0, 1: 0, 2: 0}, 3])
 def test_a_wrong_class_weight_is_refused_by_name(weight):
     with pytest.raises((TypeError, ValueError), match="class(_| )weight"):
+        MLPClassifier(class_weight=weight, **FEW).fit(X, Y)
+
+
+@pytest.mark.parametrize("weight", ["balance", [1, 2, 3]])
+def test_a_class_weight_of_another_form_is_told_both_forms(weight):
+    said = f'class_weight got {weight!r}; expected a dict {{class: weight}}, or "balanced"'
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
         MLPClassifier(class_weight=weight, **FEW).fit(X, Y)
 
 
