@@ -68,7 +68,8 @@ class Parameter(Guided):
 
     def _assign(self, name: str, own: Any, array: Any) -> None:
         if array is not own:  # as it is after `parameter.value *= 0.5`
-            copy_checked(f"{name} of {self.name or 'a parameter'}", self.backend, own, array)
+            label = f"{name} of {self.name or 'a parameter'}"
+            self.backend.copy_into(own, fitting(label, self.backend, own, array))
 
     def __repr__(self) -> str:
         return f"<Parameter {self.name} {self.shape} {self.dtype}>"
@@ -125,11 +126,6 @@ def are_those(own: list[Parameter], parameters: Any) -> bool:
     return False
 
 
-def copy_checked(name: str, backend: Backend, target: Any, values: Any) -> None:
-    """Copy `values`, whatever holds them, into an array of the backend, as far as they are `fitting`."""
-    backend.copy_into(target, fitting(name, backend, target, values))
-
-
 def fitting(name: str, backend: Backend, target: Any, values: Any) -> np.ndarray:
     """Return `values`, whatever holds them, in the dtype of `target`.
 
@@ -151,6 +147,13 @@ def fitting(name: str, backend: Backend, target: Any, values: Any) -> np.ndarray
     if target.dtype.kind in "iu" and (converted != numbers).any():
         raise ValueError(f"{name} got {numbers[converted != numbers][0]}; expected numbers that {target.dtype} holds")
     return converted
+
+
+def valid_state(argument: str, name: str, array: np.ndarray) -> np.ndarray:
+    """Return an array for the state `name` of a layer; ValueError for a running variance below 0, whose root is nan."""
+    if name.rpartition(".")[2] == "running_variance" and (array < 0).any():
+        raise ValueError(f"{argument} got {array[array < 0][0]:g}; expected variances, which are at least 0")
+    return array
 
 
 class Slice(NamedTuple):

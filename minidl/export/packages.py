@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from minidl.utils import checks
@@ -21,8 +21,15 @@ def needed_by(function: str) -> Iterator[None]:
 
 def texts(argument: str, value: Any) -> dict[str, str]:
     """Return texts by name, none for None."""
-    found = {} if value is None else checks.keys(argument, value)
+    found = dict(value) if isinstance(value, Mapping) else {} if value is None else checks.keys(argument, value)
     for name, text in found.items():
-        checks.text(f"a name in {argument}", name)
-        checks.text(f"{argument}[{name!r}]", text)
-    return dict(found)
+        _encodable(f"a name in {argument}", name)
+        _encodable(f"{argument}[{name!r}]", text)
+    return found
+
+
+def _encodable(argument: str, value: Any) -> None:
+    try:
+        checks.text(argument, value).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{argument} got {value!r}; expected a text that UTF-8 can encode") from error

@@ -52,8 +52,9 @@ def load_safetensors(model: Sequential, path: str | os.PathLike[str]) -> None:
     Raises:
         ImportError: Without the package safetensors.
         FileNotFoundError: If there is no such file.
-        TypeError, ValueError: If it is damaged, or an array is missing, unexpected, of another shape or not finite; the
-            message names the array, and the model stays as it was.
+        TypeError, ValueError: If it is damaged, has dtypes that NumPy has not, such as BF16, or an array is missing,
+            unexpected, of another shape, not finite or a negative variance; the message names the array, and the model
+            stays as it was.
     """
     checks.instance("model", model, Sequential)
     with needed_by("load_safetensors"):
@@ -61,7 +62,10 @@ def load_safetensors(model: Sequential, path: str | os.PathLike[str]) -> None:
     with open_to_read("path", path) as file:
         try:
             arrays = load(file.read())
-        except Exception as error:  # of damaged bytes, or a dtype that NumPy has not
+        except KeyError as error:
+            expected = "dtypes that NumPy has, such as F32: convert the arrays, in PyTorch with .float()"
+            raise ValueError(f"{path} got arrays of dtype {error.args[0]}; expected {expected}") from error
+        except Exception as error:  # of damaged bytes
             raise ValueError(f"{path} is not a safetensors file, or it is damaged ({error})") from error
     with model.lock:
         restore(str(path), model, arrays, {name: name for name, _ in model.arrays()})

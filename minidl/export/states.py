@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.backend.parameters import fitting
+from minidl.backend.parameters import fitting, valid_state
 from minidl.layers.sequential import Sequential
 from minidl.utils import checks
 
@@ -29,7 +29,8 @@ def restore(
         transposed: Whether matrices of `given` are those of the model transposed.
 
     Raises:
-        TypeError, ValueError: If an array is missing, unexpected, of another shape or not finite; nothing is changed.
+        TypeError, ValueError: If an array is missing, unexpected, of another shape, not finite or a negative variance;
+            nothing is changed.
     """
     missing = [name for name in names if name not in given]
     unexpected = [name for name in given if name not in names]
@@ -42,6 +43,16 @@ def restore(
     for theirs, mine in names.items():
         if mine is not None:
             target = arrays[mine].T if transposed else arrays[mine]
-            array = fitting(f"{argument}[{theirs!r}]", model.backend, target, given[theirs])
+            array = _fitting(f"{argument}[{theirs!r}]", model, target, given[theirs])
+            valid_state(f"{argument}[{theirs!r}]", mine, array)
             arrays[mine] = np.ascontiguousarray(array.T if transposed else array)
     model.restore(arrays)
+
+
+def _fitting(argument: str, model: Sequential, target: np.ndarray, values: Any) -> np.ndarray:
+    try:
+        return fitting(argument, model.backend, target, values)
+    except TypeError as error:
+        if hasattr(values, "detach"):  # a tensor that NumPy cannot take: bfloat16, on a GPU, or one with a gradient
+            raise TypeError(f"{error}: of a tensor .detach().float().cpu()") from error
+        raise

@@ -69,14 +69,16 @@ def from_torch_state(model: Sequential, state: Mapping[str, Any]) -> None:
 
     Args:
         model: A `Sequential`.
-        state: Arrays or tensors on the CPU, with the names and shapes that `to_torch_state` gives.
+        state: Arrays or tensors, with the names and shapes that `to_torch_state` gives. Of a tensor that NumPy cannot
+            take, as on a GPU or in bfloat16, `tensor.detach().float().cpu()`.
 
     Raises:
-        TypeError, ValueError: If an array is missing, unexpected, of another shape or not finite, or for a
-            `CenteredDense`, whose weight is made of others; the message names the array, and the model stays as it was.
+        TypeError, ValueError: If an array is missing, unexpected, of another shape, not finite or a negative variance,
+            or for a `CenteredDense`, whose weight is made of others; the message names the array, and the model stays
+            as it was.
     """
     checks.instance("model", model, Sequential)
-    checks.keys("state", state)
+    state = checks.keys("state", dict(state) if isinstance(state, Mapping) else state)
     with model.lock:
         names: dict[str, str | None] = {}
         for layer, prefix in _layers(model):

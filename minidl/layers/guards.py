@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Iterable
 from typing import Any
 
-from minidl.backend.parameters import Parameter, copy_checked
+from minidl.backend.parameters import Parameter, fitting, valid_state
 from minidl.layers.context import Context
 from minidl.utils import checks
 from minidl.utils.guide import signature_of
@@ -45,7 +45,9 @@ def assign_guarded(layer: Any, name: str, value: Any) -> None:
     if value is own:  # as it is after `layer.running_mean *= 0.5`
         return
     if any(own is array for array in layer._state.values()):
-        copy_checked(f"{name} of {layer.label}", layer.backend, own, value)
+        argument = f"{name} of {layer.label}"
+        array = valid_state(argument, name, fitting(argument, layer.backend, own, value))
+        layer.backend.copy_into(own, array)
         return
     way_out = f"assign numbers to {name}.value" if isinstance(own, Parameter) else "make a new layer"
     got = f"{name} of {layer.label} got {checks.describe(value)}"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.backend.parameters import valid_state
 from minidl.data import frames
 from minidl.layers.base import Layer
 from minidl.layers.summary import summary
@@ -118,4 +119,5 @@ class Model(Layer):
     def check_snapshot(self, snapshot: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the arrays; ValueError if they are not those of this model."""
         self.parameters()
-        return checks.arrays("snapshot", snapshot, dict(self.arrays()))
+        arrays = checks.arrays("snapshot", snapshot, dict(self.arrays()))
+        return {name: valid_state(f"snapshot[{name!r}]", name, array) for name, array in arrays.items()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -63,7 +65,7 @@ def changed(change):
     return arrays
 
 
-PLACE = "0.0.weight"
+PLACE, VARIANCE = "0.0.weight", "0.1.running_variance"
 
 
 @each("change, message", [
@@ -73,6 +75,7 @@ PLACE = "0.0.weight"
     (lambda a: a.update({PLACE: a[PLACE].T.copy()}), f"['{PLACE}'] got shape (3, 4); expected (4, 3)"),
     (lambda a: a.update({PLACE: np.full((4, 3), np.nan)}), f"['{PLACE}'] got nan at row 0, column 0 (12 such"),
     (lambda a: a.update({PLACE: np.full((4, 3), 1e300)}), f"['{PLACE}'] got 1e+300, which is infinite in flo"),
+    (lambda a: a.update({VARIANCE: np.array([1.0, -2.0, 1.0])}), f"['{VARIANCE}'] got -2; expected variances"),
     (lambda a: a.update({"0.2.step": np.array([0.5])}), "['0.2.step'] got 0.5; expected numbers that uint32 ho"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_named_and_changes_nothing(change, message, tmp_path):
@@ -89,6 +92,34 @@ def test_a_file_that_is_none(content, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(ValueError, match="model.safetensors is not a safetensors file, or it is damaged "):
         dl.export.load_safetensors(small(), tmp_path / "model.safetensors")
+
+
+@each("dtype, size", [("BF16", 2), ("F8_E4M3", 1)])
+def test_a_dtype_that_numpy_has_not_is_named(dtype, size, tmp_path):
+    header = json.dumps({PLACE: {"dtype": dtype, "shape": [2], "data_offsets": [0, 2 * size]}}).encode()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(2 * size))
+    with pytest.raises(ValueError, match=f"model.safetensors got arrays of dtype {dtype}; expected dtypes that NumPy"):
+        dl.export.load_safetensors(small(), path)
+
+
+@each("metadata, message", [
+    ({"a": "\ud800"}, r"metadata['a'] got '\ud800'; expected a text that UTF-8 can encode"),
+    ({"\ud800": "a"}, r"a name in metadata got '\ud800'; expected a text that UTF-8 can encode"),
+    ({"a": 1}, "metadata['a'] got 1; expected a string"),
+    ("a", "metadata got 'a'; expected a dict with names"),
+])  # fmt: skip
+def test_metadata_that_no_file_can_hold_is_refused_by_name(metadata, message, tmp_path):
+    with pytest.raises((TypeError, ValueError), match=f"^{re.escape(message)}"):
+        dl.export.save_safetensors(small(), tmp_path / "model.safetensors", metadata=metadata)
+    assert not list(tmp_path.iterdir())
+
+
+def test_metadata_may_be_any_mapping_and_its_names_go_before_those_of_minidl(tmp_path):
+    metadata = MappingProxyType({"producer": "me"})
+    dl.export.save_safetensors(small(), tmp_path / "model.safetensors", metadata=metadata)
+    with safetensors.safe_open(tmp_path / "model.safetensors", "np") as file:
+        assert file.metadata()["producer"] == "me" and file.metadata()["model"] == repr(small())
 
 
 def test_a_file_that_was_there_stays_if_anything_goes_wrong(tmp_path, monkeypatch):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections import UserDict
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -107,6 +109,7 @@ def changed(change):
     (lambda s: s.update({"0.0.bias": "abc"}), "state['0.0.bias'] got 'abc'; expected numbers of shape"),
     (lambda s: s.update({"0.0.bias": np.array([0, np.inf, 0])}), "state['0.0.bias'] got inf at index"),
     (lambda s: s.update({"0.1.running_var": np.full(3, 1e300)}), "state['0.1.running_var'] got 1e+300"),
+    (lambda s: s.update({"0.1.running_var": np.array([1, 1, -0.5])}), "state['0.1.running_var'] got -0.5; expect"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_named_and_changes_nothing(change, message):
     model = network(seed=1)
@@ -114,6 +117,33 @@ def test_what_does_not_fit_is_named_and_changes_nothing(change, message):
     with pytest.raises((TypeError, ValueError), match=re.escape(message)):
         dl.export.from_torch_state(model, changed(change))
     assert all((before[name] == array).all() for name, array in copies(model).items())
+
+
+class Tensor:
+    """A tensor that NumPy cannot take."""
+
+    def __array__(self, *arguments, **options):
+        raise TypeError("Got unsupported ScalarType BFloat16")
+
+    def __repr__(self):
+        return "tensor"
+
+    def detach(self):
+        return self
+
+
+def test_a_tensor_that_numpy_cannot_take_is_named_and_the_way_out_is_told():
+    state = {**dl.export.to_torch_state(network()), "0.0.bias": Tensor()}
+    message = "state['0.0.bias'] got tensor; expected numbers of shape (3,): of a tensor .detach().float().cpu()"
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        dl.export.from_torch_state(network(), state)
+
+
+@each("kind", [UserDict, MappingProxyType])
+def test_the_state_may_be_any_mapping(kind):
+    model, other = network(), network(seed=1)
+    dl.export.from_torch_state(other, kind(dl.export.to_torch_state(model)))
+    assert (other.predict(X) == model.predict(X)).all()
 
 
 class Scale(dl.Layer):
@@ -243,5 +273,7 @@ def test_a_network_trained_in_pytorch_comes_back(torch):
 def test_a_tensor_that_needs_a_gradient_is_named(torch):
     state = dl.export.to_torch_state(network())
     state["0.0.bias"] = torch.zeros(3, requires_grad=True)
-    with pytest.raises(TypeError, match=r"^state\['0.0.bias'\] got tensor.*; expected numbers of shape \(3,\)$"):
+    with pytest.raises(
+        TypeError, match=r"^state\['0.0.bias'\] got tensor.*; expected .*: of a tensor .detach\(\).float\(\).cpu\(\)$"
+    ):
         dl.export.from_torch_state(network(), state)

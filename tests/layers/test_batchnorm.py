@@ -143,6 +143,23 @@ def test_bad_arguments_are_refused(arguments, error, message):
         dl.BatchNorm(**{"features": 4, **arguments})
 
 
+def test_a_negative_running_variance_is_refused_wherever_it_comes_from(tmp_path):
+    model = dl.Sequential(dl.Residual(dl.BatchNorm(4)), backend="numpy")
+    snapshot = model.snapshot()
+    (name,) = (name for name in snapshot if name.endswith("running_variance"))
+    wrong = {**snapshot, name: np.array([1, -0.5, 1, 1], "float32")}
+    with pytest.raises(ValueError, match=rf"^snapshot\['{name}'\] got -0.5; expected variances, which are at least 0$"):
+        model.restore(wrong)
+    layer = model.layers[0].layers[0]
+    with pytest.raises(ValueError, match="^running_variance of 0.Residual.0 BatchNorm.* got -0.5; expected variances"):
+        layer.running_variance = wrong[name]
+    assert (layer.running_variance == 1).all()
+    model.backend.copy_into(layer.running_variance, wrong[name])
+    model.save(tmp_path / "model.npz")
+    with pytest.raises(ValueError, match=rf"{name}'\] got -0.5; expected variances"):
+        dl.load(tmp_path / "model.npz")
+
+
 @pytest.mark.parametrize(("decay", "rounded"), [(0.99999999, "1"), (1e-50, "0")])
 def test_a_decay_that_the_dtype_makes_0_or_1_is_refused(decay, rounded):
     message = f"^decay of BatchNorm got {decay}, which is {rounded} in float32; expected a finite number, greater"

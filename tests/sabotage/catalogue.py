@@ -233,8 +233,7 @@ CATALOGUE = [
     ),
     Sabotage(
         "assigned-state-goes-elsewhere", "layers/guards.py",
-        "copy_checked(f\"{name} of {layer.label}\", layer.backend, own, value)",
-        "vars(layer)[name] = value",
+        "layer.backend.copy_into(own, array)", "vars(layer)[name] = array",
         "A running mean that is used, and not saved.",
         ("backend/test_parameters.py",),
     ),
