@@ -36,7 +36,11 @@ __all__ = ["MLPClassifier", "MLPRegressor"]
 
 DTYPES = (np.float64, np.float32)  # a network has that of X; other numbers become float64
 LARGEST_BATCH = 200  # of "auto", as in scikit-learn
-TINY = np.finfo(float).tiny  # in place of 0, to divide 0 by
+
+
+def relative(weights: np.ndarray) -> np.ndarray:
+    """Return weights as shares of the largest, whose sums neither overflow nor lose digits near 0."""
+    return weights / (weights.max() or 1.0)
 
 
 @dataclass(eq=False, repr=False)
@@ -66,14 +70,14 @@ class MLP(Guided, BaseEstimator):
         fraction = checks.real("validation_fraction", self.validation_fraction, 0.0, below=1.0)
         fewest = 2 if checks.boolean("batch_norm", self.batch_norm) or fraction else 1
         X, y = validate_data(self, X, y, dtype=DTYPES, ensure_min_samples=fewest, **options)
-        return X, y, _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        return X, y, relative(_check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True))
 
     def _train(self, x: np.ndarray, targets: np.ndarray, weight: np.ndarray, n_out: int, loss: dl.Loss) -> Any:
         """Set what a fitted estimator has. A mean weight of 1 makes a row of weight 2 one that comes twice."""
 
         def dataset(rows: np.ndarray) -> dl.data.Dataset:
-            weights = weight[rows, None] / weight[rows].mean()
-            return dl.data.Dataset(x[rows], {"target": targets[rows], "weight": weights})
+            weights = relative(weight[rows, None])
+            return dl.data.Dataset(x[rows], {"target": targets[rows], "weight": weights / weights.mean()})
 
         optimizer = self._optimizer()
         random_state = self.random_state
@@ -194,13 +198,14 @@ class MLPClassifier(ClassifierMixin, MLP):
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if isinstance(self.class_weight, str) and self.class_weight == "balanced":
-            weight = weight / np.maximum(np.bincount(labels, weight), TINY)[labels]
+            of_class = np.bincount(labels, weight)
+            weight = weight / np.where(of_class, of_class, 1.0)[labels]
         elif self.class_weight is not None:
             if not isinstance(self.class_weight, dict):
                 got = f"class_weight got {checks.describe(self.class_weight)}"
                 raise ValueError(f'{got}; expected a dict {{class: weight}}, or "balanced"')
             of_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-            weight = weight * np.array([checks.real("class_weight", each, 0.0) for each in of_class])[labels]
+            weight = weight * relative(np.array([checks.real("class_weight", each, 0.0) for each in of_class]))[labels]
         return self._train(X, labels, weight, len(self.classes_), dl.SoftmaxCrossEntropy())
 
     def predict_proba(self, X: Any) -> np.ndarray:

@@ -149,6 +149,35 @@ def test_a_class_without_weight_stays_a_class():
     assert 1 not in classifier.predict(X)
 
 
+@pytest.mark.parametrize("scale", [1e308, 1e-310])
+@pytest.mark.parametrize("balance", [None, "balanced", {1: 3.0}])
+def test_only_how_weights_compare_counts_however_large_or_small(scale, balance):
+    classifier = MLPClassifier(class_weight=balance, **FEW)
+    expected = classifier.fit(X[30:], Y[30:]).predict_proba(X)
+    found = classifier.fit(X[30:], Y[30:], np.full(120, scale)).predict_proba(X)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_only_how_weights_of_classes_compare_counts():
+    expected = MLPClassifier(class_weight={0: 1, 1: 0.5, 2: 0.25}, **FEW).fit(X, Y).predict_proba(X)
+    for scale in (1e308, 1e-310):
+        weights = {0: scale, 1: scale / 2, 2: scale / 4}
+        found = MLPClassifier(class_weight=weights, **FEW).fit(X, Y).predict_proba(X)
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_a_balanced_class_may_have_tiny_weights():
+    expected = MLPClassifier(class_weight="balanced", **FEW).fit(X, Y).predict_proba(X)
+    tiny = MLPClassifier(class_weight="balanced", **FEW).fit(X, Y, np.where(Y == 1, 1e-310, 1.0)).predict_proba(X)
+    np.testing.assert_allclose(tiny, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("estimator", [MLPClassifier(**FEW), MLPRegressor(**FEW)])
+def test_a_weight_below_0_is_refused(estimator):
+    with pytest.raises(ValueError, match="[Nn]egative values in .*sample_weight"):
+        estimator.fit(X, Y, np.r_[-1.0, np.ones(149)])
+
+
 # What is minidl's -----------------------------------------------------------------------------------------------------
 
 
