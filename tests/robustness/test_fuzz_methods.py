@@ -34,8 +34,8 @@ INNER = {
     "accept", "rescale", "at", "Parameter.transform",
     "Layer.forward", "Layer.backward", "ReparametrizedDense.forward", "Best.start", "Best.update",
     "Callback.restore", "EarlyStopping.restore", "TrainingStep.forward", "Probe.use",
-    "Loss.use", "MultiTask.use", "Weighted.use", "Loss.count", "MultiTask.count", "Loss.show", "checked",
-    "compute_unchecked",
+    "Loss.__call__", "Loss.use", "MultiTask.use", "Weighted.use", "Loss.count", "MultiTask.count", "Loss.show",
+    "checked", "compute_unchecked",
     "Graph.add", "Graph.constant", "Graph.node",
 }  # fmt: skip
 
