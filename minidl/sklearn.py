@@ -91,10 +91,16 @@ class MLP(Guided, BaseEstimator):
             raise ValueError("sample_weight times class_weight got only zeros; expected at least one weight above 0")
         if self.validation_fraction:
             count = math.ceil(self.validation_fraction * rows.size)
+            if count == rows.size:
+                got = f"validation_fraction got {self.validation_fraction}"
+                raise ValueError(f"{got}, which leaves none of {count} rows to train on; expected a smaller one")
             numbers = dl.data.Dataset(rows[:, None].astype(float), targets[rows])
             parts = dl.data.split(numbers, rows.size - count, count, seed=seed)  # of classes, the same share of each
             rows, held_out = (part.x[:, 0].astype(int) for part in parts)
             validation, callbacks = dataset(held_out), [stopping]
+        if len(rows) < model.smallest_batch:
+            got = f"batch_norm got True where validation_fraction and weights leave {len(rows)} row to train on"
+            raise ValueError(f"{got}; expected at least {model.smallest_batch}")
         self.history_ = dl.fit(
             model, dataset(rows), validation=validation, loss=dl.Weighted(loss), optimizer=optimizer,
             epochs=self.epochs, batch_size=self._batch_size(len(rows), model.smallest_batch),

@@ -243,7 +243,9 @@ def test_training_stops_early_with_the_best_weights():
     assert worse.history_["validation_loss"][0] is None and len(worse.history_) == len(losses)
 
 
-def test_each_class_is_held_out_in_its_share(monkeypatch, rng):
+@pytest.fixture
+def given(monkeypatch):
+    """What an estimator last gave to `dl.fit`."""
     fit, given = dl.fit, {}
 
     def note(*parts, **options):
@@ -251,12 +253,40 @@ def test_each_class_is_held_out_in_its_share(monkeypatch, rng):
         return fit(*parts, **options)
 
     monkeypatch.setattr(dl, "fit", note)
+    return given
+
+
+def test_each_class_is_held_out_in_its_share(given, rng):
     x, y = rng.normal(size=(61, 2)), np.r_[Y[:60], 2]
     MLPClassifier(validation_fraction=0.2, **FEW).fit(x, y, np.arange(61.0))  # the first row has weight 0
     train, held_out = given["train"], given["validation"]
     assert sorted([*train.x[:, 0], *held_out.x[:, 0]]) == sorted(x[1:, 0])
     assert abs(np.bincount(held_out.y["target"], minlength=3) - 0.2 * np.array([49, 10, 1])).max() < 1
     assert [round(part.y["weight"].mean(), 12) for part in (train, held_out)] == [1, 1]
+
+
+def test_the_share_held_out_is_rounded_up_and_its_rows_are_drawn_by_the_seed(given):
+    drawn = []
+    for seed in (0, 0, 1):
+        MLPClassifier(validation_fraction=0.33, **{**FEW, "random_state": seed}).fit(X, Y)
+        drawn.append(given["validation"].x.tolist())
+    assert len(drawn[0]) == 50 and drawn[0] == drawn[1] and sorted(drawn[0]) != sorted(drawn[2])
+
+
+@pytest.mark.parametrize(("rows", "fraction"), [(60, 0.99), (2, 0.6)])
+def test_a_share_that_leaves_no_row_is_refused_by_name(rows, fraction):
+    message = f"^validation_fraction got {fraction}, which leaves none of {rows} rows to train on; expected a smaller"
+    for estimator in (MLPClassifier(validation_fraction=fraction), MLPRegressor(validation_fraction=fraction)):
+        with pytest.raises(ValueError, match=message):
+            estimator.fit(X[:rows], Y[:rows])
+
+
+@each("rows, weight", [(2, None), (3, None), (3, [1, 1, 0])])
+def test_too_few_rows_for_a_batch_norm_are_refused_as_such(rows, weight):
+    message = "^batch_norm got True where validation_fraction and weights leave 1 row to train on; expected at least 2$"
+    for estimator in (MLPClassifier, MLPRegressor):
+        with pytest.raises(ValueError, match=message):
+            estimator(batch_norm=True, validation_fraction=0.5).fit(X[:rows], Y[:rows], weight)
 
 
 def test_ctrl_c_ends_a_search_and_keeps_the_model(monkeypatch):
