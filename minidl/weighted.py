@@ -21,6 +21,9 @@ def _weights(argument: str, value: Any) -> list[float]:
                 f"{argument} got weights of {sorted(map(str, value))}; expected classes 0, 1, ... and no other"
             )
         value = [value[label] for label in range(len(value))]
+    if isinstance(value, str):
+        expected = "a list of weights, such as dl.data.balanced_class_weight(train.y)"
+        raise TypeError(f"{argument} got {value!r}; expected {expected}")
     listed = checks.listed(argument, value, "weights, one for each class")
     weights = [checks.real(f"{argument}[{i}]", weight, 0.0) for i, weight in enumerate(listed)]
     if not any(weights):

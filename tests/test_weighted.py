@@ -256,7 +256,8 @@ def test_bad_targets_are_refused(targets, message):
     ((dl.SoftmaxCrossEntropy(), [1, -1]), r"class_weight\[1\] got -1"),
     ((dl.SoftmaxCrossEntropy(), [0, 0]), r"class_weight got \[0.0, 0.0\]; expected at least one weight above 0"),
     ((dl.SoftmaxCrossEntropy(), 3), "class_weight got 3; expected a list of weights, one for each class"),
-    ((dl.SoftmaxCrossEntropy(), "balanced"), r"class_weight\[0\] got 'b'"),
+    ((dl.SoftmaxCrossEntropy(), "balanced"),
+        r"class_weight got 'balanced'; expected a list of weights, such as dl.data.balanced_class_weight\(train.y\)"),
     ((dl.SoftmaxCrossEntropy(), {1: 2}), r"class_weight got weights of \['1'\]; expected classes 0, 1, ..."),
     ((dl.Weighted(dl.SoftmaxCrossEntropy()),), "expected a loss for one task"),
 ])  # fmt: skip
