@@ -110,7 +110,8 @@ __all__ = [
 __all__ += layers.__all__
 
 if not TYPE_CHECKING:  # a type checker would take every name for a right one
-    for _module in (callbacks, cuda, data, initializers, layers, losses, optimizers, schedules):
+    for _module in (callbacks, cuda, data, export, initializers, layers, losses, optimizers, schedules):
         _module.__getattr__ = _guide.getattr_of(_module.__name__)
     data.__dir__ = _guide.dir_of(data.__all__)
+    export.__dir__ = _guide.dir_of([_name for _name in export.__all__ if _name.islower()])  # what users call
     __getattr__, __dir__ = _guide.getattr_of(__name__), _guide.dir_of([*__all__, "__version__"])

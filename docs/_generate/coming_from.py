@@ -79,6 +79,7 @@ print(search.best_estimator_[-1].model_.summary())
 OWNERS = {
     "Model": "A model", "Layer": "A layer or a model", "Parameter": "A parameter", "Optimizer": "An optimizer",
     "History": "A history, what `dl.fit` returns", "Dataset": "A data set",
+    "MLP": "An `MLPClassifier` or `MLPRegressor`",
 }  # fmt: skip
 ESTIMATORS = {"MLP": "MLPClassifier`, `MLPRegressor"}
 

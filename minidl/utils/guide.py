@@ -149,7 +149,7 @@ class Guided:
         kinds = type(self).__mro__
         shown = {name for kind in kinds for name in SHOWN.get(kind.__name__, "").split()}
         if not shown:
-            return list(object.__dir__(self))
+            return [name for name in object.__dir__(self) if not isinstance(getattr(kinds[0], name, None), _Foreign)]
         shown.update(signature_of(type(self)).parameters)
         for own in ("_parameters", "_state"):
             kept = vars(self).get(own)

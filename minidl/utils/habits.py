@@ -11,6 +11,7 @@ FIT = "`dl.fit(model, train, loss=loss, optimizer=optimizer)`"
 BATCHES = f"{FIT} draws the mini-batches; a loop of your own takes them from `train.batches(128, seed=0)`"
 CLASS_WEIGHT = "`loss=dl.Weighted(dl.SoftmaxCrossEntropy(), class_weight=[1, 5])`"
 ROW_WEIGHT = '`loss=dl.Weighted(loss)`, and `dl.data.Dataset(x, {"target": y, "weight": weight[:, None]})`'
+WEIGHTED_MEAN = f"{CLASS_WEIGHT}, whose mean divides by the rows of the batch, PyTorch's by the sum of their weights"
 NO_RESET = "leave it out: a backward pass overwrites the gradients and adds nothing up"
 SCHEDULE = "a schedule takes the place of the number: `dl.Adam(dl.schedules.Cosine(1e-3, steps=1000))`"
 WHERE = 'a model is made where it shall run: `dl.Sequential(*layers, backend="cuda")`'
@@ -61,13 +62,16 @@ NAMES: dict[str, dict[str, str]] = {
         "safetensors, save_file": "`dl.export.save_safetensors(model, path)`",
         "load_file": "`dl.export.load_safetensors(model, path)`",
         "summary": "`model.summary()`",
-        "metrics, accuracy, accuracy_score": "`dl.evaluate(model, test, loss=loss)` gives loss and accuracy",
+        "metrics": "`dl.evaluate(model, test, loss=loss)` gives loss and accuracy, and "
+            "`dl.confusion_matrix(test.y, model.predict(test.x))` which class is taken for which",
+        "accuracy, accuracy_score": "`dl.evaluate(model, test, loss=loss)` gives loss and accuracy",
         "classification_report, precision_score, recall_score, ConfusionMatrixDisplay":
             "`dl.confusion_matrix(test.y, model.predict(test.x))`",
         "f1_score": "precision and recall are in `dl.confusion_matrix(test.y, model.predict(test.x))`",
         "Dataset, TensorDataset": "`dl.data.Dataset(x, y)`",
         "DataLoader": BATCHES,
         "datasets": "`dl.data.digits()`, `dl.data.mnist()` and others in `dl.data`",
+        "compute_class_weight": "`dl.data.balanced_class_weight(train.y)`",
         "MLPClassifier": "`from minidl.sklearn import MLPClassifier`",
         "MLPRegressor": "`from minidl.sklearn import MLPRegressor`",
         "LogisticRegression": "`dl.Sequential(dl.Dense(784, 10))`, with `dl.SoftmaxCrossEntropy()`",
@@ -89,6 +93,11 @@ NAMES: dict[str, dict[str, str]] = {
         "xavier_normal_, GlorotNormal": "`dl.initializers.glorot_normal()`",
         "kaiming_uniform_, HeUniform": "`dl.initializers.he_uniform()`",
         "kaiming_normal_, HeNormal": "`dl.initializers.he_normal()`",
+    },
+    "minidl.export": {
+        "torch, to_torch, to_pytorch": "`dl.export.to_torch_state(model)`",
+        "save": "`model.save(path)`; for other programs `dl.export.to_onnx(model, path)` and "
+            "`dl.export.save_safetensors(model, path)`",
     },
     "minidl.cuda": {"is_available, device_count": "`dl.backend.available()`"},
 }  # fmt: skip
@@ -152,13 +161,21 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "batch, shuffle": "`dataset.batches(128, seed=0)`",
         "train_test_split": "`dl.data.split(dataset, 0.8, 0.2)`",
     },
+    "MLP": {
+        "coefs_": "`classifier.model_.layers[0].weight.value`",
+        "intercepts_": "`classifier.model_.layers[0].bias.value`",
+        "partial_fit": "`dl.fit(classifier.model_, train, loss=loss, optimizer=optimizer)` trains on",
+        "n_iter_": "`len(classifier.loss_curve_)`",
+        "save": "`classifier.model_.save(path)`; pickle keeps the whole estimator",
+        "summary": "`classifier.model_.summary()`",
+    },
 }  # fmt: skip
 
 # Arguments, by function or class: wrong ones, or those that are left out, or TOO_MANY without a name.
 TOO_MANY = "third argument without a name"
 ARGUMENTS: dict[str, dict[str, str]] = {
     "fit": {
-        TOO_MANY: "`dl.fit(model, dl.data.Dataset(x, y), loss=loss, optimizer=optimizer)`",
+        TOO_MANY: f"loss and optimizer need their names: {FIT}, where train is `dl.data.Dataset(x, y)`",
         "x, y": "`train=dl.data.Dataset(x, y)`",
         "validation_data": "`validation=test`",
         "validation_split": "`train, validation = dl.data.split(train, 0.9, 0.1)`, then `validation=validation`",
@@ -177,7 +194,7 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "random_state, seed": "`dl.Sequential(*layers, seed=0)`",
     },
     "evaluate": {
-        TOO_MANY: "`dl.evaluate(model, dl.data.Dataset(x, y), loss=loss)`",
+        TOO_MANY: "loss needs its name: `dl.evaluate(model, test, loss=loss)`, where test is `dl.data.Dataset(x, y)`",
         "loss": "`loss=dl.SoftmaxCrossEntropy()`",
         "batch_size, verbose": "leave it out",
     },
@@ -229,7 +246,8 @@ ARGUMENTS: dict[str, dict[str, str]] = {
     "Loss": {
         "from_logits": "leave it out: outputs are always logits",
         "reduction": "leave it out: a loss is always a mean",
-        "weight, pos_weight": CLASS_WEIGHT,
+        "weight, class_weight": WEIGHTED_MEAN,
+        "pos_weight": CLASS_WEIGHT,
     },
     "Optimizer": {
         "lr": "`learning_rate=1e-3`; the parameters go into `optimizer.step(model.parameters())`",
@@ -253,6 +271,12 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "seed": "`random_state=0`",
         "device": '`backend="cuda"`',
         "dtype": "leave it out: a network has that of X",
+        "dropout_rate": "`dropout=0.5`",
+        "shuffle": "leave it out: each epoch takes the rows in a new order",
+        "tol": "leave it out: with `validation_fraction=0.1`, training stops after `patience=10` epochs in vain",
+        "warm_start": "leave it out: fit draws a new network; "
+            "`dl.fit(classifier.model_, train, loss=loss, optimizer=optimizer)` trains on",
+        "beta_1, beta_2": '`optimizer="adam"` has 0.9 and 0.999; others are for `dl.fit`, as `dl.Adam(beta1=0.8)`',
         "verbose": "leave it out: `classifier.history_` shows the epochs afterwards",
     },
     "ClipValue": {"max_norm, clip_value": "`limit=5.0`"},
