@@ -235,7 +235,7 @@ class MLPRegressor(MultiOutputMixin, RegressorMixin, MLP):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """Train a new network, as `MLPClassifier.fit` does, for targets y of shape (rows,) or (rows, outputs)."""
         X, y, weight = self._checked(X, y, sample_weight, multi_output=True, y_numeric=True)
-        y = y.reshape(len(y), -1).astype(X.dtype)
+        y = checks.reals("y", y.reshape(len(y), -1), X.dtype)
         return self._train(X, y, weight, y.shape[1], dl.MeanSquaredError())
 
     def predict(self, X: Any) -> np.ndarray:

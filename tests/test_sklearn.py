@@ -273,6 +273,11 @@ def test_the_share_held_out_is_rounded_up_and_its_rows_are_drawn_by_the_seed(giv
     assert len(drawn[0]) == 50 and drawn[0] == drawn[1] and sorted(drawn[0]) != sorted(drawn[2])
 
 
+def test_targets_too_large_for_float32_are_refused():
+    with pytest.raises(ValueError, match="^y got inf at row 0, column 0 .150 such in all.; expected finite"):
+        MLPRegressor(**FEW).fit(X.astype("float32"), np.full(150, 1e40))
+
+
 @pytest.mark.parametrize(("rows", "fraction"), [(60, 0.99), (2, 0.6)])
 def test_a_share_that_leaves_no_row_is_refused_by_name(rows, fraction):
     message = f"^validation_fraction got {fraction}, which leaves none of {rows} rows to train on; expected a smaller"
