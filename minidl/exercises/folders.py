@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import warnings
 from pathlib import Path
 
 from minidl.exercises.catalogue import EXERCISES, Exercise
@@ -130,7 +132,10 @@ def find(exercise: Exercise, folder: Path) -> Path:
 
 
 def cell_of(exercise: Exercise, name: str, notebook: bytes) -> tuple[bytes | None, str]:
-    """Return the last cell of a notebook that defines the functions of an exercise, or None and the reason."""
+    """Return the last cell of a notebook that defines the functions of an exercise, or None and the reason.
+
+    If there is none, the last one that names such a function and is not Python is taken for it.
+    """
     try:
         cells = json.loads(notebook)["cells"]
         sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
@@ -140,7 +145,20 @@ def cell_of(exercise: Exercise, name: str, notebook: bytes) -> tuple[bytes | Non
     for source in reversed(sources):
         if all(re.search(rf"^(def|class) {one}\b", source, re.MULTILINE) for one in defined):
             return source.encode("utf-8", "replace"), ""
+    for source in reversed(sources):
+        if any(re.search(rf"\b{one}\b", source) for one in defined) and not _is_python(source):
+            return source.encode("utf-8", "replace"), ""
     return None, f"no cell of {name} defines {', '.join(exercise.functions)}"
+
+
+def _is_python(source: str) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # what hostile text raises
+        return False
+    return True
 
 
 def place(file: Path, text: bytes, dump: str) -> str:

@@ -166,7 +166,8 @@ class Student:
             raise
         except SyntaxError as error:
             where = f", line {error.lineno}: `{(error.text or '').strip()}`" if error.lineno else ""
-            raise Mistake(f"{self.path.name}{where} is not Python: {error.msg}") from None
+            advice = f"\n{MAGIC}" if (error.text or "").lstrip().startswith(("%", "!")) else ""
+            raise Mistake(f"{self.path.name}{where} is not Python: {error.msg}{advice}") from None
         except (Exception, SystemExit) as error:
             said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             place = self._place(error)
@@ -181,6 +182,8 @@ class Student:
             advice = "".join(f"\n{advice}" for kind, advice in ADVICE.items() if isinstance(error, kind))
             if isinstance(error, ValueError) and re.search("matmul|not aligned|broadcast", said):
                 advice = f"\n{SHAPES}"
+            if found := re.search(r"NameError: name '(\w+)' is not defined", said):  # also one that Numba reports
+                advice = f"\n{MAGIC if found[1] == 'get_ipython' else MISSING}"
             if isinstance(error, RaceError) and "two blocks" in said:
                 advice = f"\n{BETWEEN_BLOCKS}"
             raise self.mistake(f"{said}{advice}") from None
@@ -210,6 +213,9 @@ SHAPES = (
     "Write the shape below each factor: a product takes (a, b) and (b, c) and gives (a, c). Which order of the "
     "factors, and which of them transposed, gives the shape of the result?"
 )
+
+MAGIC = "Remove the line that begins with % or !: Jupyter understands it, but Python does not."
+MISSING = "All that your functions need, imports too, must stand in the same file, in a notebook in the same cell."
 
 BETWEEN_BLOCKS = (
     "On a GPU blocks run in any order, and no barrier orders them. Give each block elements of its own, as by "

@@ -15,6 +15,7 @@ import pytest
 from minidl import cli, exercises
 from minidl.exercises import EXERCISES, grading, notebooks
 from minidl.exercises.cutting import student_cell
+from minidl.exercises.folders import CELL
 from tests.conftest import each
 from tests.exercises.answers import SOLUTIONS
 
@@ -96,6 +97,26 @@ def test_the_message_is_that_of_the_check_and_names_the_line(written, monkeypatc
     assert error._render_traceback_() == str(error).splitlines()
     monkeypatch.setattr(grading, "run_limited", None)  # the next cells look the result up
     assert str(run([broken, *cells])[1]) == str(error)
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("%timeit 1", "Remove the line that begins with %"),
+        ("get_ipython().run_line_magic('timeit', '1')", "Remove the line that begins with %"),  # as Jupyter keeps it
+        ("np.zeros(3)", "imports too, must stand in the same file, in a notebook in the same cell."),
+    ],
+)
+def test_what_stands_in_another_cell_or_is_no_python_is_told(line, advice):
+    text = f"{answer(RELU, student_cell(RELU))}\n{line}\n".replace("import numpy as np\n", "")
+    (clause,), _ = grading.run_clauses(RELU, text.encode(), 60.0, grading.MEMORY, CELL)
+    assert f"your cell, line {len(text.splitlines())}: `{line}" in clause["message"] and advice in clause["message"]
+
+
+def test_a_clause_that_holds_says_so(written, capsys):
+    statement, *cells = code(written(RELU))
+    run([answer(RELU, statement).replace("z > ZERO", "z >= ZERO"), *cells])
+    assert capsys.readouterr().out == "right: 1 point\n"
 
 
 def test_a_kernel_is_solved_in_a_notebook(written):
@@ -189,11 +210,15 @@ def test_a_class_may_hand_in_notebooks(tmp_path, capsys):
     hand_in(tmp_path / "begun" / RELU.name / name, text.rstrip())
     hand_in(tmp_path / "beside" / name, "relu_slope = 1", answer(RELU, text), "print(relu_slope)")
     hand_in(tmp_path / "empty" / RELU.name / name, "print('def relu_slope')")
+    hand_in(tmp_path / "no Python" / RELU.name / name, text.replace("def relu_slope", "dfe relu_slope"), "1 +")
     hand_in(tmp_path / "other name" / RELU.name / "relu (1).ipynb", text)
     (tmp_path / "garbage" / RELU.name).mkdir(parents=True)
     (tmp_path / "garbage" / RELU.name / name).write_text("[" * 10_000)
     assert cli.main(["exercise", "grade", str(tmp_path), "--exercise", RELU.name, "--csv"]) == 0
     _, *rows = capsys.readouterr().out.splitlines()
+    (broken,) = (row for row in rows if row.startswith("no Python,"))
+    assert broken.startswith("no Python,relu-backward,tried,0,3,") and ": `dfe relu_slope(z, y" in broken
+    rows.remove(broken)
     assert [row.removeprefix("relu-backward,") for row in rows] == [
         "begun,relu-backward,open,0,3,",
         "beside,relu-backward,solved,3,3,",
