@@ -258,6 +258,7 @@ def test_bad_targets_are_refused(targets, message):
     ((dl.SoftmaxCrossEntropy(), 3), "class_weight got 3; expected a list of weights, one for each class"),
     ((dl.SoftmaxCrossEntropy(), "balanced"),
         r"class_weight got 'balanced'; expected a list of weights, such as dl.data.balanced_class_weight\(train.y\)"),
+    ((dl.SoftmaxCrossEntropy(), {3, 1, 2}), "class_weight got {1, 2, 3}; expected a list of weights, one for each"),
     ((dl.SoftmaxCrossEntropy(), {1: 2}), r"class_weight got weights of \['1'\]; expected classes 0, 1, ..."),
     ((dl.Weighted(dl.SoftmaxCrossEntropy()),), "expected a loss for one task"),
 ])  # fmt: skip

@@ -180,8 +180,9 @@ def _targets(argument: str, y: Any, rows: int, lowest: int = 0) -> np.ndarray:
 def _names(argument: str, names: Any) -> tuple[str, ...] | None:
     if names is None:
         return None
-    # A string is a sequence of strings too, and never what is meant.
-    kind = isinstance(names, (Sequence, np.ndarray)) and not isinstance(names, str)
+    # A string is a sequence of strings too, and never what is meant. The columns of a frame of pandas are an Index.
+    kind = isinstance(names, (Sequence, np.ndarray)) or frames.is_column(names)
+    kind = kind and not isinstance(names, str)
     listed = checks.listed(argument, names, "names") if kind else None
     if listed is None or not all(isinstance(name, str) for name in listed):
         raise TypeError(f"{argument} got {checks.describe(names)}; expected a list of names")

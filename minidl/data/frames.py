@@ -27,7 +27,7 @@ def inputs(argument: str, x: Any) -> tuple[Any, list[str] | None]:
         TypeError: For a column of texts, categories, dates or objects, named.
         ValueError: For missing values and numbers that are not finite, with row and column.
     """
-    if _is_column(x) and hasattr(x, "name"):
+    if is_column(x) and hasattr(x, "name"):
         raise TypeError(
             f"{argument} got one column, {x.name!r}, which has one dimension; expected a frame: frame[[{x.name!r}]]"
         )
@@ -62,7 +62,7 @@ def targets(argument: str, y: Any, class_names: Sequence[str] | None = None) -> 
         if len(names) != 1:
             return inputs(argument, y)[0], class_names
         y = y[names[0]]
-    if not _is_column(y):
+    if not is_column(y):
         return _listed(argument, y, class_names)
     name = getattr(y, "name", None)
     kind, values = _read(argument, name, y)
@@ -99,7 +99,7 @@ def _is_frame(value: Any) -> bool:
     return hasattr(value, "to_numpy") and hasattr(value, "columns")
 
 
-def _is_column(value: Any) -> bool:
+def is_column(value: Any) -> bool:
     return hasattr(value, "to_numpy") and hasattr(value, "dtype")
 
 

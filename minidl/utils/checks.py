@@ -213,8 +213,10 @@ def text(argument: str, value: Any) -> str:
 
 
 def listed(argument: str, value: Any, expected: str) -> list[Any]:
-    """Return what `value` consists of as a list; TypeError if it consists of nothing."""
+    """Return what `value` consists of as a list; TypeError if it consists of nothing, or is a set or a dict."""
     try:
+        if isinstance(value, (set, frozenset, Mapping)):
+            raise TypeError("no order, or keys and values")
         return list(value)
     except Exception as error:  # whatever the iterator of a class raises
         raise TypeError(f"{argument} got {describe(value)}; expected a list of {expected}") from error

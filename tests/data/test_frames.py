@@ -104,6 +104,15 @@ def test_class_names_number_the_texts_and_the_categories():
         assert [names[label] for label in data.y] == FRAME[column].to_list() and data.class_names == tuple(names)
 
 
+def test_names_may_be_an_index_or_a_column():
+    data = Dataset(np.ones((2, 2)), [0, 1], feature_names=pd.DataFrame({"a": [1], "b": [2]}).columns)
+    assert data.feature_names == ("a", "b")
+    for kind in (pd.Index, pd.Series):
+        data = Dataset(np.ones((2, 1)), ["no", "yes"], class_names=kind(["yes", "no"]))
+        assert data.class_names == ("yes", "no") and data.y.tolist() == [1, 0]
+        assert dl.confusion_matrix(data.y, data.y, kind(["yes", "no"])).class_names == ("yes", "no")
+
+
 def test_a_column_of_floats_is_numbers_to_predict():
     data = Dataset(X, FRAME["length"])
     assert data.y.tolist() == [[1.5], [2.5], [3.5], [4.5]] and data.class_names is None

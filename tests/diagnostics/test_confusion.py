@@ -102,6 +102,11 @@ def test_many_classes_have_a_row_each():
     assert str(dl.confusion_matrix(labels, labels)).splitlines()[2].split() == ["0", "3", "100.0%", "100.0%"]
 
 
+def test_twelve_classes_are_a_matrix_and_thirteen_are_not():
+    headings = [str(dl.confusion_matrix([0], [classes - 1])).splitlines()[1].split()[0] for classes in (12, 13)]
+    assert headings == ["true", "class"]
+
+
 LONG = ["ankle boot of somebody else", "a pullover with a hood", "T-shirt, or top, or what else there is"]
 
 
@@ -185,6 +190,8 @@ def test_classes_may_be_booleans(form):
     ([0, 1], np.eye(2), ["a", "b", "c"], "class_names got 3 names; expected 2, as predictions has columns"),
     ([0, 1], [0, 1], "ab", "class_names got 'ab'; expected a list of names"),
     ([0, 1], [0, 1], [1, 2], "class_names got 1; expected a string"),
+    ([0, 1], [0, 1], {"zebra", "ant"}, "class_names got {.*}; expected a list of names"),
+    ([0, 1], np.zeros((2, 0)), None, "predictions got .*; expected class labels, or outputs of shape"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_refused(labels, predictions, names, message):
     with pytest.raises((TypeError, ValueError), match=message):

@@ -109,6 +109,8 @@ def test_a_model_that_changes_nothing(tmp_path):
     model = dl.Sequential(dl.Dropout(0.5), dl.Sequential(dl.GaussianNoise(0.1)), backend="numpy")
     dl.export.to_onnx(model, tmp_path / "model.onnx")
     agrees(model, tmp_path / "model.onnx", inputs(model))
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    assert [one.shape for one in (*session.get_inputs(), *session.get_outputs())] == [["batch", "features"]] * 2
 
 
 def test_what_stands_in_the_file(tmp_path):

@@ -6,6 +6,7 @@ import math
 import re
 from decimal import Decimal
 from fractions import Fraction
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -193,6 +194,13 @@ def test_a_decimal_and_a_fraction_that_no_float_holds_are_refused_by_name(use):
         use(Decimal("0.5"))
     with pytest.raises(ValueError, match=r"^\w+ got inf; expected a finite number"):
         use(Fraction(10**400))
+
+
+def test_what_has_no_order_is_no_list():
+    assert checks.listed("names", {"b": 1, "a": 2}.keys(), "names") == ["b", "a"]
+    for value in ({"a", "b"}, frozenset("a"), {"a": 1}, MappingProxyType({"a": 1})):
+        with pytest.raises(TypeError, match="^names got .*; expected a list of names$"):
+            checks.listed("names", value, "names")
 
 
 def test_boolean():
