@@ -70,6 +70,14 @@ def test_each_array_has_the_name_that_pytorch_has_for_it():
     np.testing.assert_allclose(x @ state["0.2.weight"].T + state["0.2.bias"], centered.forward(x), rtol=1e-5, atol=1e-5)
 
 
+def test_a_centered_weight_is_that_of_its_parameters_not_of_the_last_pass():
+    model = made(lambda: dl.CenteredDense(FEATURES, 2))
+    model.layers[0].direction.value = np.array([[4, 1], [0, 2], [4, 1], [0, 2]])
+    model.layers[0].gain.value = np.array([2, 4])
+    expected = [[1, -1, 1, -1], [-2, 2, -2, 2]]
+    np.testing.assert_allclose(dl.export.to_torch_state(model)["0.weight"], expected, rtol=1e-6)
+
+
 def test_the_arrays_are_copies_of_ones_own():
     model = network()
     before = copies(model)
