@@ -172,7 +172,7 @@ class Student:
             said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             place = self._place(error)
             if place is None and isinstance(error, AssertionError):  # from a check of minidl: its message says it all
-                said = str(error)
+                said = each_mistake_once(str(error))
             elif place:
                 number, line = place
                 if isinstance(error, NotImplementedError) and "raise NotImplementedError" in line:
@@ -194,6 +194,22 @@ class Student:
             if frame.filename == str(self.path):
                 return frame.lineno or 0, self.lines[(frame.lineno or 1) - 1].strip()
         return None
+
+
+def each_mistake_once(report: str) -> str:
+    """Return the report of `check_layer`; where one mistake breaks many clauses, the first, and how many more."""
+    lines = report.splitlines()
+    mistakes = [line.partition(": ")[2] for line in lines if line.startswith("BROKEN")]
+    shown, told = [], set[str]()
+    for line in lines:
+        mistake = line.partition(": ")[2] if line.startswith("BROKEN") else ""
+        more = mistakes.count(mistake) - 1
+        if not mistake or more == 0:
+            shown.append(line)
+        elif mistake not in told:
+            shown.append(f"{line} (and {more} more for the same reason)")
+        told.add(mistake)
+    return "\n".join(shown)
 
 
 ADVICE = {

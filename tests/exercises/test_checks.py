@@ -10,7 +10,7 @@ from minidl import cpu
 from minidl.exercises import EXERCISES
 from minidl.exercises.checking import CHECKS, examine
 from minidl.exercises.cutting import solution_file, student_file
-from minidl.exercises.student import Mistake, Student
+from minidl.exercises.student import Mistake, Student, each_mistake_once
 from minidl.initializers.table import INITIALIZERS
 from tests.exercises.answers import MISTAKES, SOLUTIONS
 
@@ -184,3 +184,10 @@ def test_a_file_of_another_version_is_told_so(tmp_path):
     path.write_text("from minidl.cpu.calls import shared\n")
     with pytest.raises(Mistake, match=r"line 1: `from minidl.cpu.calls import shared` raised (.|\n)*another version"):
         Student(path)
+
+
+def test_a_mistake_that_breaks_many_clauses_is_told_once():
+    report = "Dense(4, 6)\nok      a\nBROKEN  b: E: x\nBROKEN  c: E: x\nBROKEN  d: F: y\nBROKEN  e: E: x\nok      f"
+    assert each_mistake_once(report).splitlines() == [
+        "Dense(4, 6)", "ok      a", "BROKEN  b: E: x (and 2 more for the same reason)", "BROKEN  d: F: y", "ok      f",
+    ]  # fmt: skip
