@@ -266,7 +266,7 @@ for name, of in share_active.items():
 #
 # A second set of images shows overfitting, and when to stop. L2 makes weights small, L1 makes them zero, and neither
 # touches a bias. New images made from old ones help, as long as they keep their label. Which of all these helps most
-# depends on strengths and learning rates: ``docs/regularization.md`` searches for both.
+# depends on strengths and learning rates: ``docs/regularization.md`` searches for strengths, at one rate.
 
 for row, what, _, ours in claims:
     print(f"{row:>25}: {what:<62}{ours:8.3f}")

@@ -176,7 +176,7 @@ figure.savefig(figures / "08b_why_dropout_units_off.png")
 # %%
 # At every learning rate dropout makes units redundant: with each at its best, half of them cost 8 points with dropout,
 # and 26 without. "Strong pathways" are there, too: without dropout the worst single unit costs 5 points, with it half a
-# point. As long as all units are there the networks are about equally often right.
+# point. With all units, at one rate for both, the networks are about equally often right.
 
 for row_name, what, lecture, ours in claims:
     print(f"{row_name:>10}: {what:<58}{ours:9.4g}" + (f"   lecture {lecture:g}" if lecture is not None else ""))

@@ -214,7 +214,7 @@ for kind in MIDDLE:
 
 # %%
 # With 12 layers the sum is all that is needed. With 40 the variance of the last layer is a million times that of the
-# first, and the net overflows at every rate that shallow nets like; at one some hundred times smaller it learns
+# first, and the net overflows at every rate that shallow nets like; at one 600 times smaller it learns
 # more than the plain net. With zeroed blocks it learns nearly what a shallow net learns, at a tenth of its rate.
 #
 # Stochastic depth
@@ -235,7 +235,7 @@ for name, (found, place) in with_skips.items():
     claims.append(("relatives", f"accuracy at 20 layers, 5 seeds, best rate, {name}", None, found.mean()))
 
 # %%
-# It does, a little less well: in five epochs on 1,000 digits there is nothing to gain by it yet.
+# It does, some points less well: in five epochs on 1,000 digits there is nothing to gain by it yet.
 
 # %%
 # In short
