@@ -62,9 +62,9 @@ claims += [
 # %%
 # Too small, too large, and 1/√n
 # ------------------------------
-# The lectures' experiment: 1,000 rows from N(0, 1) with 500 features go through 10 tanh layers of 500 units. The
-# numbers are standard deviations of what comes out of each layer. They depend on the draw by about one percent, so we
-# take the mean over four seeds. (The lecture's table of the small weights has six decimals: from layer 8 on they are
+# The lectures' experiment, of CS231n: 1,000 rows from N(0, 1) with 500 features go through 10 tanh layers of 500 units.
+# The numbers are standard deviations of what comes out of each layer. They depend on the draw by about one percent, so
+# we take the mean over four seeds. (The lecture's table of the small weights has six decimals: from layer 8 on they are
 # one digit.)
 
 SMALL, LARGE, SCALED = "normal(std=0.01)", "normal(std=1.0)", "lecun_normal"
