@@ -191,6 +191,14 @@ def _names(argument: str, names: Any) -> tuple[str, ...] | None:
     return tuple(map(str, listed))
 
 
+def check_names(argument: str, got: Any, expected: Any, whose: str) -> None:
+    """Refuse names of columns or classes that are not those expected, in their order, where both are known."""
+    if None not in (got, expected) and got != expected:
+        raise ValueError(
+            f"{argument} got {checks.describe(got)}; expected {checks.describe(expected)}, those of {whose}"
+        )
+
+
 def _rows(index: Any, rows: int) -> np.ndarray:
     """Return `index` as an array of row numbers in [-rows, rows), or as a mask with one entry per row."""
     array = checks.as_array("index", index, "row numbers") if isinstance(index, (list, np.ndarray)) else None

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import linalg
 from threadpoolctl import threadpool_limits
 
-from minidl.data.dataset import Dataset
+from minidl.data.dataset import Dataset, check_names
 from minidl.utils import checks, storage
 from minidl.utils.reprs import Configurable
 
@@ -89,12 +89,9 @@ class Preprocessing(Configurable):
             RuntimeError: Before `fit`.
             ValueError: If `fit` saw another number of features, or others by name.
         """
-        features, expected = self._expected_features(), self.feature_names
-        got = data.feature_names if isinstance(data, Dataset) else None
-        if None not in (got, expected) and got != expected:
-            raise ValueError(
-                f"data.feature_names got {checks.describe(got)}; expected {checks.describe(expected)}, those of `fit`"
-            )
+        features = self._expected_features()
+        if isinstance(data, Dataset):
+            check_names("data.feature_names", data.feature_names, self.feature_names, "`fit`")
         return self._apply(self._transform, data, features)
 
     def fit_transform(self, data: Data, allow_held_out: bool = False) -> Data:

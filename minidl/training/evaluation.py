@@ -65,16 +65,6 @@ def evaluate_batches(model: Sequential, batches: Batches, loss: Loss) -> Evaluat
         return Evaluation(*loss.mean_so_far())
 
 
-def check_names(argument: str, data: Dataset, train: Dataset) -> None:
-    """Refuse data whose columns or classes have other names than those of the training data, or another order."""
-    for names in ("feature_names", "class_names"):
-        got, expected = getattr(data, names), getattr(train, names)
-        if None not in (got, expected) and got != expected:
-            raise ValueError(
-                f"{argument}.{names} got {checks.describe(got)}; expected {checks.describe(expected)}, those of train"
-            )
-
-
 def prepare(argument: str, model: Sequential, data: Dataset, loss: Loss) -> tuple[np.ndarray, Any]:
     """Check data once for a whole run; return x in the model's dtype and targets in the form that the loss takes."""
     if not isinstance(data, Dataset):

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data.dataset import Dataset
+from minidl.data.dataset import Dataset, check_names
 from minidl.layers.sequential import Sequential
 from minidl.losses import Loss
 from minidl.optimizers import Optimizer
 from minidl.training.augmented import checked_augmentation
 from minidl.training.batches import Batches
 from minidl.training.divergence import check_finite
-from minidl.training.evaluation import EVALUATION_BATCH, check_names, evaluate_batches, prepare
+from minidl.training.evaluation import EVALUATION_BATCH, evaluate_batches, prepare
 from minidl.training.history import History
 from minidl.training.progress import Progress
 from minidl.training.step import TrainingStep
@@ -151,7 +151,8 @@ class Run:
         if self.validation is None:
             return batches, None
         held_out = prepare("validation", model, self.validation, loss)
-        check_names("validation", self.validation, self.train)
+        for names in ("feature_names", "class_names"):
+            check_names(f"validation.{names}", getattr(self.validation, names), getattr(self.train, names), "train")
         return batches, Batches(model.backend, *held_out, EVALUATION_BATCH)
 
     @functools.cached_property
