@@ -58,6 +58,7 @@ class Weighted(Loss):
     """
 
     takes_dict = True
+    nonnegative = ("weight",)  # parts of the targets that an augmentation must keep so
     class_weight: Any = checks.Checked(checks.optional, _weights)
 
     def __init__(self, loss: Loss, class_weight: Any = None):

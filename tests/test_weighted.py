@@ -207,6 +207,11 @@ def test_augmentations_keep_the_weights_and_pass_no_bad_label():
     for part, wrong in (("target", np.full(32, -1)), ("target", np.full(32, 2)), ("weight", np.ones(32, np.float32))):
         with pytest.raises((ValueError, TypeError), match="the targets of augmentation got"):
             train(network(), x, y, loss, 1, augmentation=lambda x, y, rng: (x, {**y, part: wrong}))  # noqa: B023
+    wrong = "got -0.5 in 'weight'; expected numbers of at least 0"
+    with pytest.raises(ValueError, match=f"the targets of augmentation {wrong}"):
+        train(network(), x, y, loss, 1, augmentation=lambda x, y, rng: (x, {**y, "weight": 0 * y["weight"] - 0.5}))
+    with pytest.raises(ValueError, match="the targets of augmentation got nan"):
+        train(network(), x, y, loss, 1, augmentation=lambda x, y, rng: (x, {**y, "weight": y["weight"] + np.nan}))
     with pytest.raises(ValueError, match="expected a loss without weights, because targets are mixed"):
         train(network(), x, y, loss, 1, augmentation=dl.data.Augmentation(dl.data.Mixup(0.2), shape=(1, 2)))
 

@@ -12,6 +12,7 @@ import os
 import platform
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ import numpy as np
 
 import minidl as dl
 from minidl.cli import sources
-from minidl.cli.results import claimed_folder
+from minidl.cli.results import claimed_folder, refuse_to_replace
 from minidl.cpu.engine.jit import cache_path, is_compiled
 from minidl.cpu.engine.thread_pool import thread_count
 from minidl.data import Dataset
+from minidl.data.dataset import check_same_names
 from minidl.perceptron import OPTIMIZERS, perceptron
-from minidl.utils import checks, storage
+from minidl.utils import checks
 
 OUTPUTS = ("curves.png", "history.jsonl", "model.npz")
 INSPECTION, PREFLIGHT = "inspection.png", "preflight.png"
@@ -103,17 +105,20 @@ def export(options: argparse.Namespace) -> int:
     """Write a model for other programs."""
     target = checks.file_path("--to", options.to)
     suffix = checks.one_of("the suffix of --to", target.suffix.lower(), EXPORTS)
-    _, description, _ = storage.read(options.model, storage.MODEL, storage.CHECKPOINT, argument="MODEL")
-    columns = description.get("data")
+    model, columns = sources.read(options.model, "numpy")
     if target.exists() and target.samefile(options.model):
         raise ValueError(f"--to got {options.to!r}, which is the file of the model; expected another")
-    if os.path.lexists(target) and not options.overwrite:
-        raise ValueError(f"--to got {options.to!r}, which is there already; add --overwrite to replace it")
-    with sources.naming("--to"):
-        metadata = None if columns is None else {"data": json.dumps(columns)}
-        EXPORTS[suffix](dl.load(options.model, "numpy"), options.to, metadata=metadata)
+    refuse_to_replace("--to", [target], options.overwrite)
+    described = {} if columns is None else asdict(columns)
+    inside = columns.standardization() if columns is not None and suffix == ".onnx" else {}
+    if inside:
+        described = {name: described[name] for name in ("target", "features", "classes")}
+    with sources.errors_naming("--to"):
+        EXPORTS[suffix](model, options.to, metadata={"data": json.dumps(described)} if described else None, **inside)
     print(f"wrote {options.to}")
-    if columns is not None and isinstance(columns["mean"], list):
+    if inside:
+        print("it takes float64 numbers as they are in the table, and standardizes them itself")
+    elif columns is not None and columns.standardization():
         print('inputs, and outputs that are numbers, are standardized; "data" in its metadata has mean and scale')
     return 0
 
@@ -165,7 +170,11 @@ def _judge(model: dl.Sequential, data: Dataset, columns: sources.Columns) -> str
 
 def _model(options: argparse.Namespace, data: Dataset) -> dl.Sequential:
     """Load the network in the file of --model, or build the one that the other options describe."""
-    return dl.load(options.model, options.backend) if options.model else build_model(options, data)
+    if not options.model:
+        return build_model(options, data)
+    model = dl.load(options.model, options.backend)
+    check_same_names("--data", data, model, "the data that the model was trained on")
+    return model
 
 
 def _write_picture(drawable: Any, path: Path) -> None:

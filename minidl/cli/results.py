@@ -1,14 +1,23 @@
-"""The folder that a command writes its results to."""
+"""Where a command writes its results; nothing is replaced unasked."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from minidl.utils import checks
 from minidl.utils.files import naming
+
+
+def refuse_to_replace(option: str, paths: Sequence[Path], overwrite: bool) -> None:
+    """Raise ValueError if one of the paths that `option` leads to is there, unless the user chose to overwrite it."""
+    there = [str(path) for path in paths if os.path.lexists(path)]
+    if there and not overwrite:
+        are, them = ("is", "it") if len(there) == 1 else ("are", "them")
+        raise ValueError(f"{option}: {', '.join(there)} {are} there already; add --overwrite to replace {them}")
 
 
 @contextlib.contextmanager
@@ -31,14 +40,13 @@ def claimed_folder(name: str, outputs: Sequence[str], out: str | None, overwrite
     claim = folder / outputs[-1]
     with naming("--out", folder, "a folder that can be made and written"):
         folder.mkdir(parents=True, exist_ok=True)
-        there = [output for output in outputs if (folder / output).exists()]
+        there = [folder / output for output in outputs if (folder / output).exists()]
         if not there:
             try:
                 claim.touch(exist_ok=False)
             except FileExistsError:  # another command came first
-                there = [claim.name]
-    if there and not overwrite:
-        raise ValueError(f"--out got {folder}, which already has {', '.join(there)}; add --overwrite to replace them")
+                there = [claim]
+    refuse_to_replace("--out", there, overwrite)
     try:
         yield folder
     finally:

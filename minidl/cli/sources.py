@@ -11,13 +11,14 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import minidl as dl
 from minidl.data import Dataset
-from minidl.data.loading import read_features
+from minidl.data.loading import chosen, read_features
+from minidl.layers.loading import load_model
 from minidl.utils import checks, storage
 
 DATA: dict[str, Callable[[int], tuple[Dataset, Dataset]]] = {
@@ -76,6 +77,11 @@ class Columns:
         """Return the data as the network is trained on them."""
         y = data.y if data.has_labels else (data.y - self.target_mean) / self.target_scale
         return replace(data, x=self.inputs(data.x), y=y)
+
+    def standardization(self) -> dict[str, Any]:
+        """Return mean and scale of inputs, and of targets that are numbers, as `minidl.export.to_onnx` takes them."""
+        pairs = {"inputs": (self.mean, self.scale), "outputs": (self.target_mean, self.target_scale)}
+        return {name: pair for name, pair in pairs.items() if isinstance(pair[0], list)}
 
     def values(self, outputs: np.ndarray) -> np.ndarray:
         """Return the predicted numbers, in the units of the targets."""
@@ -150,7 +156,7 @@ def _read(
     path: str, target: str | None, features: list[str] | None, task: str | None, delimiter: str | None, option: str
 ) -> Dataset:
     """Read a file with targets; `option` is what gave the path."""
-    with naming(option):
+    with errors_naming(option):
         if _is_table(path):
             return dl.data.read_csv(path, str(target), features, delimiter or ",", task=task)
         for name, value in (("features", features), ("task", task), ("delimiter", delimiter)):
@@ -164,7 +170,7 @@ def _is_table(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def naming(option: str) -> Iterator[None]:
+def errors_naming(option: str) -> Iterator[None]:
     """Let errors of a reader name the option that gave it the path, the target and so on."""
     try:
         yield
@@ -188,21 +194,27 @@ def save(model: dl.Sequential, columns: Columns, path: Path) -> None:
     storage.write(path, storage.MODEL, {**model.model_description(), "data": asdict(columns)}, model.snapshot())
 
 
+def read(path: str, backend: str) -> tuple[dl.Sequential, Columns | None]:
+    """Return the model in a file, and its columns if `minidl train` wrote it."""
+    model, description = load_model(path, dl.layers.LAYERS, backend, argument="MODEL")
+    return model, Columns(**description["data"]) if "data" in description else None
+
+
 def load(path: str, backend: str) -> tuple[dl.Sequential, Columns]:
     """Return the model in a file that `minidl train` wrote, and its columns."""
-    _, description, _ = storage.read(path, storage.MODEL, argument="MODEL")
-    if "data" not in description:
+    model, columns = read(path, backend)
+    if columns is None:
         raise ValueError(
             f"MODEL got {path!r}, which does not say what its inputs and outputs are; expected a file that `minidl "
             f"train` wrote: in Python, use minidl.load"
         )
-    return dl.load(path, backend), Columns(**description["data"])
+    return model, columns
 
 
 def new_inputs(path: str, columns: Columns, delimiter: str | None) -> np.ndarray:
     """Read rows that need not have a target, as inputs of the network: the columns of a .csv file, or x in an .npz."""
-    with naming("FILE"):
-        x = read_features(path, columns.features if _is_table(path) else None, delimiter or ",")
+    with errors_naming("FILE"):
+        x = read_features(path, columns.features, delimiter or ",")
     return columns.inputs(x)
 
 
@@ -212,6 +224,8 @@ def new_data(path: str, columns: Columns, delimiter: str | None) -> Dataset:
     if _is_table(path):
         features, task = columns.features, "regression" if columns.classes is None else "classification"
     data = _read(path, columns.target, features, task, delimiter, "FILE")
+    with errors_naming("FILE"):
+        data = chosen(data, columns.features)  # of an .npz, too
     if data.has_labels is not (columns.classes is not None):
         expected = "numbers" if columns.classes is None else "class labels"
         raise ValueError(f"FILE: the targets of {path} are {data.y.dtype}; the model expects {expected}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 from pathlib import Path
 
 import minidl as dl
 from minidl.cli import notebooks
+from minidl.cli.results import refuse_to_replace
 from minidl.utils import checks
 from minidl.utils.files import naming, write_whole
 from minidl.utils.tables import aligned
@@ -49,10 +49,7 @@ def open_(options: argparse.Namespace) -> int:
         text, suffix = json.dumps(notebooks.notebook(text), indent=1, ensure_ascii=False) + "\n", ".ipynb"
     folder = checks.path("--folder", options.folder)
     target = folder / f"{path.stem}{suffix}"
-    if os.path.lexists(target) and not options.overwrite:
-        raise ValueError(
-            f"--folder got {options.folder!r}, which already has {target.name}; add --overwrite to replace it"
-        )
+    refuse_to_replace("--folder", [target], options.overwrite)
     with naming("--folder", folder, "a folder that can be made and written"):
         folder.mkdir(parents=True, exist_ok=True)
     with write_whole(target, "w", argument="--folder") as file:

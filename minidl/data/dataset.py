@@ -59,7 +59,7 @@ class Dataset(Guided):
         feature_names: Sequence[str] | None = None,
         class_names: Sequence[str] | None = None,
     ) -> None:
-        class_names = _names("class_names", class_names)
+        class_names = valid_names("class_names", class_names)
         x, columns = frames.inputs("x", x)
         if not isinstance(y, dict):
             y, class_names = frames.targets("y", y, class_names)
@@ -69,8 +69,8 @@ class Dataset(Guided):
         object.__setattr__(self, "y", _heads(y, len(inputs)) if isinstance(y, dict) else _targets("y", y, len(inputs)))
         object.__setattr__(self, "held_out", checks.boolean("held_out", held_out))
         feature_names = columns if feature_names is None else feature_names
-        object.__setattr__(self, "feature_names", _names("feature_names", feature_names))
-        object.__setattr__(self, "class_names", _names("class_names", class_names))
+        object.__setattr__(self, "feature_names", valid_names("feature_names", feature_names))
+        object.__setattr__(self, "class_names", valid_names("class_names", class_names))
         self._check_names()
 
     def _check_names(self) -> None:
@@ -177,7 +177,8 @@ def _targets(argument: str, y: Any, rows: int, lowest: int = 0) -> np.ndarray:
     return targets
 
 
-def _names(argument: str, names: Any) -> tuple[str, ...] | None:
+def valid_names(argument: str, names: Any) -> tuple[str, ...] | None:
+    """Return names that differ as a tuple, or None."""
     if names is None:
         return None
     # A string is a sequence of strings too, and never what is meant. The columns of a frame of pandas are an Index.
@@ -197,6 +198,12 @@ def check_names(argument: str, got: Any, expected: Any, whose: str) -> None:
         raise ValueError(
             f"{argument} got {checks.describe(got)}; expected {checks.describe(expected)}, those of {whose}"
         )
+
+
+def check_same_names(argument: str, data: Dataset, expected: Any, whose: str) -> None:
+    """Do so with the columns and the classes of data, for which `expected` has names of its own."""
+    for names in ("feature_names", "class_names"):
+        check_names(f"{argument}.{names}", getattr(data, names), getattr(expected, names), whose)
 
 
 def _rows(index: Any, rows: int) -> np.ndarray:

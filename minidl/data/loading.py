@@ -10,6 +10,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ def read_features(
 
     Args:
         path: The file.
-        features: Names of the columns; None for all.
+        features: Names of the columns; None for all. Of an .npz without names the columns are taken as they stand.
         delimiter: One character between fields.
 
     Returns:
@@ -90,8 +91,17 @@ def read_features(
     if str(path).lower().endswith(".npz"):
         arrays = _arrays(path)
         checks.one_of("x", "x", arrays)
-        return _dataset(path, arrays["x"], path, np.zeros(len(arrays["x"]), np.int64)).x
+        names = {"feature_names": arrays.get("feature_names")}
+        return chosen(_dataset(path, arrays["x"], path, np.zeros(len(arrays["x"]), np.int64), **names), features).x
     return _read(path, delimiter, None, features)[1]
+
+
+def chosen(data: Dataset, features: Sequence[str] | None) -> Dataset:
+    """Return the data with the columns of these names alone, in their order, where data have names; None for all."""
+    if features is None or data.feature_names is None:
+        return data
+    columns = [data.feature_names.index(checks.one_of("features", name, data.feature_names)) for name in features]
+    return replace(data, x=np.ascontiguousarray(data.x[:, columns]), feature_names=tuple(features))
 
 
 def read_npz(path: str | os.PathLike[str], x: str = "x", y: str = "y") -> Dataset:

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import linalg
 from threadpoolctl import threadpool_limits
 
-from minidl.data.dataset import Dataset, check_names
+from minidl.data.dataset import Dataset, check_names, valid_names
 from minidl.utils import checks, storage
 from minidl.utils.reprs import Configurable
 
@@ -39,12 +39,13 @@ class Preprocessing(Configurable):
         statistics: Names of the arrays that `fit` computes.
         rows: Rows of the data that it was fitted on; None before.
         features: Features of these data.
+        feature_names: Their names, if a Dataset had some.
     """
 
     statistics: tuple[str, ...] = ()
     rows: int | None = None
     features: int
-    feature_names: tuple[str, ...] | None = None  # not in files
+    feature_names: tuple[str, ...] | None = None
 
     def fit(self: Step, data: Dataset | np.ndarray, allow_held_out: bool = False) -> Step:
         """Compute the statistics from `data`.
@@ -114,10 +115,11 @@ class Preprocessing(Configurable):
         self._expected_features()
         steps, arrays = [], {}
         for i, step in enumerate(self._steps()):
-            description = {"name": type(step).__name__, "arguments": step.get_config()}
-            steps.append({**description, "rows": step.rows, "features": step.features})
+            described = {"name": type(step).__name__, "arguments": step.get_config()}
+            steps.append({**described, "rows": step.rows, "features": step.features})
             arrays.update({f"{i}.{name}": getattr(step, name) for name in step.statistics})
-        storage.write(path, storage.PREPROCESSING, {"chain": isinstance(self, Chain), "steps": steps}, arrays)
+        description: dict[str, Any] = {"chain": isinstance(self, Chain), "steps": steps}
+        storage.write(path, storage.PREPROCESSING, {**description, "feature_names": self.feature_names}, arrays)
 
     def _apply(self, function: Any, data: Any, features: int) -> Any:
         x = _inputs(data)
@@ -380,6 +382,7 @@ def load_preprocessing(path: str | os.PathLike[str]) -> Preprocessing:
             step.rows = checks.integer("rows", described["rows"])
             step.features = checks.integer("features", described["features"])
         made.rows, made.features = steps[0].rows, steps[0].features
+        made.feature_names = valid_names("feature_names", description.get("feature_names"))  # none in older files
         made._features_after()  # fails if the arrays do not fit together
     except Exception as error:  # a wrong description can make constructors and shapes fail in any way
         raise ValueError(f"{path} does not describe preprocessing that minidl can build ({error})") from error

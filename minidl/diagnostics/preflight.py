@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from minidl.backend.parameters import allocate_storage
-from minidl.data.dataset import Dataset
+from minidl.data.dataset import Dataset, check_same_names
 from minidl.diagnostics.data_figures import draw_preflight
 from minidl.layers.context import Context
 from minidl.layers.loading import build_layer, layer_classes
@@ -150,6 +150,8 @@ def preflight(
         features = None if data is None else data.x.shape[1]
         if None not in (features, model.n_in) and features != model.n_in:
             raise ValueError(f"{argument}.x got {features} features; the model expects {model.n_in}")
+        if data is not None:
+            check_same_names(argument, data, model, "the data that the model was trained on")
     loss = SoftmaxCrossEntropy() if loss is None else loss.new()
     run = _Preflight(model, train, validation, loss)
     if isinstance(loss, Weighted) and not run.refused():  # no other check asks for weights

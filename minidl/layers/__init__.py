@@ -70,7 +70,7 @@ def load(path: str | os.PathLike[str], backend: str = "auto", layers: Iterable[t
         FileNotFoundError: If there is no such file.
         ValueError: For a file that is truncated, damaged or not a model.
     """
-    return load_model(path, {**LAYERS, **layer_classes(layers)}, backend)
+    return load_model(path, {**LAYERS, **layer_classes(layers)}, backend)[0]
 
 
 # What a model file may contain.

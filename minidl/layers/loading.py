@@ -32,11 +32,14 @@ def build_layer(description: Any, classes: Mapping[str, type[Layer]]) -> Layer:
 
 
 def load_model(
-    path: str | os.PathLike[str], classes: Mapping[str, type[Layer]], backend: str = "auto"
-) -> Sequential:  # fmt: skip
-    """Read a model that `Sequential.save` or a checkpoint wrote; `classes` are the layers that may occur in it."""
+    path: str | os.PathLike[str], classes: Mapping[str, type[Layer]], backend: str = "auto", argument: str = "path"
+) -> tuple[Sequential, dict[str, Any]]:
+    """Read a model that `Sequential.save` or a checkpoint wrote, and all that its file says beside the arrays.
+
+    `classes` are the layers that may occur in it; an error of the system names `argument`.
+    """
     backends.get(backend)  # a name that is wrong is not the fault of the file
-    kind, description, arrays = storage.read(path, storage.MODEL, storage.CHECKPOINT)
+    kind, description, arrays = storage.read(path, storage.MODEL, storage.CHECKPOINT, argument=argument)
     if kind == storage.CHECKPOINT:
         arrays = storage.group(arrays, "model")
     try:
@@ -49,10 +52,12 @@ def load_model(
             raise ValueError(f"its layers have {asked:,} numbers or more, its arrays {there:,}")
         model.build(backend, description["seed"], description["dtype"])
         model.epochs_trained = description["epochs_trained"]
+        for names in ("feature_names", "class_names"):  # which older files do not have
+            setattr(model, names, description.get(names))
         model.restore(arrays)
     except Exception as error:  # what a wrong description makes of constructors, sizes and nesting is not foreseeable
         raise ValueError(f"{path} does not describe a model that minidl can build ({error})") from error
-    return model
+    return model, description
 
 
 def layer_classes(layers: Iterable[type[Layer]]) -> dict[str, type[Layer]]:

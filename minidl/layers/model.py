@@ -10,6 +10,7 @@ import numpy as np
 
 from minidl.backend.parameters import valid_state
 from minidl.data import frames
+from minidl.data.dataset import Dataset, check_names, valid_names
 from minidl.layers.base import Layer
 from minidl.layers.summary import summary
 from minidl.utils import checks, storage
@@ -32,6 +33,9 @@ class Model(Layer):
     penalty: str | None
     # Numbers the random order of each epoch, so that a second fit draws new ones.
     epochs_trained: Any = checks.Checked(checks.integer, 0)
+    # Of the columns and the classes that the model was trained on; None where they had none.
+    feature_names: Any = checks.Checked(valid_names)
+    class_names: Any = checks.Checked(valid_names)
 
     @property
     def lock(self) -> Any:
@@ -49,12 +53,25 @@ class Model(Layer):
         """Return the output for each row of `x` at inference, as a NumPy array of shape (rows, n_out).
 
         Raises:
-            TypeError, ValueError: If `x` is no finite (rows, n_in) array of floats, nor a data frame of such columns.
+            TypeError, ValueError: If `x` is no finite (rows, n_in) array of floats, nor a data frame of such columns,
+                with the names that the model was trained on.
         """
         with self.lock:
-            x = checks.finite("x", checks.matrix("x", frames.inputs("x", x)[0], self.dtype))
+            x = checks.finite("x", checks.matrix("x", self.unnamed(x), self.dtype))
             batches = [x[i : i + PREDICT_BATCH] for i in range(0, len(x), PREDICT_BATCH)]
             return np.concatenate([self.backend.to_numpy(self.forward(batch)) for batch in batches])
+
+    def unnamed(self, x: Any) -> Any:
+        """Return a data frame as an array, after a look at the names of its columns; all else as it is."""
+        x, names = frames.inputs("x", x)
+        got = None if names is None else (*names,)
+        check_names("the columns of x", got, self.feature_names, "the data that the model was trained on")
+        return x
+
+    def keep_names(self, data: Dataset) -> None:
+        """Keep the names of columns and classes that the model is trained on, where data have any."""
+        self.feature_names = data.feature_names or self.feature_names
+        self.class_names = data.class_names or self.class_names
 
     def first_not_finite(self) -> Layer | None:
         """Return the first layer whose output in the last forward pass has a NaN or an infinity, or None."""
@@ -99,6 +116,8 @@ class Model(Layer):
             "seed": self.streams.seed,
             "dtype": str(self.dtype),
             "epochs_trained": self.epochs_trained,
+            "feature_names": self.feature_names,
+            "class_names": self.class_names,
         }
 
     def snapshot(self) -> dict[str, np.ndarray]:

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.data import frames
 from minidl.layers.sequential import Sequential
 from minidl.layers.stochastic import SAMPLED, Stochastic
 from minidl.utils import checks
@@ -91,7 +90,7 @@ def predict_augmented(
     if transform is not None:
         checks.function("transform", transform)
     rng = np.random.default_rng(checks.integer("seed", seed, minimum=0))
-    x = checks.finite("x", checks.matrix("x", frames.inputs("x", x)[0]))
+    x = checks.finite("x", checks.matrix("x", model.unnamed(x)))
 
     def changed() -> np.ndarray:
         made = augmentation(x.copy(), np.zeros(len(x), np.int64), rng)  # it may work in place, as it may in `fit`

@@ -38,7 +38,7 @@ class Sequential(Model):
     ):
         self.layers = tuple(layers)
         self.penalty = penalties.text(penalty)
-        self.outputs, self.epochs_trained = [], 0
+        self.outputs, self.epochs_trained, self.feature_names, self.class_names = [], 0, None, None
         self._check_layers()
         self.n_in = next((layer.n_in for layer in layers if layer.n_in), None)
         self.n_out = next((layer.n_out for layer in reversed(layers) if layer.n_out), None)

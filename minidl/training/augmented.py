@@ -21,10 +21,16 @@ def checked_augmentation(
         if not isinstance(targets, dict):
             return images, _check_targets(made, targets, rows, n_out or columns)
         made, widths = checks.keys("the targets of augmentation", made, targets), loss.widths
-        return images, {
+        checked = {
             part: _check_targets(made[part], before, rows, widths[part], loss.lowest_label)
             for part, before in targets.items()
         }
+        for part in getattr(loss, "nonnegative", ()):
+            if (least := checked[part].min()) < 0:
+                raise ValueError(
+                    f"the targets of augmentation got {checks.exact(least)} in {part!r}; expected numbers of at least 0"
+                )
+        return images, checked
 
     return augment
 

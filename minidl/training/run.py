@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data.dataset import Dataset, check_names
+from minidl.data.dataset import Dataset, check_same_names
 from minidl.layers.sequential import Sequential
 from minidl.losses import Loss
 from minidl.optimizers import Optimizer
@@ -151,8 +151,7 @@ class Run:
         if self.validation is None:
             return batches, None
         held_out = prepare("validation", model, self.validation, loss)
-        for names in ("feature_names", "class_names"):
-            check_names(f"validation.{names}", getattr(self.validation, names), getattr(self.train, names), "train")
+        check_same_names("validation", self.validation, self.train, "train")
         return batches, Batches(model.backend, *held_out, EVALUATION_BATCH)
 
     @functools.cached_property
@@ -181,6 +180,7 @@ class Run:
         if self.callbacks or self.validation is not None:
             self.training_step.forget()  # a callback may have changed a layer, and evaluation has used the buffers
         self.loss.restart()
+        self.model.keep_names(self.train)
         for cost in self._penalties():
             self.model.backend.copy_into(cost, np.zeros(2))
         rows = self.batches.rows

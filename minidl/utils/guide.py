@@ -22,7 +22,7 @@ signature_of: Callable[[Any], inspect.Signature] = functools.cache(inspect.signa
 # What tab completion shows of an object, beside its arguments; all there is where no class is listed.
 SHOWN = {
     "Layer": "forward backward parameters build backend dtype n_in n_out name children walk penalty_cost",
-    "Model": "layers predict summary save snapshot restore lock epochs_trained",
+    "Model": "layers predict summary save snapshot restore lock epochs_trained feature_names class_names",
     "Parameter": "name value gradient shape size dtype decays max_norm transform",
     "Optimizer": "step steps new snapshot restore schedules",
     "Loss": "forward backward value restart mean_so_far new",

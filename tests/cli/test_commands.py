@@ -144,7 +144,7 @@ def test_a_command_that_comes_first_at_the_last_moment(tmp_path, monkeypatch, ou
     monkeypatch.setattr(Path, *(("touch", touch_second) if out else ("mkdir", mkdir_second)))
     claimed = claimed_folder("digits", ["history.jsonl", "model.npz"], out, False)
     if out:
-        with pytest.raises(ValueError, match="--out got result, which already has model.npz; add --overwrite"), claimed:
+        with pytest.raises(ValueError, match=r"--out: result.model.npz is there already; add --overwrite"), claimed:
             pass
         assert Path("result", "model.npz").read_text() == "of the other"
     else:

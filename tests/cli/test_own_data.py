@@ -15,6 +15,7 @@ import minidl as dl
 from minidl import cli
 from minidl.cli import commands, sources
 from minidl.cli.sources import Columns
+from minidl.utils import storage
 
 NAMES = ["setosa", "virginica"]
 QUICK = ["--layers", "8", "--out", "result"]
@@ -130,6 +131,37 @@ def test_arrays_of_ones_own(flowers, capsys):
     capsys.readouterr()
     assert cli.main(["predict", "result/model.npz", "new.npz"]) == 0
     assert [line[:2] for line in capsys.readouterr().out.splitlines()] == ["y,", "0,", "1,", "0,"]
+
+
+def test_the_columns_of_arrays_are_found_by_name(flowers, capsys):
+    """Of an .npz with names as of a table: in any order, and among others."""
+    named = {"x": flowers.x, "kind": flowers.y, "feature_names": flowers.feature_names, "class_names": NAMES}
+    np.savez("own.npz", **named)
+    wide, long = flowers.x[:, 1], flowers.x[:, 0]
+    mixed = {**named, "x": np.stack([wide, np.zeros(120), long], axis=1), "feature_names": ["wide", "zero", "long"]}
+    np.savez("mixed.npz", **mixed)
+    np.savez("less.npz", **{**named, "feature_names": ["wide", "high"]})
+    for data in (["own.npz", "--target", "kind"], FLOWERS[1:]):
+        train("--data", *data, "--overwrite")
+        said = []
+        for file in ("own.npz", "mixed.npz"):
+            capsys.readouterr()
+            assert cli.main(["predict", "result/model.npz", file]) == 0
+            assert cli.main(["evaluate", "result/model.npz", file]) == 0
+            said.append(capsys.readouterr().out)
+        assert said[0] == said[1] and "accuracy 100.00%" in said[0]
+        for command in ("predict", "evaluate"):
+            assert cli.main([command, "result/model.npz", "less.npz"]) == cli.WRONG
+            assert "FILE has no column 'long'; it has 'wide', 'high'" in capsys.readouterr().err
+
+
+def test_the_instruments_compare_the_names_of_the_model(flowers, capsys):
+    train(*FLOWERS)
+    turned = [*FLOWERS[:4], "--features", "wide", "long", "--model", "result/model.npz"]
+    for command in ("inspect", "preflight"):
+        assert cli.main([command, *turned]) == cli.WRONG
+        message = "--data.feature_names got ('wide', 'long'); expected ('long', 'wide'), those of the data"
+        assert message in capsys.readouterr().err
 
 
 def test_several_outputs_are_numbered(prices, capsys):
@@ -256,20 +288,57 @@ def test_numbers_have_no_confusion_matrix(prices, capsys):
     assert "--confusion: the model predicts numbers, price; expected one of classes" in capsys.readouterr().err
 
 
-def test_export_writes_what_the_network_computes_and_says_how_its_inputs_are_made(flowers, capsys):
+def test_an_exported_network_takes_the_columns_as_they_are(flowers, capsys):
     onnxruntime = pytest.importorskip("onnxruntime", reason="what runs the files needs the extra test")
     train(*FLOWERS)
     capsys.readouterr()
     assert cli.main(["export", "result/model.npz", "--to", "flowers.onnx"]) == 0
-    assert capsys.readouterr().out.startswith(
-        "wrote flowers.onnx\ninputs, and outputs that are numbers, are standardized;"
+    assert capsys.readouterr().out == (
+        "wrote flowers.onnx\nit takes float64 numbers as they are in the table, and standardizes them itself\n"
     )
     session = onnxruntime.InferenceSession("flowers.onnx", providers=["CPUExecutionProvider"])
-    columns = json.loads(session.get_modelmeta().custom_metadata_map["data"])
-    x = ((flowers.x - columns["mean"]) / columns["scale"]).astype(np.float32)
-    (logits,) = session.run(None, {"x": x})
-    np.testing.assert_allclose(logits, dl.load("result/model.npz").predict(x), rtol=1e-4, atol=1e-5)
-    assert [columns["classes"][label] for label in logits.argmax(axis=1)] == [NAMES[label] for label in flowers.y]
+    (logits,) = session.run(None, {"x": flowers.x})
+    model, columns = sources.load("result/model.npz", "auto")
+    np.testing.assert_allclose(logits, model.predict(columns.inputs(flowers.x)), rtol=1e-4, atol=1e-5)
+    described = json.loads(session.get_modelmeta().custom_metadata_map["data"])
+    assert described == {"target": "kind", "features": ["long", "wide"], "classes": NAMES}
+    assert [NAMES[label] for label in logits.argmax(axis=1)] == [NAMES[label] for label in flowers.y]
+
+
+def test_an_exported_network_predicts_in_the_units_of_the_targets(prices, capsys):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="what runs the files needs the extra test")
+    train("--data", "prices.csv", "--target", "price")
+    assert cli.main(["export", "result/model.npz", "--to", "prices.onnx"]) == 0
+    capsys.readouterr()
+    assert cli.main(["predict", "result/model.npz", "prices.csv"]) == 0
+    expected = np.array(capsys.readouterr().out.splitlines()[1:], float)
+    session = onnxruntime.InferenceSession("prices.onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": prices.x})
+    assert found.dtype == np.float64 and np.abs(found[:, 0] - expected).max() < 1e-5 * prices.y.std()
+
+
+def test_other_files_say_how_their_inputs_are_made(flowers, capsys):
+    safetensors = pytest.importorskip("safetensors", reason="safetensors files need the extra export")
+    train(*FLOWERS)
+    capsys.readouterr()
+    assert cli.main(["export", "result/model.npz", "--to", "flowers.safetensors"]) == 0
+    assert capsys.readouterr().out.startswith(
+        "wrote flowers.safetensors\ninputs, and outputs that are numbers, are standardized;"
+    )
+    with safetensors.safe_open("flowers.safetensors", "np") as file:
+        described = json.loads(file.metadata()["data"])
+    assert Columns(**described) == sources.load("result/model.npz", "auto")[1]
+
+
+@pytest.mark.parametrize("command", [["export", "--to", "m.safetensors"], ["predict", "flowers.csv"]])
+def test_a_model_file_is_read_once(flowers, monkeypatch, command):
+    if command[0] == "export":
+        pytest.importorskip("safetensors", reason="safetensors files need the extra export")
+    train(*FLOWERS)
+    read, paths = storage.read, []
+    monkeypatch.setattr(storage, "read", lambda path, *kinds, **more: paths.append(path) or read(path, *kinds, **more))
+    assert cli.main([command[0], "result/model.npz", *command[1:]]) == 0
+    assert paths == ["result/model.npz"]
 
 
 def test_export_takes_any_model_and_writes_safetensors(capsys):
@@ -306,7 +375,7 @@ def test_export_replaces_a_file_only_if_told_to(tmp_path, capsys):
     target.write_text("mine")
     command = ["export", "model.npz", "--to", target.name]
     assert cli.main(command) == cli.WRONG
-    message = "--to got 'mine.safetensors', which is there already; add --overwrite to replace it"
+    message = "--to: mine.safetensors is there already; add --overwrite to replace it"
     assert message in capsys.readouterr().err and target.read_text() == "mine"
     assert cli.main([*command, "--overwrite"]) == 0
     dl.export.load_safetensors(dl.load("model.npz", "numpy"), target)

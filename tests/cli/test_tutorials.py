@@ -61,7 +61,7 @@ def test_open_writes_the_script_into_a_folder(capsys):
 def test_a_file_that_is_there_is_only_replaced_if_the_user_says_so(capsys):
     Path("01_first_network.ipynb").write_text("my notes")
     assert cli.main(["tutorial", "open", "01"]) == cli.WRONG
-    message = "--folder got '.', which already has 01_first_network.ipynb; add --overwrite to replace it"
+    message = "--folder: 01_first_network.ipynb is there already; add --overwrite to replace it"
     assert message in capsys.readouterr().err
     assert there() == ["01_first_network.ipynb"] and Path("01_first_network.ipynb").read_text() == "my notes"
     assert cli.main(["tutorial", "open", "01", "--overwrite"]) == 0

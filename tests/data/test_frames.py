@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import subprocess
 import sys
@@ -252,7 +253,58 @@ def test_other_columns_and_classes_than_those_of_the_training_data_are_refused()
                 model, train, validation=validation, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(0.1), epochs=1,
                 progress=False,
             )  # fmt: skip
+
+
+def test_a_step_keeps_the_names_of_its_columns_in_its_file(tmp_path):
+    frame = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0], "b": [1.0, 0.0, 1.0, 5.0]})
+    train, turned = (dl.data.Dataset(data, [0, 1, 0, 1]) for data in (frame, frame[["b", "a"]]))
     scale = dl.data.Standardize().fit(train)
-    with pytest.raises(ValueError, match=r"data.feature_names got \('b', 'a'\); expected \('a', 'b'\), those of `fit`"):
-        scale.transform(turned)
-    np.testing.assert_array_equal(scale.transform(train).x, scale.transform(np.array(frame)))
+    scale.save(tmp_path / "scale.npz")
+    for step in (scale, dl.data.load_preprocessing(tmp_path / "scale.npz")):
+        with pytest.raises(ValueError, match=r"feature_names got \('b', 'a'\); expected \('a', 'b'\), those of `fit`"):
+            step.transform(turned)
+        np.testing.assert_array_equal(step.transform(train).x, step.transform(np.array(frame)))
+
+
+def test_a_model_keeps_the_names_that_it_was_trained_on(tmp_path):
+    frame = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0], "b": [1.0, 0.0, 1.0, 5.0]})
+    kinds = pd.Series(["u", "v", "u", "w"])
+    train, turned = dl.data.Dataset(frame, kinds), dl.data.Dataset(frame[["b", "a"]], kinds)
+    others = dl.data.Dataset(frame, kinds.replace("w", "x"))
+    settings = {"loss": dl.SoftmaxCrossEntropy(), "optimizer": dl.SGD(0.1)}
+    model = dl.Sequential(dl.Dense(2, 3), seed=0)
+    dl.fit(model, train, **settings, epochs=1, progress=False, checkpoint=tmp_path / "run.npz")
+    model.save(tmp_path / "model.npz")
+    expected = model.predict(frame)
+    columns = r"got \('b', 'a'\); expected \('a', 'b'\), those of the data that the model was trained on"
+    classes = r"class_names got \('u', 'v', 'x'\); expected \('u', 'v', 'w'\), those of the data that the model was"
+    for one in (model, dl.load(tmp_path / "model.npz"), dl.load(tmp_path / "run.npz"), copy.deepcopy(model)):
+        assert (one.feature_names, one.class_names) == (("a", "b"), ("u", "v", "w"))
+        for call, message in {
+            lambda one: one.predict(frame[["b", "a"]]): f"the columns of x {columns}",
+            lambda one: dl.predict_augmented(one, frame[["b", "a"]], lambda x, y, rng: (x, y)): f"of x {columns}",
+            lambda one: dl.evaluate(one, turned, loss=settings["loss"]): f"^data.feature_names {columns}",
+            lambda one: dl.evaluate(one, others, loss=settings["loss"]): f"^data.{classes}",
+            lambda one: dl.fit(one, turned, **settings, progress=False): f"^train.feature_names {columns}",
+            lambda one: dl.preflight(one, train, others): f"^validation.{classes}",
+        }.items():
+            with pytest.raises(ValueError, match=message):
+                call(one)
+        np.testing.assert_array_equal(one.predict(frame), expected)
+        np.testing.assert_array_equal(one.predict(np.array(frame)), expected)  # an array has no names
+        dl.evaluate(one, dl.data.Dataset(np.array(frame), [0, 1, 0, 2]), loss=settings["loss"])
+        one.feature_names = None
+        one.predict(frame[["b", "a"]])
+        with pytest.raises(TypeError, match="feature_names got 'ab'; expected a list of names"):
+            one.feature_names = "ab"
+
+
+def test_data_without_names_leave_those_that_the_model_has():
+    settings = {"loss": dl.SoftmaxCrossEntropy(), "optimizer": dl.SGD(0.1), "epochs": 1, "progress": False}
+    model = dl.Sequential(dl.Dense(1, 2), seed=0)
+    x = np.array([[0.0], [1.0]])
+    dl.fit(model, dl.data.Dataset(x, [0, 1]), **settings)
+    assert (model.feature_names, model.class_names) == (None, None)
+    dl.fit(model, dl.data.Dataset(x, ["u", "v"], feature_names=["a"]), **settings)
+    dl.fit(model, dl.data.Dataset(x, [0, 1]), **settings)
+    assert (model.feature_names, model.class_names) == (("a",), ("u", "v"))

@@ -72,6 +72,49 @@ def test_onnxruntime_computes_what_the_model_predicts(name, dtype, tmp_path):
             agrees(model, tmp_path / "model.onnx", inputs(model, rows))
 
 
+@each("dtype", ["float32", "float64"])
+def test_the_file_standardizes_as_the_training_data_were(dtype, tmp_path):
+    """In float64, where a float32 would hold no difference from the mean."""
+    rng = np.random.default_rng(0)
+    x, y = 1e9 + 3 * rng.normal(size=(50, 2)), 1e6 + rng.normal(size=(50, 3))
+    inputs, outputs = dl.data.Standardize().fit(x), dl.data.Standardize().fit(y)
+    model = dl.Sequential(dl.Dense(2, 3), dl.Tanh(), backend="numpy", seed=0, dtype=dtype)
+    statistics = {"inputs": (inputs.mean, inputs.scale), "outputs": (outputs.mean, outputs.scale)}
+    for given in ({}, {"inputs": statistics["inputs"]}, {"outputs": statistics["outputs"]}, statistics):
+        dl.export.to_onnx(model, tmp_path / "model.onnx", **given)
+        onnx.checker.check_model(onnx.load(tmp_path / "model.onnx"), full_check=True)
+        scaled = inputs.transform(x).astype(dtype)
+        expected = model.predict(scaled).astype(np.float64)
+        expected = outputs.inverse_transform(expected) if "outputs" in given else expected
+        found = run(tmp_path / "model.onnx", x if "inputs" in given else scaled)
+        assert found.dtype == ("float64" if "outputs" in given else dtype)
+        assert np.abs(found - expected).max() <= 3e-6
+
+
+def test_a_network_without_layers_of_its_own_can_be_standardized(tmp_path):
+    model = dl.Sequential(dl.Dropout(0.5), backend="numpy")
+    dl.export.to_onnx(model, tmp_path / "model.onnx", inputs=([1.0, 2.0], [2.0, 4.0]))
+    assert run(tmp_path / "model.onnx", np.array([[3.0, 2.0]])).tolist() == [[1.0, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"inputs": np.ones((2, 2))}, TypeError, "^inputs got an array .* expected mean and scale"),
+        ({"inputs": ([1.0, 2.0],)}, TypeError, "^inputs got .* expected mean and scale"),
+        ({"inputs": ([1.0], [1.0])}, ValueError, r"^the mean of inputs got shape \(1,\); expected \(2,\), one"),
+        ({"inputs": ([1.0, 2.0], [1.0])}, ValueError, r"^the scale of inputs got shape \(1,\); expected \(2,\)"),
+        ({"outputs": ([1, 2, 3], [1, 0, 1])}, ValueError, "^the scale of outputs got 0; expected numbers greater"),
+        ({"outputs": ([1, np.nan, 3], [1, 1, 1])}, ValueError, "^the mean of outputs "),
+        ({"outputs": (["a"] * 3, [1, 1, 1])}, TypeError, "^the mean of outputs "),
+    ],
+)
+def test_statistics_that_do_not_fit_are_refused(given, error, message, tmp_path):
+    with pytest.raises(error, match=message):
+        dl.export.to_onnx(dl.Sequential(dl.Dense(2, 3), backend="numpy"), tmp_path / "model.onnx", **given)
+    assert not (tmp_path / "model.onnx").exists()
+
+
 def test_every_layer_is_in_the_table_and_compared():
     """Layers of minidl that ONNX cannot express would be listed here, as refused; there are none."""
     kinds = set(dl.layers.LAYERS.values())

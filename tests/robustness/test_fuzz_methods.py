@@ -31,7 +31,7 @@ INNER = {
     "penalize_gradient", "allocate_penalty", "move_to", "set_from", "loss_at_random", "mixable", "check_targets",
     "Optimizer.check_dtype",
     "on_start", "on_step_start", "on_step_end", "on_epoch_start", "on_epoch_end", "on_end", "write", "check_snapshot",
-    "accept", "rescale", "at", "Parameter.transform",
+    "accept", "rescale", "at", "Parameter.transform", "unnamed", "keep_names",
     "Layer.forward", "Layer.backward", "ReparametrizedDense.forward", "Best.start", "Best.update",
     "Callback.restore", "EarlyStopping.restore", "TrainingStep.forward", "Probe.use",
     "Loss.__call__", "Loss.use", "MultiTask.use", "Weighted.use", "Loss.count", "MultiTask.count", "Loss.show",
@@ -230,6 +230,12 @@ def argument(name: str, attribute: str) -> Call:
     return setting(target, attribute, lambda: None, getattr(target, attribute))
 
 
+def names(attribute: str) -> Call:
+    one = model()
+    setattr(one, attribute, ["a", "b", "c"])
+    return setting(one, attribute, lambda: one.predict(X), getattr(one, attribute))
+
+
 def state(name: str) -> Call:
     layer = built("BatchNorm")
     return setting(layer, name, lambda: layer.forward(X), np.array(getattr(layer, name)) + 1)
@@ -336,6 +342,7 @@ METHODS: dict[str, Callable[[], Call]] = {
     "Sequential.predict": lambda: (model().predict, {"x": X}),
     "Sequential.save": of(model, "save", path="model.npz"),
     "Sequential.restore": restored_model,
+    **{f"Sequential.{name} =": bound(names, name) for name in ("feature_names", "class_names")},
     "Layer.build": build,
     "Layer.parameter": bound(own, "parameter", {"name": "own", "value": np.ones(3), "decays": True}),
     "Layer.state": bound(own, "state", {"name": "own", "value": np.ones(3), "dtype": np.dtype("f4")}),

@@ -279,9 +279,9 @@ def test_completion_of_the_package_shows_its_public_names():
 
 def test_completion_of_a_model_shows_what_users_need():
     assert public(make()) == {
-        "backend", "backward", "build", "children", "dtype", "epochs_trained", "forward", "layers", "lock", "n_in",
-        "n_out", "name", "parameters", "penalty", "penalty_cost", "predict", "restore", "save", "snapshot", "summary",
-        "walk",
+        "backend", "backward", "build", "children", "class_names", "dtype", "epochs_trained", "feature_names",
+        "forward", "layers", "lock", "n_in", "n_out", "name", "parameters", "penalty", "penalty_cost", "predict",
+        "restore", "save", "snapshot", "summary", "walk",
     }  # fmt: skip
     assert public(dl.Adam()) == {
         "beta1", "beta2", "epsilon", "learning_rate", "new", "restore", "schedules", "snapshot", "step", "steps",

@@ -439,6 +439,9 @@ def test_nesting_too_deep_for_python_is_refused(tmp_path):
         {"epochs_trained": None},
         {"epochs_trained": -1},
         {"epochs_trained": "many"},
+        {"feature_names": "ab"},
+        {"feature_names": [1, 2]},
+        {"class_names": ["a", "a"]},
     ],
     ids=str,
 )
