@@ -22,7 +22,7 @@ from minidl.utils import checks
 from minidl.utils.figures import finish
 from minidl.utils.reports import Report, Table
 
-MEMORY = 0.9  # of the running mean of the loss
+MEMORY, SMOOTHED = 0.9, 10  # of the running mean of the loss, and over how many steps that goes
 EXPLODED = 4.0  # times the best smoothed loss: from there on it only grows
 
 
@@ -86,12 +86,13 @@ def find_learning_rate(
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        ValueError: If arguments do not fit together, or the loss explodes even at `lowest`.
+        ValueError: If arguments do not fit together, the loss explodes even at `lowest`, or no rate makes it smaller,
+            as where the model is trained already.
     """
     checks.real("lowest", lowest, above=0.0)
     checks.real("highest", highest, above=lowest)
     checks.real("highest / lowest", float(highest) / float(lowest))
-    checks.integer("steps", steps, minimum=10)
+    checks.integer("steps", steps, minimum=SMOOTHED)
     checks.instance("model", model, Sequential)
     checks.instance("optimizer", optimizer, Optimizer)
     with model.lock:
@@ -100,9 +101,15 @@ def find_learning_rate(
     trial.learning_rate = schedules.Exponential(lowest, highest / lowest, steps - 1)
     run = Run(model, train, loss, trial, epochs=1, batch_size=batch_size, progress=False)
     rates, losses = _climb(run, trial, steps)
-    if len(rates) < 10:
+    if len(rates) < SMOOTHED:
         raise ValueError(f"lowest got {lowest:g}, at which the loss explodes already after {len(rates)} steps")
-    return RangeTest(rates, losses, float(rates[np.argmin(losses)]) / 10)
+    best = int(np.argmin(losses))
+    if best < SMOOTHED <= len(rates) // 2:
+        raise ValueError(
+            f"model got a loss of {losses[best]:.4f} in the first steps, which no rate from {rates[best]:.2g} to "
+            f"{rates[-1]:.2g} makes smaller; expected one that still learns, such as a new one: is it trained already?"
+        )
+    return RangeTest(rates, losses, float(rates[best]) / 10)
 
 
 def _climb(run: Run, optimizer: Optimizer, steps: int) -> tuple[np.ndarray, np.ndarray]:

@@ -105,6 +105,17 @@ def test_hyperparameters_other_than_the_rate_are_those_of_the_optimizer(digits):
     assert heavy.suggestion < plain.suggestion, "what momentum adds up needs a smaller rate"
 
 
+def test_a_model_that_is_trained_already_gets_no_suggestion(digits):
+    """Each rate makes its loss larger, so that a tenth of the first one would be suggested."""
+    model, optimizer = make(), dl.Adam(1e-3)
+    find(model, digits, optimizer=optimizer)
+    dl.fit(model, digits, loss=dl.SoftmaxCrossEntropy(), optimizer=optimizer, epochs=20, batch_size=64, progress=False)
+    with pytest.raises(
+        ValueError, match=r"^model got a loss of 0\.\d{4} in the first steps, which no rate from .* makes"
+    ):
+        find(model, digits, optimizer=optimizer)
+
+
 def test_the_rows_come_in_a_random_order_that_follows_the_seed(monkeypatch):
     x = np.stack([np.arange(50) / 64, np.zeros(50)], axis=1).astype(np.float32)
     train = dl.data.Dataset(x, np.arange(50) % 2)
