@@ -45,7 +45,7 @@ FAULTS = r"""async () => {
         if (!image.naturalWidth) faults.push(`figure does not appear: ${image.src}`);
     }
     // A tutorial's code names the file of each figure; in a loop there may be more.
-    const drawn = document.querySelector("article").textContent.match(/\bfigures \/ f?"/g)?.length ?? 0;
+    const drawn = new Set(document.querySelector("article").textContent.match(/\bfigures \/ f?"[^"]*/g) ?? []).size;
     const shown = document.querySelectorAll("article img").length;
     if (shown < drawn) faults.push(`${drawn} figures are drawn, and ${shown} shown`);
     const article = document.querySelector("article");

@@ -18,8 +18,8 @@ PART = re.compile(r"^# ?%%.*$", re.MULTILINE)
 COMMENTS = re.compile(r"\n*((?:^#.*\n?)*)", re.MULTILINE)
 HIDDEN = re.compile(r"^# sphinx_gallery_start_ignore\n(.*?)^# sphinx_gallery_end_ignore$", re.MULTILINE | re.DOTALL)
 SETTING = re.compile(r"^[ ]*# sphinx_gallery_\w+.*\n?", re.MULTILINE)
-# A figure that minidl draws into a file. What pyplot draws, a notebook shows by itself.
-DRAWN = re.compile(r'(?<!savefig\()(?<!imread\()figures / "([^"]+)"')
+# A figure that minidl draws into a file. What pyplot draws, notebooks and sphinx-gallery show by themselves.
+DRAWN = re.compile(r'(?<!savefig\()figures / "([^"]+)"')
 
 TITLE = re.compile(r"^(\S.*)\n([=\-~^])\2{2,}$", re.MULTILINE)
 LEVELS = {"=": "#", "-": "##", "~": "###", "^": "####"}
@@ -43,6 +43,11 @@ def title(script: str) -> str:
     return (ast.get_docstring(ast.parse(script)) or "").partition("\n")[0]
 
 
+def drawn(code: str) -> list[str]:
+    """Return the figures that minidl draws into files, but for those that the code reads, to draw them with pyplot."""
+    return [name for name in DRAWN.findall(code) if f'imread(figures / "{name}")' not in code]
+
+
 def _cells(script: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield kind, text and metadata of each cell."""
     docstring = ast.parse(script).body[0]
@@ -63,9 +68,8 @@ def _code(source: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for number, piece in enumerate(HIDDEN.split(source)):
         if code := SETTING.sub("", piece).strip("\n"):
             yield "code", code, HIDE if number % 2 else {}
-        for name in DRAWN.findall(piece):
-            if f'imread(figures / "{name}")' not in piece:  # to be drawn with pyplot
-                yield "code", f'from IPython.display import Image\n\nImage(figures / "{name}")', HIDE
+        for name in drawn(piece):
+            yield "code", f'from IPython.display import Image\n\nImage(figures / "{name}")', HIDE
 
 
 def markdown(text: str) -> str:

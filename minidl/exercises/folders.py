@@ -43,7 +43,10 @@ def start(name: str, folder: str | os.PathLike[str] = ".") -> Path:
     exercise = EXERCISES[checks.one_of("name", name, EXERCISES)]
     target = checks.path("folder", folder) / name
     if os.path.lexists(target):
-        raise FileExistsError(f"folder got {str(folder)!r}, which has {name} already; move it, or choose another")
+        there, cure = f"{name} already", "move it"
+        if (target / f"{name}.ipynb").is_file() and not os.path.lexists(target / exercise.file):
+            there, cure = f"the same exercise as a notebook, {name}/{name}.ipynb", "complete that"
+        raise FileExistsError(f"folder got {str(folder)!r}, which has {there}; {cure}, or choose another folder")
     with naming("folder", folder, "a folder that can be written"):
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=target.parent))

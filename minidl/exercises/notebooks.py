@@ -10,7 +10,9 @@ import functools
 import json
 import linecache
 import os
+import sys
 import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,22 +62,25 @@ def notebook(name: str, folder: str | os.PathLike[str] = ".") -> Path:
     return file
 
 
-def check_cell(name: str, clause: str, function: Any) -> None:
-    """Check one clause of an exercise for the cell of a notebook that defines a function, and say that it holds.
+def check_cell(name: str, clause: str, function: Any = None) -> None:
+    """Check one clause of an exercise for the cell of a notebook that defines its functions, and say that it holds.
 
     All clauses are checked at the first call for the text of a cell; the next ones look the result up.
 
     Args:
         name: Name of the exercise, such as "adam".
         clause: Name of the clause, as `assess` reports it.
-        function: One of the functions of the exercise; its cell has them all.
+        function: One of the functions of the exercise; its cell has them all. None for that which the caller has.
 
     Raises:
-        AssertionError: If the clause does not hold, or no check gets as far; the message says why.
+        AssertionError: If the clause does not hold, no check gets as far, or no cell that was run has the function; the
+            message says why.
         TypeError, ValueError: If the name, the clause or the function is not valid.
     """
-    checks.one_of("name", name, EXERCISES)
+    exercise = EXERCISES[checks.one_of("name", name, EXERCISES)]
     clause = checks.text("clause", clause)
+    if function is None:
+        function = _defined(exercise, sys._getframe(1).f_globals)
     clauses, note = _assessed(name, _cell(function))
     found = {one["clause"]: one for one in clauses}
     if clause in found and found[clause]["points"]:
@@ -87,6 +92,15 @@ def check_cell(name: str, clause: str, function: Any) -> None:
     if note or first:
         raise Wrong(note or first)
     checks.one_of("clause", clause, found)
+
+
+def _defined(exercise: Exercise, names: Mapping[str, Any]) -> Any:
+    """Return the first function of an exercise, or the method, from the names of a notebook."""
+    function = next(name for name in exercise.cut if "." in name or not name[0].isupper())
+    name, _, method = function.partition(".")
+    if name not in names:
+        raise Wrong(f"{name} is not defined: run your cell first, and if it shows an error, mend that.")
+    return getattr(names[name], method) if method else names[name]
 
 
 def _cell(function: Any) -> str:
@@ -106,11 +120,10 @@ def _assessed(name: str, text: str) -> tuple[list[dict[str, Any]], str]:
 
 def _notebook(exercise: Exercise, clauses: list[str]) -> dict[str, Any]:
     """Return a notebook with the metadata of nbgrader, in version 3."""
-    function = next(name for name in exercise.cut if "." in name or not name[0].isupper())
     cells = [_locked(exercise, "statement", "markdown", _statement(exercise))]
     cells.append(ipynb.cell("code", exercise.name, student_cell(exercise).rstrip(), {}))
     for number, clause in enumerate(clauses, start=1):
-        call = f"check_cell({json.dumps(exercise.name)}, {json.dumps(clause, ensure_ascii=False)}, {function})"
+        call = f"check_cell({json.dumps(exercise.name)}, {json.dumps(clause, ensure_ascii=False)})"
         text = f"from minidl.exercises import check_cell\n\n{call}"
         cells.append(_locked(exercise, str(number), "code", text, points=1))
     return ipynb.notebook(cells)

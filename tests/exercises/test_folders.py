@@ -51,7 +51,7 @@ def test_nothing_is_overwritten(tmp_path, capsys):
     assert cli.main(["exercise", "start", "adam"]) == 0
     (tmp_path / "adam" / "optimizers.py").write_text("mine")
     assert cli.main(["exercise", "start", "adam"]) == cli.WRONG
-    assert "folder got '.', which has adam already; move it, or choose another" in capsys.readouterr().err
+    assert "folder got '.', which has adam already; move it, or choose another folder" in capsys.readouterr().err
     assert (tmp_path / "adam" / "optimizers.py").read_text() == "mine"
 
 

@@ -81,7 +81,7 @@ def test_the_points_are_those_of_check_json(case, written, tmp_path):
     (tmp_path / RELU.name / RELU.file).write_text(text, encoding="utf-8")
     grade = exercises.assess(RELU.name, tmp_path)
     kept = {clause["clause"] for clause in grade.clauses if clause["points"]}
-    names = [re.search(r'^check_cell\("relu-backward", "(.*)", relu_slope\)$', cell, re.MULTILINE)[1] for cell in cells]
+    names = [re.search(r'^check_cell\("relu-backward", "(.*)"\)$', cell, re.MULTILINE)[1] for cell in cells]
     assert [error is None for error in raised] == [name in kept for name in names]
     assert len(names) == len(set(names)) == RELU.points
     assert {"right": 3, "partly": 1}.get(case, 0) == len(kept)
@@ -154,12 +154,22 @@ def test_nbgrader_knows_the_metadata(name):
 def test_the_cell_is_found_by_its_function(name):
     exercise = EXERCISES[name]
     notebook = notebooks._notebook(exercise, ["a"])
-    cell, call = code(notebook)
-    function = re.search(r', "a", (.*)\)$', call)[1]
+    cell, _ = code(notebook)
     names = {}
     linecache.cache["a cell"] = len(cell), None, cell.splitlines(keepends=True), "a cell"
     exec(compile(cell, "a cell", "exec", dont_inherit=True), names)
-    assert notebooks._cell(eval(function, names)) == cell
+    assert notebooks._cell(notebooks._defined(exercise, names)) == cell
+
+
+def test_a_cell_that_does_not_run_is_told_instead_of_a_name(written):
+    statement, *cells = code(written(RELU))
+    broken, *raised = run([f"{answer(RELU, statement)}\nreturn (", *cells])
+    assert isinstance(broken, SyntaxError) and len(raised) == RELU.points
+    for error in raised:
+        assert str(error) == "relu_slope is not defined: run your cell first, and if it shows an error, mend that."
+        assert error._render_traceback_() == [str(error)]
+    old = [cell.replace('")', '", relu_slope)') for cell in cells]  # as notebooks that were written before have it
+    assert run([answer(RELU, statement), *old]) == [None] * (1 + RELU.points)
 
 
 def test_what_no_cell_defines_is_told():
@@ -185,6 +195,9 @@ def test_a_notebook_is_never_overwritten(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == f"wrote {tmp_path / 'adam' / 'adam.ipynb'}\n"
     assert cli.main(command) == cli.WRONG
     assert "which has adam/adam.ipynb already" in capsys.readouterr().err
+    assert cli.main(["exercise", "start", *command[2:]]) == cli.WRONG
+    message = "which has the same exercise as a notebook, adam/adam.ipynb; complete that, or choose another folder"
+    assert message in capsys.readouterr().err
 
 
 def test_a_machine_that_cannot_solve_it_writes_and_grades_nothing(tmp_path, monkeypatch):

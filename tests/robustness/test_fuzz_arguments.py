@@ -351,6 +351,7 @@ LEFT_OUT = {
     ("find_learning_rate", "steps"): (HUGE, "trains for ever"),
     ("predict_mc", "samples"): (HUGE, "samples for ever"),
     ("predict_augmented", "samples"): (HUGE, "samples for ever"),
+    ("check_cell", "function"): ((None,), "takes what the caller has under its name"),
     ("mnist", "folder"): ((None,), "downloads"),
     ("fashion_mnist", "folder"): ((None,), "downloads"),
     ("one_hot", "classes"): (HUGE, "so many columns"),
