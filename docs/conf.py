@@ -64,7 +64,7 @@ sphinx_gallery_conf = {
     "capture_repr": (),  # what is printed, and not what the last line of a cell happens to return
     "image_scrapers": ("matplotlib", "drawn"),
     "image_srcset": ["2x"],
-    "thumbnail_size": (600, 420),
+    "thumbnail_size": (920, 420),  # twice the pixels of a card
     "min_reported_time": float("inf"),  # how long the machine took that built the site is nobody's business
     "parallel": True,  # as many processes as -j says
     "backreferences_dir": None,
