@@ -101,10 +101,11 @@ def losses_of(batch_size, epochs, rate, seeds):
     return losses, np.median(seconds) if seconds else np.nan
 
 
-losses, place_of_best = {}, {}
+losses, by_rate, place_of_best = {}, {}, {}
 for way, (batch_size, epochs) in WAYS.items():
     tries = [losses_of(batch_size, epochs, rate, (0, 1))[0] for rate in rates[way]]
-    place_of_best[way] = best = int(np.argmin([tried[:, -1].mean() for tried in tries]))
+    by_rate[way] = np.array([tried[:, -1].mean() for tried in tries])
+    place_of_best[way] = best = int(by_rate[way].argmin())
     others, seconds = losses_of(batch_size, epochs, rates[way][best], (2, 3, 4))
     losses[way] = np.concatenate([tries[best], others])
     steps = 500 // batch_size * epochs
@@ -133,7 +134,7 @@ figure.savefig(figures / "11b_gradient_descent_ways.png")
 # gradient than there is gradient, at least at the start, but 20 such steps cost as much as one exact step, and along
 # the way their errors cancel. From each step classical gradient descent learns most, and with as many steps as the
 # mini-batches it comes out a little ahead, at 20 times their number of rows. One row at a time needs a rate that is
-# thirty times smaller, or the noise keeps the loss up, and many times the seconds, because a processor multiplies
+# some thirty times smaller, or the noise keeps the loss up, and many times the seconds, because a processor multiplies
 # matrices faster than it multiplies as many vectors. Mini-batches are the bargain between the two.
 #
 # In short

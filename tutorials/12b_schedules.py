@@ -115,10 +115,10 @@ for name in TRAINED:
 
 # %%
 # At a constant rate that is too high the loss gets stuck, as in the tutorial on babysitting; a schedule passes through
-# that rate, too, and then brings the loss down. With the best rate for each, the schedules win by some hundredths, more
-# than the seeds differ, and start higher than the constant does. Which one it is makes no difference here. A schedule
-# is a hyperparameter to be searched together with the rate: put on top of a rate that was found without it, its steps
-# become too small.
+# that rate, too, and then brings the loss down. With the best rate for each, the schedules win by some hundredths, with
+# every seed and by more than the seeds differ, and start higher than the constant does. Which one it is makes no
+# difference here. A schedule is a hyperparameter to be searched together with the rate: put on top of the rate that is
+# best without it, its steps become too small, and it loses more than it had to gain.
 #
 # Depth is one, too
 # -----------------

@@ -48,3 +48,13 @@ def test_normalized_inputs_leave_a_sigmoid_nearly_linear(names):
     assert abs(straight["ReLU", 1] - straight["ReLU", 3]) < 1e-6
     gamma = valves["Sigmoid"][:, 0]
     assert (gamma[:, 3].mean(axis=1) > 1.2).all() and (abs(gamma[:, :3].mean(axis=2) - 1) < 0.1).all()
+
+
+def test_half_of_what_is_normalized_is_lost_in_a_relu(names):
+    for seed in range(3):
+        model = names["network"](True, seed, names["dl"].ReLU)
+        for z in names["into_activations"](model, names["digits"].x[:500]):
+            assert 0.4 < (z <= 0).mean() < 0.6
+        norm = model.layers[1]
+        norm.beta.value[...] = 1.0  # what a valve is for
+        assert (names["into_activations"](model, names["digits"].x[:500])[0] <= 0).mean() < 0.3

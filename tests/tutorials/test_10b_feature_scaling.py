@@ -43,5 +43,13 @@ def test_in_colour_the_mean_must_go(names):
     assert max(centred) < 0.7
 
 
+def test_the_mean_image_is_best_and_dividing_by_the_deviation_only_moves_the_rate(names):
+    _, image, channel, scaled = (losses.mean() for losses in names["at_best"].values())
+    assert image < channel - 0.005 and image < scaled - 0.005
+    assert scaled > channel - 0.01
+    *_, place_of_channel, place_of_scaled = names["place_of_best"].values()
+    assert place_of_scaled < place_of_channel
+
+
 def test_each_way_has_its_best_rate_inside_the_grid(names):
     assert all(0 < place < len(names["rates"]) - 1 for place in names["place_of_best"].values())

@@ -40,17 +40,17 @@ def test_the_suggested_rate_learns_and_its_neighbours_do_not(names):
 def test_a_high_rate_is_ahead_at_first_and_then_stuck(names):
     high, good = names["curves"]["high"], names["curves"]["good"]
     assert (high[:, 0] < good[:, 0] - 0.1).all()
-    assert (high[:, -1] > good[:, -1] + 0.3).all()
-    assert (high.min(axis=1) > 0.3).all()  # stuck above what the good rate passes after some epochs
+    assert (high[:, -1] > 4 * good[:, -1]).all()
+    assert (high.min(axis=1) > 2 * good[:, -1]).all()  # the good rate passes what the high one never reaches
 
 
 def test_the_curves_tell_capacity_from_regularization(names):
     gap, reached = names["gap"], names["reached"]
-    assert (gap["2 hidden units"] < 0.3 * (1 - reached["2 hidden units"])).all()
-    assert (reached["2 hidden units"] < 0.7).all()
-    assert (gap["64 hidden units"] > 0.045).all() and (reached["64 hidden units"] > 0.85).all()
-    assert (gap["64, dropout and shifts"] < 0.02).all()
-    assert reached["64, dropout and shifts"].mean() > reached["64 hidden units"].mean() + 0.005
+    small, large, shifted = gap
+    assert all(0 < place < len(names["MULTIPLES"]) - 1 for place in names["place_of_best"].values())
+    assert (reached[small] < 0.7).all() and (gap[small] < 0.3 * (1 - reached[small])).all()
+    assert (reached[large] > 0.85).all() and (gap[large] > 0.95 * (1 - reached[large])).all()
+    assert (gap[shifted] < 0.7 * gap[large]).all() and (reached[shifted] > reached[large]).all()
 
 
 def test_features_chosen_on_all_rows_leak(names):

@@ -11,7 +11,8 @@ def test_figures_are_written(figures):
 
 def test_four_times_the_rows_half_the_noise(names):
     assert names["slope"] == pytest.approx(-0.5, abs=0.03)
-    assert (names["errors"][:, 0] > 1).all()  # one row's gradient is mostly noise
+    of_sixteen = names["errors"][:, names["batch_sizes"].tolist().index(16)]
+    assert (of_sixteen * (16 / 25) ** 0.5 > 1).all()  # of 25 rows, too, the gradient is mostly noise
 
 
 def test_classical_gradient_descent_learns_least_from_each_row(names):
@@ -24,6 +25,13 @@ def test_classical_gradient_descent_learns_least_from_each_row(names):
 def test_and_most_from_each_step(names):
     final = {way: losses[:, -1].mean() for way, losses in names["losses"].items()}
     assert final["classical, 100 epochs"] < final["mini-batch of 25"] < final["classical"]
+
+
+def test_one_row_at_a_time_needs_a_smaller_rate_or_the_noise_keeps_the_loss_up(names):
+    best = {way: names["rates"][way][place] for way, place in names["place_of_best"].items()}
+    assert best["mini-batch of 25"] > 10 * best["stochastic"]
+    losses = names["by_rate"]["stochastic"]
+    assert losses[-1] > 2 * losses.min()  # at a third of the rate that is best for the others
 
 
 def test_each_way_has_its_best_rate_inside_the_grid(names):

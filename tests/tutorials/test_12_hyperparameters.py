@@ -1,4 +1,4 @@
-"""The tutorial on hyperparameters: how to search, and how not to fool oneself."""
+"""The tutorial on hyperparameters: how to search."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 
 def test_figures_are_written(figures):
-    assert figures == ["coarse_to_fine", "search", "seeds", "test_set"]
+    assert figures == ["coarse_to_fine", "search"]
 
 
 def test_a_logarithmic_scale_reaches_small_rates(names):
@@ -26,24 +26,12 @@ def test_the_learning_rate_matters_and_l2_hardly(names):
     assert names["by_l2"] < 0.3
 
 
-def test_coarse_to_fine(names):
-    assert np.median(names["fine_losses"]) < 0.5 * np.median(names["coarse_losses"])
-    assert names["fine_losses"][0] < names["coarse_losses"][0] - 0.1
-    for name, (low, high) in names["narrow"].items():
-        assert names["wide"][name][0] <= low < high <= names["wide"][name][1]
-
-
-def test_seeds_differ(names):
-    assert 0.002 < names["spread"] < 0.05
-    assert names["by_seed"]["constant"][0] == names["fine"][0][0]  # the winner again, with its seed
-    assert names["luck"] > 0.005
-
-
-def test_a_schedule_on_top_of_a_rate_that_was_found_without_it_loses(names):
-    constant, *scheduled = (losses.mean() for losses in names["by_seed"].values())
-    assert min(scheduled) > constant + 0.015
-
-
-def test_rows_that_choose_promise_too_much(names):
-    assert np.mean(names["promised"]) > np.mean(names["kept"]) + 0.015
-    assert names["honest"] > np.mean(names["kept"]) - 0.02
+def test_coarse_to_fine_wastes_few_trials_and_its_best_is_not_worse(names):
+    best, median = names["best"], names["median"]
+    assert all(found.shape == (5,) for found in (*best.values(), *median.values()))
+    assert (median["coarse to fine"] < median["at once"]).all()
+    assert median["coarse to fine"].mean() < 0.6 * median["at once"].mean()
+    assert best["coarse to fine"].mean() < best["at once"].mean() + 0.04
+    for limits in names["narrow"]:
+        for name, (low, high) in limits.items():
+            assert names["WIDE"][name][0] <= low < high <= names["WIDE"][name][1]

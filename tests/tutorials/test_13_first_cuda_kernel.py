@@ -1,4 +1,4 @@
-"""The tutorial on a first CUDA kernel: what the emulator refuses, and what it counts."""
+"""The tutorial on a first CUDA kernel: what the emulator refuses, and what it lets pass."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 
 
 def test_figures_are_written(figures):
-    assert figures == ["banks", "sectors", "threads", "tree"]
+    assert figures == ["threads", "tree"]
 
 
 def test_the_documented_numbers_are_ours(names):
     documented = [(what, known, ours) for _, what, known, ours in names["claims"] if known is not None]
-    assert len(documented) == 8
+    assert len(documented) == 2
     for what, known, ours in documented:
         assert ours == known, what
 
@@ -31,15 +31,6 @@ def test_the_tree_has_no_race_and_the_first_sum_has(names):
 def test_other_faults_are_named(names):
     assert "BarrierError" in names["hanging"] and "thread (32, 0, 0) of the same block has ended" in names["hanging"]
     assert "UninitializedReadError" in names["unwritten"] and "tile[50] is read" in names["unwritten"]
-
-
-def test_strided_access_moves_more_sectors(names):
-    assert dict(zip(names["strides"], names["sectors"], strict=True)) == {1: 4, 2: 8, 4: 16, 8: 32, 16: 32}
-
-
-def test_padding_ends_the_bank_conflicts(names):
-    conflicts = [trace.conflict for trace in names["transposed"].values()]
-    assert conflicts == [0, 32, 1]
 
 
 def test_kernels_and_compiled_loops_train_alike(names):

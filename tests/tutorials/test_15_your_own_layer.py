@@ -1,10 +1,8 @@
-"""The tutorial on layers of one's own: checks that find mistakes, training, recording, and an entry of the table."""
+"""The tutorial on layers of one's own: checks that find mistakes, and training with them."""
 
 from __future__ import annotations
 
 import pytest
-
-import minidl as dl
 
 
 def test_figures_are_written(figures):
@@ -13,7 +11,7 @@ def test_figures_are_written(figures):
 
 def test_the_known_numbers_are_ours(names):
     known = [(what, known, ours) for _, what, known, ours in names["claims"] if known is not None]
-    assert len(known) == 6
+    assert len(known) == 3
     for what, value, ours in known:
         assert ours == pytest.approx(value, rel=1e-6), what
 
@@ -36,28 +34,20 @@ def test_the_layer_of_low_rank_is_right_on_both_backends(names):
     assert {backend: report.ok for backend, report in names["contracts"].items()} == {"cpu": True, "emulator": True}
 
 
+def test_both_train_together(names):
+    assert names["accuracy_of_both"] > 0.75
+
+
 def test_a_narrow_middle_costs_little(names):
+    """Each at its own best rate, inside the grid: the accuracy grows with the rank, and from 16 on little."""
     accuracies = names["accuracies"]
-    assert accuracies[1] < 0.6 < 0.8 < accuracies[8]
-    assert accuracies[16] == pytest.approx(names["full"]["softsign"], abs=0.02)
-    assert names["full"]["softsign"] == pytest.approx(names["full"]["tanh"], abs=0.03)
-    assert names["weights"][8] < 784 * 64 / 7
+    assert all(found.shape == (5,) for found in accuracies.values())
+    assert all(0 < place < len(names["rates"]) - 1 for place in names["place_of_best"].values())
+    means = [found.mean() for found in accuracies.values()]
+    assert sorted(means) == means and means[0] < 0.6
+    assert 0.005 < names["lost"] < 0.035
+    assert names["weights"][16] == sum(p.size for p in names["LowRank"](784, 64, 16).build().parameters() if p.decays)
 
 
 def test_inspection_knows_layers_of_ones_own(names):
     assert [row.layer for row in names["inspection"].rows] == ["0.LowRank", "1.Softsign", "2.Dense"]
-
-
-def test_what_computes_outside_the_operations_is_not_recorded(names):
-    assert names["recording_difference"] == 0
-    assert "comes out differently when the operations are done again" in names["refusal"]
-
-
-def test_the_entry_of_the_table_keeps_all_clauses(names):
-    assert names["judged"].returncode == 0, names["judged"].stderr
-    assert names["judged"].stdout.count("ok  ") == 2 * 16
-    assert "softsign" not in dl.scalar.activations.ACTIVATIONS  # only in the copy
-
-
-def test_the_exercise_tells_right_from_wrong(names):
-    assert names["solved"] == {"1 at 0": False, "0 at 0": True}
