@@ -75,6 +75,9 @@ figure.savefig(figures / "05b_deep_sigmoids_bars.png")
 # ----------------
 # 500 epochs of gradient descent on all 1,000 digits at once, with Nielsen's learning rate 0.1 and his L2 penalty.
 # Beside the speeds :math:`\|\delta^l\|` we look at what the lecture's figure leaves out, the accuracy on these digits.
+# It is his figure, one network of each depth at one rate; the next section compares depths. Four other networks of
+# each, with weights and digits of their own, did the same: 29 to 50 % right with two hidden layers, 11 to 13 % with
+# three and four, and the first layer slower than the last in every epoch.
 
 EPOCHS, LEARNING_RATE = 500, 0.1
 
@@ -123,7 +126,8 @@ figure.savefig(figures / "05b_deep_sigmoids_training.png")
 # --------------------------------
 # A rate that is too small for the deep networks is no proof against depth. So now mini-batches of 20 for 16 epochs, and
 # for every depth the best of four rates, chosen by one network's training loss; then four other networks with that
-# rate. The best rate is never at an end of the grid. Beside the sigmoid stands the ReLU with He's weights.
+# rate. Each of the five has weights and 1,000 digits of its own. The best rate is never at an end of the grid. Beside
+# the sigmoid stands the ReLU with He's weights.
 
 KINDS = {
     "sigmoid": (dl.Sigmoid, "lecun_normal", (0.3, 1.0, 3.0, 10.0)),
@@ -135,11 +139,12 @@ SEEDS = range(5)
 def train_one(kind, hidden, rate, seed, epochs=16):
     """The training loss (infinite if it diverges) and the test accuracy."""
     activation, init, _ = KINDS[kind]
+    own = train[1000 * seed : 1000 * (seed + 1)]
     layers = [part for i in range(hidden) for part in (dl.Dense(30 if i else 784, 30, init=init), activation())]
     model = dl.Sequential(*layers, dl.Dense(30, OUTPUTS, init="lecun_normal"), backend="cpu", seed=seed)
     options = {"epochs": epochs, "batch_size": 20, "graph": True, "progress": False}
     try:
-        history = dl.fit(model, digits, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(rate), **options)
+        history = dl.fit(model, own, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(rate), **options)
     except dl.DivergenceError:
         return np.inf, 1 / OUTPUTS
     return history["loss"][-1], dl.evaluate(model, test, loss=dl.SoftmaxCrossEntropy()).accuracy

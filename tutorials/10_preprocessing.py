@@ -189,12 +189,13 @@ for way, losses in at_best.items():
 
 # %%
 # Numbers up to 255 go in, logits in the hundreds come out, and the loss starts far above log 10: nothing helps but
-# scaling. From 0 to 1 the digits are in good shape, and to subtract the mean image still helps, with every seed.
-# One mean and one standard deviation for all pixels moves the range of rates; what it does to the loss depends on the
-# seeds (nothing with ours, with others up to half of what the mean image does). To divide each pixel by its own
-# deviation makes the border, where there is ink in few images, as loud as the middle, and whitening does the same with
-# axes that are mostly noise: both lose against the mean image with every seed. So the lectures' advice for images,
-# centre only, is what comes out; PCA and whitening are shown more often than used.
+# scaling. From 0 to 1 the digits are in good shape, and to subtract the mean image still helps, with every seed. The
+# lecture's reason is the zig-zag of all-positive inputs, in :doc:`02_activations`. One mean and one standard deviation
+# for all pixels moves the range of rates; what it does to the loss depends on the seeds (nothing with ours, with others
+# up to half of what the mean image does). To divide each pixel by its own deviation makes the border, where there is
+# ink in few images, as loud as the middle, and whitening does the same with axes that are mostly noise: both lose
+# against the mean image with every seed. So the lectures' advice for images, centre only, is what comes out; PCA and
+# whitening are shown more often than used.
 #
 # Statistics of the training set only
 # -----------------------------------

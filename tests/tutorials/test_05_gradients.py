@@ -31,22 +31,33 @@ def test_with_three_hidden_layers_the_first_learns_at_least_four_times_more_slow
 def test_other_activations_have_no_such_gap(names):
     cures = names["cures"]
     assert cures["Sigmoid"] < names["ratio"][4] / 5
-    assert 0.2 < cures["Tanh"] < 3 and 0.2 < cures["ReLU"] < 3
+    assert all(0.2 < cures[kind] < 3 for kind in ("Tanh", "ReLU", "LeakyReLU"))
 
 
 def test_large_weights_oscillate_and_overflow(names):
-    runs, upward = names["runs"], names["upward"]
-    assert upward["He, g = √2"] < 0.1 < upward["g = 2.0"]
-    losses, norms = runs["g = 2.2"]
-    assert 3 <= len(losses) < 15 and math.isnan(losses[-1]) and norms.max() > 1e4
-    assert norms[0] > 10 * runs["He, g = √2"][1][0]
+    """In every one of the networks; so it is with twelve seeds, too."""
+    runs, upward, first = names["runs"], names["upward"], names["first_norm"]
+    assert all(len(of) == 5 for of in runs.values())
+    assert (upward["g = 1.8"] > upward["He, g = √2"]).all() and upward["He, g = √2"].mean() < 0.1
+    assert upward["g = 1.8"].mean() > 0.15 and np.isfinite(names["end"]["g = 1.8"]).all()
+    for losses in runs["g = 2.2"]:
+        assert 3 <= len(losses) < 15 and math.isnan(losses[-1])
+    assert min(first["g = 2.2"]) > 10 * max(first["He, g = √2"])
 
 
 def test_clipping_prevents_the_overflow(names):
-    losses = names["runs"]["g = 2.2, clipped"][0]
-    assert len(losses) == 60 and np.isfinite(losses).all()
-    assert losses.max() == losses[0] and losses[-1] < losses[0] / 4
-    assert np.isfinite(names["clipped"]["loss"]).all() and names["clipped"]["loss"][-1] < losses[0] / 4
+    for losses in names["runs"]["g = 2.2, clipped to 1"]:
+        assert len(losses) == 60 and np.isfinite(losses).all()
+        assert losses.max() == losses[0] and losses[-1] < losses[0] / 4
+    first, *_, last = names["clipped"]["loss"]
+    assert np.isfinite(names["clipped"]["loss"]).all() and last < first / 2
+
+
+def test_at_one_rate_the_limit_decides_and_larger_gradients_make_longer_steps(names):
+    end = names["end"]
+    he = end["He, g = √2"]
+    assert end["g = 2.2, clipped to 1"].mean() > he.mean()  # with the limit 1 behind He's, on average
+    assert (end["g = 2.2, clipped to 10"] < he).all() and (end["g = 1.8"] < he).all()
 
 
 def test_larger_weights_ask_for_smaller_rates(names):
@@ -56,7 +67,8 @@ def test_larger_weights_ask_for_smaller_rates(names):
     for name in ("g = 2.0", "g = 2.2"):
         losses = names["found"][name][1]
         assert not np.isfinite(names["at_hes_rate"][name]).any(), name
-        assert losses.shape == (5,) and losses.mean() < 1.5 and losses.max() < 1.8
+        assert losses.shape == (5,) and losses.max() < math.log(10) - 0.5
+        assert losses.mean() < names["found"]["He, g = √2"][1].mean()
 
 
 def test_the_divergence_names_the_layer(names):
