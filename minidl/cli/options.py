@@ -35,6 +35,11 @@ class _Parser(argparse.ArgumentParser):
         return found, unknown
 
     def error(self, message: str) -> NoReturn:
+        if wrong := re.fullmatch(r"argument ([A-Z]+): invalid choice: '(.*)' \(choose from (.*)\)", message):
+            try:
+                checks.one_of(wrong[1], wrong[2], re.findall(r"[\w-]+", wrong[3]))
+            except ValueError as error:
+                message = str(error)
         message = re.sub(r"^argument (\S+): (the option|init) got", r"\1 got", message)
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
@@ -256,10 +261,11 @@ def _number(minimum: float, maximum: float | None) -> Callable[[str], object]:
 
 
 def _data_set(text: str) -> str:
-    files = [f"FILE{suffix}" for suffix in sources.SUFFIXES]
-    return (
-        text if text.lower().endswith(sources.SUFFIXES) else checks.one_of("the option", text, [*sources.DATA, *files])
-    )
+    if text.lower().endswith(sources.SUFFIXES):
+        return text
+    if re.search(r"[./\\]", text):  # the name of a file
+        raise ValueError(f"the option got {text!r}; expected a file whose name ends in {' or '.join(sources.SUFFIXES)}")
+    return checks.one_of("the option", text, [*sources.DATA, *(f"FILE{suffix}" for suffix in sources.SUFFIXES)])
 
 
 _data = _argument(_data_set)

@@ -63,6 +63,8 @@ class Model(Layer):
 
     def unnamed(self, x: Any) -> Any:
         """Return a data frame as an array, after a look at the names of its columns; all else as it is."""
+        if isinstance(x, Dataset):
+            raise TypeError(f"x got {x!r}; expected its inputs alone, such as test.x")
         x, names = frames.inputs("x", x)
         got = None if names is None else (*names,)
         check_names("the columns of x", got, self.feature_names, "the data that the model was trained on")

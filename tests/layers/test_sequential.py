@@ -327,6 +327,12 @@ def test_predict_converts_and_takes_any_layout(rng):
         np.testing.assert_array_equal(model.predict(same), expected)
 
 
+def test_predict_takes_inputs_and_no_dataset():
+    data = dl.data.Dataset(np.zeros((2, 3)), [0, 1])
+    with pytest.raises(TypeError, match=r"^x got Dataset\(.*; expected its inputs alone, such as test.x$"):
+        dl.Sequential(dl.Dense(3, 2), seed=0).predict(data)
+
+
 def test_predict_refuses_numbers_that_are_not_finite(rng):
     x = draw(rng)
     x[5, 2] = np.nan
