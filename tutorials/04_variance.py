@@ -239,7 +239,7 @@ figure.savefig(figures / "04_variance_depth.png")
 
 # %%
 # Single networks of finite width wander: their second moments, too, are products of 50 random factors near 1, and the
-# mean over six networks is still off by ten percent or so. Their variances over samples leave the line of infinite
+# mean over six networks may still be off by a quarter. Their variances over samples leave the line of infinite
 # width, too, but not by enough to stop falling. Batch normalization measures the variance over the samples and
 # sets it to 1 in every layer, so there nothing can fall.
 #

@@ -57,7 +57,7 @@ def test_the_gradient_of_the_first_bias_is_a_product_of_weights_and_slopes():
 def test_all_positive_inputs_make_a_detour(names):
     assert names["one_sign"]["inputs from 0 to 1"] == 1
     assert names["one_sign"]["centred inputs"] == pytest.approx(0.5, abs=0.15)
-    assert names["detour"]["inputs from 0 to 1"] > 2 * names["detour"]["centred inputs"]
+    assert names["detour"]["inputs from 0 to 1"] > 1.7 * names["detour"]["centred inputs"]
     for name, detours in names["detours"].items():
         assert len(detours) == 5
         if name != "inputs from 0 to 1":

@@ -22,5 +22,12 @@ def test_sigmoids_are_the_slowest_and_relus_not_faster_than_tanh(names):
     assert np.median(needed["Tanh"]) <= np.median(needed["ReLU"])
 
 
+def test_a_relu_takes_the_fewest_operations_and_no_function(names):
+    cost = names["cost"]
+    assert cost["ReLU"] == {"comparison": 2} and cost["Leaky ReLU"] == {"comparison": 2, "product": 1}
+    assert cost["Tanh"]["tanh"] == 1 and cost["Sigmoid"]["exp"] == 1 and cost["Sigmoid"]["division"] == 1
+    assert all(counted.total() > cost["ReLU"].total() for name, counted in cost.items() if name != "ReLU")
+
+
 def test_each_activation_is_timed(names):
     assert set(names["times"]) == set(names["KINDS"]) and min(names["times"].values()) > 0

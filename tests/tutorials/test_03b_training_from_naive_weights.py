@@ -52,5 +52,12 @@ def test_the_sigmoid_needs_its_factor(names):
 def test_naive_weights_must_first_be_unlearned(names):
     steps, loss = names["unlearning"], names["digit_first_loss"]
     assert max(steps["Tanh", "Glorot normal"] + steps["ReLU", "Glorot normal"]) < 10
-    assert min(steps["Tanh", "N(0, 1)"]) > 20 and min(steps["ReLU", "N(0, 1)"]) > 50
+    assert min(steps["Tanh", "N(0, 1)"]) > 15 and np.median(steps["Tanh", "N(0, 1)"]) > 30
     assert loss["Tanh", "N(0, 1)"] > 6 and loss["ReLU", "N(0, 1)"] > 500 and loss["ReLU", "Glorot normal"] < 2.6
+
+
+def test_behind_relus_the_loss_does_not_get_there_although_half_of_the_digits_are_right(names):
+    key = "ReLU", "N(0, 1)"
+    assert names["curves"][key].shape == (5, 90) and names["unlearning"][key] == [90] * 5
+    assert names["curves"][key].min() > np.log(10)
+    assert names["accuracy"][key].mean() > 0.4

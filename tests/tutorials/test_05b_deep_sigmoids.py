@@ -16,6 +16,7 @@ def test_units_of_the_second_layer_learn_faster(names):
 
 
 def test_the_first_layer_stays_behind_through_training(names):
+    """Of the networks that are drawn; with two hidden layers the text says that it is not so for every seed."""
     for hidden in (2, 3, 4):
         speeds = names["training"][hidden]
         assert speeds.shape == (500, hidden)
