@@ -181,7 +181,7 @@ diagnoses = {
     "64 hidden units": (64, {}),
     "64, shifted images": (64, {"augmentation": dl.data.Augmentation(dl.data.Shift(1))}),
 }
-MULTIPLES = (0.25, 0.5, 1, 2, 4)  # of the suggested rate
+MULTIPLES = (0.2, 0.5, 1.2, 3, 8)  # of the suggested rate
 
 
 def curves_of(name, multiple, seed):

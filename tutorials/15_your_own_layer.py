@@ -232,7 +232,7 @@ axes.set_axis_off()
 # choose. The activation here is minidl's tanh, for the sake of ``graph=True``: the steps are recorded, which takes
 # operations and no NumPy. The layer of low rank has nothing else; the second part shows what becomes of the softsign.
 
-ranks, rates = [1, 2, 4, 8, 16, None], np.logspace(-3.5, -1.5, 5)
+ranks, rates = [1, 2, 4, 8, 16, None], np.logspace(-3, -1, 5)
 
 
 def accuracy_of(rank, rate, seed):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 
@@ -20,6 +21,13 @@ def test_training_works(names):
     assert history["loss"][-1] < history["loss"][0] / 3
     assert 0.94 < names["accuracy"] == history["validation_accuracy"][-1] < 0.99
     assert len(names["mistakes"]) == pytest.approx(2000 * (1 - names["accuracy"]))
+
+
+def test_the_curves_move_apart(names):
+    loss, validation = (np.array(names["history"][what]) for what in ("loss", "validation_loss"))
+    assert loss.argmin() == len(loss) - 1
+    assert (validation - loss)[-1] > 0.05 + (validation - loss)[4] and validation[-1] > 2 * loss[-1]
+    assert validation[9] - validation[-1] < 0.5 * (loss[9] - loss[-1])
 
 
 def test_the_four_lines_are_what_fit_does(names):
