@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from minidl.exercises import limited
 from minidl.exercises.catalogue import EXERCISES, Exercise
 from minidl.exercises.cutting import solution_file, student_cell, student_file
-from minidl.exercises.folders import LONGEST, SOLVED, TIMEOUT, UNSOLVED, cell_of, files, find, place
+from minidl.exercises.folders import CELL, LONGEST, SOLVED, TIMEOUT, UNSOLVED, cell_of, files, find, place
 from minidl.utils import checks
 from minidl.utils.files import naming
 
@@ -37,7 +37,8 @@ ENVIRONMENT = {
 }  # fmt: skip
 
 
-HandIn = tuple[str, Exercise, bytes | None, str]  # student, exercise, what is handed in, why it is not read
+Found = tuple[bytes | None, str, Path | None]  # what is handed in, why it is not read, and what messages call it
+HandIn = tuple[str, Exercise, bytes | None, str, Path | None]  # student, exercise, and these
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def _limits(timeout: float, memory: int) -> tuple[float, int]:
     )
 
 
-def _found(exercise: Exercise, student: Path, alone: bool) -> tuple[bytes | None, str]:
+def _found(exercise: Exercise, student: Path, alone: bool) -> Found:
     """Return what a student has handed in for an exercise, or None and what there is instead."""
     folders = [student / exercise.name, *([student] if alone else [])]
     for folder in folders:
@@ -191,7 +192,7 @@ def _found(exercise: Exercise, student: Path, alone: bool) -> tuple[bytes | None
             if os.path.lexists(file):
                 return _hand_in(exercise, file)
     others = [name for folder in folders for name in _names(folder) if name.endswith((".py", ".ipynb", ".zip"))]
-    return None, f"no {exercise.file}, but {', '.join(others[:3])}" if others else ""
+    return None, f"no {exercise.file}, but {', '.join(others[:3])}" if others else "", None
 
 
 def _names(folder: Path) -> list[str]:
@@ -201,7 +202,11 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _hand_in(exercise: Exercise, file: Path) -> tuple[bytes | None, str]:
+def _hand_in(exercise: Exercise, file: Path) -> Found:
+    return *_text(exercise, file), CELL if file.suffix == ".ipynb" else None
+
+
+def _text(exercise: Exercise, file: Path) -> tuple[bytes | None, str]:
     """Return what is in a student's file, or None and, if there is one that is not read, the reason."""
     notebook = file.suffix == ".ipynb"
     largest = LARGEST_NOTEBOOK if notebook else LARGEST_FILE
@@ -219,11 +224,13 @@ def _hand_in(exercise: Exercise, file: Path) -> tuple[bytes | None, str]:
     return cell_of(exercise, file.name, text) if notebook else (text, "")
 
 
-def _grade(student: str, exercise: Exercise, text: bytes | None, note: str, timeout: float, memory: int) -> Grade:
+def _grade(
+    student: str, exercise: Exercise, text: bytes | None, note: str, called: Path | None, timeout: float, memory: int
+) -> Grade:  # fmt: skip
     begun = [student_file(exercise).encode(), student_cell(exercise).rstrip().encode()]
     if text is None or text.replace(b"\r\n", b"\n") in begun:
         return Grade(student, exercise.name, "open", 0, exercise.points, note=note)
-    clauses, note = run_clauses(exercise, text, timeout, memory)
+    clauses, note = run_clauses(exercise, text, timeout, memory, called)
     points = min(sum(clause["points"] for clause in clauses), exercise.points)
     if not note and points < exercise.points:
         wrong = (f"{clause['clause']}: {clause['message']}" for clause in clauses if not clause["points"])
