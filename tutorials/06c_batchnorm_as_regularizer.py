@@ -18,14 +18,21 @@ figures = Path("runs", "tutorials")
 figures.mkdir(parents=True, exist_ok=True)
 claims = []  # (row of the lectures, figure, the lecture's number, ours)
 BLUE, ORANGE = "#0072B2", "#D55E00"
-train, test = dl.data.digits()
-few, validation = train[:500], train[500:2500]
 loss = dl.SoftmaxCrossEntropy()
 
 
+def halved(data):
+    """The mean of four pixels, to save time."""
+    return dl.data.Dataset(data.x.reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4)).reshape(-1, 196), data.y)
+
+
+train, test = map(halved, dl.data.digits())
+pool, validation = train[:8000], train[8000:]
+
+
 def network(normalized, dropout, seed):
-    """784-64-64-10 with ReLUs, batch norm before and dropout behind each."""
-    layers, features = [], 784
+    """196-64-64-10 with ReLUs, batch norm before and dropout behind each."""
+    layers, features = [], 196
     for _ in range(2):
         layers += [dl.Dense(features, 64, init="he_normal", bias=not normalized)]
         layers += [dl.BatchNorm(64), dl.ReLU()] if normalized else [dl.ReLU()]
@@ -34,13 +41,22 @@ def network(normalized, dropout, seed):
     return dl.Sequential(*layers, dl.Dense(64, 10, init="normal(std=0.01)"), backend="cpu", seed=seed)
 
 
+def few(seed):
+    """500 digits: each seed draws its own."""
+    return pool[np.random.default_rng(seed).permutation(len(pool))[:500]]
+
+
 def trained(normalized, dropout, batch_size, rate, seed):
-    """A network after 12 epochs of 500 digits and at least 600 steps; None if it diverged."""
+    """A network after 12 epochs of 500 digits and at least 600 steps; None if it diverged.
+
+    The learning rate falls to zero along a cosine, so that the noise of the last steps decides nothing.
+    """
     model = network(normalized, dropout, seed)
-    epochs = max(12, 600 * batch_size // len(few))
+    epochs = max(12, 600 * batch_size // 500)
     options = {"epochs": epochs, "batch_size": batch_size, "graph": True, "progress": False}
+    optimizer = dl.SGD(dl.schedules.Cosine(rate, steps=epochs * 500 // batch_size))
     try:
-        dl.fit(model, few, loss=loss, optimizer=dl.SGD(rate), **options)
+        dl.fit(model, few(seed), loss=loss, optimizer=optimizer, **options)
     except dl.DivergenceError:
         return None
     return model
@@ -81,19 +97,19 @@ figure.savefig(figures / "06c_batchnorm_as_regularizer_noise.png")
 # %%
 # What it is good for
 # -------------------
-# At least 600 steps and 12 epochs on only 500 digits, so that there is something to regularize. Each row of the table
-# has the best of its learning rates, chosen by the accuracy of two networks on 2,000 other digits, and then five other
-# networks. The last column is for the next section.
+# At least 600 steps and 12 epochs on only 500 digits of half size, so that there is something to regularize. Each row
+# of the table has the best of its learning rates, chosen by the accuracy of the worse of two networks on 2,000 other
+# digits, and then five other networks, each with digits of its own. The last column is for the next section.
 
 SETTINGS = {  # (batch norm, dropout, batch size): learning rates
-    (False, 0, 4): (0.01, 0.03, 0.1),
-    (True, 0, 4): (0.03, 0.1, 0.3),
-    (False, 0, 20): (0.1, 0.3, 1.0),
-    (True, 0, 20): (0.1, 0.3, 1.0),
-    (False, 0, 100): (0.1, 0.3, 1.0),
+    (False, 0, 4): (0.03, 0.1, 0.3, 1.0),
+    (True, 0, 4): (0.03, 0.1, 0.3, 1.0),
+    (False, 0, 20): (0.1, 0.3, 0.6, 1.0),
+    (True, 0, 20): (0.3, 1.0, 3.0),
+    (False, 0, 100): (0.3, 1.0, 3.0),
     (True, 0, 100): (1.0, 3.0, 10.0),
-    (False, 0.5, 20): (0.03, 0.1, 0.3),
-    (True, 0.5, 20): (0.1, 0.3, 1.0),
+    (False, 0.5, 20): (0.1, 0.3, 1.0),
+    (True, 0.5, 20): (0.3, 1.0, 3.0),
 }
 NAMES = {(False, 0): "neither", (True, 0): "batch norm", (False, 0.5): "dropout", (True, 0.5): "both"}
 SEEDS = range(5)
@@ -106,12 +122,12 @@ def accuracy(model, data):
 best, results = {}, {}
 print("batch size                rate   training loss   test loss   test accuracy   with measured statistics")
 for setting, rates in SETTINGS.items():
-    best[setting] = max(rates, key=lambda rate: sum(accuracy(trained(*setting, rate, s), validation) for s in (8, 9)))
+    best[setting] = max(rates, key=lambda rate: min(accuracy(trained(*setting, rate, s), validation) for s in (8, 9)))
     rows = []
     for seed in SEEDS:
         model = trained(*setting, best[setting], seed)
-        row = [dl.evaluate(model, few, loss=loss).loss, dl.evaluate(model, test, loss=loss).loss, accuracy(model, test)]
-        dl.calibration.running_statistics(model, few.x)
+        row = [dl.evaluate(model, data, loss=loss).loss for data in (few(seed), test)] + [accuracy(model, test)]
+        dl.calibration.running_statistics(model, few(seed).x)
         rows.append([*row, accuracy(model, test)])
     results[setting] = np.array(rows)
     *losses, right, again = results[setting].mean(axis=0)
@@ -125,11 +141,10 @@ at_an_edge = [setting for setting, rate in best.items() if rate in (SETTINGS[set
 print("best rate at an edge of its grid:", at_an_edge or "never")
 
 # %%
-# The test loss is always lower with batch norm, and lowest with dropout as well. The accuracy, which is what counts in
-# the end, tells another story: with batches of 4, where there is most noise, batch norm costs about a point; with 20
-# it makes no difference; with 100, and a learning rate ten times as large, it wins a point. Neither dropout nor both
-# together are more often right than neither. So the networks are less sure of themselves and hardly more often right:
-# on these digits "maybe" is the right word.
+# With batches of 4, where there is most noise, batch norm costs two points; with 20 and, at a higher rate, with 100 it
+# wins up to one. Dropout costs one without batch norm and two on top of it (on other digits, less). The loss is lowest
+# with both: that network is less sure of itself, and not more often right. So batch norm can regularize, in the right
+# dose, and for dropout there was no need: "maybe" is the right word.
 #
 # Running statistics behind dropout
 # ---------------------------------
@@ -149,8 +164,9 @@ claims += [
 ]
 
 # %%
-# In the table, where both layers have batch norm and dropout stands in front of the second, this is worth about half a
-# point (the row "both"). Where there is no dropout it changes little.
+# In the table, where both layers have batch norm and dropout stands in front of the second, this is worth some tenths
+# of a point on average (the row "both"). It is worth as much with batches of 4, whose running estimates are rough;
+# elsewhere it changes little.
 #
 # Conclusion
 # ----------

@@ -94,6 +94,21 @@ def test_updates_are_relative_to_the_weights_before_the_step():
             assert recorder.updates[f"{name}.Dense.weight"][i] == pytest.approx(expected, rel=1e-12)
 
 
+def test_the_best_rate_of_a_short_run_has_longer_steps_than_a_thousandth():
+    """The rule of thumb is for long runs: at a thousandth, five epochs lead to several times the loss."""
+    train, losses, steps = dl.data.digits()[0][:500], {}, {}
+    for rate in (0.0015, 0.05, 0.5):
+        recorder, model = (
+            dl.Recorder(train.x[:50], train.y[:50], every=5),
+            dl.Sequential(dl.Dense(784, 16), dl.ReLU(), dl.Dense(16, 10), backend="cpu", seed=0),
+        )
+        options = {"loss": dl.SoftmaxCrossEntropy(), "optimizer": dl.Momentum(rate), "epochs": 5, "batch_size": 25}
+        losses[rate] = dl.fit(model, train, callbacks=[recorder], progress=False, **options)["loss"][-1]
+        steps[rate] = [float(np.median(sizes)) for sizes in recorder.updates.values()]
+    assert min(losses, key=losses.get) == 0.05 and losses[0.0015] > 3 * losses[0.05]
+    assert all(3e-4 < step < 3e-3 for step in steps[0.0015]) and all(3e-3 < step < 3e-2 for step in steps[0.05])
+
+
 def test_the_loss_is_that_of_the_run():
     model, probe = dl.Sequential(dl.Dense(4, 3), backend="cpu"), (PROBE.x, np.eye(3, dtype=np.float32)[PROBE.y])
     recorder, loss = dl.Recorder(*probe, every=99), dl.MeanSquaredError()

@@ -31,4 +31,4 @@ def test_pseudo_labels_are_mostly_right_and_help(names):
     assert (count > 500).all() and (wrong < 0.1).all()
     gains = names["schools"][..., 3] - names["schools"][..., 2]
     assert (gains.mean(axis=1) > 0.004).all() and (gains > 0).mean() > 0.8  # at each rate
-    assert after.max() > before.max() + 0.01 and after.argmax() == 1  # inside the grid
+    assert after.max() > before.max() + 0.005 and after.argmax() == 1  # inside the grid
