@@ -18,7 +18,7 @@ from minidl.cpu import activation_backward, activation_forward
 from minidl.data.targets import map_targets, real_targets
 from minidl.diagnostics.hooks import LayerPass, hook
 from minidl.diagnostics.layer_figures import draw_inspection
-from minidl.diagnostics.layer_statistics import BINS, Histogram, LayerStatistics
+from minidl.diagnostics.layer_statistics import LayerStatistics, distribution
 from minidl.layers.activations import ActivationLayer
 from minidl.layers.base import Layer
 from minidl.layers.batchnorm import BatchNorm
@@ -28,11 +28,9 @@ from minidl.layers.sequential import Sequential
 from minidl.losses import Loss, SoftmaxCrossEntropy
 from minidl.utils import checks
 from minidl.utils.figures import finish
-from minidl.utils.moments import mean_and_std
 from minidl.utils.reports import Report, Table
 
 SATURATED = 0.05  # of the steepest slope of an activation
-LARGEST = 1e150  # in histograms, so that the width of their range does not overflow
 
 
 COLUMNS = tuple(field.name for field in fields(LayerStatistics))
@@ -174,15 +172,15 @@ def _centered(model: Sequential) -> set[str]:
 def _statistics(layer: Layer, seen: LayerPass, centered: bool) -> LayerStatistics:
     y = _float64(layer, seen.y)
     dy = None if seen.dy is None else _float64(layer, seen.dy)
-    mean, std = mean_and_std(y)
+    outputs = distribution(y)
     return LayerStatistics(
         layer=layer.name,
-        mean=float(mean),
-        std=float(std),
-        second_moment=float(np.mean(y**2)),
-        sample_variance=float(y.var(axis=0).mean()),
-        not_finite=float(np.mean(~np.isfinite(y))),
-        outputs=_histogram(y),
+        mean=outputs.mean,
+        std=outputs.std,
+        second_moment=outputs.second_moment,
+        sample_variance=outputs.sample_variance,
+        not_finite=outputs.not_finite,
+        outputs=outputs.histogram,
         **_of_slope(layer, _float64(layer, seen.x), y),
         **({} if dy is None else _of_gradient(dy, isinstance(layer, Dense) and not centered)),
         **_of_weights(layer, dy is not None),
@@ -199,11 +197,12 @@ def _of_slope(layer: Layer, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
 
 
 def _of_gradient(dy: np.ndarray, has_delta: bool) -> dict[str, Any]:
+    gradients = distribution(dy)
     return {
         "gradient_norm": norm(dy),
-        "gradient_second_moment": float(np.mean(dy**2)),
+        "gradient_second_moment": gradients.second_moment,
         "delta": norm(dy.sum(axis=0)) if has_delta else None,
-        "gradients": _histogram(dy),
+        "gradients": gradients.histogram,
     }
 
 
@@ -245,16 +244,6 @@ def _flat(activation: str, alpha: float) -> float | None:
     slope = _slope(activation, alpha, z, y)
     flat = SATURATED * float(slope.max())
     return flat if max(slope[0, 0], slope[0, -1]) < flat else None
-
-
-def _histogram(values: np.ndarray) -> Histogram:
-    finite = values[np.abs(values) < LARGEST]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
-    # Values that (almost) coincide need bins wide enough for float64 to tell the edges apart.
-    widest = max(high - low, 1e-9 * max(abs(low), abs(high)), 1e-290)
-    edges = (low + high) / 2 + widest * np.linspace(-0.5, 0.5, BINS + 1)
-    edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)  # rounding must leave no value outside
-    return Histogram(np.histogram(finite, edges)[0], edges)
 
 
 def _cell(column: str, value: Any) -> str:

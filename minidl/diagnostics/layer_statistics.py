@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from minidl.cpu.distribution import count, extent, moments
+
 BINS = 60
+LARGEST = 1e150  # in histograms, so that the width of their range does not overflow
 
 
 class Histogram(NamedTuple):
@@ -20,6 +24,43 @@ class Histogram(NamedTuple):
 
     counts: np.ndarray
     edges: np.ndarray
+
+
+class Distribution(NamedTuple):
+    """How the elements of a matrix are distributed; for the figures see `LayerStatistics`."""
+
+    mean: float
+    std: float
+    second_moment: float
+    sample_variance: float
+    not_finite: float
+    histogram: Histogram
+
+
+def distribution(y: np.ndarray) -> Distribution:
+    """Measure a float64 matrix, also where its sum or its squares overflow."""
+    largest, low, high, not_finite = extent(y, LARGEST)
+    unit = math.ldexp(1.0, math.frexp(largest)[1] - 1)  # a power of two, so that dividing by it loses no digits
+    mean, variance, squares, within = moments(y, unit)
+    edges = _edges(low, high) if low <= high else _edges(0.0, 0.0)
+    counts = np.zeros(BINS, np.int64)
+    count(y, LARGEST, edges, counts)
+    return Distribution(
+        mean=unit * mean,
+        std=unit * math.sqrt(variance),
+        second_moment=unit * (unit * squares),
+        sample_variance=unit * (unit * within),
+        not_finite=not_finite / y.size,
+        histogram=Histogram(counts, edges),
+    )
+
+
+def _edges(low: float, high: float) -> np.ndarray:
+    # Values that (almost) coincide need bins wide enough for float64 to tell the edges apart.
+    widest = max(high - low, 1e-9 * max(abs(low), abs(high)), 1e-290)
+    edges = (low + high) / 2 + widest * np.linspace(-0.5, 0.5, BINS + 1)
+    edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)  # rounding must leave no value outside
+    return edges
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import minidl as dl
-from minidl.diagnostics.inspection import COLUMNS, Histogram
+from minidl.diagnostics.inspection import COLUMNS
+from minidl.diagnostics.layer_statistics import Histogram
 
 pytestmark = pytest.mark.usefixtures("unspaced_figures")
 

@@ -1,0 +1,66 @@
+"""How the elements of a matrix are distributed, for the diagnostics: no operation of a network.
+
+Each function is one pass over a float64 matrix, which NumPy would walk over once for every figure.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minidl.cpu.engine.jit import jit, jit_in_any_order
+
+
+@jit
+def extent(y, limit):
+    """Return the largest |y|, or NaN; the smallest and the largest y with |y| < limit; how many are not finite."""
+    largest, low, high, not_finite = 0.0, math.inf, -math.inf, 0
+    for value in y.reshape(-1):
+        size = abs(value)
+        if size > largest or size != size:
+            largest = size
+        if size < limit:
+            low, high = min(low, value), max(high, value)
+        elif not size < math.inf:
+            not_finite += 1
+    return largest, low, high, not_finite
+
+
+@jit_in_any_order
+def moments(y, unit):
+    """Return mean, variance and mean square of all elements of y / unit, and the variance of a column on average."""
+    rows, columns = y.shape
+    means = np.zeros(columns)
+    squares = within = between = mean = 0.0
+    for i in range(rows):
+        for j in range(columns):
+            value = y[i, j] / unit
+            means[j] += value
+            squares += value * value
+    for j in range(columns):
+        means[j] /= rows
+        mean += means[j] / columns
+    for i in range(rows):
+        for j in range(columns):
+            deviation = y[i, j] / unit - means[j]
+            within += deviation * deviation
+    for j in range(columns):
+        between += (means[j] - mean) ** 2
+    within /= y.size
+    return mean, within + between / columns, squares / y.size, within
+
+
+@jit
+def count(y, limit, edges, counts):
+    """Add to `counts` how many y with |y| < limit lie in each bin between two `edges`, which are as far apart."""
+    last = counts.size - 1
+    width = (edges[last + 1] - edges[0]) / counts.size
+    for value in y.reshape(-1):
+        if abs(value) < limit:
+            i = min(int((value - edges[0]) / width), last)
+            while value < edges[i]:  # the division was rounded
+                i -= 1
+            while i < last and value >= edges[i + 1]:
+                i += 1
+            counts[i] += 1
