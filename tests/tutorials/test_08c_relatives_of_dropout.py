@@ -27,6 +27,17 @@ def test_each_relative_has_its_best_rate_inside_the_grid(names):
     assert all(rate not in (names["grids"][name][0], names["grids"][name][-1]) for name, rate in names["best"].items())
 
 
+def test_at_a_common_rate_the_order_is_another(names):
+    def at(rate):
+        return {name: names["chosen_by"](name, rate) for name, rates in names["grids"].items() if rate in rates}
+
+    slow, fast = at(0.2), at(1.8)
+    assert len(slow) == len(fast) == 9  # all but fractional pooling, whose images are larger
+    assert min(slow, key=slow.get) == "shifts 1"
+    normalized = [fast.pop("batch norm"), fast.pop("batch norm, dropout")]
+    assert min(normalized) > max(fast.values())
+
+
 def test_some_relatives_help_and_some_do_not(names):
     accuracy = {name: of[:, 1].mean() for name, of in names["outcomes"].items()}
     none = accuracy["none"]
