@@ -19,20 +19,22 @@ def test_each_block_doubles_the_variance_and_zeroed_blocks_keep_it(names):
 
 
 def test_the_gradient_reaches_the_first_layer(names):
-    ratio = names["first_to_last"]
-    assert 0.3 < ratio[ZEROED] < 3
-    assert ratio["residual"] > 100
-    assert ratio["plain, weights 30 % too small"] < 1e-4
+    ratio = {kind: of[:, 0] for kind, of in names["gradients"].items()}
+    assert all(len(of) == 5 for of in ratio.values())
+    assert ratio[ZEROED].min() > 0.3 and ratio[ZEROED].max() < 3
+    assert ratio["residual"].min() > 100
+    assert ratio["plain"].min() > 0.1 and ratio["plain"].max() < 10
+    assert ratio["plain, weights 30 % too small"] == pytest.approx(2.0**-20 * ratio["plain"], rel=0.2)  # each seed
 
 
 def test_in_a_plain_net_all_images_become_alike(names):
-    assert names["alike"]["plain"][-1] > 0.9
-    assert names["alike"][ZEROED][-1] < 0.7
+    assert names["alike"]["plain"][:, -1].min() > 0.9
+    assert names["alike"][ZEROED][:, -1].max() < 0.75
 
 
 def test_deep_nets_learn_only_with_zeroed_blocks(names):
     deepest = {kind: names["reached"][kind, 40] for kind in names["MIDDLE"]}
-    assert deepest[ZEROED].mean() > 0.75
+    assert deepest[ZEROED].mean() > max(0.75, names["reached"][ZEROED, 4].mean() - 0.1)
     assert all(accuracies.shape == (5,) for accuracies in names["reached"].values())
     assert deepest["plain"].max() < 0.5 and deepest["residual"].max() < 0.5
     assert all(names["reached"][kind, 4].mean() > 0.8 for kind in names["MIDDLE"])
