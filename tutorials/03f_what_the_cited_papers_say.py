@@ -224,9 +224,10 @@ print("best rate at the edge of what we tried:", ", ".join(at_the_edge) or "none
 # %%
 # Glorot's weights learn next to nothing at any rate, and all the others learn; with a rate of its own even the gradient
 # that grows by 1.21 per layer, behind within-layer normalization and centred weights, is no obstacle in twelve layers,
-# though single seeds may diverge. LSUV, which is orthogonal weights and the right scale, does best. That all layers
-# learn at the same rate does not help here. The paper's networks are convolutional and go through pooling and
-# normalization, where the rates differ for other reasons than depth.
+# though single seeds may diverge. Orthogonal weights and LSUV, which is orthogonal weights and the right scale, do
+# best; which of the two is first depends on the seeds. That all layers learn at the same rate does not help here. The
+# paper's networks are convolutional and go through pooling and normalization, where the rates differ for other reasons
+# than depth.
 #
 # Conclusion
 # ----------

@@ -1,4 +1,4 @@
-"""The tutorial on activations: slopes, saturation, the zig-zag, and ReLUs that die."""
+"""The tutorial on activations: slopes, saturation, and the zig-zag."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import minidl as dl
 
 
 def test_figures_are_written(figures):
-    assert figures == ["depth", "dying", "slopes", "zigzag"]
+    assert figures == ["depth", "slopes", "zigzag"]
 
 
 def test_every_activation_is_shown_with_its_slope(names):
@@ -74,30 +74,6 @@ def test_a_batch_mixes_the_signs(names):
 def test_centring_without_making_inputs_smaller_helps_nearly_as_much(names):
     detour = names["detour"]
     assert detour["centred inputs"] < detour["centred, same size"] < 0.7 * detour["inputs from 0 to 1"]
-
-
-def test_silent_relus_never_move_again(names):
-    silent, frozen, at_the_end, _ = np.moveaxis(names["results"]["ReLU"], -1, 0)
-    assert silent.shape == (4, 5) and silent.min() >= 1
-    assert (frozen == silent).all() and (at_the_end >= silent).all()
-
-
-def test_leaky_units_go_on_learning(names):
-    for name in ("leaky ReLU, 0.1", "parametric ReLU"):
-        silent, frozen, *_ = np.moveaxis(names["results"][name], -1, 0)
-        assert silent.min() >= 1 and frozen.sum() == 0, name
-
-
-def test_dead_relus_cost_accuracy_at_a_large_rate_and_not_at_their_best(names):
-    """So it is with twenty other seeds, too."""
-    accuracy = {name: result[..., 3].mean(axis=1) for name, result in names["results"].items()}
-    assert all(of.argmax() in (1, 2) for of in accuracy.values())  # inside the grid
-    relu, at = accuracy.pop("ReLU"), names["RATES"].index(0.03)
-    for name, others in accuracy.items():
-        assert relu.max() > others.max() - 0.02, name
-        assert relu[at] < others[at] - 0.05 and others[at] > 0.97, name
-    of_twenty = names["results"]["ReLU"][..., 2].mean(axis=1)
-    assert of_twenty[at] > 2 * of_twenty[0]  # more die on the way
 
 
 def test_claims_stand_beside_the_lecture(names):

@@ -1,4 +1,4 @@
-"""The tutorial on ReLU against tanh: who learns in fewer epochs; times are printed and not asserted."""
+"""The tutorial on ReLU against tanh: who learns in fewer epochs, and units that die; times are not asserted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def test_figures_are_written(figures):
-    assert figures == ["epochs"]
+    assert figures == ["dying", "epochs"]
 
 
 def test_every_best_rate_lies_inside_what_was_tried(names):
@@ -31,3 +31,27 @@ def test_a_relu_takes_the_fewest_operations_and_no_function(names):
 
 def test_each_activation_is_timed(names):
     assert set(names["times"]) == set(names["KINDS"]) and min(names["times"].values()) > 0
+
+
+def test_silent_relus_never_move_again(names):
+    silent, frozen, at_the_end, _ = np.moveaxis(names["results"]["ReLU"], -1, 0)
+    assert silent.shape == (4, 5) and silent.min() >= 1
+    assert (frozen == silent).all() and (at_the_end >= silent).all()
+
+
+def test_leaky_units_go_on_learning(names):
+    for name in ("leaky ReLU, 0.1", "parametric ReLU"):
+        silent, frozen, *_ = np.moveaxis(names["results"][name], -1, 0)
+        assert silent.min() >= 1 and frozen.sum() == 0, name
+
+
+def test_dead_relus_cost_accuracy_at_a_large_rate_and_not_at_their_best(names):
+    """So it is with twenty other seeds, too."""
+    accuracy = {name: result[..., 3].mean(axis=1) for name, result in names["results"].items()}
+    assert all(of.argmax() in (1, 2) for of in accuracy.values())  # inside the grid
+    relu, at = accuracy.pop("ReLU"), names["RATES"].index(0.03)
+    for name, others in accuracy.items():
+        assert relu.max() > others.max() - 0.02, name
+        assert relu[at] < others[at] - 0.05 and others[at] > 0.97, name
+    of_twenty = names["results"]["ReLU"][..., 2].mean(axis=1)
+    assert of_twenty[at] > 2 * of_twenty[0]  # more die on the way

@@ -44,5 +44,10 @@ def test_all_but_glorot_learn_with_their_own_rate(names):
     assert names["at_the_edge"] == [] and all(len(losses) == 5 for losses in trained.values())
     for name in set(trained) - {"Glorot"}:
         assert np.median(trained[name]) < np.median(trained["Glorot"]) - 0.25, name
-    assert all(np.median(trained["LSUV"]) < np.median(of) for name, of in trained.items() if name != "LSUV")
     assert np.median(trained["both steps"]) > np.median(trained["He"])
+
+
+def test_orthogonal_weights_and_lsuv_do_best(names):
+    """With four other draws of seeds and images, too; which of the two is first changes."""
+    middle = {name: np.median(losses) for name, losses in names["trained"].items()}
+    assert set(sorted(middle, key=middle.get)[:2]) == {"orthogonal", "LSUV"}
