@@ -148,9 +148,9 @@ claims += [
 # Coarse to fine
 # --------------
 #
-# Four hyperparameters: width, learning rate, L2, dropout. First 20 trials of three epochs within wide limits; then 14
-# of ten epochs, within the limits in which the five best of the first lie. That is 200 epochs, and 200 epochs are also
-# enough for 20 trials of ten epochs within the wide limits. Which is better? Five searches of each kind.
+# Four hyperparameters: width, learning rate, L2, dropout. First 12 trials of three epochs within wide limits; then
+# eight of eight epochs, within the limits in which the four best of the first lie. That is 100 epochs, as many as 12
+# trials of eight epochs within the wide limits take. Which is better? Five searches of each kind.
 
 
 def draw(limits):
@@ -168,11 +168,11 @@ def search(limits, trials, epochs):
 WIDE = {"rate": (1e-5, 1.0), "l2": (1e-7, 1e-2), "width": (8, 128), "dropout": (0.0, 0.8)}
 coarse, fine, at_once, narrow = [], [], [], []
 for _ in range(5):
-    coarse.append(search(WIDE, trials=20, epochs=3))
-    best_five = [setting for _, setting in coarse[-1][:5]]
-    narrow.append({name: (min(s[name] for s in best_five), max(s[name] for s in best_five)) for name in WIDE})
-    fine.append(search(narrow[-1], trials=14, epochs=10))
-    at_once.append(search(WIDE, trials=20, epochs=10))
+    coarse.append(search(WIDE, trials=12, epochs=3))
+    best_four = [setting for _, setting in coarse[-1][:4]]
+    narrow.append({name: (min(s[name] for s in best_four), max(s[name] for s in best_four)) for name in WIDE})
+    fine.append(search(narrow[-1], trials=8, epochs=8))
+    at_once.append(search(WIDE, trials=12, epochs=8))
 for name, (low, high) in narrow[0].items():
     print(f"{name:>8}: from {WIDE[name][0]:g} to {WIDE[name][1]:g}, narrowed to {low:.3g} to {high:.3g}")
 print("the best setting:", fine[0][0][1])
@@ -189,13 +189,13 @@ for name in best:
     print("median of its trials", *(f"{loss:.2f}" for loss in median[name]))
     claims += [
         ("hyperparameters", f"validation loss of the best trial, five searches, {name}", None, best[name].mean()),
-        ("hyperparameters", f"median of the trials of ten epochs, five searches, {name}", None, median[name].mean()),
+        ("hyperparameters", f"median of the trials of eight epochs, five searches, {name}", None, median[name].mean()),
     ]
 
 figure, row = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
 for axes, shown, title in (
-    (row[0], ((coarse[0], "o", BLUE, "coarse, 3 epochs"), (fine[0], "^", ORANGE, "fine, 10 epochs")), "Coarse to fine"),
-    (row[1], ((at_once[0], "s", "0.4", "10 epochs"),), "At once"),
+    (row[0], ((coarse[0], "o", BLUE, "coarse, 3 epochs"), (fine[0], "^", ORANGE, "fine, 8 epochs")), "Coarse to fine"),
+    (row[1], ((at_once[0], "s", "0.4", "8 epochs"),), "At once"),
 ):
     for found, marker, color, label in shown:
         losses = [min(loss, 3) for loss, _ in found]
@@ -203,14 +203,13 @@ for axes, shown, title in (
     axes.set(xscale="log", xlabel="learning rate", xlim=RATES, title=title)
     axes.legend(loc="upper left")
 row[0].set(ylabel="validation loss (at most 3)", ylim=(0.3, 3.1))
-figure.suptitle("200 epochs of search: first find the region, and few of the long trials are wasted")
+figure.suptitle("100 epochs of search: first find the region, and few of the long trials are wasted")
 figure.savefig(figures / "12_hyperparameters_coarse_to_fine.png")
 
 # %%
 # Within wide limits most of the long trials are wasted on rates with which nothing is learned. In the region that the
-# coarse trials found, most trials are good. The best of each search shows it less: 20 trials at once find something
-# good, too, and the region can be wrong, because a rate that is fast for three epochs may be too high for ten. With
-# more hyperparameters, or dearer trials, there is more to be saved.
+# coarse trials found, most are good. So the best of a search is mostly better, too, but not always: the region can be
+# wrong, because a rate that is fast for three epochs may be too high for eight.
 #
 # In short
 # --------

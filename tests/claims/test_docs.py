@@ -9,6 +9,7 @@ import inspect
 import pkgutil
 import re
 import runpy
+import shlex
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from types import SimpleNamespace
 import pytest
 
 import minidl as dl
+from minidl.cli import options
 from minidl.exercises import EXERCISES
 from scripts import expected_kernels
 from tests.conftest import each
@@ -61,6 +63,37 @@ def test_every_name_and_every_test_in_the_tables_of_claims_exists():
         assert (ROOT / path).exists(), f"{claim}: {path}"
         if function:
             assert f"def {function}(" in (ROOT / path).read_text(encoding="utf-8"), f"{claim}: {test}"
+
+
+TEACH = (DOCS / "teach.md").read_text(encoding="utf-8")
+
+
+def rows(heading):
+    """The cells of the table below a heading of the page for lecturers, without its head."""
+    table = re.search(r"^\|.*\n\|[-:|]+\n((?:\|.*\n)+)", TEACH.partition(f" {heading}\n")[2], re.MULTILINE)[1]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+
+
+def test_the_page_for_lecturers_has_every_lecture_every_tutorial_and_every_exercise():
+    topics = {row[0]: row for row in rows("Topics")}
+    lectures = rows("Which lecture, which material")
+    assert [name[:2] for name, *_ in lectures[:5]] == ["S0", "S1", "S2", "S3", "S4"]
+    for name, _, letters, minutes in lectures:
+        assert int(minutes) == sum(int(topics[letter][4]) for letter in letters.split(", ")), name
+    named = re.findall(r"\(\.\./tutorials/(\w+)\.py\)", "".join(row[2] for row in topics.values()))
+    assert sorted(named) == sorted(path.stem for path in (ROOT / "tutorials").glob("[0-9]*.py"))
+    exercises = {name for row in topics.values() for name in re.findall(r"`([\w-]+)`", row[6])}
+    assert exercises == {*EXERCISES, "check-tests"}
+    assert all(row[7] for row in topics.values())
+
+
+def test_the_commands_and_tests_for_lecturers_are_there():
+    shown = rows("One command and one test for each")
+    assert [letter for letter, *_ in shown] == [letter for letter, *_ in rows("Topics")]
+    for _, command, _, test in shown:
+        for text in re.findall(r"`minidl ([^`]*)`", command):
+            options.parser().parse_args(shlex.split(text))
+        assert (ROOT / test.strip("`")).exists(), test
 
 
 API = "\n".join(path.read_text(encoding="utf-8") for path in sorted((DOCS / "api").glob("*.rst")))

@@ -47,7 +47,7 @@ def test_a_high_rate_is_ahead_at_first_and_then_stuck(names):
 def test_the_curves_tell_capacity_from_regularization(names):
     gap, reached = names["gap"], names["reached"]
     small, large, shifted = gap
-    assert all(0 < place < len(names["MULTIPLES"]) - 1 for place in names["place_of_best"].values())
+    assert all(0 < place < len(names["GRID"]) - 1 for place in names["place_of_best"].values())
     assert (reached[small] < 0.7).all() and (gap[small] < 0.3 * (1 - reached[small])).all()
     assert (reached[large] > 0.85).all() and (gap[large] > 0.95 * (1 - reached[large])).all()
     assert (gap[shifted] < 0.7 * gap[large]).all() and (reached[shifted] > reached[large]).all()
