@@ -17,7 +17,7 @@ def test_batch_norm_stops_the_shift(names):
 
 def test_a_shift_put_back_does_not_take_the_gain_away(names):
     moved, loss = names["moved"], names["late_loss"]
-    assert moved["shaken"][:, 6:].mean() > 1.2 * moved["without"][:, 6:].mean()
+    assert moved["shaken"][:, 6:].mean() > moved["without"][:, 6:].mean()
     assert loss["batch norm"].mean() < loss["shaken"].mean() < 0.93 * loss["without"].mean()
 
 
