@@ -42,7 +42,7 @@ def at_best_rate(rates, accuracy, choosing):
 plane, new_points = dl.data.circles(200, noise=0.2), dl.data.circles(1000, noise=0.2, seed=1)
 PLANES = {"zeros": "zeros", "s = 0.01": "normal(std=0.01)", "auto": "auto", "s = 1": "normal(std=1.0)",
           "s = 5": "normal(std=5.0)"}  # fmt: skip
-PLANE_RATES = {"zeros": (0.1,), "s = 0.01": (0.3, 1.0, 3.0), "auto": (0.01, 0.03, 0.1, 0.3),
+PLANE_RATES = {"zeros": (0.1,), "s = 0.01": (0.3, 1.0, 3.0, 10.0), "auto": (0.01, 0.03, 0.1, 0.3),
                "s = 1": (0.003, 0.01, 0.03, 0.1), "s = 5": (0.03, 0.1, 0.3, 1.0)}  # fmt: skip
 axis_points = np.linspace(-1.5, 1.5, 61, dtype=np.float32)
 grid = np.stack(np.meshgrid(axis_points, axis_points), axis=-1).reshape(-1, 2)
