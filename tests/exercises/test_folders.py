@@ -124,7 +124,7 @@ def test_a_process_that_ends_early_is_no_success(relu, capfd):
         (["check", "adan"], "did you mean 'adam'?"),
         (["check", "adam", "--timeout", "0"], "greater than 0"),
         (["check", "adam", "--timeout", "soon"], "expected a number"),
-        (["solve", "adam"], "invalid choice: 'solve'"),
+        (["solve", "adam"], "ACTION got 'solve'; expected one of 'list', "),
         ([], "ACTION"),
     ],
 )
