@@ -157,16 +157,10 @@ claims += [
 
 # %%
 # With 8 threads the tree can be drawn. The picture shows each stretch between two barriers: which elements are touched,
-# and by which thread.
+# and by which thread. After each barrier half as many threads add.
 
 tree = dl.emulator.trace(tree_sum, 1, 8, x[:8], total)
 tree.plot(figures / "13_first_cuda_kernel_tree.png")
-
-picture = plt.imread(figures / "13_first_cuda_kernel_tree.png")
-figure, axes = plt.subplots(figsize=(10, 7.6), layout="constrained")
-axes.imshow(picture)
-axes.set_axis_off()
-axes.set_title("After each barrier half as many threads add")
 steps = 1 + max(access.step for access in tree.accesses)
 claims.append(("barriers", "stretches between barriers, a tree of 8", 1 + 3, steps))
 

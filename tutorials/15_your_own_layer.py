@@ -219,11 +219,6 @@ inspection = dl.inspect(both, validation.x[:500], validation.y[:500])
 print(inspection)
 inspection.plot(figures / "15_your_own_layer_inspection.png")
 
-picture = plt.imread(figures / "15_your_own_layer_inspection.png")
-figure, axes = plt.subplots(figsize=(9, 9 * picture.shape[0] / picture.shape[1]), layout="constrained")
-axes.imshow(picture)
-axes.set_axis_off()
-
 # %%
 # How narrow may the middle be?
 # -----------------------------
