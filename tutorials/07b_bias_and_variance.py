@@ -107,7 +107,7 @@ seeds = range(5)
 none = np.array([validate(train, seed, 30) for seed in seeds])
 sweep = {"L2": {}, "L1": {}}
 for name, kind, strengths in (
-    ("L2", dl.L2, (1e-3, 3e-3, 3e-2)),
+    ("L2", dl.L2, (3e-4, 3e-3, 3e-2)),
     ("L1", dl.L1, (1e-4, 5e-4, 3e-3)),
 ):
     for strength in strengths:
