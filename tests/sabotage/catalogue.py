@@ -1190,9 +1190,15 @@ CATALOGUE = [
         ("diagnostics/test_inspection.py", "diagnostics/test_recorder.py"),
     ),
     Sabotage(
-        "sample-variance-over-the-units", "diagnostics/inspection.py", "y.var(axis=0).mean()", "y.var(axis=1).mean()",
+        "sample-variance-over-the-units", "diagnostics/layer_statistics.py", "(unit * within)",
+        "(unit * moments(y.T, unit)[3])",
         "That units differ among themselves says nothing; the question is whether samples still do.",
-        ("diagnostics/test_inspection.py",),
+        ("diagnostics/test_inspection.py", "diagnostics/test_layer_statistics.py"),
+    ),
+    Sabotage(
+        "counted-on-the-wrong-side-of-an-edge", "cpu/distribution.py", "while value < edges[i]:", "while False:",
+        "The number of a bin is a rounded quotient; next to an edge it may be that of the neighbour.",
+        ("diagnostics/test_layer_statistics.py",),
     ),
     Sabotage(
         "dead-for-one-sample", "diagnostics/inspection.py", "(slope == 0).all(axis=0)", "(slope == 0).any(axis=0)",
