@@ -38,7 +38,8 @@ class Distribution(NamedTuple):
 
 
 def distribution(y: np.ndarray) -> Distribution:
-    """Measure a float64 matrix, also where its sum or its squares overflow."""
+    """Measure float64 outputs, a row for each sample, also where their sum or their squares overflow."""
+    y = np.ascontiguousarray(y.reshape(len(y), -1))  # as the loops take it; a layer of one's own may give a transpose
     largest, low, high, not_finite = extent(y, LARGEST)
     unit = math.ldexp(1.0, math.frexp(largest)[1] - 1)  # a power of two, so that dividing by it loses no digits
     mean, variance, squares, within = moments(y, unit)

@@ -74,6 +74,16 @@ def test_a_constant_has_no_deviation(shape):
     assert found.histogram.counts.max() == found.histogram.counts.sum() == math.prod(shape)
 
 
+def test_the_layout_of_the_numbers_does_not_matter():
+    """A layer of one's own may give a transpose, a part of an array, or rows that are images."""
+    y = np.arange(48.0).reshape(8, 6)
+    for same in (np.asfortranarray(y), np.repeat(y, 2, axis=1)[:, ::2], y[::-1][::-1], y.reshape(8, 2, 3)):
+        found, expected = distribution(same), distribution(y)
+        assert found[:-1] == expected[:-1]
+        np.testing.assert_array_equal(found.histogram.counts, expected.histogram.counts)
+    assert distribution(y[:, 0]).sample_variance == y[:, 0].var()
+
+
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
 def test_a_number_on_an_edge_or_next_to_it_is_counted_on_its_side(low, width):
     ends = np.array([low, low + width])
