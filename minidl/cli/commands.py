@@ -172,7 +172,9 @@ def _model(options: argparse.Namespace, data: Dataset) -> dl.Sequential:
     """Load the network in the file of --model, or build the one that the other options describe."""
     if not options.model:
         return build_model(options, data)
-    model = dl.load(options.model, options.backend)
+    model, names = dl.load(options.model, options.backend), data.class_names
+    if names and model.class_names and names == model.class_names[: len(names)]:
+        model.class_names = None  # labels mean the same where only the last classes have no rows
     check_same_names("--data", data, model, "the data that the model was trained on")
     return model
 

@@ -17,6 +17,7 @@ import numpy as np
 
 import minidl as dl
 from minidl.data import Dataset
+from minidl.data.dataset import valid_names
 from minidl.data.loading import chosen, read_features
 from minidl.layers.loading import load_model
 from minidl.utils import checks, storage
@@ -197,7 +198,29 @@ def save(model: dl.Sequential, columns: Columns, path: Path) -> None:
 def read(path: str, backend: str) -> tuple[dl.Sequential, Columns | None]:
     """Return the model in a file, and its columns if `minidl train` wrote it."""
     model, description = load_model(path, dl.layers.LAYERS, backend, argument="MODEL")
-    return model, Columns(**description["data"]) if "data" in description else None
+    if "data" not in description:
+        return model, None
+    try:
+        return model, _fitting(Columns(**description["data"]), model)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} does not describe the columns of its model ({error})") from error
+
+
+def _fitting(columns: Columns, model: dl.Sequential) -> Columns:
+    """Return the columns; TypeError or ValueError if they are not those of this model."""
+    checks.text("target", columns.target)
+    for argument, size in (("features", model.n_in), ("classes", model.n_out)):
+        names = valid_names(argument, getattr(columns, argument))
+        if names is not None and len(names) != size:
+            raise ValueError(f"{argument} got {len(names)} names; expected {size}")
+    for argument in ("mean", "scale", "target_mean", "target_scale"):
+        numbers = checks.reals(argument, getattr(columns, argument), np.float64)
+        size = model.n_out if argument.startswith("target") else model.n_in
+        if numbers.shape not in ((), (size,)):
+            raise ValueError(f"{argument} got shape {numbers.shape}; expected ({size},)")
+        if argument.endswith("scale") and not (numbers > 0).all():
+            raise ValueError(f"{argument} got {checks.exact(numbers.min())}; expected numbers greater than 0")
+    return columns
 
 
 def load(path: str, backend: str) -> tuple[dl.Sequential, Columns]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -187,17 +188,21 @@ def valid_names(argument: str, names: Any) -> tuple[str, ...] | None:
     listed = checks.listed(argument, names, "names") if kind else None
     if listed is None or not all(isinstance(name, str) for name in listed):
         raise TypeError(f"{argument} got {checks.describe(names)}; expected a list of names")
-    if twice := [name for name, count in Counter(listed).items() if count > 1]:
-        raise ValueError(f"{argument} got {twice[0]!r} more than once; expected names that differ")
-    return tuple(map(str, listed))
+    names = tuple(map(str, listed))
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"{argument} got {checks.describe(twice[0])} more than once; expected names that differ")
+    return names
 
 
 def check_names(argument: str, got: Any, expected: Any, whose: str) -> None:
     """Refuse names of columns or classes that are not those expected, in their order, where both are known."""
-    if None not in (got, expected) and got != expected:
-        raise ValueError(
-            f"{argument} got {checks.describe(got)}; expected {checks.describe(expected)}, those of {whose}"
-        )
+    if None in (got, expected) or got == expected:
+        return
+    where, mine, theirs = "", checks.describe(got), checks.describe(expected)
+    if mine == theirs:  # both cut short before the first name that differs
+        same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(got, expected, strict=False)))
+        where, mine, theirs = f" from index {same} on", checks.describe(got[same:]), checks.describe(expected[same:])
+    raise ValueError(f"{argument} got {mine}{where}; expected {theirs}, those of {whose}")
 
 
 def check_same_names(argument: str, data: Dataset, expected: Any, whose: str) -> None:

@@ -383,6 +383,8 @@ def load_preprocessing(path: str | os.PathLike[str]) -> Preprocessing:
             step.features = checks.integer("features", described["features"])
         made.rows, made.features = steps[0].rows, steps[0].features
         made.feature_names = valid_names("feature_names", description.get("feature_names"))  # none in older files
+        if made.feature_names is not None and len(made.feature_names) != made.features:
+            raise ValueError(f"it has {len(made.feature_names)} names of {made.features} columns")
         made._features_after()  # fails if the arrays do not fit together
     except Exception as error:  # a wrong description can make constructors and shapes fail in any way
         raise ValueError(f"{path} does not describe preprocessing that minidl can build ({error})") from error

@@ -55,7 +55,10 @@ def to_onnx(
     checks.instance("model", model, Sequential)
     checks.file_path("path", path)
     metadata = texts("metadata", metadata)
-    before, after = _statistics("inputs", inputs, model.n_in), _statistics("outputs", outputs, model.n_out)
+    before = _statistics("inputs", inputs, model.n_in)
+    n_in = len(before[0]) if before else model.n_in
+    n_out = model.n_out or n_in  # where no layer has a size, none changes it
+    after = _statistics("outputs", outputs, n_out)
     with needed_by("to_onnx"):
         from onnx import TensorProto, helper, numpy_helper
 
@@ -88,7 +91,7 @@ def to_onnx(
     ]  # fmt: skip
     ends = [
         helper.make_tensor_value_info(name, TensorProto.DOUBLE if scaled else kind, ["batch", features or "features"])
-        for name, features, scaled in (("x", model.n_in, before), ("y", model.n_out, after))
+        for name, features, scaled in (("x", n_in, before), ("y", n_out, after))
     ]
     constants = [numpy_helper.from_array(array, name) for name, array in graph.constants.items()]
     whole = helper.make_model(

@@ -25,6 +25,16 @@ OTHER_FORMATS = {
 _BUILDING = threading.RLock()  # two threads may ask for the first prediction of a model at the same time
 
 
+class FeatureNames(checks.Checked):
+    """A name for each input of the model, or None."""
+
+    def __set__(self, owner: Any, value: Any) -> None:
+        names = valid_names(self.name, value)
+        if names is not None and owner.n_in not in (None, len(names)):
+            raise ValueError(f"{self.name} got {len(names)} names; expected {owner.n_in}, one for each input")
+        vars(owner)[self.name] = names
+
+
 class Model(Layer):
     """A layer that may stand alone as a whole model. `Sequential` adds the layers and the two passes."""
 
@@ -34,7 +44,7 @@ class Model(Layer):
     # Numbers the random order of each epoch, so that a second fit draws new ones.
     epochs_trained: Any = checks.Checked(checks.integer, 0)
     # Of the columns and the classes that the model was trained on; None where they had none.
-    feature_names: Any = checks.Checked(valid_names)
+    feature_names: Any = FeatureNames(valid_names)
     class_names: Any = checks.Checked(valid_names)
 
     @property

@@ -12,6 +12,7 @@ import os
 from dataclasses import asdict
 from typing import Any
 
+from minidl.data.dataset import check_names, valid_names
 from minidl.training.history import Epoch
 from minidl.training.run import Run
 from minidl.utils import checks, storage
@@ -58,14 +59,21 @@ def restore(run: Run, path: str | os.PathLike[str]) -> None:
         states = [_of_kind(dict, "callbacks", state) for state in _of_kind(list, "callbacks", description["callbacks"])]
         weights, moments = storage.group(arrays, "model"), storage.group(arrays, "optimizer")
         run.model.check_snapshot(weights)
+        # Which files of before do not have.
+        names = {name: valid_names(name, description.get(name)) for name in ("feature_names", "class_names")}
+        for name, there in names.items():
+            check_names(f"train.{name}", getattr(run.train, name), there, "the checkpoint")
         stateful = [callback for callback in run.callbacks if not callback.writes]
         for i, (callback, state) in enumerate(zip(stateful, states, strict=True)):
             callback.restore(run, state, storage.group(arrays, f"callback {i}"))
         run.optimizer.restore(description["optimizer"], moments, run.parameters)
+        for name, there in names.items():
+            setattr(run.model, name, there)
     except Exception as error:  # what a wrong description leads to is not foreseeable
         raise ValueError(f"{path} cannot be resumed here: {error}") from error
     run.model.restore(weights)
     run.model.epochs_trained = epochs_trained
+    run.model.keep_names(run.train)
     run.step, run.stopped = step, stopped
     run.history.epochs.extend(epochs)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,6 +164,45 @@ def test_the_instruments_compare_the_names_of_the_model(flowers, capsys):
         assert cli.main([command, *turned]) == cli.WRONG
         message = "--data.feature_names got ('wide', 'long'); expected ('long', 'wide'), those of the data"
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("labels", [("0", "1", "2"), ("p", "q", "r")])
+def test_the_instruments_take_data_without_the_last_class(capsys, labels):
+    for name, classes in (("all.csv", 3), ("two.csv", 2)):
+        write(name, ["long", "wide", "kind"], [[i / 7, i % 5, labels[i % classes]] for i in range(60)])
+    train("--data", "all.csv", "--target", "kind")
+    for command in ("inspect", "preflight"):
+        given = ["--data", "two.csv", "--target", "kind", "--model", "result/model.npz"]
+        assert cli.main([command, *given]) != cli.WRONG, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"classes": ["a"]},
+        {"classes": 3},
+        {"features": ["a", "a"]},
+        {"features": [1, 2]},
+        {"mean": [0.0]},
+        {"mean": [math.nan, 0.0]},
+        {"scale": [0.0, 1.0]},
+        {"scale": "ab"},
+        {"target": 3},
+        {"target_mean": [[0.0]]},
+        {"target_scale": -1.0},
+        {"other": 1},
+    ],
+)
+def test_a_file_whose_columns_do_not_fit_its_model_is_refused(flowers, capsys, wrong):
+    train(*FLOWERS)
+    _, description, arrays = storage.read("result/model.npz", storage.MODEL)
+    described = {**description, "data": {**description["data"], **wrong}}
+    storage.write(Path("wrong.npz"), storage.MODEL, described, arrays)
+    for command in (["predict", "wrong.npz", "flowers.csv"], ["export", "wrong.npz", "--to", "wrong.onnx"]):
+        capsys.readouterr()
+        assert cli.main(command) == cli.WRONG
+        said, error = capsys.readouterr()
+        assert not said and "wrong.npz does not describe the columns of its model (" in error
 
 
 def test_several_outputs_are_numbered(prices, capsys):

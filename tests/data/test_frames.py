@@ -13,6 +13,7 @@ import pytest
 
 import minidl as dl
 from minidl.data import Dataset
+from minidl.utils import storage
 
 ROWS = 4
 FRAME = pd.DataFrame(
@@ -297,6 +298,38 @@ def test_a_model_keeps_the_names_that_it_was_trained_on(tmp_path):
         one.predict(frame[["b", "a"]])
         with pytest.raises(TypeError, match="feature_names got 'ab'; expected a list of names"):
             one.feature_names = "ab"
+
+
+def test_the_first_name_that_differs_is_shown_where_there_are_many():
+    names = [f"column {i}" for i in range(60)]
+    frame = pd.DataFrame(np.zeros((2, 60)), columns=names)
+    model = dl.Sequential(dl.Dense(60, 2), seed=0)
+    model.feature_names = names
+    turned = [*names[:40], names[41], names[40], *names[42:]]
+    message = r"got \('column 41', 'column 40', .* from index 40 on; expected \('column 40', 'column 41', .*, those of"
+    with pytest.raises(ValueError, match=message):
+        model.predict(frame[turned])
+    with pytest.raises(ValueError, match=r"got \(\) from index 59 on; expected \('column 59',\), those of"):
+        model.predict(frame[names[:59]])
+
+
+def test_a_model_and_a_step_have_as_many_names_as_columns(tmp_path):
+    model = dl.Sequential(dl.Dense(2, 3), seed=0)
+    for names in (["a"], ["a", "b", "c"], []):
+        with pytest.raises(ValueError, match=rf"feature_names got {len(names)} names; expected 2, one for each input"):
+            model.feature_names = names
+    model.save(tmp_path / "model.npz")
+    step = dl.data.Standardize().fit(dl.data.Dataset(np.eye(2), [0, 1], feature_names=["a", "b"]))
+    step.save(tmp_path / "step.npz")
+    for file, kind, load in (
+        ("model.npz", storage.MODEL, dl.load),
+        ("step.npz", storage.PREPROCESSING, dl.data.load_preprocessing),
+    ):
+        _, description, arrays = storage.read(tmp_path / file, kind)
+        for names in (["a"], [1, 2], "ab", ["a", "a"], {"a": 0, "b": 1}, 2):
+            storage.write(tmp_path / file, kind, {**description, "feature_names": names}, arrays)
+            with pytest.raises(ValueError, match=rf"{file} does not describe .* names"):
+                load(tmp_path / file)
 
 
 def test_data_without_names_leave_those_that_the_model_has():

@@ -95,6 +95,10 @@ def test_a_network_without_layers_of_its_own_can_be_standardized(tmp_path):
     model = dl.Sequential(dl.Dropout(0.5), backend="numpy")
     dl.export.to_onnx(model, tmp_path / "model.onnx", inputs=([1.0, 2.0], [2.0, 4.0]))
     assert run(tmp_path / "model.onnx", np.array([[3.0, 2.0]])).tolist() == [[1.0, 0.0]]
+    with pytest.raises(
+        ValueError, match=r"^the mean of outputs got shape \(3,\); expected \(2,\), one for each column"
+    ):
+        dl.export.to_onnx(model, tmp_path / "model.onnx", inputs=([1, 2], [2, 4]), outputs=([1, 2, 3], [1, 1, 1]))
 
 
 @pytest.mark.parametrize(

@@ -300,6 +300,33 @@ def test_a_run_may_be_resumed_again_and_again(tmp_path):
     assert_same_arrays(copies(model), copies(whole))
 
 
+def test_a_resumed_model_knows_the_names_of_columns_and_classes(tmp_path):
+    unnamed, path = data(), tmp_path / "run.npz"
+    names = {"feature_names": [*"abcdef"], "class_names": ["u", "v", "w"]}
+    train = dl.data.Dataset(*unnamed, **names)
+    fit(make(), train, epochs=2, checkpoint=path)
+    for given, epochs in ((unnamed, 2), (unnamed, 3), (train, 2)):
+        model = make()
+        fit(model, given, epochs=epochs, resume=path)
+        assert {name: [*getattr(model, name)] for name in names} == names
+    for name in names:
+        model, other = make(), dl.data.Dataset(*unnamed, **{**names, name: names[name][::-1]})
+        before = copies(model)
+        with pytest.raises(ValueError, match=rf"train.{name} got .*; expected .*, those of the checkpoint"):
+            fit(model, other, epochs=3, resume=path)
+        assert_same_arrays(copies(model), before)
+        assert (model.feature_names, model.class_names) == (None, None)
+
+
+def test_a_run_that_was_begun_without_names_is_resumed_with_them(tmp_path):
+    unnamed, path = data(), tmp_path / "run.npz"
+    fit(make(), epochs=2, checkpoint=path)
+    model = make()
+    names = tuple("abcdef")
+    fit(model, dl.data.Dataset(*unnamed, feature_names=names), epochs=2, resume=path)
+    assert model.feature_names == names
+
+
 # Early stopping
 
 
