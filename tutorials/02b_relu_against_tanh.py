@@ -215,7 +215,7 @@ for name, result in results.items():
 
 # %%
 # Units that are dead stay dead, at every rate. What they cost is another matter: at its own best rate the network with
-# ReLUs does as well as the others, with the units that are left. At rates three times as large its large weights go on
+# ReLUs does as well as the others, with the units that are left. At a rate three times as large its large weights go on
 # to kill most of those, too, and whether enough remain is chance. The leaky and the parametric ReLU forgive that rate.
 # Leaky units may end up on their left side, too (the third column counts them), but there they still carry 0.1 of their
 # input on and learn.

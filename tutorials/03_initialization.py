@@ -181,8 +181,8 @@ figure.savefig(figures / "03_initialization_histograms.png")
 # 0.001 · U(0, 1)
 # ---------------
 # Small and positive, through 6 tanh layers: the range of the outputs shrinks to a point. (There is no such initializer
-# in minidl; weights are arrays that we may set. Each layer multiplies what
-# its inputs have in common by :math:`500 \cdot 0.0005 = 1/4`, whatever the seed.)
+# in minidl; weights are arrays that we may set. Each layer multiplies what its inputs have in common by
+# :math:`500 \cdot 0.0005 = 1/4`, whatever the seed.)
 
 model, rows = stack("zeros", layers=6)
 rng = np.random.default_rng(0)

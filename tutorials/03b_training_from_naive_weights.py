@@ -37,7 +37,7 @@ def at_best_rate(rates, accuracy, choosing):
 # ------------
 # Two noisy circles, two hidden layers of 16 tanh units, and all weights zero, or from N(0, s²) with s from 0.01 to 5,
 # or from ``init="auto"``, which is Glorot's for tanh. The colours say what the network answers: the probability of the
-# outer circle; "sure" is an answer below 0.1 or above 0.9. (Other points, drawn with other seeds, tell the same.)
+# outer circle; "sure" is an answer below 0.1 or above 0.9. (Points drawn with other seeds tell the same story.)
 
 plane, new_points = dl.data.circles(200, noise=0.2), dl.data.circles(1000, noise=0.2, seed=1)
 PLANES = {"zeros": "zeros", "s = 0.01": "normal(std=0.01)", "auto": "auto", "s = 1": "normal(std=1.0)",
@@ -220,10 +220,10 @@ figure.suptitle("From N(0, 1) a network must first un-learn (thick: median of 5 
 figure.savefig(figures / "03b_training_from_naive_weights_unlearning.png")
 
 # %%
-# From N(0, 1) behind tanh a quarter of the training and more is spent on getting back to knowing nothing, a half in
-# most networks; how much depends on the rate, and with 0.1, which other seeds choose, three epochs are not enough.
-# Behind ReLUs the loss does not get there in three epochs, although about half of the digits are right by then: what is
-# wrong is wrong with outputs in the hundreds.
+# Behind tanh, networks that start from N(0, 1) spend a quarter of the training or more, and most of them half of it, on
+# getting back to knowing nothing; how much depends on the rate, and with 0.1, which other seeds choose, three epochs
+# are not enough. Behind ReLUs the loss does not get there in three epochs, although about half of the digits are right
+# by then: what is wrong is wrong with outputs in the hundreds.
 #
 # Conclusion
 # ----------

@@ -146,10 +146,10 @@ axis.legend(loc="lower right", fontsize="small")
 figure.savefig(figures / "03d_gradients_by_hand_symmetry.png")
 
 # %%
-# One unit gets as far as one unit can, at any rate: with 0.1, with 1, and in 3,000 steps it is as many, too. (For zeros
-# one seed is enough, as no weight is drawn.) Any difference, however small, grows exponentially as soon as the one unit
-# has learned what it can, so breaking the symmetry takes no more than a random number; what its size decides is the
-# time that is lost. This is why biases may all start at 0: the weights have done it already.
+# One unit gets as far as one unit can: other rates, such as 0.1 and 1, and 3,000 steps do not get it further. (For
+# zeros one seed is enough, as no weight is drawn.) Any difference, however small, grows exponentially as soon as the
+# one unit has learned what it can, so breaking the symmetry takes no more than a random number; what its size decides
+# is the time that is lost. This is why biases may all start at 0: the weights have done it already.
 #
 # Conclusion
 # ----------

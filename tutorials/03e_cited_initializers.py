@@ -105,9 +105,8 @@ claims.append(("He (Kaiming/MSRA)", "RMS of layer 20 over layer 1", 1.0, relu_rm
 # --------------
 # Each in a ReLU network of 20 layers with 100 units, on 500 digits. *Forward* is the factor by which the root mean
 # square of the outputs changes per layer, and *backward* that of :math:`\|\delta\|` from a layer to the one below it,
-# as means over five seeds. A factor of 1 is what they all aim for; 0.7 per layer is
-# 1/1000 after 20. How they train, each with its own best rate, and what the papers are about, is in
-# :doc:`03f_what_the_cited_papers_say`.
+# as means over five seeds. A factor of 1 is what they all aim for; 0.7 per layer is 1/1000 after 20. How they train,
+# each with its own best rate, and what the papers are about, is in :doc:`03f_what_the_cited_papers_say`.
 
 digits = dl.data.digits()[0][:500]
 digits = dl.data.Dataset((digits.x - digits.x.mean()) / digits.x.std(), digits.y)

@@ -125,8 +125,8 @@ figure.savefig(figures / "05b_deep_sigmoids_training.png")
 #
 # Every depth at its own best rate
 # --------------------------------
-# A rate that is too small for the deep networks is no proof against depth. So now mini-batches of 20 for 16 epochs, and
-# for every depth the best of four rates, chosen by one network's training loss; then four other networks with that
+# A rate that is too small for the deep networks proves nothing against depth. So now mini-batches of 20 for 16 epochs,
+# and for every depth the best of four rates, chosen by one network's training loss; then four other networks with that
 # rate. Each of the five has weights and 1,000 digits of its own. The best rate is never at an end of the grid. Beside
 # the sigmoid stands the ReLU with He's weights.
 

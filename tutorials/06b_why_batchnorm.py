@@ -117,7 +117,7 @@ figure.savefig(figures / "06b_why_batchnorm_shift.png")
 
 # %%
 # Without batch norm the means move by more than their standard deviation when training begins; with it they stand
-# still, and the loss is lower. Is the first the reason of the second? Santurkar et al. (2018, *How does batch
+# still, and the loss is lower. Is the first the reason for the second? Santurkar et al. (2018, *How does batch
 # normalization help optimization?*) put the shift back, and so do we in the network "shaken": at every step γ and β are
 # drawn anew around what was learned, so that all inputs of layers move at random. In the second half of training they
 # move more than without batch norm, and the network still learns faster than that one. So it is true that batch norm

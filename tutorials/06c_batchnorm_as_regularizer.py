@@ -142,9 +142,9 @@ print("best rate at an edge of its grid:", at_an_edge or "never")
 
 # %%
 # With batches of 4, where there is most noise, batch norm costs two points; with 20 and, at a higher rate, with 100 it
-# wins up to one. Dropout costs one without batch norm and two on top of it (on other digits, less). The loss is lowest
-# with both: that network is less sure of itself, and not more often right. So batch norm can regularize, in the right
-# dose, and for dropout there was no need: "maybe" is the right word.
+# wins up to one. Dropout costs two, with batch norm and without (on other digits, less). The loss is lowest with both:
+# that network is less sure of itself, and not more often right. So batch norm can regularize, in the right dose, and
+# for dropout there was no need: "maybe" is the right word.
 #
 # Running statistics behind dropout
 # ---------------------------------

@@ -249,8 +249,8 @@ claims.append(("sparse representation", "validation accuracy, L1, 5 seeds", None
 # --------
 #
 # A second set of images shows overfitting, and when to stop. New images made from old ones help, as long as they keep
-# their label. Which of all these helps most depends on strengths and learning rates, and is no question for so small a
-# network; ``docs/regularization.md`` searches for strengths, at one rate.
+# their label. Which of all these helps most depends on strengths and learning rates, and so small a network cannot
+# tell; ``docs/regularization.md`` searches for strengths, at one rate.
 
 for row, what, _, ours in claims:
     print(f"{row:>25}: {what:<62}{ours:8.3f}")

@@ -2,7 +2,7 @@
 Labels of other tasks, and no labels
 ====================================
 
-Labels are dear, and images are not. Two ways to learn from images without the label that one would like to have: a
+Labels are expensive, images are not. Two ways to learn from images without the label that one would like to have: a
 second task on the same layers, and labels that the network gives itself.
 """
 

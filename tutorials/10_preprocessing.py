@@ -243,8 +243,8 @@ claims += [
 # In short
 # --------
 #
-# Subtract the mean, divide by the standard deviation, both of the training rows, and use the same numbers for all other
-# rows.
+# Subtract the mean, and where features have different scales, divide by the standard deviation; for pixels from 0 to 1
+# the mean is enough. Both are those of the training rows, and the same numbers are used for all other rows.
 
 for row_name, what, _, ours in claims:
     print(f"{row_name}: {what:<60}{ours:10.3g}")

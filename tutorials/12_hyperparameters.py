@@ -23,7 +23,7 @@ BLUE, ORANGE = "#0072B2", "#D55E00"
 # ---------
 #
 # Images to train with, and others to choose with; a third set, not to be looked at before the choice is made, has its
-# turn in 12c. A trial is a training run with one setting; small and short, because there will be many.
+# turn in :doc:`12c_luck`. A trial is a training run with one setting; small and short, because there will be many.
 
 everything, _ = dl.data.digits()
 train, validation, _ = dl.data.split(everything, 500, 1000, 8500)
@@ -149,8 +149,8 @@ claims += [
 # --------------
 #
 # Four hyperparameters: width, learning rate, L2, dropout. First 12 trials of three epochs within wide limits; then
-# eight of eight epochs, within the limits in which the four best of the first lie. That is 100 epochs, as many as 12
-# trials of eight epochs within the wide limits take. Which is better? Five searches of each kind.
+# eight of eight epochs, within the limits in which the four best of the first lie. That is 100 epochs; 12 trials of
+# eight epochs within the wide limits take 96. Which is better? Five searches of each kind.
 
 
 def draw(limits):
@@ -203,7 +203,7 @@ for axes, shown, title in (
     axes.set(xscale="log", xlabel="learning rate", xlim=RATES, title=title)
     axes.legend(loc="upper left")
 row[0].set(ylabel="validation loss (at most 3)", ylim=(0.3, 3.1))
-figure.suptitle("100 epochs of search: first find the region, and few of the long trials are wasted")
+figure.suptitle("About 100 epochs each: first find the region, and few of the long trials are wasted")
 figure.savefig(figures / "12_hyperparameters_coarse_to_fine.png")
 
 # %%

@@ -123,6 +123,9 @@ claims += [
 ]
 
 # %%
+# The last number is of the model that the validation rows chose: the test rows had no say in it, so it promises nothing
+# that it does not keep.
+#
 # In short
 # --------
 #

@@ -243,7 +243,7 @@ claims.append(("minidl's kernels", "loss of the third step, CPU minus emulator",
 # --------
 #
 # Check bounds, put a barrier between writing and reading what threads share, let all threads come to it, and write
-# before you read. The second part counts what a kernel that is right asks of the memory.
+# before you read. The second part, :doc:`13b_memory_access`, counts what a kernel that is right asks of the memory.
 
 for row_name, what, documented, ours in claims:
     print(

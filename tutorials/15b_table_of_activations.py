@@ -2,7 +2,7 @@ r"""
 An activation in minidl's table
 ===============================
 
-The softsign of the first part computes with NumPy, so it runs on the CPU alone, and its steps cannot be recorded. As an
+The softsign of the first part computes with NumPy, so it cannot run on a GPU, and its steps cannot be recorded. As an
 entry of minidl's table it becomes a compiled loop, CUDA kernels and a layer. In the end there are functions of minidl
 to write again, as exercises.
 """
