@@ -25,7 +25,7 @@ BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 # ----------------
 #
 # 1,000 digits to train with, 2,000 to validate. ``dl.preflight`` asks the questions of this tutorial all at once, each
-# with a verdict and, where something is wrong, an advice.
+# with a verdict and, where something is wrong, advice.
 
 everything, _ = dl.data.digits()
 train, validation, _ = dl.data.split(everything, 1000, 2000, 7000)
@@ -164,8 +164,8 @@ claims += [("babysitting", f"training loss of epoch 15, rate: {name}", None, los
 claims.append(("babysitting", "‖ΔW‖/‖W‖ of a step, first layer, median", None, steps["0.Dense.weight"]))
 
 # %%
-# The high rate is the treacherous one. After one epoch it is ahead, and who stops looking there keeps it; then it jumps
-# from wall to wall of the valley and never gets down. Make the rate smaller there, as schedules do.
+# The high rate is the treacherous one. After one epoch it is ahead, and whoever stops looking there keeps it; then it
+# jumps from wall to wall of the valley and never gets down. Make the rate smaller there, as schedules do.
 #
 # What do the curves ask for?
 # ---------------------------
@@ -173,7 +173,7 @@ claims.append(("babysitting", "‖ΔW‖/‖W‖ of a step, first layer, median"
 # Three networks, 20 epochs on these images, five seeds, and for each the best of five rates, which the first seed
 # chooses. With two hidden units the training accuracy is low, too, and the gap is a small part of what is missing: too
 # little capacity, and no regularization in the world will help. With 64 units the training accuracy goes to 100 % and
-# the validation accuracy stays behind, all that is missing is the gap: it has learned the images by heart, and needs
+# the validation accuracy stays behind; all that is missing is the gap: it has learned the images by heart, and needs
 # regularization, here images that are shifted by up to a pixel in each epoch.
 
 diagnoses = {
@@ -256,7 +256,7 @@ claims += [
 # In short
 # --------
 #
-# Cheap checks first. The curves then say which way to go: no gap and a low accuracy, more capacity; a gap, more
+# Cheap checks first. The curves then say which way to go: a small gap and a low accuracy, more capacity; a gap, more
 # regularization; too good to be true, a leak.
 
 for row_name, what, lecture, ours in claims:
