@@ -14,11 +14,11 @@ from minidl.cpu.engine.jit import jit, jit_in_any_order
 
 @jit
 def extent(y, limit):
-    """Return the largest |y|, or NaN; the smallest and the largest y with |y| < limit; how many are not finite."""
+    """Return the largest |y| but NaN; the smallest and the largest y with |y| < limit; how many are not finite."""
     largest, low, high, not_finite = 0.0, math.inf, -math.inf, 0
     for value in y.reshape(-1):
         size = abs(value)
-        if size > largest or size != size:
+        if size > largest:
             largest = size
         if size < limit:
             low, high = min(low, value), max(high, value)

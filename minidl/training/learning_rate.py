@@ -87,7 +87,7 @@ def find_learning_rate(
     Raises:
         TypeError: If an argument is of the wrong kind.
         ValueError: If arguments do not fit together, the loss explodes even at `lowest`, or no rate makes it smaller,
-            as where the model is trained already.
+            as where the model is trained already, or mini-batches are so small that chance hides it.
     """
     checks.real("lowest", lowest, above=0.0)
     checks.real("highest", highest, above=lowest)
@@ -107,7 +107,8 @@ def find_learning_rate(
     if best < SMOOTHED <= len(rates) // 2:
         raise ValueError(
             f"model got a loss of {losses[best]:.4f} in the first steps, which no rate from {rates[best]:.2g} to "
-            f"{rates[-1]:.2g} makes smaller; expected one that still learns, such as a new one: is it trained already?"
+            f"{rates[-1]:.2g} makes smaller; expected a model that still learns, such as a new one, and a batch_size "
+            f"large enough for losses that vary little, here {batch_size}"
         )
     return RangeTest(rates, losses, float(rates[best]) / 10)
 

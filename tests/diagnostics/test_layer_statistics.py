@@ -44,11 +44,13 @@ def test_the_moments_are_those_of_exact_arithmetic(y):
     assert found.not_finite == 0
 
 
-@pytest.mark.parametrize("size", [1e-310, 5e-324, 1e154, 1e300, 1.7e308])
+@pytest.mark.parametrize("size", [1e-310, 5e-324, 1e-150, 1e154, 1.4e154, 1e300, 1.7e308])
 def test_numbers_whose_squares_vanish_or_overflow_have_a_mean_and_a_standard_deviation(size):
     found = distribution(size * np.array([[1.0, -1.0], [1.0, 0.0]]))
     np.testing.assert_allclose(found.mean / size, 0.25, atol=1 if size < 1e-320 else 1e-9)
     np.testing.assert_allclose(found.std / size, math.sqrt(0.6875), atol=1 if size < 1e-320 else 1e-9)
+    assert found.second_moment == pytest.approx(0.75 * size * size, rel=1e-14)
+    assert found.sample_variance == pytest.approx(0.125 * size * size, rel=1e-14)
 
 
 @given(arrays(np.float64, MATRICES, elements=st.floats(width=64)))

@@ -116,6 +116,14 @@ def test_a_model_that_is_trained_already_gets_no_suggestion(digits):
         find(model, digits, optimizer=optimizer)
 
 
+def test_batches_that_are_too_small_are_told():
+    rng = np.random.default_rng(0)
+    train = dl.data.Dataset(rng.normal(size=(400, 5)), rng.integers(0, 2, 400))
+    model = dl.Sequential(dl.Dense(5, 8), dl.ReLU(), dl.Dense(8, 2), backend="cpu", seed=3)
+    with pytest.raises(ValueError, match="a batch_size large enough for losses that vary little, here 8$"):
+        find(model, train, batch_size=8)
+
+
 def test_the_rows_come_in_a_random_order_that_follows_the_seed(monkeypatch):
     x = np.stack([np.arange(50) / 64, np.zeros(50)], axis=1).astype(np.float32)
     train = dl.data.Dataset(x, np.arange(50) % 2)
