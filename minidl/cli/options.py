@@ -35,7 +35,7 @@ class _Parser(argparse.ArgumentParser):
         return found, unknown
 
     def error(self, message: str) -> NoReturn:
-        if wrong := re.fullmatch(r"argument ([A-Z]+): invalid choice: '(.*)' \(choose from (.*)\)", message):
+        if wrong := re.fullmatch(r"""argument ([A-Z]+): invalid choice: ['"](.*)['"] \(choose from (.*)\)""", message):
             try:
                 checks.one_of(wrong[1], wrong[2], re.findall(r"[\w-]+", wrong[3]))
             except ValueError as error:

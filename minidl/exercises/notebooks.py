@@ -100,6 +100,8 @@ def _defined(exercise: Exercise, names: Mapping[str, Any]) -> Any:
     name, _, method = function.partition(".")
     if name not in names:
         raise Wrong(f"{name} is not defined: run your cell first, and if it shows an error, mend that.")
+    if method and not hasattr(names[name], method):
+        raise Wrong(f"{name} has no {method}: define it in your cell, under this name.")
     return getattr(names[name], method) if method else names[name]
 
 

@@ -400,6 +400,7 @@ def test_a_wrong_option_is_named_with_what_it_expects(option, value, message, ca
             "minidl exercise check: error: there is no --folders here; did you mean --fo",
         ),
         ("trian --epochs 2", "minidl: error: COMMAND got 'trian'; expected one of 'train', 'predict', "),
+        ("it's", "minidl: error: COMMAND got \"it's\"; expected one of 'train', "),
         ("exercise strat adam", "minidl exercise: error: ACTION got 'strat'; expected one of 'list', 'start', "),
         ("exercise start saxpi", "minidl exercise start: error: NAME got 'saxpi'; expected one of"),
         ("inspect --lr 1", "minidl inspect: error: there is no --lr here ("),

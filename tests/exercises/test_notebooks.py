@@ -172,6 +172,11 @@ def test_a_cell_that_does_not_run_is_told_instead_of_a_name(written):
     assert run([answer(RELU, statement), *old]) == [None] * (1 + RELU.points)
 
 
+def test_a_method_under_another_name_is_told():
+    with pytest.raises(AssertionError, match="^Dropout has no forward: define it in your cell, under this name.$"):
+        notebooks._defined(EXERCISES["dropout"], {"Dropout": type("Dropout", (), {"foward": None})})
+
+
 def test_what_no_cell_defines_is_told():
     with pytest.raises(TypeError, match="function got 3; expected a function that the cell defines"):
         exercises.check_cell("adam", "the first step", 3)
