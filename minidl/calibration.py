@@ -172,7 +172,7 @@ def _calibrate_model(
 ) -> list[Calibration]:  # fmt: skip
     checks.instance("model", model, Sequential)
     with model.lock:  # which gives a model without one its backend
-        x = checks.finite("x", checks.matrix("x", x, model.dtype))
+        x = checks.finite("x", checks.matrix("x", model.unnamed(x), model.dtype))
         if len(x) < 2:
             raise ValueError(f"x got {len(x)} row; expected at least 2, because one has no variance")
         reports: list[Calibration] = []

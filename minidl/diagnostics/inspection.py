@@ -15,6 +15,8 @@ import numpy as np
 from scipy import linalg
 
 from minidl.cpu import activation_backward, activation_forward
+from minidl.data import frames
+from minidl.data.dataset import check_names
 from minidl.data.targets import map_targets, real_targets
 from minidl.diagnostics.hooks import LayerPass, hook
 from minidl.diagnostics.layer_figures import draw_inspection
@@ -116,6 +118,8 @@ class Probe:
             raise TypeError(f"loss got {checks.describe(loss)}; expected a minidl.Loss or None")
         if loss is not None and labels is None:
             raise ValueError(f"loss got {checks.describe(loss)} and labels None; expected labels for the loss")
+        x, columns = frames.inputs("x", x)
+        self.columns = None if columns is None else (*columns,)
         self.x, self.labels = checks.finite("x", checks.matrix("x", x)).copy(), labels
         if labels is not None:
             real_targets("labels", labels, len(self.x))
@@ -128,6 +132,8 @@ class Probe:
     def inspect(self, model: Sequential) -> Inspection:
         """Measure `model` on the batch, as `minidl.inspect` does."""
         checks.instance("model", model, Sequential)
+        whose = "the data that the model was trained on"
+        check_names("the columns of x", self.columns, model.feature_names, whose)
         model.parameters()  # builds a model that has no backend yet
         x = checks.finite("x", checks.matrix("x", self.x, model.dtype))
         if model.n_in not in (None, x.shape[1]):

@@ -284,6 +284,7 @@ def test_a_model_keeps_the_names_that_it_was_trained_on(tmp_path):
         for call, message in {
             lambda one: one.predict(frame[["b", "a"]]): f"the columns of x {columns}",
             lambda one: dl.predict_augmented(one, frame[["b", "a"]], lambda x, y, rng: (x, y)): f"of x {columns}",
+            lambda one: dl.inspect(one, frame[["b", "a"]]): f"the columns of x {columns}",
             lambda one: dl.evaluate(one, turned, loss=settings["loss"]): f"^data.feature_names {columns}",
             lambda one: dl.evaluate(one, others, loss=settings["loss"]): f"^data.{classes}",
             lambda one: dl.fit(one, turned, **settings, progress=False): f"^train.feature_names {columns}",

@@ -232,7 +232,7 @@ def argument(name: str, attribute: str) -> Call:
 
 def names(attribute: str) -> Call:
     one = model()
-    setattr(one, attribute, ["a", "b", "c"])
+    setattr(one, attribute, ["a", "b", "c", "d"])
     return setting(one, attribute, lambda: one.predict(X), getattr(one, attribute))
 
 
