@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
 import re
 import shutil
@@ -17,7 +16,7 @@ from pathlib import Path
 from minidl.exercises.catalogue import EXERCISES, Exercise
 from minidl.exercises.cutting import student_file
 from minidl.utils import checks
-from minidl.utils.files import naming
+from minidl.utils.files import naming, parse_json
 from minidl.utils.output import Output, say
 
 CELL = Path("cell", "your cell")  # what messages call the cell of a notebook
@@ -140,9 +139,9 @@ def cell_of(exercise: Exercise, name: str, notebook: bytes) -> tuple[bytes | Non
     If there is none, the last one that names such a function and is not Python is taken for it.
     """
     try:
-        cells = json.loads(notebook)["cells"]
+        cells = parse_json(notebook)["cells"]
         sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         return None, f"{name} is no notebook"
     defined = [cut.partition(".")[0] for cut in exercise.cut]
     for source in reversed(sources):

@@ -7,7 +7,6 @@ solutions are made before the first one runs, so that no program can change what
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import stat
@@ -24,7 +23,7 @@ from minidl.exercises.catalogue import EXERCISES, Exercise
 from minidl.exercises.cutting import solution_file, student_cell, student_file
 from minidl.exercises.folders import CELL, LONGEST, SOLVED, TIMEOUT, UNSOLVED, cell_of, files, find, place
 from minidl.utils import checks
-from minidl.utils.files import naming
+from minidl.utils.files import naming, parse_json
 
 MEMORY, LEAST_MEMORY, MOST_MEMORY = 2048, 1024, 2**30  # MiB, of address space; minidl with its packages has 600
 LARGEST_FILE, LARGEST_NOTEBOOK = 2**20, 2**24  # bytes; a notebook has its pictures in it
@@ -323,11 +322,11 @@ def _lines(stream: Any) -> list[str]:
 def _clause(line: str) -> dict[str, Any] | None:
     """Return a clause from a line of the process, or None if it is none."""
     try:
-        clause = json.loads(line)
+        clause = parse_json(line)
         return {
             "clause": str(clause["clause"]),
             "points": int(bool(clause["points"])),
             "message": str(clause["message"]),
         }  # fmt: skip
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         return None

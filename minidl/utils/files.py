@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
+import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -113,3 +116,29 @@ def open_stream(path: Path) -> IO[bytes] | None:
                     printed.flush()
                 return open(os.dup(number), "wb")
     return None if stat.S_ISREG(there.st_mode) else open(path, "wb")
+
+
+# More than any file of ours has, and far from Python's limit of recursion. There, whatever runs in between breaks off
+# halfway: if it is the end of an object of LLVM, a lock of Numba stays locked, and other threads wait for ever.
+DEEPEST = 200
+STRING, BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL), re.compile(r"[\[\]{}]")
+
+
+def check_nesting(text: str) -> None:
+    """Raise ValueError if a text in JSON has more than 200 brackets inside one another."""
+    steps = (1 if bracket in "[{" else -1 for bracket in BRACKET.findall(STRING.sub("", text)))
+    deepest = max(itertools.accumulate(steps), default=0)
+    if deepest > DEEPEST:
+        raise ValueError(f"the description has {deepest} brackets inside one another; expected at most {DEEPEST}")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return what a text in JSON from elsewhere says.
+
+    Raises:
+        ValueError: If it is no JSON, or has more than 200 brackets inside one another.
+    """
+    if isinstance(text, bytes):
+        text = text.decode(json.detect_encoding(text))
+    check_nesting(text)
+    return json.loads(text)

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from minidl.utils.files import open_to_read, write_whole
+from minidl.utils.files import check_nesting, open_to_read, parse_json, write_whole
 
 MODEL = "minidl model"
 PREPROCESSING = "minidl preprocessing"
@@ -30,9 +30,14 @@ def write(
     arrays: dict[str, np.ndarray],
     argument: str = "path",
 ) -> None:
-    """Write a file of the given kind, whole or not at all."""
+    """Write a file of the given kind, whole or not at all.
+
+    Raises:
+        ValueError: If the description is nested so deeply that `read` would refuse it.
+    """
     header = {"format": kind, "version": VERSION, "checksum": checksum(arrays)}
     text = json.dumps({**header, **description}, ensure_ascii=False)
+    check_nesting(text)
     members: Any = {"description": np.array(text), **arrays}
     with write_whole(path, argument=argument) as file:
         np.savez(file, **members)
@@ -99,7 +104,7 @@ def _parse(file: IO[bytes]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         arrays = {member.filename.removesuffix(".npy"): _array(archive.read(member)) for member in members}
     if "description" not in arrays:
         raise ValueError("it has no description")
-    description = json.loads(str(arrays.pop("description")))
+    description = parse_json(str(arrays.pop("description")))
     if not isinstance(description, dict):
         raise ValueError("its description is no JSON object")
     found = checksum(arrays)

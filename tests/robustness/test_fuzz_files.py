@@ -370,6 +370,38 @@ def test_nesting_without_end_is_refused(tmp_path, good, kind, depth):
             assert outcome(path, read, expected)
 
 
+def nested(depth):
+    """A layer inside `depth` chains."""
+    layer = dl.ReLU()
+    for _ in range(depth):
+        layer = dl.Sequential(layer)
+    return layer
+
+
+def test_what_a_file_would_not_give_back_is_not_written(tmp_path):
+    path = tmp_path / "model.npz"
+    nested(60).save(path)
+    x = np.array([[-1.0, 2.0]], np.float32)
+    assert (dl.load(path).predict(x) == [[0, 2]]).all()
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="brackets inside one another; expected at most 200"):
+        nested(120).save(path)
+    assert path.read_bytes() == before
+
+
+def test_no_file_leads_to_the_limit_of_recursion(tmp_path, good, monkeypatch):
+    """There code that runs in between, such as the end of an object of LLVM, would break off and keep a lock."""
+    read, content, _ = good["model"]
+    path, parse = tmp_path / "file.npz", json.loads
+    parsed = []
+    monkeypatch.setattr(json, "loads", lambda text: parsed.append(text) or parse(text))
+    for depth in (201, 5000):
+        path.write_bytes(rewritten(content, '{"a": "]]]", "b": ' + "[" * depth + "]" * depth + "}"))
+        with pytest.raises(ValueError, match=f"{depth + 1} brackets inside one another"):
+            read(path)
+    assert parsed == []
+
+
 @pytest.mark.parametrize("kind", KINDS[:2])
 @pytest.mark.parametrize("size", [30_000, 10**6, 10**12])
 def test_layers_larger_than_the_file_are_refused_before_they_take_memory(tmp_path, good, kind, size):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
-from minidl.utils.files import cache_folder, write_whole
+from minidl.utils.files import cache_folder, parse_json, write_whole
 
 ON_POSIX = pytest.mark.skipif(os.name != "posix", reason="links, pipes and permissions of this kind are those of POSIX")
 
@@ -176,7 +176,7 @@ def test_a_device_stays():
 def test_what_goes_to_the_output_comes_between_what_is_printed(tmp_path, output):
     (tmp_path / "link.npz").symlink_to("/dev/stdout")
     program = """
-from minidl.utils.files import write_whole
+from minidl.utils.files import write_whole, parse_json
 for through in ("/dev/stdout", "link.npz"):
     print("before")
     with write_whole(through, "w") as file:
@@ -355,3 +355,27 @@ def test_the_cache_is_where_the_system_keeps_such_things(monkeypatch, platform, 
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", platform)
     assert cache_folder() == Path(expected).expanduser()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a": [1, "]"]}', {"a": [1, "]"]}),
+        (r'["\"[[", "\\", "]"]', ['"[[', "\\", "]"]),
+        ("[" * 200 + "]" * 200, None),
+        ('{"a": "é"}'.encode("utf-16"), {"a": "é"}),
+        (b'\xef\xbb\xbf"a"', None),
+        ('"' + "[" * 1000 + '"', "[" * 1000),
+    ],
+)
+def test_json_is_parsed(text, value):
+    found = parse_json(text)
+    assert value is None or found == value
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[", '{"a": ', "[" * 201, "[" * 201 + "]" * 201, '{"a":' * 100_000, "]]", b"\xff\xfe\x00"]
+)
+def test_what_is_no_json_or_nests_too_deeply_is_a_value_error(text):
+    with pytest.raises(ValueError):
+        parse_json(text)
