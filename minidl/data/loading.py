@@ -17,7 +17,7 @@ import numpy as np
 
 from minidl.data.dataset import Dataset
 from minidl.utils import checks
-from minidl.utils.files import open_to_read
+from minidl.utils.files import LONGEST_HEADER, open_to_read
 
 # What stands for a missing value, in lower case: with "?", that which pandas writes and reads.
 MISSING = {
@@ -305,7 +305,11 @@ def _number(field: str) -> float:
 
 
 def _arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    with open_to_read("path", path) as file, _readable(path, "npz"), np.load(file, allow_pickle=False) as archive:
+    with (
+        open_to_read("path", path) as file,
+        _readable(path, "npz"),
+        np.load(file, allow_pickle=False, max_header_size=LONGEST_HEADER) as archive,
+    ):
         return {name: archive[name] for name in archive.files}
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from minidl.utils import habits
 
+LONGEST_TEXT = 1000  # characters that Python's parser is given: it nests as deeply as a text is long
 LARGEST = int(sys.float_info.max)  # of an integer, so that it can be divided by, and printed
 
 
@@ -470,9 +471,12 @@ def named_call(argument: str, value: Any, example: str) -> tuple[str, dict[str, 
     if not bracket:
         return value, {}
     try:
+        if len(rest) > LONGEST_TEXT:
+            raise ValueError
         call = ast.parse(f"f({rest}", mode="eval").body
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
             raise ValueError
         return name, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):  # what Python's parser may raise
-        raise ValueError(f"{argument} got {value!r}; expected parameters by name, as in {example!r}") from None
+    except (SyntaxError, ValueError, TypeError, MemoryError):  # what Python's parser may raise
+        shown = value if len(value) <= LONGEST_TEXT else f"{value[:40]}..."
+        raise ValueError(f"{argument} got {shown!r}; expected parameters by name, as in {example!r}") from None

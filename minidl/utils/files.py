@@ -121,6 +121,7 @@ def open_stream(path: Path) -> IO[bytes] | None:
 # More than any file of ours has, and far from Python's limit of recursion. There, whatever runs in between breaks off
 # halfway: if it is the end of an object of LLVM, a lock of Numba stays locked, and other threads wait for ever.
 DEEPEST = 200
+LONGEST_HEADER = 1000  # characters of an npy file's header, which NumPy gives to Python's parser
 STRING, BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL), re.compile(r"[\[\]{}]")
 
 

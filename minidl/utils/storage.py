@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from minidl.utils.files import check_nesting, open_to_read, parse_json, write_whole
+from minidl.utils.files import LONGEST_HEADER, check_nesting, open_to_read, parse_json, write_whole
 
 MODEL = "minidl model"
 PREPROCESSING = "minidl preprocessing"
@@ -119,7 +119,7 @@ def _array(content: bytes) -> np.ndarray:
     version = np.lib.format.read_magic(file)
     if version != (1, 0):
         raise ValueError(f"it has an array in version {version} of the npy format")
-    shape, in_columns, dtype = np.lib.format.read_array_header_1_0(file)
+    shape, in_columns, dtype = np.lib.format.read_array_header_1_0(file, LONGEST_HEADER)
     if dtype.hasobject:
         raise ValueError("it has an array of objects, which only pickle could read")
     if math.prod(shape) * dtype.itemsize != len(content) - file.tell():

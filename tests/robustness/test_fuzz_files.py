@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import io
 import json
 import os
 import random
+import re
 import tracemalloc
 import zipfile
 
@@ -400,6 +402,33 @@ def test_no_file_leads_to_the_limit_of_recursion(tmp_path, good, monkeypatch):
         with pytest.raises(ValueError, match=f"{depth + 1} brackets inside one another"):
             read(path)
     assert parsed == []
+
+
+@pytest.mark.parametrize("length", [2000, 9000])
+def test_python_parses_no_long_texts_of_a_file(tmp_path, good, monkeypatch, length):
+    read, content, _ = good["model"]
+    members, parse = members_of(content), ast.parse
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({'-' * length}1,)}}\n".encode()
+    parsed = []
+    monkeypatch.setattr(
+        ast, "parse", lambda text, *rest, **named: parsed.append(len(text)) or parse(text, *rest, **named)
+    )
+    hostile = npy(np.zeros(1))[:8] + len(header).to_bytes(2, "little") + header
+    initializer = json.dumps({"init": f"normal(std={'-' * length}1)"})[1:-1]
+    text = str(np.load(io.BytesIO(members["description.npy"])))
+    text, found = re.subn(r'"init": "\w+"', initializer, text, count=1)
+    assert found
+    for damaged in (
+        zipped({**members, "0.Dense.weight.npy": hostile}.items()),
+        rewritten(content, text),
+    ):
+        (tmp_path / "file.npz").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"file\.npz"):
+            read(tmp_path / "file.npz")
+    (tmp_path / "file.npz").write_bytes(zipped({"x.npy": hostile, "y.npy": npy(np.zeros(1, np.int64))}.items()))
+    with pytest.raises(ValueError, match=r"file\.npz"):
+        dl.data.read_npz(tmp_path / "file.npz")
+    assert not parsed or max(parsed) < 1000
 
 
 @pytest.mark.parametrize("kind", KINDS[:2])

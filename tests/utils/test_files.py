@@ -176,7 +176,7 @@ def test_a_device_stays():
 def test_what_goes_to_the_output_comes_between_what_is_printed(tmp_path, output):
     (tmp_path / "link.npz").symlink_to("/dev/stdout")
     program = """
-from minidl.utils.files import write_whole, parse_json
+from minidl.utils.files import write_whole
 for through in ("/dev/stdout", "link.npz"):
     print("before")
     with write_whole(through, "w") as file:
