@@ -200,7 +200,7 @@ for axes, image in zip(row, [a_six, *versions, upside_down, half_turn], strict=T
 row[0].set_title("A 6")
 row[3].set_xlabel("five times shifted, turned, noisy: still a 6")
 row[6].set_title("Flipped")
-row[7].set(title="half turn", xlabel="a 9?")
+row[7].set(title="Half turn", xlabel="a 9?")
 figure.suptitle("Augmentation must keep the label")
 figure.savefig(figures / "07_regularization_augmentation.png")
 
