@@ -175,7 +175,7 @@ def _model(options: argparse.Namespace, data: Dataset) -> dl.Sequential:
     model, names = dl.load(options.model, options.backend), data.class_names
     if names and model.class_names and names == model.class_names[: len(names)]:
         model.class_names = None  # labels mean the same where only the last classes have no rows
-    check_same_names("--data", data, model, "the data that the model was trained on")
+    check_same_names("--data", data, model)
     return model
 
 

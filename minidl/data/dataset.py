@@ -18,6 +18,8 @@ from minidl.data.targets import map_targets
 from minidl.utils import checks
 from minidl.utils.guide import Guided
 
+TRAINED_ON = "the data that the model was trained on"
+
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class Dataset(Guided):
@@ -194,7 +196,7 @@ def valid_names(argument: str, names: Any) -> tuple[str, ...] | None:
     return names
 
 
-def check_names(argument: str, got: Any, expected: Any, whose: str) -> None:
+def check_names(argument: str, got: Any, expected: Any, whose: str = TRAINED_ON) -> None:
     """Refuse names of columns or classes that are not those expected, in their order, where both are known."""
     if None in (got, expected) or got == expected:
         return
@@ -205,7 +207,7 @@ def check_names(argument: str, got: Any, expected: Any, whose: str) -> None:
     raise ValueError(f"{argument} got {mine}{where}; expected {theirs}, those of {whose}")
 
 
-def check_same_names(argument: str, data: Dataset, expected: Any, whose: str) -> None:
+def check_same_names(argument: str, data: Dataset, expected: Any, whose: str = TRAINED_ON) -> None:
     """Do so with the columns and the classes of data, for which `expected` has names of its own."""
     for names in ("feature_names", "class_names"):
         check_names(f"{argument}.{names}", getattr(data, names), getattr(expected, names), whose)

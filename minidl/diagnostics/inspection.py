@@ -132,8 +132,7 @@ class Probe:
     def inspect(self, model: Sequential) -> Inspection:
         """Measure `model` on the batch, as `minidl.inspect` does."""
         checks.instance("model", model, Sequential)
-        whose = "the data that the model was trained on"
-        check_names("the columns of x", self.columns, model.feature_names, whose)
+        check_names("the columns of x", self.columns, model.feature_names)
         model.parameters()  # builds a model that has no backend yet
         x = checks.finite("x", checks.matrix("x", self.x, model.dtype))
         if model.n_in not in (None, x.shape[1]):

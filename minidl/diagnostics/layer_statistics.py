@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minidl.cpu.distribution import count, extent, moments
+from minidl.utils.moments import unit_of
 
 BINS = 60
 LARGEST = 1e150  # in histograms, so that the width of their range does not overflow
@@ -41,7 +42,7 @@ def distribution(y: np.ndarray) -> Distribution:
     """Measure float64 outputs, a row for each sample, also where their sum or their squares overflow."""
     y = np.ascontiguousarray(y.reshape(len(y), -1))  # as the loops take it; a layer of one's own may give a transpose
     largest, low, high, not_finite = extent(y, LARGEST)
-    unit = math.ldexp(1.0, math.frexp(largest)[1] - 1)  # a power of two, so that dividing by it loses no digits
+    unit = float(unit_of(largest))
     mean, variance, squares, within = moments(y, unit)
     edges = _edges(low, high) if low <= high else _edges(0.0, 0.0)
     counts = np.zeros(BINS, np.int64)

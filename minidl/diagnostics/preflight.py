@@ -151,7 +151,7 @@ def preflight(
         if None not in (features, model.n_in) and features != model.n_in:
             raise ValueError(f"{argument}.x got {features} features; the model expects {model.n_in}")
         if data is not None:
-            check_same_names(argument, data, model, "the data that the model was trained on")
+            check_same_names(argument, data, model)
     loss = SoftmaxCrossEntropy() if loss is None else loss.new()
     run = _Preflight(model, train, validation, loss)
     if isinstance(loss, Weighted) and not run.refused():  # no other check asks for weights

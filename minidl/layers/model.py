@@ -77,7 +77,7 @@ class Model(Layer):
             raise TypeError(f"x got {x!r}; expected its inputs alone, such as test.x")
         x, names = frames.inputs("x", x)
         got = None if names is None else (*names,)
-        check_names("the columns of x", got, self.feature_names, "the data that the model was trained on")
+        check_names("the columns of x", got, self.feature_names)
         return x
 
     def keep_names(self, data: Dataset) -> None:

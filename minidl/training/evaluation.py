@@ -73,7 +73,7 @@ def prepare(argument: str, model: Sequential, data: Dataset, loss: Loss) -> tupl
     if model.n_in is not None and x.shape[1] != model.n_in:
         layer = model.layer_requiring("n_in")
         raise ValueError(f"{argument}.x got {x.shape[1]} features; layer {layer.label} expects {model.n_in}")
-    check_same_names(argument, data, model, "the data that the model was trained on")
+    check_same_names(argument, data, model)
     n_out = model.n_out or x.shape[1]
     check_logits(model, loss)
     return x, loss.check_targets(f"{argument}.y", data.y, len(x), n_out, model.dtype)

@@ -1354,7 +1354,7 @@ CATALOGUE = [
         ("training/test_threads.py",),
     ),
     Sabotage(
-        "moments-that-overflow", "utils/moments.py", "np.ldexp(1.0, np.frexp(np.abs(values).max(axis))[1] - 1)", "1.0",
+        "moments-that-overflow", "utils/moments.py", "np.ldexp(1.0, np.frexp(largest)[1] - 1)", "1.0",
         "Divided by a standard deviation of infinity, all weights are 0.",
         ("utils/test_moments.py", "properties/test_calibration.py"),
     ),
