@@ -48,9 +48,10 @@ def definition_from_bytecode(function: FunctionType) -> ast.FunctionDef:
     only, every, last = code.co_posonlyargcount, code.co_argcount, code.co_argcount + code.co_kwonlyargcount
     starred = names[last] if code.co_flags & inspect.CO_VARARGS else None
     arguments = ast.arguments(names[:only], names[only:every], starred, names[every:last], [], None, [])
-    name = code.co_name if code.co_name.isidentifier() else "function"
-    made: Any = ast.FunctionDef(name, arguments, body or [ast.Pass()], [])
-    return ast.fix_missing_locations(at(made, code.co_firstlineno))
+    made: Any = ast.increment_lineno(ast.parse("def function(): ...").body[0], code.co_firstlineno - 1)
+    made.name = code.co_name if code.co_name.isidentifier() else made.name
+    made.args, made.body = arguments, body or [ast.Pass()]
+    return ast.fix_missing_locations(made)
 
 
 class _Blocks:

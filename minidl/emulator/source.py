@@ -97,8 +97,9 @@ def _instructions(code: CodeType) -> list[Any]:
 def _plain(node: Definition) -> ast.FunctionDef:
     made: Any = copy.deepcopy(node)
     if isinstance(node, ast.Lambda):
-        body = ast.copy_location(ast.Return(made.body), node)
-        made = ast.copy_location(ast.FunctionDef("function", made.args, [body], []), node)
+        function: Any = ast.copy_location(ast.parse("def function(): ...").body[0], node)
+        function.args, function.body = made.args, [ast.copy_location(ast.Return(made.body), node)]
+        made = function
     if ast.get_docstring(made) is not None:
         made.body = made.body[1:] or [ast.Pass()]
     made.decorator_list, made.returns = [], None
