@@ -169,6 +169,7 @@ class BlockArray(BlockMemory, dict[Any, Any]):
         "size",
         "start",
         "strides",
+        "type",
         "where",
     )
 
@@ -185,6 +186,7 @@ class BlockArray(BlockMemory, dict[Any, Any]):
         self.kind, self.shape, self.dtype, self.where, self.made_at = kind, shape, dtype, where, made_at
         self.ndim, self.size = len(shape), math.prod(shape)
         self.indices, self.convert = _indices(shape), convert
+        self.type = dtype.type if dtype.kind in "fc" else None  # of values that need no conversion
         self.start, self.strides = alignment, _strides(shape, dtype.itemsize)
         self.arriving = set()
 
@@ -201,12 +203,12 @@ class BlockArray(BlockMemory, dict[Any, Any]):
     def end_copy(self, key: Any, value: Any) -> None:
         """End a copy that has been waited for: the element arrives."""
         self.arriving.discard(key)
-        dict.__setitem__(self, key, value if type(value) is self.convert else self.convert(value))
+        dict.__setitem__(self, key, value if type(value) is self.type else self.convert(value))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if key not in self.indices:
             return self.assign(key, value)
-        dict.__setitem__(self, key, value if type(value) is self.convert else self.convert(value))
+        dict.__setitem__(self, key, value if type(value) is self.type else self.convert(value))
 
 
 class _Watched:

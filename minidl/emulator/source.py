@@ -12,6 +12,7 @@ import copy
 import dis
 import functools
 import linecache
+import pickle
 from collections import defaultdict
 from collections.abc import Iterator
 from types import CodeType, FunctionType
@@ -44,7 +45,7 @@ def definition(function: FunctionType) -> ast.FunctionDef:
         if (compiled.co_firstlineno, compiled.co_name) != (code.co_firstlineno, code.co_name):
             continue
         if _instructions(compiled) == _instructions(code) or "@pytest_ar" in code.co_names:  # rewritten by pytest
-            return _plain(node)
+            return pickle.loads(_plain(node))
     if lines and not filename.startswith("<"):  # all that `exec` makes is in the "file" <string>
         raise EmulatorError(f"{where}: its source has changed since it was imported; start Python anew")
     try:
@@ -81,6 +82,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(constant)
 
 
+@functools.lru_cache(maxsize=1024)
 def _instructions(code: CodeType) -> list[Any]:
     """Return what all compilations of a function have in common.
 
@@ -94,7 +96,9 @@ def _instructions(code: CodeType) -> list[Any]:
     ]
 
 
-def _plain(node: Definition) -> ast.FunctionDef:
+@functools.lru_cache(maxsize=1024)
+def _plain(node: Definition) -> bytes:
+    """Return the tree in pickled form, from which a new one is made for each version in a quarter of a copy's time."""
     made: Any = copy.deepcopy(node)
     if isinstance(node, ast.Lambda):
         function: Any = ast.copy_location(ast.parse("def function(): ...").body[0], node)
@@ -106,4 +110,4 @@ def _plain(node: Definition) -> ast.FunctionDef:
     for argument in [*made.args.posonlyargs, *made.args.args, *made.args.kwonlyargs]:
         argument.annotation = None
     made.args.defaults, made.args.kw_defaults = [], []
-    return ast.fix_missing_locations(made)
+    return pickle.dumps(ast.fix_missing_locations(made))
