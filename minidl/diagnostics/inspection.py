@@ -197,8 +197,12 @@ def _of_slope(layer: Layer, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
         return {}
     activation = layer.activation.name, layer.parameter_value
     slope, flat = _slope(*activation, x, y), _flat(*activation)
-    saturated = None if flat is None else float(np.mean(slope < flat))
-    return {"saturated": saturated, "dead": float(np.mean((slope == 0).all(axis=0)))}
+    blocked = slope == 0 if flat is None else slope < flat
+    return {
+        "saturated": None if flat is None else float(blocked.mean()),
+        "dead": float(np.mean((slope == 0).all(axis=0))),
+        "active": 1.0 - blocked.mean(axis=0),
+    }
 
 
 def _of_gradient(dy: np.ndarray, has_delta: bool) -> dict[str, Any]:

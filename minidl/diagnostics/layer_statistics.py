@@ -84,6 +84,8 @@ class LayerStatistics:
             |z| > 4.36 for the sigmoid, |z| > 2.18 for tanh.
         dead: For activations, share of the units whose slope is 0 in every row, so that no gradient passes; for the
             ReLU those whose output is always 0.
+        active: For activations, share of the rows in which each unit is neither saturated nor without a slope,
+            shape (units,).
         gradient_norm: Euclidean norm of dL/dy over all rows and units.
         gradient_second_moment: Mean of (dL/dy)².
         gradients: Histogram of dL/dy.
@@ -104,6 +106,7 @@ class LayerStatistics:
     outputs: Histogram
     saturated: float | None = None
     dead: float | None = None
+    active: np.ndarray | None = None
     gradient_norm: float | None = None
     gradient_second_moment: float | None = None
     gradients: Histogram | None = None

@@ -71,7 +71,7 @@ class Recorder(Callback):
 
     def on_step_end(self, run: Run) -> None:
         if self._inspection is not None:
-            updates = {weights.name: _ratio(_float64(weights) - before, before) for weights, before in self._before}
+            updates = {weights.name: relative_change(before, _float64(weights)) for weights, before in self._before}
             self.records.append(Record(run.step - 1, self._inspection, updates))
             self._inspection, self._before = None, []
 
@@ -112,6 +112,7 @@ def _float64(weights: Parameter) -> np.ndarray:
     return weights.backend.to_numpy(weights.value).astype(np.float64)
 
 
-def _ratio(update: np.ndarray, weights: np.ndarray) -> float:
+def relative_change(before: np.ndarray, after: np.ndarray) -> float:
+    """Return ‖ΔW‖ / ‖W‖ for float64 weights before and after a step."""
     with np.errstate(all="ignore"):  # weights of 0 give infinity, or NaN if they stay 0
-        return float(np.divide(norm(update), norm(weights)))
+        return float(np.divide(norm(after - before), norm(before)))

@@ -1,0 +1,104 @@
+"""Everything that the page shows of one moment: each hidden layer, the plane, loss and accuracy."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import math
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from minidl.data.dataset import Dataset
+from minidl.diagnostics.inspection import Inspection
+from minidl.diagnostics.layer_statistics import Histogram, LayerStatistics
+from minidl.layers import Dense, Dropout, Layer, Sequential
+from minidl.losses import SoftmaxCrossEntropy
+from minidl.training.evaluation import evaluate
+
+EXTENT = 1.6  # of the plane, in each direction from 0
+GRID = 32  # points along each side of it
+WRONG = 10  # digits that are shown
+
+
+def number(value: float | None) -> float | None:
+    """Return a number as JSON knows it: None for one that is not finite."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def columns(
+    groups: list[list[Layer]], inspection: Inspection, updates: dict[str, float]
+) -> list[dict[str, Any]]:
+    """Return what is shown of each group of layers: a dense layer or a residual block, with what stands behind it."""
+    rows = {row.layer: row for row in inspection.rows}
+    return [_column(group, rows, updates) for group in groups]
+
+
+def _column(group: list[Layer], rows: dict[str, LayerStatistics], updates: dict[str, float]) -> dict[str, Any]:
+    inside = [layer for outer in group for layer in outer.walk()]
+    # What the next layer gets. Dropout is left out: it is not there when the network is used.
+    output = rows[[layer for layer in group if not isinstance(layer, Dropout)][-1].name]
+    dense = next(layer for layer in inside if isinstance(layer, Dense))
+    activation = next((rows[layer.name] for layer in inside if rows[layer.name].active is not None), None)
+    shown: dict[str, Any] = {
+        "std": number(output.std),
+        "mean": number(output.mean),
+        "second_moment": number(output.second_moment),
+        "sample_variance": number(output.sample_variance),
+        "not_finite": output.not_finite,
+        "outputs": _histogram(output.outputs),
+        "gradients": None if output.gradients is None else _histogram(output.gradients),
+        "gradient_norm": number(output.gradient_norm),
+        "delta": number(rows[dense.name].delta),
+        "update": number(updates.get(f"{dense.name}.weight")),
+    }
+    if activation is not None:
+        shown["saturated"], shown["dead"] = number(activation.saturated), number(activation.dead)
+        shown["active"] = [] if activation.active is None else np.round(activation.active, 3).tolist()
+    return shown
+
+
+def _histogram(histogram: Histogram) -> dict[str, Any]:
+    return {"low": float(histogram.edges[0]), "high": float(histogram.edges[-1]), "counts": histogram.counts.tolist()}
+
+
+def measures(model: Sequential, data: Dataset) -> dict[str, float | None]:
+    """Return loss and accuracy of the network as it is used: without dropout, with the averages of batch norm."""
+    with np.errstate(all="ignore"):
+        loss, accuracy = evaluate(model, data, loss=SoftmaxCrossEntropy())
+    return {"loss": number(loss), "accuracy": number(accuracy)}
+
+
+@functools.cache
+def _grid() -> np.ndarray:
+    axis = np.linspace(-EXTENT, EXTENT, GRID, dtype=np.float32)
+    across, up = np.meshgrid(axis, axis[::-1])  # the first row is the uppermost, as in a picture
+    return np.stack([across, up], axis=-1).reshape(-1, 2)
+
+
+def plane(model: Sequential) -> dict[str, Any]:
+    """Return the probability of class 1 over the plane, as bytes from 0 to 255, row by row from the top."""
+    with np.errstate(all="ignore"):
+        zeros, ones = model.predict(_grid()).astype(np.float64).T
+        probability = np.nan_to_num(special.expit(ones - zeros), nan=0.5)
+    return {"extent": EXTENT, "size": GRID, "values": _base64(255 * probability)}
+
+
+def points(data: Dataset) -> dict[str, Any]:
+    """Return the points of a data set in the plane."""
+    return {"x": np.round(data.x, 3).tolist(), "y": data.y.tolist()}
+
+
+def wrong_digits(model: Sequential, data: Dataset) -> list[dict[str, Any]]:
+    """Return the first digits that the network takes for others."""
+    with np.errstate(all="ignore"):
+        answers = model.predict(data.x).argmax(axis=1)
+    found = np.flatnonzero(answers != data.y)[:WRONG]
+    return [
+        {"image": _base64(255 * data.x[i]), "label": int(data.y[i]), "answer": int(answers[i])} for i in found
+    ]
+
+
+def _base64(values: np.ndarray) -> str:
+    return base64.b64encode(np.round(values).astype(np.uint8).tobytes()).decode("ascii")

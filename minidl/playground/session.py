@@ -1,0 +1,156 @@
+"""Runs that train when they are asked to, and only then: where nobody looks, nothing is computed."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minidl.diagnostics.inspection import Inspection, Probe
+from minidl.diagnostics.recorder import relative_change
+from minidl.playground import picture
+from minidl.playground.network import INSPECTED, TEST_ROWS, begin, build, datasets, network, program
+from minidl.playground.settings import Settings
+from minidl.training.divergence import DivergenceError
+from minidl.utils import checks
+
+MOST_SESSIONS = 16  # one for each page that is open, and for each slider that is on the move
+IDLE = 600.0  # seconds after which nobody looks any more
+
+
+class Session:
+    """A network with its data, and the training run that it is in.
+
+    Attributes:
+        steps: How many steps were made.
+        ended: What `DivergenceError` says, once the run has diverged.
+        updates: ‖ΔW‖ / ‖W‖ of a step since the last picture, by the name of the weights.
+    """
+
+    def __init__(self, settings: Settings):
+        self.settings, self.lock = settings, threading.Lock()
+        self.train, self.test = datasets(settings)
+        self.model = build(settings, self.train)
+        self.run = begin(settings, self.model, self.train)
+        self.changed, self.ended, self.steps = False, "", 0
+        self.updates: dict[str, float] = {}
+        sizes = [len(group) for group in network(settings, 1, 1)[0]]
+        layers = iter(self.model.layers)
+        self._groups = [list(itertools.islice(layers, size)) for size in sizes]
+        self._probe = Probe(*self.train[:INSPECTED])
+        self._steps = self._forever()
+
+    def change(self, settings: Settings) -> None:
+        """Go on with other values of the settings that act under way.
+
+        Raises:
+            ValueError: If others differ, too.
+        """
+        if settings == self.settings:
+            return
+        if settings.fixed != self.settings.fixed:
+            raise ValueError("settings got other data or another network; expected those that the run began with")
+        optimizer = None
+        if settings.optimizer == self.settings.optimizer:  # its moments stay
+            optimizer = self.run.optimizer
+            optimizer.learning_rate = settings.learning_rate
+        for layer in self.model.walk():
+            if (penalty := getattr(layer, "penalty_in_use", None)) is not None:
+                penalty.l1, penalty.l2 = settings.l1, settings.l2
+        self.run = begin(settings, self.model, self.train, optimizer)
+        self.changed, self.settings, self._steps = self.changed or self.steps > 0, settings, self._forever()
+
+    def _forever(self) -> Iterator[None]:
+        """Make the steps of `minidl.fit`, and yield after each."""
+        run = self.run
+        while True:
+            for number, (x, targets) in enumerate(run.begin_epoch(), start=1):
+                run.training_step.forward(x, targets)
+                run.check_loss(number)
+                run.training_step.update()
+                yield
+            self.model.epochs_trained += 1
+            run.check_arrays("the last step")
+
+    def advance(self, steps: int, seconds: float) -> None:
+        """Make up to `steps` steps, at least one, and begin none after `seconds`."""
+        end = time.perf_counter() + seconds
+        weights = [weight for weight in self.run.parameters if weight.decays]
+        before = [weight.value.astype(np.float64) for weight in weights]
+        for made in itertools.count(1):
+            if self.ended:
+                return
+            try:
+                with np.errstate(all="ignore"):
+                    next(self._steps)
+            except DivergenceError as error:
+                self.ended = str(error)
+                return
+            self.steps += 1
+            if made == 1:
+                self.updates = {
+                    weight.name: relative_change(old, weight.value.astype(np.float64)) for old, weight in zip(before, weights, strict=True)
+                }
+            if made >= steps or time.perf_counter() >= end:
+                return
+
+    def picture(self) -> dict[str, Any]:
+        """Return everything that the page shows of this moment."""
+        inspection = self._probe.inspect(self.model)
+        shown = {
+            "steps": self.steps,
+            "epochs": self.model.epochs_trained,
+            "ended": self.ended or self._not_finite(inspection),
+            "columns": picture.columns(self._groups, inspection, self.updates),
+            "batch_loss": picture.number(inspection.loss),
+            "train": picture.measures(self.model, self.train[:TEST_ROWS]),
+            "test": picture.measures(self.model, self.test),
+            "program": program(self.settings, max(1, self.model.epochs_trained), self.changed),
+        }
+        if self.settings.data == "digits":
+            return {**shown, "wrong": picture.wrong_digits(self.model, self.test)}
+        return {**shown, "plane": picture.plane(self.model)}
+
+    def _not_finite(self, inspection: Inspection) -> str:
+        layer = inspection.first_not_finite
+        return f"the first layer whose output is not finite is {layer}" if layer else ""
+
+
+class Sessions:
+    """The sessions in use, by a number. Of too many the one that nobody has asked for longest is dropped."""
+
+    def __init__(self, most: int = MOST_SESSIONS, idle: float = IDLE):
+        self._most, self._idle, self._lock, self._numbers = most, idle, threading.Lock(), itertools.count(1)
+        self._sessions: dict[int, tuple[Session, float]] = {}  # with the time of the last request, in order of it
+
+    def add(self, session: Session) -> int:
+        """Keep a session; return its number."""
+        with self._lock:
+            number = next(self._numbers)
+            self._keep(number, session)
+            return number
+
+    def get(self, number: Any) -> Session:
+        """Return the session with this number.
+
+        Raises:
+            ValueError: If there is none, or none any more.
+        """
+        number = checks.integer("session", number)
+        with self._lock:
+            if number not in self._sessions:
+                raise ValueError(f"session got {number}, which is none or was dropped; expected one that has begun")
+            session, _ = self._sessions.pop(number)
+            self._keep(number, session)
+            return session
+
+    def _keep(self, number: int, session: Session) -> None:
+        now = time.monotonic()
+        self._sessions[number] = session, now
+        for other, (_, seen) in list(self._sessions.items()):
+            if now - seen > self._idle or len(self._sessions) > self._most:
+                del self._sessions[other]
