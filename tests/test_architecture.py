@@ -19,7 +19,7 @@ FLOORS = [
     ["layers", "losses", "optimizers"],
     ["training", "multi_task", "weighted", "calibration", "perceptron", "export"],
     ["diagnostics"],
-    ["__init__", "exercises"],
+    ["__init__", "exercises", "playground"],
     ["cli", "sklearn"],
     ["__main__"],
 ]

@@ -8,6 +8,7 @@
     minidl preflight   check data and network before training; writes preflight.png
     minidl exercise    list, start, check and grade the exercises of a course
     minidl tutorial    list the tutorials, or write one as a notebook
+    minidl playground  serve a page that shows the lectures' experiments, live
     minidl doctor      show which backends work on this machine, and how to get the others
     minidl warmup      compile what training on the CPU needs
 

@@ -26,6 +26,7 @@ from minidl.cpu.engine.thread_pool import thread_count
 from minidl.data import Dataset
 from minidl.data.dataset import check_same_names
 from minidl.perceptron import OPTIMIZERS, perceptron
+from minidl.playground import serve
 from minidl.utils import checks
 
 OUTPUTS = ("curves.png", "history.jsonl", "model.npz")
@@ -197,6 +198,14 @@ def build_model(options: argparse.Namespace, data: Dataset) -> dl.Sequential:
         seed=options.seed,
         dtype=options.dtype,
     )
+
+
+def playground(options: argparse.Namespace) -> int:
+    """Serve the playground until Ctrl-C."""
+    if not is_compiled():
+        print("compiling for this processor, once (about 15 s)", flush=True)
+    serve(options.port, options.open)
+    return 0
 
 
 def doctor(options: argparse.Namespace) -> int:

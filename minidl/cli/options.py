@@ -15,6 +15,7 @@ from minidl.cli import commands, course, sources, tutorials
 from minidl.exercises.folders import TIMEOUT
 from minidl.exercises.grading import LEAST_MEMORY, MEMORY
 from minidl.initializers import INITIALIZERS
+from minidl.playground.server import PORT
 from minidl.scalar.activations import ACTIVATIONS
 from minidl.utils import checks, habits
 
@@ -72,6 +73,11 @@ def parser() -> argparse.ArgumentParser:
     _add_preflight(command)
     _add_exercise(actions.add_parser("exercise", help="list, start, check and grade the exercises of a course"))
     _add_tutorial(actions.add_parser("tutorial", help="list the tutorials, or write one as a notebook"))
+    command = actions.add_parser("playground", help="serve a page that shows the lectures' experiments, live")
+    command.set_defaults(command=commands.playground)
+    port = _integer(0, 65535)
+    _add(command, "--port", type=port, default=PORT, metavar="N", help="of the address; 0 for one that is free")
+    _add(command, "--open", action="store_true", help="open the page in a browser")
     command = actions.add_parser("doctor", help="show which backends work here, and how to get the others")
     command.set_defaults(command=commands.doctor)
     command = actions.add_parser("warmup", help="compile what training on the CPU needs, which takes a minute, once")
@@ -236,13 +242,13 @@ def _name_from(choices: Collection[str]) -> Callable[[str], object]:
     return _argument(lambda text: checks.one_of("the option", text, choices))
 
 
-def _integer(minimum: int) -> Callable[[str], object]:
+def _integer(minimum: int, maximum: int | None = None) -> Callable[[str], object]:
     def check(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             raise ValueError(f"the option got {text!r}; expected an integer of at least {minimum}") from None
-        return checks.integer("the option", value, minimum)
+        return checks.integer("the option", value, minimum, maximum)
 
     return _argument(check)
 

@@ -6,7 +6,8 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 from minidl import initializers
 from minidl.data import circles, digits, gaussians, spiral, xor
@@ -25,12 +26,13 @@ TEST_ROWS = 500
 INSPECTED = 200  # rows of the training data
 
 
-class Call(NamedTuple):
+@dataclass(frozen=True)
+class Call:
     """A call, to be made or to be read. An argument may be another one."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...] = ()
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = field(default_factory=dict)
 
     def make(self) -> Any:
         given = (value.make() if isinstance(value, Call) else value for value in self.arguments)
@@ -85,7 +87,7 @@ def scaled(init: initializers.Initializer, gain: float) -> str:
     return str(init)
 
 
-def _dense(settings: Settings, n_in: int, n_out: int, following: str | None, **options: Any) -> Call:
+def _dense(settings: Settings, n_in: int, n_out: int | None, following: str | None, **options: Any) -> Call:
     """Return a dense layer in front of the activation with the text `following`, or of none."""
     if settings.init != "auto":
         options["init"] = scaled(initializers.get(settings.init), settings.gain)
@@ -115,7 +117,7 @@ def hidden(settings: Settings, n_in: int) -> list[list[Call]]:
     return layers
 
 
-def network(settings: Settings, n_in: int, n_out: int) -> tuple[list[list[Call]], dict[str, Any]]:
+def network(settings: Settings, n_in: int, n_out: int | None) -> tuple[list[list[Call]], dict[str, Any]]:
     """Return the layers of a network in groups, one for each hidden layer and one for the last, and its options."""
     last = [_dense(settings, settings.units, n_out, None)]
     options = {"backend": "cpu", "seed": settings.seed}

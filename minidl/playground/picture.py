@@ -27,9 +27,7 @@ def number(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def columns(
-    groups: list[list[Layer]], inspection: Inspection, updates: dict[str, float]
-) -> list[dict[str, Any]]:
+def columns(groups: list[list[Layer]], inspection: Inspection, updates: dict[str, float]) -> list[dict[str, Any]]:
     """Return what is shown of each group of layers: a dense layer or a residual block, with what stands behind it."""
     rows = {row.layer: row for row in inspection.rows}
     return [_column(group, rows, updates) for group in groups]
@@ -95,9 +93,7 @@ def wrong_digits(model: Sequential, data: Dataset) -> list[dict[str, Any]]:
     with np.errstate(all="ignore"):
         answers = model.predict(data.x).argmax(axis=1)
     found = np.flatnonzero(answers != data.y)[:WRONG]
-    return [
-        {"image": _base64(255 * data.x[i]), "label": int(data.y[i]), "answer": int(answers[i])} for i in found
-    ]
+    return [{"image": _base64(255 * data.x[i]), "label": int(data.y[i]), "answer": int(answers[i])} for i in found]
 
 
 def _base64(values: np.ndarray) -> str:

@@ -182,7 +182,7 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(404, f"there is no such action; expected one of {', '.join(ACTIONS)}")
         token = self.headers.get("X-Token", "").encode("utf-8", "replace")
         if not secrets.compare_digest(token, self.server.token.encode()):
-            raise Refused(403, "the token is not that of this server; open the address that `minidl playground` printed")
+            raise Refused(403, "the token is that of another server; open the address that `minidl playground` printed")
         request = self._body()
         try:
             return JSON, _json(ACTIONS[self.path](self.server.sessions, request))

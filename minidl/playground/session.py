@@ -16,9 +16,11 @@ from minidl.playground import picture
 from minidl.playground.network import INSPECTED, TEST_ROWS, begin, build, datasets, network, program
 from minidl.playground.settings import Settings
 from minidl.training.divergence import DivergenceError
+from minidl.training.history import Epoch
 from minidl.utils import checks
 
 MOST_SESSIONS = 16  # one for each page that is open, and for each slider that is on the move
+MOST_EPOCHS = 100_000
 IDLE = 600.0  # seconds after which nobody looks any more
 
 
@@ -61,40 +63,51 @@ class Session:
         for layer in self.model.walk():
             if (penalty := getattr(layer, "penalty_in_use", None)) is not None:
                 penalty.l1, penalty.l2 = settings.l1, settings.l2
+        history = self.run.history
         self.run = begin(settings, self.model, self.train, optimizer)
+        self.run.history = history
         self.changed, self.settings, self._steps = self.changed or self.steps > 0, settings, self._forever()
 
     def _forever(self) -> Iterator[None]:
-        """Make the steps of `minidl.fit`, and yield after each."""
+        """Make the steps of `minidl.fit`, and yield after each; a change of the settings may come between two."""
         run = self.run
-        while True:
+        while self.model.epochs_trained < MOST_EPOCHS:
             for number, (x, targets) in enumerate(run.begin_epoch(), start=1):
                 run.training_step.forward(x, targets)
                 run.check_loss(number)
                 run.training_step.update()
+                if number == run.batches.steps:
+                    self._end_epoch(number)
                 yield
-            self.model.epochs_trained += 1
-            run.check_arrays("the last step")
+        self.ended = f"{MOST_EPOCHS:,} epochs are enough"
+
+    def _end_epoch(self, steps: int) -> None:
+        run = self.run
+        run.check_arrays("the last step")
+        self.model.epochs_trained += 1
+        rate, penalty = run.optimizer.learning_rate, run.mean_penalty(steps)
+        run.history.epochs.append(Epoch(run.epoch, *run.loss.mean_so_far(), None, None, rate, 0.0, penalty))
 
     def advance(self, steps: int, seconds: float) -> None:
         """Make up to `steps` steps, at least one, and begin none after `seconds`."""
+        if self.ended:
+            return
         end = time.perf_counter() + seconds
         weights = [weight for weight in self.run.parameters if weight.decays]
         before = [weight.value.astype(np.float64) for weight in weights]
         for made in itertools.count(1):
-            if self.ended:
-                return
             try:
                 with np.errstate(all="ignore"):
-                    next(self._steps)
+                    next(self._steps, None)
             except DivergenceError as error:
                 self.ended = str(error)
                 return
+            if self.ended:
+                return
             self.steps += 1
             if made == 1:
-                self.updates = {
-                    weight.name: relative_change(old, weight.value.astype(np.float64)) for old, weight in zip(before, weights, strict=True)
-                }
+                pairs = zip(weights, before, strict=True)
+                self.updates = {w.name: relative_change(old, w.value.astype(np.float64)) for w, old in pairs}
             if made >= steps or time.perf_counter() >= end:
                 return
 

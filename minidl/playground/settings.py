@@ -104,5 +104,5 @@ def checked(given: Any) -> Settings:
         raise TypeError(f"settings got {checks.describe(given)}; expected an object with a value for each name")
     for name in given:
         checks.one_of("settings", name, CONTROLS)
-    values = {name: control.check(name, given.get(name, control.default)) for name, control in CONTROLS.items()}
-    return Settings(**values)
+    values = [control.check(name, given.get(name, control.default)) for name, control in CONTROLS.items()]
+    return Settings._make(values)

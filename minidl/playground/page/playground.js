@@ -74,7 +74,9 @@ async function run(steps = 1000) {
     const mine = running = session;
     try {
         do {
-            const rest = Math.min(steps, until - picture.steps);
+            // An experiment takes sixty pictures, so that there is something to see.
+            const pace = preset?.steps ? Math.ceil(preset.steps / 60) : steps;
+            const rest = Math.min(steps, pace, until - picture.steps);
             const next = await post("/train", { session: mine, settings: state, steps: rest });
             if (mine !== session) break;
             show(next);
@@ -421,7 +423,8 @@ function drawUnits() {
 function fillTable(columns) {
     const heads = columns.map((_, k) => element("th", { scope: "col" }, k < columns.length - 1 ? String(k + 1) : "out"));
     $("heads").replaceChildren(element("th", { scope: "col" }, "layer"), ...heads);
-    const rows = ROWS.map(([title, name]) => {
+    const known = ROWS.filter(([, name]) => columns.some((column) => (column[name] ?? null) !== null));
+    const rows = known.map(([title, name]) => {
         const shown = name === "dead" || name === "saturated" ? percent : short;
         const row = element("tr", {}, element("th", { scope: "row" }, title));
         row.dataset.name = name;
@@ -505,7 +508,7 @@ function drawCurves(id, value, chance, label) {
         shape(svg, "path", { class: "axis", d: `M${gutter} ${up(one)}H${right}` });
         shape(svg, "text", { x: gutter - 6, y: up(one) + 4, "text-anchor": "end" }, label(one));
     }
-    shape(svg, "text", { x: right, y: height - 3, "text-anchor": "end" }, `${last} step${last > 1 ? "s" : ""}`);
+    shape(svg, "text", { x: right, y: height - 3, "text-anchor": "end" }, `${curve.at(-1).step} steps`);
     if (chance) shape(svg, "path", { class: "chance", d: `M${gutter} ${up(chance)}H${right}` });
     for (const part of ["train", "test"]) {
         const line = curve.filter((point) => value(point[part]) !== null);

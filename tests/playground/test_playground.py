@@ -1,0 +1,357 @@
+"""The playground without a browser: settings, networks, the program beside them, pictures, and runs."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import functools
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minidl as dl
+from minidl.playground import network, picture
+from minidl.playground.presets import PRESETS
+from minidl.playground.session import Session, Sessions
+from minidl.playground.settings import CONTROLS, Choice, Settings, checked
+from scripts.playground_claims import CLAIMS
+from tests.conftest import each
+
+SMALL = {"rows": 30, "layers": 2, "units": 5, "batch_size": 10}
+VARIED = {
+    "plain": {},
+    "sigmoid": {"activation": "sigmoid", "init": "glorot_uniform", "gain": 4.0},
+    "before": {"batch_norm": "before", "activation": "relu", "optimizer": "adam", "learning_rate": 0.01},
+    "after": {"batch_norm": "after", "activation": "leaky_relu", "init": "he_normal", "gain": 0.5},
+    "sum": {"residual": "sum", "layers": 4, "activation": "selu", "batch_norm": "before", "dropout": 0.2},
+    "zeroed": {"residual": "zeroed", "layers": 3, "optimizer": "momentum", "clip": 0.5},
+    "penalized": {"dropout": 0.3, "l1": 0.001, "l2": 0.01, "optimizer": "adamw", "learning_rate": 0.001},
+    "digits": {"data": "digits", "activation": "gelu", "init": "orthogonal", "gain": 2.0, "seed": 7},
+    "a remainder": {"rows": 37, "batch_size": 10, "data": "xor", "init": "normal", "gain": 0.3},
+}
+
+
+def run_program(session: Session) -> dict:
+    names: dict = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(session.picture()["program"], names)
+    return names
+
+
+def trained(settings: dict, steps: int) -> Session:
+    session = Session(checked(settings))
+    while session.steps < steps and not session.ended:
+        session.advance(steps - session.steps, 10.0)
+    return session
+
+
+# Settings
+
+
+def test_what_is_left_out_has_its_default():
+    assert checked({}) == Settings._make(control.default for control in CONTROLS.values())
+    assert checked({"units": 7}).units == 7
+    assert tuple(CONTROLS) == Settings._fields
+
+
+def wrong_values():
+    for name, control in CONTROLS.items():
+        values = [None, [], {}, True, "x" * 100_000, math.nan, math.inf, -math.inf]
+        if isinstance(control, Choice):
+            values += ["", 1, "Tanh "]
+        else:
+            values += ["1", control.low - 1, control.high + 1, 10**400]
+            values += [0.5] if isinstance(control.default, int) else []
+        yield from ((name, value) for value in values)
+
+
+@pytest.mark.parametrize(("name", "value"), [*wrong_values()], ids=lambda value: str(value)[:12])
+def test_a_wrong_value_is_refused_by_name(name, value):
+    with pytest.raises((TypeError, ValueError), match=f"^{name} got"):
+        checked({name: value})
+
+
+def test_a_wrong_name_is_refused_with_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 'units'"):
+        checked({"unit": 3})
+    for settings in ([], None, "units", 3):
+        with pytest.raises(TypeError, match="expected an object"):
+            checked(settings)
+
+
+# The program
+
+
+@each("name", VARIED)
+def test_the_program_gives_the_same_numbers(name):
+    """Before training and after two epochs: every bit of the weights, and what `inspect` says of them."""
+    session = Session(checked({**SMALL, **VARIED[name]}))
+    before = session.picture()
+    steps = 2 * session.run.batches.steps
+    session.advance(steps, 100.0)
+    assert session.picture()["epochs"] == 2
+    program = run_program(session)
+    for key, array in program["model"].snapshot().items():
+        assert array.tobytes() == session.model.snapshot()[key].tobytes(), key
+    after = dl.inspect(program["model"], *program["train"][:200])
+    assert session.picture()["columns"] == picture.columns(groups_of(program["model"], session), after, session.updates)
+    test = dl.evaluate(program["model"], program["test"], loss=dl.SoftmaxCrossEntropy())
+    assert session.picture()["test"] == {"loss": test.loss, "accuracy": test.accuracy}
+    assert program["history"].epochs[-1].validation_loss == pytest.approx(test.loss, rel=1e-6)
+
+    fresh = Session(checked({**SMALL, **VARIED[name]})).picture()
+    assert fresh == before
+
+
+def groups_of(model, session):
+    sizes, layers = [len(group) for group in session._groups], list(model.layers)
+    return [[layers.pop(0) for _ in range(size)] for size in sizes]
+
+
+@given(st.data())
+def test_any_settings_make_a_network_and_the_text_of_the_same(data):
+    strategies = {
+        name: st.sampled_from(control.choices)
+        if isinstance(control, Choice)
+        else st.integers(control.low, control.high)
+        if isinstance(control.default, int)
+        else st.floats(control.low, control.high)
+        for name, control in CONTROLS.items()
+    }
+    few = {"layers": st.integers(1, 6), "units": st.integers(1, 9), "rows": st.integers(20, 60)}
+    settings = checked(data.draw(st.fixed_dictionaries({**strategies, **few})))
+    train, _ = network.datasets(settings)
+    try:
+        model = network.build(settings, train)
+        run = network.begin(settings, model, train)
+    except ValueError as error:  # of a last batch of one row there is no batch norm
+        assert "batch" in str(error)
+        return
+    text = network.program(settings, 1).replace("history = dl.fit(", "dict(").replace("\n    model, train,", "")
+    names: dict = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(text.replace("print(dl.inspect", "(lambda *_: None)((lambda *_: None)"), names)
+    assert [repr(layer) for layer in names["model"].layers] == [repr(layer) for layer in model.layers]
+    for key, array in names["model"].snapshot().items():
+        assert array.tobytes() == model.snapshot()[key].tobytes()
+    assert len(names["train"]) == len(run.train) and np.array_equal(names["train"].x, run.train.x)
+    json.dumps(Session(settings).picture(), allow_nan=False)
+
+
+@each("init", CONTROLS["init"].choices)
+@each("gain", [0.5, 1.0, 3.0])
+def test_a_gain_makes_the_weights_as_many_times_larger(init, gain):
+    chosen = dl.initializers.automatic("relu") if init == "auto" else dl.initializers.get(init)
+    at_one, scaled = (dl.initializers.get(network.scaled(chosen, g)) for g in (1.0, gain))
+    draw = [initializer(np.random.default_rng(0), 30, 20) for initializer in (at_one, scaled)]
+    np.testing.assert_allclose(draw[1], gain * draw[0], rtol=2e-6)
+    if init in ("normal", "uniform"):  # times one is a standard deviation, or a limit, of 1
+        assert np.abs(draw[0]).max() == pytest.approx(3.0 if init == "normal" else 1.0, rel=0.4)
+    elif init != "auto":
+        np.testing.assert_array_equal(draw[0], chosen(np.random.default_rng(0), 30, 20))
+
+
+# Runs
+
+
+def test_what_is_live_acts_under_way_and_the_optimizer_keeps_its_moments():
+    settings = {**SMALL, "optimizer": "adam", "learning_rate": 0.01}
+    session = trained(settings, 6)  # two epochs
+    session.change(checked({**settings, "learning_rate": 0.001, "l2": 0.05, "batch_size": 5}))
+    session.advance(6, 100.0)  # one epoch
+
+    train, _ = network.datasets(session.settings)
+    optimizer = dl.Adam(0.01)
+    model = network.build(checked(settings), train)
+    options = {"loss": dl.SoftmaxCrossEntropy(), "optimizer": optimizer, "progress": False}
+    dl.fit(model, train, epochs=2, batch_size=10, **options)
+    optimizer.learning_rate = 0.001
+    for layer in model.walk():
+        if isinstance(layer, dl.Dense):
+            layer.penalty_in_use = dl.L2(0.05)
+    dl.fit(model, train, epochs=1, batch_size=5, **options)
+    for key, array in model.snapshot().items():
+        assert array.tobytes() == session.model.snapshot()[key].tobytes(), key
+    assert session.picture()["epochs"] == 3
+    assert "# The settings were changed under way" in session.picture()["program"]
+
+
+def test_another_optimizer_takes_over():
+    session = trained(SMALL, 3)
+    session.change(checked({**SMALL, "optimizer": "adam"}))
+    session.advance(1, 10.0)
+    assert isinstance(session.run.optimizer, dl.Adam) and session.run.optimizer.steps == 1
+    assert session.steps == 4
+
+
+@each("name", [name for name, control in CONTROLS.items() if not control.live])
+def test_what_is_not_live_is_refused_under_way(name):
+    control = CONTROLS[name]
+    other = control.choices[-1] if isinstance(control, Choice) else control.high
+    session = Session(checked({"rows": 30, "layers": 2, "seed": 1}))
+    with pytest.raises(ValueError, match="^settings got other data or another network"):
+        session.change(checked({"rows": 30, "layers": 2, "seed": 1, name: other}))
+
+
+def test_a_run_that_diverges_says_what_fit_says_and_stands_still():
+    settings = {**SMALL, "layers": 8, "units": 40, "activation": "relu", "gain": 3.0, "learning_rate": 100.0}
+    session = trained(settings, 1000)
+    train, _ = network.datasets(session.settings)
+    with pytest.raises(dl.DivergenceError) as error:
+        dl.fit(
+            network.build(session.settings, train), train, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(100.0),
+            batch_size=10, epochs=100, progress=False,
+        )  # fmt: skip
+    assert session.ended == str(error.value)
+    steps, shown = session.steps, session.picture()
+    assert shown["ended"] == session.ended
+    json.dumps(shown, allow_nan=False)
+    session.advance(100, 10.0)
+    assert session.steps == steps
+
+
+def test_a_diverging_run_counts_its_epochs():
+    settings = {**SMALL, "activation": "relu", "optimizer": "sgd", "learning_rate": 0.1, "layers": 6, "units": 30}
+    session = trained(settings, 9)
+    session.change(checked({**settings, "learning_rate": 100.0, "l2": 0.1}))
+    session.advance(1000, 60.0)
+    assert session.ended
+    epoch = int(session.ended.partition("epoch ")[2].partition(",")[0].partition(";")[0])
+    assert epoch == session.model.epochs_trained + 1 >= 4
+
+
+def test_a_run_ends(monkeypatch):
+    monkeypatch.setattr("minidl.playground.session.MOST_EPOCHS", 2)
+    session = trained(SMALL, 100)
+    assert session.steps == 6 and session.picture()["ended"] == "2 epochs are enough"
+    session.change(checked({**SMALL, "learning_rate": 0.01}))
+    session.advance(10, 1.0)
+    assert session.steps == 6
+
+
+def test_time_ends_a_request_after_the_step_that_has_begun():
+    session = Session(checked(SMALL))
+    session.advance(1000, 0.0)
+    assert session.steps == 1
+
+
+def test_of_too_many_sessions_the_one_unused_for_longest_is_dropped():
+    sessions = Sessions(most=2)
+    first, second = (sessions.add(Session(checked(SMALL))) for _ in range(2))
+    kept = sessions.get(first)
+    third = sessions.add(Session(checked(SMALL)))
+    assert sessions.get(first) is kept
+    sessions.get(third)
+    with pytest.raises(ValueError, match=f"^session got {second}, which is none or was dropped"):
+        sessions.get(second)
+    for wrong in (None, "1", 1.0, True, -1, 10**400):
+        with pytest.raises((TypeError, ValueError), match="^session got"):
+            sessions.get(wrong)
+
+
+def test_a_session_that_nobody_asks_for_is_dropped():
+    sessions = Sessions(idle=-1.0)
+    with pytest.raises(ValueError, match="was dropped"):
+        sessions.get(sessions.add(Session(checked(SMALL))))
+
+
+# Pictures
+
+
+def test_a_column_is_a_layer_with_what_stands_behind_it():
+    settings = {**SMALL, "layers": 3, "batch_norm": "after", "dropout": 0.5, "activation": "relu"}
+    session = trained(settings, 4)
+    shown, rows = session.picture(), {row.layer: row for row in dl.inspect(session.model, *session.train).rows}
+    assert len(shown["columns"]) == 4
+    for k, column in enumerate(shown["columns"][:-1]):
+        dense, relu, norm = (rows[f"{4 * k + i}.{name}"] for i, name in enumerate(["Dense", "ReLU", "BatchNorm"]))
+        assert column["std"] == norm.std and column["dead"] == relu.dead and column["delta"] == dense.delta
+        assert column["outputs"]["counts"] == norm.outputs.counts.tolist()
+        assert column["gradients"]["counts"] == norm.gradients.counts.tolist()
+        assert [column["outputs"]["low"], column["outputs"]["high"]] == [norm.outputs.edges[0], norm.outputs.edges[-1]]
+        np.testing.assert_allclose(column["active"], relu.active, atol=6e-4)
+        assert column["update"] > 0
+    assert shown["columns"][-1]["std"] == rows["12.Dense"].std and "dead" not in shown["columns"][-1]
+
+
+def test_the_update_is_that_of_a_step():
+    session = trained(SMALL, 3)
+    weights = session.model.parameters()[0]
+    old = weights.value.astype(np.float64)
+    session.advance(1, 1.0)
+    change = np.linalg.norm(weights.value - old) / np.linalg.norm(old)
+    assert session.picture()["columns"][0]["update"] == pytest.approx(change, rel=1e-6)
+
+
+def test_a_picture_changes_nothing():
+    settings = {**SMALL, "dropout": 0.5, "batch_norm": "before"}
+    looked, alone = trained(settings, 2), trained(settings, 2)
+    looked.picture()
+    for session in (looked, alone):
+        session.advance(3, 10.0)
+    for key, array in alone.model.snapshot().items():
+        assert array.tobytes() == looked.model.snapshot()[key].tobytes(), key
+
+
+def decoded(text):
+    return np.frombuffer(base64.b64decode(text), np.uint8)
+
+
+def test_the_plane_shows_the_probability_of_class_1():
+    session = trained({"data": "gaussians"}, 200)
+    plane = session.picture()["plane"]
+    values = decoded(plane["values"]).reshape(plane["size"], plane["size"])
+    axis = np.linspace(-plane["extent"], plane["extent"], plane["size"], dtype=np.float32)
+    for row, column in [(0, 0), (0, 31), (16, 3), (31, 0), (31, 31)]:  # the first row is the top
+        outputs = session.model.predict(np.array([[axis[column], axis[31 - row]]], np.float32))
+        assert values[row, column] == pytest.approx(255 * dl.softmax(outputs)[0, 1], abs=0.51)
+    assert values[16, 31] < 50 < 200 < values[16, 0]  # class 0 lies around (1, 0), class 1 around (-1, 0)
+
+
+def test_the_wrong_digits_are_wrong():
+    session = trained({"data": "digits", "rows": 300, "units": 20}, 60)
+    wrong = session.picture()["wrong"]
+    answers = session.model.predict(session.test.x).argmax(axis=1)
+    rows = np.flatnonzero(answers != session.test.y)[:10]
+    assert 0 < len(wrong) == len(rows)
+    for shown, row in zip(wrong, rows, strict=True):
+        assert (shown["label"], shown["answer"]) == (session.test.y[row], answers[row])
+        np.testing.assert_allclose(decoded(shown["image"]) / 255, session.test.x[row], atol=0.003)
+
+
+# The experiments
+
+
+def test_every_experiment_has_a_claim():
+    assert [preset.name for preset in PRESETS] == [*CLAIMS]
+    for preset in PRESETS:
+        checked(preset.settings)
+        assert preset.title[-1] != "." and preset.sentence.endswith(".")
+
+
+@each("preset", PRESETS)
+def test_an_experiment_shows_what_its_sentence_says(preset):
+    """With a seed that is not the page's; `scripts/check_playground.py` reads the numbers of that one."""
+    session = trained({**preset.settings, "seed": 1}, preset.steps)
+    assert CLAIMS[preset.name](session.picture())
+
+
+@each("name", CLAIMS)
+def test_a_claim_can_fail(name):
+    """Each is false for some of the other experiments, before they are trained."""
+    results = []
+    for preset in PRESETS:
+        with contextlib.suppress(TypeError, KeyError, ZeroDivisionError):
+            results.append(CLAIMS[name](before_training(preset.name)))
+    assert not all(results)
+
+
+@functools.cache
+def before_training(name):
+    settings = next(preset.settings for preset in PRESETS if preset.name == name)
+    return Session(checked(settings)).picture()
