@@ -10,6 +10,7 @@ import functools
 import json
 import linecache
 import os
+import re
 import sys
 import types
 from collections.abc import Mapping
@@ -110,9 +111,11 @@ def _cell(function: Any) -> str:
     code = getattr(getattr(function, "py_func", function), "__code__", None)
     if not isinstance(code, types.CodeType):
         raise TypeError(f"function got {function!r}; expected a function that the cell defines")
-    if not (lines := linecache.getlines(code.co_filename)):
+    text = "".join(linecache.getlines(code.co_filename))
+    # Since Python 3.13 a text given to `python -c` is kept as that of every function whose file has no name.
+    if not re.search("lambda" if code.co_name == "<lambda>" else rf"\bdef\s+{code.co_name}\b", text):
         raise ValueError(f"function got {code.co_name}, whose text is not there; expected one of a notebook's cell")
-    return "".join(lines)
+    return text
 
 
 @functools.lru_cache(8)

@@ -186,6 +186,17 @@ def test_what_no_cell_defines_is_told():
         exercises.check_cell("adam", "the first step", names["f"])
 
 
+@pytest.mark.parametrize("text", ["", "import sys\nx = f\n", "def function():\n    pass\n"])
+def test_the_text_of_something_else_is_not_taken_for_the_cell(text, monkeypatch):
+    """Python 3.13 keeps what `python -c` was given, for functions without a file, too."""
+    names = {}
+    exec("def f():\n    pass\n\ng = lambda: 1", names)
+    monkeypatch.setitem(linecache.cache, "<string>", (len(text), None, text.splitlines(True), "<string>"))
+    for function in (names["f"], names["g"]):
+        with pytest.raises(ValueError, match="whose text is not there"):
+            exercises.check_cell("adam", "the first step", function)
+
+
 def test_a_clause_that_is_not_there_is_an_error_if_all_others_hold(monkeypatch):
     monkeypatch.setattr(notebooks, "_assessed", lambda *_: ([{"clause": "a", "points": 1, "message": ""}], ""))
     exercises.check_cell("adam", "a", answer)
