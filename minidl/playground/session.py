@@ -114,19 +114,14 @@ class Session:
     def picture(self) -> dict[str, Any]:
         """Return everything that the page shows of this moment."""
         inspection = self._probe.inspect(self.model)
-        shown = {
+        return {
             "steps": self.steps,
             "epochs": self.model.epochs_trained,
             "ended": self.ended or self._not_finite(inspection),
             "columns": picture.columns(self._groups, inspection, self.updates),
-            "batch_loss": picture.number(inspection.loss),
-            "train": picture.measures(self.model, self.train[:TEST_ROWS]),
-            "test": picture.measures(self.model, self.test),
             "program": program(self.settings, max(1, self.model.epochs_trained), self.changed),
+            **picture.answers(self.model, self.train[:TEST_ROWS], self.test),
         }
-        if self.settings.data == "digits":
-            return {**shown, "wrong": picture.wrong_digits(self.model, self.test)}
-        return {**shown, "plane": picture.plane(self.model)}
 
     def _not_finite(self, inspection: Inspection) -> str:
         layer = inspection.first_not_finite
