@@ -117,7 +117,8 @@ class Session:
         return {
             "steps": self.steps,
             "epochs": self.model.epochs_trained,
-            "ended": self.ended or self._not_finite(inspection),
+            "ended": self.ended,
+            "not_finite": self._not_finite(inspection),
             "columns": picture.columns(self._groups, inspection, self.updates),
             "program": program(self.settings, max(1, self.model.epochs_trained), self.changed),
             **picture.answers(self.model, self.train[:TEST_ROWS], self.test),

@@ -261,7 +261,7 @@ function show(next) {
     if (curve.length > POINTS) curve = curve.filter((_, i) => i % 2 === 0 || i === curve.length - 1);
     $("steps").textContent = next.steps.toLocaleString("en");
     $("epochs").textContent = next.epochs.toLocaleString("en");
-    $("message").textContent = next.ended;
+    $("message").textContent = next.ended || next.not_finite;
     $("program").textContent = next.program;
     draw();
 }

@@ -1,0 +1,286 @@
+"""Open the playground in a real browser that reaches nothing else, and try each experiment and each button.
+
+    python scripts/check_playground.py [--screenshots FOLDER] [--docs]
+
+An experiment fails if the numbers on the page do not show what its sentence says (scripts/playground_claims.py). The
+page fails if a script fails, if it asks for anything from elsewhere, if it is wider than a screen of 390, 1280 or 2560
+pixels, or if a button, a key or the address does not do what it says. --docs draws the pictures of docs/playground.md.
+Needs Playwright (extra `docs-check`) and a Chromium, as scripts/check_site.py does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that this file can be run from anywhere
+
+from PIL import Image
+from playwright.sync_api import Browser, Route, sync_playwright
+
+from minidl.playground.presets import PRESETS, Preset
+from minidl.playground.server import Server
+from scripts.check_site import FLAGS, chromium
+from scripts.playground_claims import CLAIMS
+
+DOCS = Path(__file__).resolve().parent.parent / "docs" / "images" / "playground"
+WIDTHS = 390, 1280, 2560
+SECONDS = 120.0  # for an experiment to be trained
+
+# The picture as the page shows it: what the table, the clock and the message say.
+READ = """() => {
+    const number = (element) => element.dataset.value === "" ? null : Number(element.dataset.value);
+    const columns = [];
+    for (const row of document.querySelectorAll("#numbers tr"))
+        [...row.querySelectorAll("td")].forEach((cell, k) => {
+            columns[k] ??= { gradient_norm: null, update: null, saturated: null, dead: null, delta: null };
+            columns[k][row.dataset.name] = number(cell);
+        });
+    const part = (name) => ({
+        loss: number(document.getElementById(`${name}-loss`)),
+        accuracy: number(document.getElementById(`${name}-accuracy`)),
+    });
+    return {
+        columns, train: part("train"), test: part("test"), ended: document.getElementById("message").textContent,
+        steps: Number(document.getElementById("steps").textContent.replaceAll(",", "")),
+        playing: document.getElementById("train").textContent === "Pause",
+        program: document.getElementById("program").textContent,
+        sentence: document.getElementById("sentence").textContent,
+    };
+}"""
+
+
+@contextlib.contextmanager
+def served() -> Iterator[Server]:
+    """A playground that serves."""
+    with Server(0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+class Visitor:
+    """A page, and what was wrong with it.
+
+    Attributes:
+        faults: Failures of scripts, requests to elsewhere, and what a check found.
+    """
+
+    def __init__(self, browser: Browser, server: Server, width: int = 1280, **options: Any):
+        self.server, self.faults = server, list[str]()
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        self.page = context.new_page()
+        self.page.route("**/*", self._only_here)
+        self.page.on("console", lambda message: message.type == "error" and self.faults.append(message.text))
+        self.page.on("pageerror", lambda error: self.faults.append(f"script: {error}"))
+
+    def _only_here(self, route: Route) -> None:
+        address = urlsplit(route.request.url)
+        if address.netloc == f"127.0.0.1:{self.server.server_port}" or address.scheme == "data":
+            route.continue_()
+        else:
+            self.faults.append(f"asks for {route.request.url}")
+            route.abort()
+
+    def open(self, state: str = "", token: bool = True) -> None:
+        """Open the page with a state in its address, and wait for its first picture."""
+        start = f"token={self.server.token}&" if token else ""
+        self.page.goto("about:blank")
+        self.page.goto(f"http://127.0.0.1:{self.server.server_port}/#{start}{state}")
+        self.wait(lambda shown: shown["columns"] or shown["ended"])
+
+    def read(self) -> dict[str, Any]:
+        return self.page.evaluate(READ)
+
+    def wait(self, condition: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+        """Return what the page shows once it fulfils a condition."""
+        for _ in range(round(SECONDS / 0.05)):
+            shown = self.read()
+            if condition(shown):
+                return shown
+            self.page.wait_for_timeout(50)
+        raise TimeoutError(f"it still shows {self.page.inner_text('#clock')}, {shown['ended']!r}")
+
+    def expect(self, holds: Any, fault: str) -> None:
+        if not holds:
+            self.faults.append(fault)
+
+
+# The experiments -----------------------------------------------------------------------------------------------------
+
+
+def try_experiment(visitor: Visitor, preset: Preset) -> None:
+    """Let the page train as far as the experiment goes, and compare its numbers with the claim."""
+    visitor.open(f"preset={preset.name}")
+    shown = visitor.wait(lambda shown: not shown["playing"] and (shown["steps"] >= preset.steps or shown["ended"]))
+    visitor.expect(CLAIMS[preset.name](shown), f"does not show it: {shown}")
+    visitor.expect(preset.sentence in shown["sentence"], "does not say its sentence")
+    visitor.expect(f"tutorial open {preset.tutorial}" in shown["sentence"], "does not lead to its tutorial")
+
+
+def draw_for_docs(visitor: Visitor, preset: Preset) -> None:
+    """Write the picture of an experiment, with as few colours as it has."""
+    DOCS.mkdir(parents=True, exist_ok=True)
+    picture = Image.open(io.BytesIO(visitor.page.locator("main").screenshot()))
+    picture.convert("RGB").quantize(64).save(DOCS / f"{preset.name}.png", optimize=True)
+
+
+# The page ------------------------------------------------------------------------------------------------------------
+
+
+def try_buttons(visitor: Visitor) -> None:
+    """Buttons and keys: one step, rewind, another seed, train and pause, copy."""
+    page, small = visitor.page, "layers=2&units=8&rows=50"
+    visitor.open(small)
+    first = visitor.read()
+    page.click("#step")
+    one = visitor.wait(lambda shown: shown["steps"] == 1)
+    visitor.expect(one["columns"] != first["columns"], "a step changes nothing")
+    page.click("#rewind")
+    again = visitor.wait(lambda shown: shown["steps"] == 0)
+    visitor.expect(again == first, "rewind does not lead back to the same weights")
+    page.click("#step")
+    visitor.expect(visitor.wait(lambda shown: shown["steps"] == 1) == one, "the same step is another one after rewind")
+    page.click("#train")
+    visitor.wait(lambda shown: shown["steps"] > 50)
+    page.click("#train")
+    visitor.expect(not visitor.read()["playing"], "pause does not pause")
+    page.click("#seed")
+    visitor.wait(lambda shown: shown["steps"] == 0 and shown["columns"] != first["columns"])
+    visitor.expect("seed=" in page.url, "the address has not the new seed")
+    page.click("#copy")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    visitor.expect(copied == visitor.read()["program"] and "import minidl" in copied, "copy does not copy the program")
+    page.locator("#copy").blur()
+    page.keyboard.press("s")
+    visitor.wait(lambda shown: shown["steps"] == 1)
+    page.keyboard.press("r")
+    visitor.wait(lambda shown: shown["steps"] == 0)
+    page.keyboard.press("t")
+    visitor.wait(lambda shown: shown["playing"])
+    page.keyboard.press("t")
+    visitor.wait(lambda shown: not shown["playing"])
+
+
+def try_sliders(visitor: Visitor) -> None:
+    """A slider shows the network at once; what is live does not begin anew; the address brings it all back."""
+    page = visitor.page
+    visitor.open("layers=3&units=8&rows=50&activation=tanh&init=normal")
+    before = visitor.read()
+    slider = page.locator("label:has([name=gain]) input[type=range]")
+    slider.focus()
+    for _ in range(5):
+        page.keyboard.press("PageUp")
+    shown = visitor.wait(lambda shown: shown["columns"][0]["std"] > 1.05 * before["columns"][0]["std"])
+    page.fill("[name=units]", "5")
+    page.press("[name=units]", "Enter")
+    shown = visitor.wait(lambda shown: "Dense(2, 5" in shown["program"])
+    page.click("#step")
+    page.click("#step")
+    visitor.wait(lambda shown: shown["steps"] == 2)
+    page.select_option("[name=optimizer]", "adam")
+    page.click("#step")
+    shown = visitor.wait(lambda shown: shown["steps"] == 3)
+    visitor.expect("dl.Adam(" in shown["program"], "the optimizer does not change under way")
+    address = page.url
+    visitor.expect(visitor.server.token not in address, "the token stays in the address")
+    visitor.open(urlsplit(address).fragment, token=False)
+    again = visitor.read()
+    model = shown["program"].partition("# The settings")[0]
+    visitor.expect(again["program"].startswith(model), "the address does not bring the network back")
+    page.select_option("#preset", "small")
+    visitor.wait(lambda shown: len(shown["columns"]) == 11)
+    visitor.expect(page.url.endswith("#preset=small"), "the address does not name the experiment")
+    page.check("#own")
+    visitor.expect(page.url.endswith("#preset=small&own=1"), "the address does not keep the kind of scale")
+    page.select_option("[name=activation]", "relu")
+    visitor.wait(lambda shown: "dl.ReLU" in shown["program"])
+    visitor.expect(page.input_value("#preset") == "", "a changed experiment is still called by its name")
+
+
+def try_errors(visitor: Visitor) -> None:
+    """What cannot be is told in a sentence, and the page goes on."""
+    visitor.open("rows=21&batch_size=20&batch_norm=before")
+    visitor.expect("batch" in visitor.read()["ended"], f"does not tell a wrong setting: {visitor.read()['ended']!r}")
+    visitor.page.select_option("[name=batch_norm]", "none")
+    visitor.wait(lambda shown: shown["columns"] and not shown["ended"])
+    visitor.open("layers=99&units=x")
+    visitor.expect("layers" in visitor.read()["ended"], "does not tell a wrong address")
+    visitor.faults = [fault for fault in visitor.faults if "400" not in fault]  # which a browser prints as an error
+
+
+def try_without_token(visitor: Visitor) -> None:
+    visitor.open(token=False)
+    told = visitor.read()["ended"]
+    visitor.expect(
+        "open the address that `minidl playground` printed" in told, f"does not tell a missing token: {told}"
+    )
+    visitor.faults = [fault for fault in visitor.faults if "403" not in fault]
+
+
+def try_width(visitor: Visitor, width: int) -> None:
+    """Nothing is wider than the screen, and what has no text has a name."""
+    for state in ("", "preset=he-relu", "preset=staircase"):
+        visitor.open(state)
+        wide = visitor.page.evaluate("document.documentElement.scrollWidth")
+        visitor.expect(wide <= width, f"is {wide} pixels wide on a screen of {width}")
+    nameless = visitor.page.evaluate(
+        """() => [...document.querySelectorAll("button, input, select, svg, canvas, [tabindex]")]
+            .filter((e) => e.checkVisibility() && !e.closest("#wrong") && !e.innerText?.trim()
+                && !e.getAttribute("aria-label") && !e.closest("label") && !e.ariaLabel)
+            .map((e) => e.outerHTML.slice(0, 80))"""
+    )
+    visitor.expect(not nameless, f"has no name for a screen reader: {nameless}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--screenshots", type=Path, metavar="FOLDER", help="write pictures of the page there")
+    parser.add_argument("--docs", action="store_true", help="write the pictures of docs/playground.md")
+    options = parser.parse_args(arguments)
+    bad = 0
+
+    def report(name: str, visitor: Visitor, task: Callable[..., None], *given: Any) -> None:
+        nonlocal bad
+        try:
+            task(visitor, *given)
+        except Exception as error:
+            visitor.faults.append(f"{type(error).__name__}: {error}")
+        print(name, *visitor.faults, sep="\n    ", flush=True)
+        bad += bool(visitor.faults)
+        if options.screenshots:
+            options.screenshots.mkdir(parents=True, exist_ok=True)
+            visitor.page.screenshot(path=options.screenshots / f"{name.replace(' ', '-')}.png")
+
+    with served() as server, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        for preset in PRESETS:
+            visitor = Visitor(browser, server)
+            report(preset.name, visitor, try_experiment, preset)
+            if options.docs:
+                draw_for_docs(visitor, preset)
+            visitor.page.context.close()
+        for task in (try_buttons, try_sliders, try_errors, try_without_token):
+            visitor = Visitor(browser, server)
+            report(task.__name__.replace("_", " "), visitor, task)
+            visitor.page.context.close()
+        for width in WIDTHS:
+            for scheme in ("light", "dark"):
+                visitor = Visitor(browser, server, width, color_scheme=scheme, reduced_motion="reduce")
+                report(f"{width} {scheme}", visitor, try_width, width)
+                visitor.page.context.close()
+        print(f"{browser.version}: the playground, {len(PRESETS)} experiments, {bad} with faults")
+        browser.close()
+    return int(bad > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
