@@ -129,8 +129,10 @@ def try_experiment(visitor: Visitor, preset: Preset) -> None:
 def draw_for_docs(visitor: Visitor, preset: Preset) -> None:
     """Write the picture of an experiment, with as few colours as it has."""
     DOCS.mkdir(parents=True, exist_ok=True)
+    visitor.page.set_viewport_size({"width": 1280, "height": 1000})
+    visitor.page.evaluate("document.getElementById('python').hidden = true")
     picture = Image.open(io.BytesIO(visitor.page.locator("main").screenshot()))
-    picture.convert("RGB").quantize(64).save(DOCS / f"{preset.name}.png", optimize=True)
+    picture.convert("RGB").quantize(200).save(DOCS / f"{preset.name}.png", optimize=True)
 
 
 # The page ------------------------------------------------------------------------------------------------------------

@@ -158,7 +158,7 @@ def test_matplotlib_is_imported_only_in_functions():
 
 
 MIRRORED = ["utils", "scalar", "cpu", "cuda", "backend", "layers", "training", "diagnostics", "data", "emulator"]
-MIRRORED += ["exercises", "statistics", "cli", "export"]
+MIRRORED += ["exercises", "statistics", "cli", "export", "playground"]
 # Tests of several rooms at once, and of what lies beside the package.
 OTHERS = {"operations", "properties", "robustness", "sabotage", "claims", "tooling", "tutorials"}
 

@@ -237,6 +237,12 @@ def norm(*arrays: np.ndarray) -> float:
     return math.hypot(*(linalg.norm(array.reshape(-1), check_finite=False) for array in arrays))
 
 
+def relative_change(before: np.ndarray, after: np.ndarray) -> float:
+    """Return ‖ΔW‖ / ‖W‖ for float64 weights before and after a step."""
+    with np.errstate(all="ignore"):  # weights of 0 give infinity, or NaN if they stay 0
+        return float(np.divide(norm(after - before), norm(before)))
+
+
 def _slope(activation: str, alpha: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return |φ'| at each element, computed by the function that the layers use."""
     slope = np.empty_like(x)

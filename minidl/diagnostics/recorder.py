@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.backend.parameters import Parameter
-from minidl.diagnostics.inspection import Inspection, Probe, norm
+from minidl.diagnostics.inspection import Inspection, Probe, relative_change
 from minidl.diagnostics.layer_figures import draw_recording
 from minidl.training.run import Callback, Run
 from minidl.utils import checks
@@ -110,9 +110,3 @@ class Recorder(Callback):
 
 def _float64(weights: Parameter) -> np.ndarray:
     return weights.backend.to_numpy(weights.value).astype(np.float64)
-
-
-def relative_change(before: np.ndarray, after: np.ndarray) -> float:
-    """Return ‖ΔW‖ / ‖W‖ for float64 weights before and after a step."""
-    with np.errstate(all="ignore"):  # weights of 0 give infinity, or NaN if they stay 0
-        return float(np.divide(norm(after - before), norm(before)))

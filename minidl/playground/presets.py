@@ -125,17 +125,17 @@ PRESETS = (
         "07", FEW, 1500,
     ),
     Preset(
-        "overfitting-dropout", "... with dropout",
+        "overfitting-dropout", "Overfitting: 40 points with dropout",
         "The same points and steps, with half of the units dropped: the test loss is much lower.",
         "08", {**FEW, "dropout": 0.5}, 1500,
     ),
     Preset(
-        "overfitting-l2", "... with L2",
+        "overfitting-l2", "Overfitting: 40 points with L2",
         "The same points and steps, with a penalty on the weights: a smooth border, and a test loss below chance.",
         "07", {**FEW, "l2": 0.03}, 1500,
     ),
     Preset(
-        "overfitting-data", "... with more data",
+        "overfitting-data", "Overfitting: 1,000 points instead of 40",
         "The same network with 1,000 points: training and test loss end close together.",
         "07b", {**FEW, "rows": 1000}, 1500,
     ),
@@ -145,7 +145,7 @@ PRESETS = (
         "11", {**FIRST_LOSS, "init": "lecun_normal", "gain": 0.1},
     ),
     Preset(
-        "first-loss-large", "... not with large weights",
+        "first-loss-large", "The first loss with large weights",
         "With std 1 the network is sure of wrong answers before it has seen one: the loss is hundreds of times log 10.",
         "11", {**FIRST_LOSS, "init": "normal", "gain": 1.0},
     ),

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.diagnostics.inspection import Inspection, Probe
-from minidl.diagnostics.recorder import relative_change
+from minidl.diagnostics.inspection import Inspection, Probe, relative_change
 from minidl.playground import picture
 from minidl.playground.network import INSPECTED, TEST_ROWS, begin, build, datasets, network, program
 from minidl.playground.settings import Settings

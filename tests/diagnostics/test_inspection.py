@@ -307,9 +307,23 @@ def test_the_backends_agree(any_backend, rng):
         network = model(dl.Dense(6, 5), dl.Tanh(), dl.BatchNorm(5), dl.Dropout(0.5), dl.Dense(5, 3), backend=backend)
         tables.append(dl.inspect(network, x, labels))
     for column in COLUMNS:
-        if column not in ("layer", "outputs", "gradients"):
+        if column == "active":
+            np.testing.assert_array_equal(tables[1][column][1], tables[0][column][1])
+        elif column not in ("layer", "outputs", "gradients"):
             ours, theirs = (np.array(table[column], float) for table in tables)
             np.testing.assert_allclose(theirs, ours, rtol=1e-9, atol=1e-12, err_msg=column)
+
+
+def test_active_is_the_share_of_the_rows_in_which_a_unit_lets_a_gradient_through(rng):
+    x = rng.normal(size=(50, 4)) * [1.0, 5.0, 0.1, 1.0] + [0.0, 0.0, 0.0, -100.0]
+    relu, tanh, softplus = (dl.inspect(model(kind(), dl.Dense(4, 2)), x)["active"][0] for kind in KINDS)
+    np.testing.assert_allclose(relu, (x > 0).mean(axis=0), atol=1e-15)
+    np.testing.assert_allclose(tanh, (1 - np.tanh(x) ** 2 >= 0.05).mean(axis=0), atol=1e-15)
+    assert relu[3] == tanh[3] == 0 and 0.2 < tanh[1] < 0.9 and tanh[2] == 1
+    np.testing.assert_array_equal(softplus, 1)  # its slope is small at -100, and not 0
+
+
+KINDS = dl.ReLU, dl.Tanh, dl.Softplus
 
 
 def test_without_labels_there_are_no_figures_about_gradients(batch):

@@ -303,14 +303,17 @@ def decoded(text):
 
 
 def test_the_plane_shows_the_probability_of_class_1():
-    session = trained({"data": "gaussians"}, 200)
+    session = trained({"data": "xor", "learning_rate": 0.5}, 300)
     plane = session.picture()["plane"]
-    values = decoded(plane["values"]).reshape(plane["size"], plane["size"])
-    axis = np.linspace(-plane["extent"], plane["extent"], plane["size"], dtype=np.float32)
-    for row, column in [(0, 0), (0, 31), (16, 3), (31, 0), (31, 31)]:  # the first row is the top
-        outputs = session.model.predict(np.array([[axis[column], axis[31 - row]]], np.float32))
-        assert values[row, column] == pytest.approx(255 * dl.softmax(outputs)[0, 1], abs=0.51)
-    assert values[16, 31] < 50 < 200 < values[16, 0]  # class 0 lies around (1, 0), class 1 around (-1, 0)
+    size = plane["size"]
+    values = decoded(plane["values"]).reshape(size, size)
+    axis = np.linspace(-plane["extent"], plane["extent"], size, dtype=np.float32)
+    for row, column in np.ndindex(size, size):
+        x = np.array([[axis[column], axis[size - 1 - row]]], np.float32)  # the first row is the top
+        probability = dl.softmax(session.model.predict(x))[0, 1]
+        assert values[row, column] == pytest.approx(255 * probability, abs=0.51)
+    quarter = size // 4  # class 0 is where both coordinates have the same sign
+    assert values[quarter, -quarter] < 50 < 200 < values[quarter, quarter]
 
 
 def test_the_wrong_digits_are_wrong():

@@ -50,7 +50,7 @@ RESULTS = {
     "hook", "line_style", "draw_inspection", "draw_recording", "draw_preflight",
     "draw_decision_boundary",
     "AugmentationStep", "Geometric", "Mixing", "Preprocessing", "Configurable",
-    "norm", "draw_loss", "draw_accuracy", "draw_curves", "draw_range_test", "save_figure",
+    "norm", "relative_change", "draw_loss", "draw_accuracy", "draw_curves", "draw_range_test", "save_figure",
     "map_targets", "text", "initializer", "Graph",
     "ConfusionMatrix", "draw_confusion", "predicted_classes",
 }  # fmt: skip

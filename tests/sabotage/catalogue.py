@@ -1206,8 +1206,8 @@ CATALOGUE = [
         ("diagnostics/test_inspection.py",),
     ),
     Sabotage(
-        "update-relative-to-the-new-weights", "diagnostics/recorder.py", "_ratio(_float64(weights) - before, before)",
-        "_ratio(_float64(weights) - before, _float64(weights))",
+        "update-relative-to-the-new-weights", "diagnostics/inspection.py", "norm(after - before), norm(before)",
+        "norm(after - before), norm(after)",
         "After the step that destroyed them, the weights are as large as the step.",
         ("diagnostics/test_recorder.py",),
     ),
@@ -1367,6 +1367,32 @@ CATALOGUE = [
         "decay-in-the-wrong-dtype", "utils/checks.py", '{"below": 1.0} if number < 1 else {}', "{}",
         "float32 makes 1 of 0.99999999, and the running estimates never move.",
         ("layers/test_batchnorm.py",),
+    ),
+    # The playground --------------------------------------------------------------------------------------------------
+    Sabotage(
+        "any-host", "playground/server.py", 'if self.headers.get("Host") not in hosts:', "if False:",
+        "A site whose name leads to this machine reads what the playground answers.",
+        ("playground/test_server.py",),
+    ),
+    Sabotage(
+        "rest-of-a-refused-request", "playground/server.py", "self.close_connection = True", "pass",
+        "The body of a refused request is taken for the next request.",
+        ("playground/test_server.py",),
+    ),
+    Sabotage(
+        "program-without-clipping", "playground/network.py", 'if settings.clip else {}', "if False else {}",
+        "The program beside the page gives other numbers than the page.",
+        ("playground/test_playground.py",),
+    ),
+    Sabotage(
+        "epochs-in-one-order", "playground/session.py", "self.model.epochs_trained += 1", "pass",
+        "Every epoch has the rows in the order of the first one, unlike `fit`.",
+        ("playground/test_playground.py",),
+    ),
+    Sabotage(
+        "plane-upside-down", "playground/picture.py", "np.meshgrid(axis, axis[::-1])", "np.meshgrid(axis, axis)",
+        "The picture is the mirror image of what the network says.",
+        ("playground/test_playground.py",),
     ),
 ]  # fmt: skip
 

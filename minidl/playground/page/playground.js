@@ -11,6 +11,7 @@ const ROWS = [
     ["std", "std"], ["E[y²]", "second_moment"], ["var of rows", "sample_variance"], ["saturated", "saturated"],
     ["dead", "dead"], ["‖dL/dy‖", "gradient_norm"], ["‖δ‖", "delta"], ["‖ΔW‖/‖W‖", "update"],
 ];
+const SMALLEST = 1e-30; // the range of numbers that are all 0
 const BOUNDED = { tanh: [-1, 1], sigmoid: [0, 1] }; // outputs that have bounds of their own
 
 let controls = [], presets = [];
@@ -322,13 +323,13 @@ function outputScale(columns) {
     if (state.batch_norm !== "after" && state.residual === "none" && BOUNDED[state.activation])
         return BOUNDED[state.activation];
     const { low, high } = columns[0].outputs;
-    return [Math.min(low, 0), Math.max(high, 0) || 1e-30];
+    return Math.max(-low, high) < SMALLEST ? [-1, 1] : [Math.min(low, 0), Math.max(high, 0)];
 }
 
 function gradientScale(columns) {
     const last = columns[Math.max(columns.length - 2, 0)].gradients;
-    const size = Math.max(-last.low, last.high) || 1e-30;
-    return [-size, size];
+    const size = Math.max(-last.low, last.high);
+    return size < SMALLEST ? [-1, 1] : [-size, size];
 }
 
 // Histograms that lie on their side: values go up, counts to the right, all layers beside one another.
