@@ -17,6 +17,8 @@ from typing import Any
 
 # There is a test process for each core already; NumPy reads this only when it is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Some containers set it; then each process that a test starts would compile every module of minidl again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import numpy as np
 import pytest
