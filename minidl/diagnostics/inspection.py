@@ -186,15 +186,13 @@ def _statistics(layer: Layer, seen: LayerPass, centered: bool) -> LayerStatistic
         sample_variance=outputs.sample_variance,
         not_finite=outputs.not_finite,
         outputs=outputs.histogram,
-        **_of_slope(layer, _float64(layer, seen.x), y),
+        **(_of_slope(layer, _float64(layer, seen.x), y) if isinstance(layer, ActivationLayer) else {}),
         **({} if dy is None else _of_gradient(dy, isinstance(layer, Dense) and not centered)),
         **_of_weights(layer, dy is not None),
     )
 
 
-def _of_slope(layer: Layer, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    if not isinstance(layer, ActivationLayer):
-        return {}
+def _of_slope(layer: ActivationLayer, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     activation = layer.activation.name, layer.parameter_value
     slope, flat = _slope(*activation, x, y), _flat(*activation)
     blocked = slope == 0 if flat is None else slope < flat
@@ -228,7 +226,7 @@ def _of_weights(layer: Layer, backward: bool) -> dict[str, Any]:
 
 
 def _float64(layer: Layer, array: Any) -> np.ndarray:
-    return layer.backend.to_numpy(array).astype(np.float64)
+    return np.array(array if layer.backend.on_host else layer.backend.to_numpy(array), np.float64)
 
 
 def norm(*arrays: np.ndarray) -> float:

@@ -12,6 +12,7 @@ from minidl.cpu.distribution import count, extent, moments
 from minidl.utils.moments import unit_of
 
 BINS = 60
+ACROSS = np.linspace(-0.5, 0.5, BINS + 1)  # the edges of bins that are 1 wide together, around 0
 LARGEST = 1e150  # in histograms, so that the width of their range does not overflow
 
 
@@ -60,7 +61,7 @@ def distribution(y: np.ndarray) -> Distribution:
 def _edges(low: float, high: float) -> np.ndarray:
     # Values that (almost) coincide need bins wide enough for float64 to tell the edges apart.
     widest = max(high - low, 1e-9 * max(abs(low), abs(high)), 1e-290)
-    edges = (low + high) / 2 + widest * np.linspace(-0.5, 0.5, BINS + 1)
+    edges = (low + high) / 2 + widest * ACROSS
     edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)  # rounding must leave no value outside
     return edges
 

@@ -17,7 +17,7 @@ from minidl.layers import Dense, Dropout, Layer, Sequential
 from minidl.losses import SoftmaxCrossEntropy
 
 EXTENT = 1.6  # of the plane, in each direction from 0
-GRID = 32  # points along each side of it
+GRID = 28  # points along each side of it
 WRONG = 10  # digits that are shown
 
 
