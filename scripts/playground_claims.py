@@ -38,7 +38,7 @@ def learns(p: Picture) -> bool:
 
 CLAIMS: dict[str, Callable[[Picture], bool]] = {
     "zeros": zeros,
-    "small": lambda p: falls(of(p, "std"), 7) and rises(of(p, "gradient_norm"), 5),
+    "small": lambda p: falls(of(p, "std"), 7) and rises(of(p, "gradient_norm"), 5) and rises(of(p, "delta"), 5),
     "large": lambda p: min(of(p, "saturated")[2:]) > 0.7 and falls(of(p, "gradient_norm"), 1.3),
     "lecun": lambda p: 0.3 < of(p, "std")[-1] / of(p, "std")[0] < 0.7 and max(of(p, "saturated")) < 0.01,
     "glorot-relu": lambda p: of(p, "second_moment")[-1] < 1e-3 * of(p, "second_moment")[0],
