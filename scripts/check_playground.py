@@ -53,8 +53,17 @@ READ = """() => {
         playing: document.getElementById("train").textContent === "Pause",
         program: document.getElementById("program").textContent,
         sentence: document.getElementById("sentence").textContent,
+        spoken: document.getElementById("spoken").textContent,
     };
 }"""
+
+
+# Numbers of the table that are wider than their cell.
+CUT = """() => [...document.querySelectorAll("#numbers td")].filter((cell) => {
+    const range = document.createRange();
+    range.selectNodeContents(cell);
+    return range.getBoundingClientRect().width > cell.clientWidth - 2;
+}).map((cell) => cell.textContent)"""
 
 
 @contextlib.contextmanager
@@ -146,11 +155,13 @@ def try_buttons(visitor: Visitor) -> None:
     page.click("#step")
     one = visitor.wait(lambda shown: shown["steps"] == 1)
     visitor.expect(one["columns"] != first["columns"], "a step changes nothing")
+    visitor.expect(first["spoken"] == "", "a screen reader hears of what was not asked for")
+    one = visitor.wait(lambda shown: shown["spoken"].startswith("step 1: training loss"))
     page.click("#rewind")
     again = visitor.wait(lambda shown: shown["steps"] == 0)
     visitor.expect(again == first, "rewind does not lead back to the same weights")
     page.click("#step")
-    visitor.expect(visitor.wait(lambda shown: shown["steps"] == 1) == one, "the same step is another one after rewind")
+    visitor.expect(visitor.wait(lambda shown: shown["spoken"]) == one, "the same step is another one after rewind")
     page.click("#train")
     visitor.wait(lambda shown: shown["steps"] > 50)
     page.click("#train")
@@ -161,8 +172,7 @@ def try_buttons(visitor: Visitor) -> None:
     page.click("#copy")
     copied = page.evaluate("navigator.clipboard.readText()")
     visitor.expect(copied == visitor.read()["program"] and "import minidl" in copied, "copy does not copy the program")
-    page.locator("#copy").blur()
-    page.keyboard.press("s")
+    page.keyboard.press("s")  # the focus is still on the button
     visitor.wait(lambda shown: shown["steps"] == 1)
     page.keyboard.press("r")
     visitor.wait(lambda shown: shown["steps"] == 0)
@@ -184,6 +194,9 @@ def try_sliders(visitor: Visitor) -> None:
     shown = visitor.wait(lambda shown: shown["columns"][0]["std"] > 1.05 * before["columns"][0]["std"])
     page.fill("[name=units]", "5")
     page.press("[name=units]", "Enter")
+    page.fill("[name=learning_rate]", "")
+    page.press("[name=learning_rate]", "Tab")
+    visitor.expect(page.input_value("[name=learning_rate]") == "0.1", "an empty field changes a setting")
     shown = visitor.wait(lambda shown: "Dense(2, 5" in shown["program"])
     page.click("#step")
     page.click("#step")
@@ -208,6 +221,35 @@ def try_sliders(visitor: Visitor) -> None:
     visitor.expect(page.input_value("#preset") == "", "a changed experiment is still called by its name")
 
 
+def try_divergence(visitor: Visitor) -> None:
+    """Why a run diverged stays to be read, also on other scales."""
+    visitor.open("preset=exploding")
+    visitor.wait(lambda shown: shown["ended"])
+    visitor.page.check("#own")
+    visitor.expect(visitor.read()["ended"], "another scale takes the message away")
+
+
+def try_another_seed(visitor: Visitor) -> None:
+    """Another seed is the same experiment, trained as far; so are its address, and its weights after a rewind."""
+    page = visitor.page
+    visitor.open("preset=zeros")
+    visitor.wait(lambda shown: shown["steps"] == 200 and not shown["playing"])
+    page.click("#seed")
+    visitor.wait(lambda shown: shown["steps"] < 200)
+    shown = visitor.wait(lambda shown: shown["steps"] == 200 and not shown["playing"])
+    visitor.expect(shown["sentence"] and "preset=zeros&seed=" in page.url, f"another seed is another one: {page.url}")
+    visitor.open(urlsplit(page.url).fragment)
+    again = visitor.wait(lambda shown: shown["steps"] == 200 and not shown["playing"])
+    visitor.expect(again["program"] == shown["program"], "the address does not bring the seed back")
+    page.click("#train")
+    visitor.wait(lambda shown: shown["steps"] > 200)
+    page.click("#rewind")
+    visitor.wait(lambda shown: shown["steps"] == 0)
+    page.click("#train")
+    visitor.wait(lambda shown: shown["steps"] and not shown["playing"])
+    visitor.expect(visitor.read()["steps"] == 200, "trains farther than the experiment goes, after a rewind")
+
+
 def try_errors(visitor: Visitor) -> None:
     """What cannot be is told in a sentence, and the page goes on."""
     visitor.open("rows=21&batch_size=20&batch_norm=before")
@@ -216,6 +258,16 @@ def try_errors(visitor: Visitor) -> None:
     visitor.wait(lambda shown: shown["columns"] and not shown["ended"])
     visitor.open("layers=99&units=x")
     visitor.expect("layers" in visitor.read()["ended"], "does not tell a wrong address")
+    visitor.page.click("#train")
+    visitor.wait(lambda shown: not shown["playing"])
+    for state, told in (
+        ("preset=nonsense", "no experiment nonsense"),
+        ("depth=3", "has depth"),
+        ("units=x", "got 'x'"),
+    ):
+        visitor.open(state)
+        visitor.wait(lambda shown: shown["ended"])
+        visitor.expect(told in visitor.read()["ended"], f"does not tell what is wrong with {state}")
     visitor.faults = [fault for fault in visitor.faults if "400" not in fault]  # which a browser prints as an error
 
 
@@ -230,10 +282,12 @@ def try_without_token(visitor: Visitor) -> None:
 
 def try_width(visitor: Visitor, width: int) -> None:
     """Nothing is wider than the screen, and what has no text has a name."""
-    for state in ("", "preset=he-relu", "preset=staircase"):
+    for state in ("", "preset=glorot-relu", "preset=staircase"):
         visitor.open(state)
         wide = visitor.page.evaluate("document.documentElement.scrollWidth")
         visitor.expect(wide <= width, f"is {wide} pixels wide on a screen of {width}")
+        cut = visitor.page.evaluate(CUT)
+        visitor.expect(not cut, f"numbers of the table touch one another: {cut}")
     nameless = visitor.page.evaluate(
         """() => [...document.querySelectorAll("button, input, select, svg, canvas, [tabindex]")]
             .filter((e) => e.checkVisibility() && !e.closest("#wrong") && !e.innerText?.trim()
@@ -270,7 +324,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.docs:
                 draw_for_docs(visitor, preset)
             visitor.page.context.close()
-        for task in (try_buttons, try_sliders, try_errors, try_without_token):
+        for task in (try_buttons, try_sliders, try_divergence, try_another_seed, try_errors, try_without_token):
             visitor = Visitor(browser, server)
             report(task.__name__.replace("_", " "), visitor, task)
             visitor.page.context.close()

@@ -6,7 +6,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const MEMORY = 40; // pictures in the strips of the units
 const POINTS = 300; // of a curve
 const GUTTER = 4.5; // rem, of the axes and of the first column of the table
-const NARROWEST = 2.2; // rem, of a layer
+const NARROWEST = 2.3; // rem, of a layer
 const ROWS = [
     ["std", "std"], ["E[y²]", "second_moment"], ["var of rows", "sample_variance"], ["saturated", "saturated"],
     ["dead", "dead"], ["‖dL/dy‖", "gradient_norm"], ["‖δ‖", "delta"], ["‖ΔW‖/‖W‖", "update"],
@@ -16,7 +16,8 @@ const BOUNDED = { tanh: [-1, 1], sigmoid: [0, 1] }; // outputs that have bounds 
 
 let controls = [], presets = [];
 let state = {}; // the settings
-let preset = null; // the experiment, as long as nothing was changed
+let preset = null; // the experiment, as long as nothing but the seed was changed
+let notice = ""; // what was wrong with the address
 let session = null, picture = null, points = null;
 let playing = false, until = Infinity;
 let strips = [], curve = [];
@@ -37,7 +38,12 @@ async function post(action, body) {
 function tell(error) {
     play(false);
     const gone = error instanceof TypeError; // what fetch raises where nobody answers
-    $("message").textContent = gone ? "The server does not answer. Is `minidl playground` still running?" : error.message;
+    say("message", gone ? "The server does not answer. Is `minidl playground` still running?" : error.message);
+}
+
+// A screen reader reads both each time that they are set.
+function say(id, text) {
+    if ($(id).textContent !== text) $(id).textContent = text;
 }
 
 // A new network: while one is on its way only the latest wish is kept, so a slider never waits for those before.
@@ -45,6 +51,7 @@ let starting = false, wanted = false;
 
 async function begin() {
     session = null;
+    say("spoken", "");
     wanted = true;
     if (starting) return;
     starting = true;
@@ -84,6 +91,7 @@ async function run(steps = 1000) {
             if (next.ended || next.steps >= until) play(false);
             await new Promise(requestAnimationFrame);
         } while (playing && mine === session);
+        if (mine === session) say("spoken", spoken());
     } catch (error) {
         if (mine === session) tell(error);
     } finally {
@@ -128,7 +136,8 @@ function buildControls() {
             const { low, high } = control;
             control.field = element("input", { type: "number", name: control.name, min: low, max: high, step: "any" });
             control.field.addEventListener("change", () => {
-                const typed = Number(control.field.value);
+                const typed = control.field.valueAsNumber;
+                if (Number.isNaN(typed)) return showControls();
                 const inside = Math.min(Math.max(typed, low), high);
                 set(control, control.whole ? Math.round(inside) : inside);
             });
@@ -150,20 +159,27 @@ function buildControls() {
 function set(control, value) {
     if (state[control.name] === value) return showControls();
     state[control.name] = value;
-    preset = null;
-    until = Infinity;
+    if (control.name !== "seed") preset = null;
+    if (!preset) until = Infinity;
     changed(!control.live || !picture?.steps);
+    if (preset) perform();
 }
 
-function changed(anew) {
+function changed(anew, told = "") {
     showControls();
-    $("message").textContent = "";
+    notice = told;
+    say("message", told);
+    writeAddress();
+    if (anew) begin();
+}
+
+function writeAddress() {
     const address = Object.fromEntries(controls.filter(({ name, initial }) => state[name] !== initial)
         .map(({ name }) => [name, state[name]]));
     const hash = new URLSearchParams(preset ? { preset: preset.name } : address);
+    if (state.seed) hash.set("seed", state.seed);
     if ($("own").checked) hash.set("own", 1);
     history.replaceState(null, "", `#${hash}`);
-    if (anew) begin();
 }
 
 function showControls() {
@@ -182,13 +198,16 @@ function showControls() {
 
 function choose(name) {
     preset = presets.find((one) => one.name === name) ?? null;
-    if (preset) {
-        state = { ...initial(), ...preset.settings };
-        until = preset.steps || Infinity;
-    }
+    if (preset) state = { ...initial(), ...preset.settings };
+    changed(true);
+    perform();
+}
+
+// An experiment trains for its steps; a network of one's own waits.
+function perform() {
+    until = preset?.steps || Infinity;
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
     play(Boolean(preset?.steps) && !still);
-    changed(true);
 }
 
 const initial = () => Object.fromEntries(controls.map(({ name, initial }) => [name, initial]));
@@ -206,17 +225,20 @@ function readAddress() {
         } catch { /* as above */ }
     }
     $("own").checked = hash.has("own");
-    state = initial();
-    if (hash.has("preset")) return choose(hash.get("preset"));
-    preset = null;
-    until = Infinity;
-    for (const control of controls) {
-        if (!hash.has(control.name)) continue;
-        const text = hash.get(control.name);
-        state[control.name] = control.kind === "choice" ? text : Number(text);
+    const named = hash.get("preset"), found = presets.find(({ name }) => name === named) ?? null;
+    const given = controls.filter(({ name }) => hash.has(name));
+    state = { ...initial(), ...found?.settings };
+    for (const { name, kind } of given) {
+        const text = hash.get(name), number = text.trim() ? Number(text) : NaN;
+        state[name] = kind === "choice" || !Number.isFinite(number) ? text : number; // the server says what is wrong
     }
-    play(false);
-    changed(true);
+    preset = given.every(({ name }) => name === "seed") ? found : null;
+    const known = ["", "token", "own", "preset", ...given.map(({ name }) => name)];
+    const strange = [...hash.keys()].find((name) => !known.includes(name));
+    let told = strange ? `The address has ${strange}, which is no setting.` : "";
+    if (named !== null && !found) told = `There is no experiment ${named}: choose one from the list.`;
+    changed(true, told);
+    perform();
 }
 
 // Buttons -------------------------------------------------------------------------------------------------------------
@@ -224,7 +246,9 @@ function readAddress() {
 function play(now) {
     playing = now;
     $("train").textContent = now ? "Pause" : "Train";
-    if (now && !starting) run();
+    if (!now || starting) return;
+    if (session) run();
+    else begin();
 }
 
 const ACTIONS = {
@@ -235,10 +259,12 @@ const ACTIONS = {
     step: () => {
         play(false);
         until = Infinity;
-        run(1);
+        if (session) run(1);
+        else if (!starting) begin();
     },
     rewind: () => {
         play(false);
+        until = preset?.steps || Infinity;
         begin();
     },
     seed: () => {
@@ -262,7 +288,7 @@ function show(next) {
     if (curve.length > POINTS) curve = curve.filter((_, i) => i % 2 === 0 || i === curve.length - 1);
     $("steps").textContent = next.steps.toLocaleString("en");
     $("epochs").textContent = next.epochs.toLocaleString("en");
-    $("message").textContent = next.ended || next.not_finite;
+    say("message", next.ended || next.not_finite || notice);
     $("program").textContent = next.program;
     draw();
 }
@@ -291,6 +317,16 @@ function short(value) {
     return value.toExponential(0).replace("e+", "e");
 }
 
+// Four digits, as `minidl.fit` prints a loss.
+function exact(value) {
+    return value >= 1e-3 && value < 1e6 ? String(Number(value.toPrecision(4))) : short(value);
+}
+
+function spoken() {
+    const of = ({ loss, accuracy }) => `loss ${loss === null ? "not finite" : exact(loss)}, accuracy ${percent(accuracy)}`;
+    return `step ${picture.steps}: training ${of(picture.train)}; test ${of(picture.test)}`;
+}
+
 function percent(value) {
     return value === null || value === undefined ? "" : `${Math.round(100 * value)}%`;
 }
@@ -313,6 +349,7 @@ function drawLayers() {
     drawHistograms("outputs", columns.map(({ outputs }) => outputs), own ? null : outputScale(columns), "bars");
     drawHistograms("gradients", columns.map(({ gradients }) => gradients), own ? null : gradientScale(columns), "bars-2");
     drawLogarithms("delta", columns.map(({ delta }) => delta), null);
+    $("delta-note").textContent = state.batch_norm === "before" ? "none where batch norm stands for the bias" : "";
     drawLogarithms("update", columns.map(({ update }) => update), 1e-3);
     drawUnits();
     fillTable(columns);
@@ -383,6 +420,7 @@ function drawLogarithms(id, values, line) {
         shape(svg, "text", { x: gutter - 6, y: y + 4, "text-anchor": "end" }, short(10 ** decade));
     }
     if (line) shape(svg, "path", { class: "chance", d: `M${gutter} ${up(line)}H${width}` });
+    if (line && !picture.steps) shape(svg, "text", { x: gutter + 6, y: height - 12 }, "no step yet");
     values.forEach((value, k) => {
         if (!(value > 0)) return;
         if (line) shape(svg, "circle", { class: "dot", cx: left(k) + each / 2, cy: up(value), r: 4 });
@@ -450,7 +488,7 @@ function drawAnswers() {
     drawCurves("accuracy", (point) => point.accuracy, null, percent);
     for (const part of ["train", "test"]) {
         const { loss, accuracy } = picture[part];
-        $(`${part}-loss`).textContent = loss === null ? "not finite" : short(loss);
+        $(`${part}-loss`).textContent = loss === null ? "not finite" : exact(loss);
         $(`${part}-accuracy`).textContent = `${(100 * accuracy).toFixed(1)}%`;
         $(`${part}-loss`).dataset.value = loss;
         $(`${part}-accuracy`).dataset.value = accuracy;
@@ -527,13 +565,13 @@ async function main() {
     buildControls();
     for (const [id, action] of Object.entries(ACTIONS)) $(id).addEventListener("click", action);
     document.addEventListener("keydown", (event) => {
-        const typing = event.target.closest("input, select, button, pre");
+        const typing = event.target.closest("input[type=number], select");
         if (typing || event.ctrlKey || event.metaKey || event.altKey || !(event.key in KEYS)) return;
         ACTIONS[KEYS[event.key]]();
     });
     $("preset").addEventListener("change", () => choose($("preset").value));
     $("own").addEventListener("change", () => {
-        changed(false);
+        writeAddress();
         draw();
     });
     addEventListener("hashchange", readAddress);
