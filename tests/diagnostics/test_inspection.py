@@ -41,9 +41,9 @@ def everything(backend="cpu"):
 
 def everything_of(network):
     """All numbers that a pass could change: what is saved, gradients, costs."""
-    arrays = [*network.snapshot().values(), *(parameter.gradient for parameter in network.parameters())]
-    costs = [layer.cost for layer in network.walk() if layer.cost is not None]
-    return [network.backend.to_numpy(array).copy() for array in (*arrays, *costs)]
+    gradients = (parameter.gradient for parameter in network.parameters())
+    costs = (layer.cost for layer in network.walk() if layer.cost is not None)
+    return [*network.snapshot().values(), *(network.backend.to_numpy(array) for array in (*gradients, *costs))]
 
 
 @pytest.fixture

@@ -69,6 +69,42 @@ def test_a_recorded_step_gives_the_same_bits(example, backend):
     assert recorded.optimizer.steps == written.optimizer.steps == number
 
 
+@pytest.mark.parametrize("backend", ["cpu", "emulator", "cuda"])
+def test_a_larger_batch_in_between_brings_other_arrays_and_the_same_bits(backend):
+    """On a GPU a graph works on the arrays that it was captured with; a larger batch replaces them."""
+    backend_or_skip(backend)
+
+    def make(graph):
+        model = network(dl.BatchNorm(FEATURES), dl.ReLU(), backend=backend)
+        return dl.TrainingStep(model, dl.SoftmaxCrossEntropy(), dl.Adam(0.01), graph=graph)
+
+    written, recorded = make(False), make(True)
+    for rows in [4, 4, 4, 4, 9, 4, 9, 9, 4, 9, 4, 4, 12, 4]:
+        ((x, labels),) = batches(5, 3, rows=rows, seed=rows, steps=1)
+        for step in (written, recorded):
+            step(x, labels)
+        recorded.model.predict(np.zeros((30 + rows, 5), np.float32))  # the layers get larger arrays, too
+    assert recorded.why_not is None
+    assert_same_bits(state(recorded), state(written))
+
+
+@pytest.mark.parametrize("backend", ["cpu", "cuda"])
+def test_an_augmentation_may_change_the_number_of_rows(backend):
+    backend_or_skip(backend)
+
+    def doubled_now_and_then(x, labels, rng):
+        times = int(rng.integers(1, 3))
+        return np.concatenate([x] * times), np.concatenate([labels] * times)
+
+    found = []
+    for graph in (False, True):
+        model, data = network(dl.ReLU(), backend=backend), problem()
+        options = {"loss": dl.SoftmaxCrossEntropy(), "optimizer": dl.Adam(0.01), "batch_size": 8, "epochs": 3}
+        dl.fit(model, data, validation=data, augmentation=doubled_now_and_then, graph=graph, progress=False, **options)
+        found.append(model.snapshot())
+    assert_same_bits(*found)
+
+
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_threads_that_share_every_loop_give_the_same_bits(example, monkeypatch, set_thread_count):
     def make(backend):

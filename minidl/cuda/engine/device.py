@@ -5,15 +5,19 @@ from __future__ import annotations
 import copyreg
 import functools
 import importlib.util
+import os
 import sys
 import warnings
 from collections.abc import Callable
+from importlib import metadata
 from typing import Any
 
 import numpy as np
 from numba import config, cuda
 
 from minidl.utils.block_local import BlockLocal
+
+OLDEST = 0, 29  # numba-cuda whose launches a graph can take
 
 
 @functools.cache
@@ -31,15 +35,42 @@ def why_not() -> str | None:
             "NUMBA_ENABLE_CUDASIM is set, and Numba's simulator cannot run the kernels that exchange values inside a "
             "warp; unset it, or take the backend emulator"
         )
+    if _numba_cuda_version() < OLDEST:
+        return (
+            f"the package numba-cuda is older than {'.'.join(map(str, OLDEST))}, which records graphs; run "
+            f"pip install --upgrade numba-cuda"
+        )
     try:
         if cuda.is_available():
-            return None
+            return _why_not_this_gpu(cuda.get_current_device().compute_capability)
         # The driver's own complaint is more useful than a bare False.
         reason = cuda.cuda_error() if hasattr(cuda, "cuda_error") else None
     except Exception as error:
         reason = error
     detail = f" ({' '.join(str(reason).split())})" if reason else ""
     return f"no NVIDIA GPU and driver were found{detail}; nvidia-smi should list a GPU"
+
+
+def _numba_cuda_version() -> tuple[int, ...]:
+    return tuple(int(part) for part in metadata.version("numba-cuda").split(".")[:2])
+
+
+def _why_not_this_gpu(capability: tuple[int, int]) -> str | None:
+    """Return None where kernels can be compiled for this compute capability, else why not."""
+    this = f"the GPU has compute capability {capability[0]}.{capability[1]}"
+    major, minor = _lowest_capability()
+    if capability < (major, minor):
+        return f"{this}, and the installed CUDA toolkit compiles for {major}.{minor} and newer; take minidl[cuda12]"
+    if capability < (8, 0) and os.environ.get("MINIDL_TF32", "off") != "off":
+        return f"MINIDL_TF32 is set, and its instructions need 8.0; {this}; unset it"
+    return None
+
+
+def _lowest_capability() -> tuple[int, int]:
+    from cuda.bindings import nvrtc  # comes with numba-cuda, where that can be installed
+
+    _, architectures = nvrtc.nvrtcGetSupportedArchs()
+    return divmod(min(architectures), 10)
 
 
 def name() -> str:
@@ -82,44 +113,53 @@ def is_device_array(array: Any) -> bool:
     return getattr(array, "__cuda_ndarray__", False)
 
 
-@functools.cache
-def _configured(kernel: Any, grid: tuple[int, ...], block: tuple[int, ...]) -> Any:
+def _configure(kernel: Any, *configuration: Any) -> Any:
     with warnings.catch_warnings():
         # A small grid leaves most of the GPU idle, and so do small networks. (By its text, because numba and numba-cuda
         # each have a class of their own for this warning.)
         warnings.filterwarnings("ignore", message="Grid size")
-        return kernel[grid, block]
+        return kernel[configuration]
+
+
+_configured = functools.cache(_configure)
 
 
 def launch(kernel: Any, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any) -> None:
     """Run `kernel` on `grid` blocks of `block` threads; returns before it has finished."""
-    graph = _graph.get()
-    if graph is None:
+    building = _building.get()
+    if building is None:
         _configured(kernel, grid, block)(*arguments)
     else:
-        kernel[grid, block, graph](*arguments)
+        graph, kept = building
+        kept.append(arguments)
+        _configure(kernel, grid, block, graph)(*arguments)
 
 
-_graph = BlockLocal()  # the one that this thread is building
+_building = BlockLocal()  # the graph that this thread is building, and the arguments of its launches
 
 
 def capture(function: Callable[[], None]) -> Callable[[], None]:
     """Capture what `function` launches as a CUDA graph; calling the result launches all of it at once.
 
-    Nothing runs while it is captured. Every kernel must have run before, because compiling one is no launch. The graph
-    does not own the arrays that it works on: the caller must keep them.
+    Nothing runs while it is captured. Every kernel must have run before, because compiling one is no launch. The result
+    keeps the arrays that the graph works on: a layer gets others when a larger batch comes.
     """
     from cuda.core import Device, Stream  # comes with numba-cuda, where that can be installed
 
     gpu = Device()
     gpu.set_current()
-    builder = gpu.create_graph_builder().begin_building()
+    builder, kept = gpu.create_graph_builder().begin_building(), list[Any]()
     try:
-        with _graph.set(builder), cuda.defer_cleanup():  # to free memory would end the capture
+        with _building.set((builder, kept)), cuda.defer_cleanup():  # to free memory would end the capture
             function()
     finally:
         builder.end_building()
-    return functools.partial(builder.complete().launch, Stream.from_handle(0))
+    graph, stream = builder.complete(), Stream.from_handle(0)
+
+    def launch_graph(kept: list[Any] = kept) -> None:
+        graph.launch(stream)
+
+    return launch_graph
 
 
 def free_memory() -> int:

@@ -130,17 +130,21 @@ INSTALLED = SimpleNamespace(find_spec=lambda name: object())
 MISSING = SimpleNamespace(find_spec=lambda name: None)
 
 
-def reason(monkeypatch, cuda, platform="linux", util=INSTALLED, simulator=0):
+def reason(monkeypatch, cuda, platform="linux", util=INSTALLED, simulator=0, version=(0, 30), tf32="off"):
     """What `why_not` says where `numba.cuda` is `cuda`."""
     monkeypatch.setattr(device, "cuda", cuda)
     monkeypatch.setattr(device, "config", SimpleNamespace(ENABLE_CUDASIM=simulator))
     monkeypatch.setattr(device, "sys", SimpleNamespace(platform=platform))
     monkeypatch.setattr(device, "importlib", SimpleNamespace(util=util))
+    monkeypatch.setattr(device, "_numba_cuda_version", lambda: version)
+    monkeypatch.setattr(device, "_lowest_capability", lambda: (7, 5))
+    monkeypatch.setenv("MINIDL_TF32", tf32)
     return device.why_not.__wrapped__()
 
 
-def present():
-    return SimpleNamespace(is_available=lambda: True)
+def present(*capability):
+    gpu = SimpleNamespace(compute_capability=capability or (9, 0))
+    return SimpleNamespace(is_available=lambda: True, get_current_device=lambda: gpu)
 
 
 def absent(error):
@@ -149,6 +153,14 @@ def absent(error):
 
 def test_nothing_is_wrong_where_there_is_a_gpu(monkeypatch):
     assert reason(monkeypatch, present()) is None
+    assert reason(monkeypatch, present(7, 5)) is None
+    assert reason(monkeypatch, present(8, 0), tf32="3xtf32") is None
+    assert reason(monkeypatch, present(), version=(1, 0)) is None
+
+
+def test_a_version_is_read_from_the_package(monkeypatch):
+    monkeypatch.setattr(device.metadata, "version", {"numba-cuda": "0.28.2"}.__getitem__)
+    assert device._numba_cuda_version() == (0, 28)
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [
@@ -156,6 +168,9 @@ def test_nothing_is_wrong_where_there_is_a_gpu(monkeypatch):
     ({"cuda": present(), "util": MISSING}, "pip install 'minidl[cuda13]'"),
     ({"cuda": present(), "simulator": 1}, "NUMBA_ENABLE_CUDASIM is set"),
     ({"cuda": absent("\nno libcuda\nfound ")}, "(no libcuda found); nvidia-smi should list a GPU"),
+    ({"cuda": present(), "version": (0, 28)}, "numba-cuda is older than 0.29"),
+    ({"cuda": present(7, 0)}, "the GPU has compute capability 7.0, and the installed CUDA toolkit compiles for 7.5"),
+    ({"cuda": present(7, 5), "tf32": "tf32"}, "MINIDL_TF32 is set, and its instructions need 8.0"),
     ({"cuda": absent(None)}, "no NVIDIA GPU and driver were found; nvidia-smi"),
     ({"cuda": SimpleNamespace(is_available=lambda: False)}, "no NVIDIA GPU and driver were found; nvidia-smi"),
     ({"cuda": SimpleNamespace(is_available=lambda: 1 / 0)}, "(division by zero); nvidia-smi"),
@@ -198,6 +213,15 @@ def test_a_launch_is_configured_once_for_each_grid_and_does_not_warn():
     assert kernel.configured == [((1,), (256,)), ((2, 3), (16, 16))]
     assert kernel.calls == [((1,), (256,), "x", 1), ((2, 3), (16, 16), "y")] * 2
     assert other.configured == [((1,), (256,))]
+
+
+def test_a_launch_in_a_graph_does_not_warn_and_the_graph_keeps_its_arrays():
+    kernel, kept = RecordingKernel(), []
+    with device._building.set(("graph", kept)):
+        device.launch(kernel, (1,), (256,), "x", 1)
+        device.launch(kernel, (1,), (256,), "y", 2)
+    assert kernel.configured == [((1,), (256,), "graph")] * 2
+    assert kept == [("x", 1), ("y", 2)]
 
 
 def test_other_warnings_of_a_launch_come_through():
