@@ -250,6 +250,21 @@ def try_another_seed(visitor: Visitor) -> None:
     visitor.expect(visitor.read()["steps"] == 200, "trains farther than the experiment goes, after a rewind")
 
 
+def try_arrows(visitor: Visitor) -> None:
+    """One press of an arrow key moves each number, on its slider and in its field."""
+    page = visitor.page
+    visitor.open("rows=50")
+    for label in page.locator("#controls label:has(input[type=range])").all():
+        field = label.locator("input[type=number]")
+        old = field.input_value()
+        for where, key, back in (("range", "ArrowRight", "ArrowLeft"), ("number", "ArrowUp", "ArrowDown")):
+            label.locator(f"input[type={where}]").press(key)
+            new = field.input_value()
+            visitor.expect(float(new) > float(old), f"{key} does not move {label.inner_text()}: {old} to {new}")
+            label.locator(f"input[type={where}]").press(back)
+            visitor.expect(float(field.input_value()) < float(new), f"{back} does not move {label.inner_text()}")
+
+
 def try_errors(visitor: Visitor) -> None:
     """What cannot be is told in a sentence, and the page goes on."""
     visitor.open("rows=21&batch_size=20&batch_norm=before")
@@ -324,7 +339,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.docs:
                 draw_for_docs(visitor, preset)
             visitor.page.context.close()
-        for task in (try_buttons, try_sliders, try_divergence, try_another_seed, try_errors, try_without_token):
+        for task in (
+            try_buttons,
+            try_sliders,
+            try_arrows,
+            try_divergence,
+            try_another_seed,
+            try_errors,
+            try_without_token,
+        ):
             visitor = Visitor(browser, server)
             report(task.__name__.replace("_", " "), visitor, task)
             visitor.page.context.close()

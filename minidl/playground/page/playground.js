@@ -107,7 +107,8 @@ const rounded = (value) => Number(value.toPrecision(2));
 function fromSlider(control, position) {
     const t = position / RANGE, { low, high, scale } = control;
     const value = scale === "log" ? low * (high / low) ** t : low + (high - low) * (scale === "cubic" ? t ** 3 : t);
-    return control.whole ? Math.round(value) : rounded(value);
+    if (control.whole) return Math.round(value);
+    return scale === "linear" ? Math.round(100 * value) / 100 : rounded(value);
 }
 
 function toSlider(control, value) {
@@ -115,6 +116,19 @@ function toSlider(control, value) {
     if (scale === "log") return RANGE * Math.log(value / low) / Math.log(high / low);
     const t = (value - low) / (high - low);
     return RANGE * (scale === "cubic" ? Math.cbrt(t) : t);
+}
+
+// An arrow key goes to the next value, however many positions of the slider that takes.
+function byKey(control, event, keys) {
+    if (!(event.key in keys) || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    const way = keys[event.key] * RANGE / 100, old = state[control.name];
+    let at = toSlider(control, old), value;
+    do {
+        at = Math.min(Math.max(at + way, 0), RANGE);
+        value = fromSlider(control, at);
+    } while (value === old && at > 0 && at < RANGE);
+    set(control, value);
 }
 
 function element(tag, attributes = {}, ...children) {
@@ -146,6 +160,9 @@ function buildControls() {
                 control.slider = element("input", { type: "range", min: 0, max: RANGE, step: 1, ariaLabel: control.label });
                 control.slider.addEventListener("input", () => set(control, fromSlider(control, control.slider.valueAsNumber)));
                 label.append(control.slider);
+                const upDown = { ArrowUp: 1, ArrowDown: -1 }, all = { ...upDown, ArrowRight: 1, ArrowLeft: -1 };
+                control.field.addEventListener("keydown", (event) => byKey(control, event, upDown));
+                control.slider.addEventListener("keydown", (event) => byKey(control, event, all));
             }
         }
         $("controls").append(label);
