@@ -7,25 +7,12 @@ import json
 import re
 from pathlib import Path
 
-import minidl as dl
 from minidl.cli import notebooks
 from minidl.cli.results import refuse_to_replace
 from minidl.utils import checks
 from minidl.utils.files import naming, write_whole
 from minidl.utils.tables import aligned
-
-
-def scripts() -> dict[str, Path]:
-    """Return the tutorials by their numbers: in the installed package, or beside that of a source tree.
-
-    Raises:
-        FileNotFoundError: If there are none.
-    """
-    package = Path(dl.__file__).parent
-    for folder in (package / "tutorials", package.parent / "tutorials"):
-        if found := sorted(folder.glob("[0-9][0-9]*_*.py")):
-            return {path.stem.partition("_")[0]: path for path in found}
-    raise FileNotFoundError(f"there are no tutorials beside {package}; install minidl anew")
+from minidl.utils.tutorials import scripts
 
 
 def number(text: str) -> str:

@@ -11,9 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-import minidl as dl
 from minidl import cli
-from minidl.cli import tutorials
 from minidl.cli.notebooks import markdown, notebook
 from tests import notebooks
 from tests.conftest import each
@@ -82,18 +80,6 @@ def test_a_folder_that_cannot_be_made(capsys):
     Path("file").write_text("")
     assert cli.main(["tutorial", "open", "01", "--folder", "file/inner"]) == cli.WRONG
     assert "--folder got" in capsys.readouterr().err
-
-
-def test_tutorials_are_found_in_an_installed_package_first(monkeypatch, tmp_path):
-    for folder in ("site/minidl/tutorials", "site/tutorials"):
-        (tmp_path / folder).mkdir(parents=True)
-        (tmp_path / folder / "07_mine.py").write_text('"""Mine"""\n')
-    monkeypatch.setattr(dl, "__file__", str(tmp_path / "site/minidl/__init__.py"))
-    assert tutorials.scripts() == {"07": tmp_path / "site/minidl/tutorials/07_mine.py"}
-    for path in tmp_path.rglob("*.py"):
-        path.unlink()
-    with pytest.raises(FileNotFoundError, match="there are no tutorials beside .*minidl; install minidl anew"):
-        tutorials.scripts()
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib is new in Python 3.11")
