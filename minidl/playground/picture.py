@@ -96,7 +96,7 @@ def _plane(outputs: np.ndarray) -> dict[str, Any]:
 
 def points(data: Dataset) -> dict[str, Any]:
     """Return the points of a data set in the plane."""
-    return {"x": np.round(data.x, 3).tolist(), "y": data.y.tolist()}
+    return {"x": np.round(data.x.astype(np.float64), 3).tolist(), "y": data.y.tolist()}
 
 
 def _wrong_digits(answers: np.ndarray, data: Dataset) -> list[dict[str, Any]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import secrets
+import socket
 import sys
 import threading
 import traceback
@@ -52,8 +54,10 @@ HEADERS = {
 def start(sessions: Sessions, request: dict[str, Any]) -> dict[str, Any]:
     """Build a network from {"settings": {...}}; answer with its number, its picture and the training data."""
     session = Session(settings.checked(request.get("settings", {})))
-    shown = {"session": sessions.add(session), **session.picture()}
-    return shown if session.settings.data == "digits" else {**shown, "points": picture.points(session.train)}
+    shown = session.picture()
+    if session.settings.data != "digits":
+        shown["points"] = picture.points(session.train)
+    return {**shown, "session": sessions.add(session)}  # only now, so that nobody trains what is looked at
 
 
 def train(sessions: Sessions, request: dict[str, Any]) -> dict[str, Any]:
@@ -93,6 +97,8 @@ class Server(ThreadingHTTPServer):
     """
 
     daemon_threads = True  # the end of the program waits for none of them
+    allow_reuse_address = os.name == "posix"  # elsewhere a second server would get the same port
+    allow_reuse_port = False
 
     def __init__(self, port: int):
         self.token, self.sessions = secrets.token_urlsafe(16), Sessions()
@@ -138,6 +144,20 @@ class Handler(BaseHTTPRequestHandler):
     timeout = PATIENCE
     error_message_format, error_content_type = "%(message)s\n", "text/plain; charset=utf-8"
 
+    def handle_one_request(self) -> None:
+        """Answer a request, if it arrives within `timeout`, also where single bytes keep coming."""
+        end = threading.Timer(self.timeout, self._hang_up)
+        end.daemon = True
+        end.start()
+        try:
+            super().handle_one_request()
+        finally:
+            end.cancel()
+
+    def _hang_up(self) -> None:
+        with contextlib.suppress(OSError):  # it is closed already
+            self.connection.shutdown(socket.SHUT_RD)
+
     def do_GET(self) -> None:
         self._answer(self._get)
 
@@ -164,12 +184,33 @@ class Handler(BaseHTTPRequestHandler):
     def _check_origin(self) -> None:
         """Refuse what another site sends, also under a name of its own that leads here."""
         hosts = [f"{host}:{self.server.server_port}" for host in (HOST, "localhost")]
-        if self.headers.get("Host") not in hosts:
-            raise Refused(403, f"Host got {self.headers.get('Host')!r}; expected {hosts[0]}")
-        if self.headers.get("Origin", f"http://{hosts[0]}") not in [f"http://{host}" for host in hosts]:
-            raise Refused(403, f"Origin got {self.headers['Origin']!r}; expected http://{hosts[0]}")
+        if (host := self._header("Host")) not in hosts:
+            raise Refused(403, f"Host got {checks.describe(host)}; expected {hosts[0]}")
+        origins = [f"http://{host}" for host in hosts]
+        if (origin := self._header("Origin", origins[0])) not in origins:
+            raise Refused(403, f"Origin got {checks.describe(origin)}; expected {origins[0]}")
+
+    def _header(self, name: str, default: str = "") -> str:
+        """Return a header; of several with this name all, which is no value that anything expects."""
+        return ", ".join(self.headers.get_all(name, [default]))
+
+    def _content(self, default: str = "") -> bytes:
+        """Read what comes after the headers, so that it is not taken for the next request."""
+        if "Transfer-Encoding" in self.headers:
+            raise Refused(411, "the request has a Transfer-Encoding; expected Content-Length alone")
+        length = self._header("Content-Length", default)
+        if not (length.isascii() and length.isdigit() and len(length) < 20):
+            got = checks.describe(length)
+            raise Refused(411, f"Content-Length got {got}; expected the size of the request in bytes")
+        if int(length) > LARGEST:
+            raise Refused(413, f"the request has {length} bytes; expected at most {LARGEST:,}")
+        content = self.rfile.read(int(length))
+        if len(content) < int(length):
+            raise Refused(400, f"the request ended after {len(content)} bytes; expected {length}")
+        return content
 
     def _get(self) -> tuple[str, bytes]:
+        self._content(default="0")
         if self.path == "/controls":
             return JSON, _json(controls())
         if self.path not in FILES:
@@ -180,10 +221,15 @@ class Handler(BaseHTTPRequestHandler):
     def _post(self) -> tuple[str, bytes]:
         if self.path not in ACTIONS:
             raise Refused(404, f"there is no such action; expected one of {', '.join(ACTIONS)}")
-        token = self.headers.get("X-Token", "").encode("utf-8", "replace")
+        token = self._header("X-Token").encode("utf-8", "replace")
         if not secrets.compare_digest(token, self.server.token.encode()):
             raise Refused(403, "the token is that of another server; open the address that `minidl playground` printed")
-        request = self._body()
+        try:
+            request = parse_json(self._content())
+        except ValueError as error:
+            raise Refused(400, f"the request is no JSON: {error}") from None
+        if not isinstance(request, dict):
+            raise Refused(400, f"the request got {checks.describe(request)}; expected an object")
         try:
             return JSON, _json(ACTIONS[self.path](self.server.sessions, request))
         except (TypeError, ValueError) as error:
@@ -191,20 +237,6 @@ class Handler(BaseHTTPRequestHandler):
         except Exception:
             traceback.print_exc()
             raise Refused(500, "the server failed; its terminal shows why") from None
-
-    def _body(self) -> dict[str, Any]:
-        length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit() and len(length) < 20):
-            raise Refused(411, f"Content-Length got {length!r}; expected the size of the request in bytes")
-        if int(length) > LARGEST:
-            raise Refused(413, f"the request has {length} bytes; expected at most {LARGEST:,}")
-        try:
-            request = parse_json(self.rfile.read(int(length)))
-        except ValueError as error:
-            raise Refused(400, f"the request is no JSON: {error}") from None
-        if not isinstance(request, dict):
-            raise Refused(400, f"the request got {checks.describe(request)}; expected an object")
-        return request
 
     def log_message(self, *arguments: Any) -> None: ...
 
@@ -233,5 +265,6 @@ def serve(port: int = PORT, open_page: bool = False) -> None:
         train(server.sessions, {"session": start(server.sessions, {})["session"]})  # compiles, the first time
         say(f"the playground is at {server.address}\nCtrl-C ends it")
         if open_page:
-            webbrowser.open(server.address)
+            # In a thread, as a browser in the terminal returns only when it ends.
+            threading.Thread(target=webbrowser.open, args=[server.address], daemon=True).start()
         server.serve_forever()

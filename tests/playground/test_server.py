@@ -16,11 +16,14 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from minidl import cli
+from minidl.data import spiral
 from minidl.playground import server as playground
 from minidl.playground.server import ACTIONS, FILES, HEADERS, LARGEST, Server
+from minidl.playground.session import MOST_SESSIONS, Session, Sessions
 from minidl.playground.settings import CONTROLS, Choice
 from tests.conftest import each
 
@@ -95,7 +98,10 @@ def test_the_controls_are_those_that_are_checked(server):
 
 def test_a_network_is_started_and_trained(server):
     status, shown = post(server, "/start", {"settings": SMALL})
-    assert status == 200 and (shown["steps"], len(shown["columns"]), len(shown["points"]["x"])) == (0, 3, 30)
+    assert status == 200 and (shown["steps"], len(shown["columns"])) == (0, 3)
+    data = spiral(30, noise=0.05, seed=0)
+    np.testing.assert_allclose(shown["points"]["x"], data.x, atol=6e-4)
+    assert shown["points"]["y"] == data.y.tolist() and max(len(str(x)) for x, _ in shown["points"]["x"]) <= 6
     status, trained = post(server, "/train", {"session": shown["session"], "settings": SMALL, "steps": 3})
     assert status == 200 and 1 <= trained["steps"] <= 3
     assert "points" not in trained and "session" not in trained
@@ -202,6 +208,39 @@ def test_a_refused_request_is_not_taken_for_two(server):
         assert answers.count(b"HTTP/1.1 ") == 1 and b"Connection: close" in answers
 
 
+@each("headers", ["Transfer-Encoding: chunked\r\nContent-Length: 2", "Content-Length: 2\r\nContent-Length: {}"])
+def test_a_request_of_two_lengths_is_refused(server, headers):
+    head = f"POST /start HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\nX-Token: {server.token}\r\n"
+    second = f"{head}Content-Length: 2\r\n\r\n{{}}"
+    answers = raw(server, f"{head}{headers.format(2 + len(second))}\r\n\r\n{{}}{second}".encode())
+    assert answers.startswith(b"HTTP/1.1 411 ") and answers.count(b"HTTP/1.1 ") == 1
+
+
+def test_what_comes_with_a_page_asked_for_is_not_taken_for_a_request(server):
+    head = f"Host: 127.0.0.1:{server.server_port}\r\nX-Token: {server.token}\r\n"
+    hidden = f"POST /start HTTP/1.1\r\n{head}Content-Length: 2\r\n\r\n{{}}"
+    answers = raw(server, f"GET / HTTP/1.1\r\n{head}Content-Length: {len(hidden)}\r\n\r\n{hidden}".encode())
+    assert answers.startswith(b"HTTP/1.1 200 ") and answers.count(b"HTTP/1.1 ") == 1
+
+
+@each("name", ["Host", "X-Token"])
+def test_a_header_that_comes_twice_is_refused(server, name):
+    head = f"POST /start HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\nX-Token: {server.token}\r\n"
+    answers = raw(server, f"{head}{name}: another\r\nContent-Length: 2\r\n\r\n{{}}".encode())
+    assert answers.startswith(b"HTTP/1.1 403 ")
+
+
+def test_half_a_request_is_refused(server):
+    head = f"POST /start HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\nX-Token: {server.token}\r\n"
+    answer = raw(server, f"{head}Content-Length: 50\r\n\r\n{{}}".encode())
+    assert answer.startswith(b"HTTP/1.1 400 ") and b"the request ended after 2 bytes; expected 50" in answer
+
+
+def test_an_error_repeats_only_the_beginning_of_what_it_got(server):
+    for headers in ({"Host": "x" * 50_000}, {"Origin": "x" * 50_000}, {"Content_Length": "x" * 50_000}):
+        assert len(ask(server, "POST", "/start", b"", **headers)[2]) < 300
+
+
 def raw(server, sent):
     with socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as connection:
         connection.sendall(sent)
@@ -254,6 +293,15 @@ def test_a_fault_of_ours_is_told_and_leaves_it_serving(server, monkeypatch, caps
     assert "ZeroDivisionError: ours" in capsys.readouterr().err
 
 
+def test_what_a_request_can_ask_for_is_bounded():
+    highs = {
+        name: control.high for name, control in CONTROLS.items() if name in ("rows", "layers", "units", "batch_size")
+    }
+    assert highs == {"rows": 2000, "layers": 20, "units": 128, "batch_size": 512}
+    assert playground.MOST_STEPS <= 1000 and playground.SECONDS <= 0.05 and LARGEST <= 10_000
+    assert playground.MOST_CONNECTIONS <= 64 and MOST_SESSIONS <= 16
+
+
 # Many at once
 
 
@@ -287,14 +335,36 @@ def test_a_request_that_never_comes_is_given_up(monkeypatch):
     monkeypatch.setattr(playground.Handler, "timeout", 0.2)
     with Server(0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        assert raw_until_closed(server, b"POST /start HTTP/1.1\r\n") == b""
+        with socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as connection:
+            connection.sendall(b"POST /start HTTP/1.1\r\n")
+            while connection.recv(1000):  # until the server hangs up
+                pass
         server.shutdown()
 
 
-def raw_until_closed(server, sent):
-    with socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as connection:
-        connection.sendall(sent)
-        return connection.recv(1000)
+def test_a_request_that_comes_byte_by_byte_is_given_up(monkeypatch):
+    monkeypatch.setattr(playground.Handler, "timeout", 0.3)
+    with Server(0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        connection = socket.create_connection(("127.0.0.1", server.server_port), timeout=30)
+        with connection, pytest.raises(OSError):  # of sending to somebody who has hung up
+            for _ in range(200):
+                connection.sendall(b"G")
+                time.sleep(0.05)
+        server.shutdown()
+
+
+def test_nobody_can_train_a_network_before_its_first_picture_is_there(monkeypatch):
+    sessions = Sessions()
+
+    def picture(_):
+        with pytest.raises(ValueError, match="which is none"):
+            sessions.get(1)
+        return {}
+
+    monkeypatch.setattr(Session, "picture", picture)
+    assert playground.start(sessions, {"settings": SMALL})["session"] == 1
+    sessions.get(1)
 
 
 def test_sessions_trained_side_by_side_are_each_as_alone(server):
@@ -331,6 +401,25 @@ def test_a_port_that_is_none_is_refused(port, capsys):
     with pytest.raises(SystemExit):
         cli.main(["playground", "--port", port])
     assert "--port got" in capsys.readouterr().err
+
+
+def test_a_browser_that_returns_only_when_it_ends_gets_the_page(monkeypatch, capsys):
+    servers, answers = [], []
+
+    class Kept(Server):
+        def __init__(self, port):
+            super().__init__(port)
+            servers.append(self)
+
+    def browse(address):
+        assert address == servers[0].address
+        answers.append(ask(servers[0], "GET", "/")[0])
+        servers[0].shutdown()
+
+    monkeypatch.setattr(playground, "Server", Kept)
+    monkeypatch.setattr(playground.webbrowser, "open", browse)
+    playground.serve(0, open_page=True)
+    assert answers == [200] and servers[0].address in capsys.readouterr().out
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent to a whole console there")

@@ -1370,7 +1370,7 @@ CATALOGUE = [
     ),
     # The playground --------------------------------------------------------------------------------------------------
     Sabotage(
-        "any-host", "playground/server.py", 'if self.headers.get("Host") not in hosts:', "if False:",
+        "any-host", "playground/server.py", 'if (host := self._header("Host")) not in hosts:', "if False:",
         "A site whose name leads to this machine reads what the playground answers.",
         ("playground/test_server.py",),
     ),
