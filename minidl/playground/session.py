@@ -49,23 +49,21 @@ class Session:
         """Go on with other values of the settings that act under way.
 
         Raises:
-            ValueError: If others differ, too.
+            ValueError: If others differ, too, or batch norm gets a batch of one row. Then nothing has changed.
         """
         if settings == self.settings:
             return
         if settings.fixed != self.settings.fixed:
             raise ValueError("settings got other data or another network; expected those that the run began with")
-        optimizer = None
-        if settings.optimizer == self.settings.optimizer:  # its moments stay
-            optimizer = self.run.optimizer
-            optimizer.learning_rate = settings.learning_rate
+        optimizer = self.run.optimizer if settings.optimizer == self.settings.optimizer else None  # its moments stay
+        run = begin(settings, self.model, self.train, optimizer)
+        run.optimizer.learning_rate = settings.learning_rate
+        run.history = self.run.history
         for layer in self.model.walk():
             if (penalty := getattr(layer, "penalty_in_use", None)) is not None:
                 penalty.l1, penalty.l2 = settings.l1, settings.l2
-        history = self.run.history
-        self.run = begin(settings, self.model, self.train, optimizer)
-        self.run.history = history
-        self.changed, self.settings, self._steps = self.changed or self.steps > 0, settings, self._forever()
+        self.run, self.settings, self.changed = run, settings, self.changed or self.steps > 0
+        self._steps = self._forever()
 
     def _forever(self) -> Iterator[None]:
         """Make the steps of `minidl.fit`, and yield after each; a change of the settings may come between two."""
@@ -113,13 +111,16 @@ class Session:
     def picture(self) -> dict[str, Any]:
         """Return everything that the page shows of this moment."""
         inspection = self._probe.inspect(self.model)
+        epochs = self.model.epochs_trained
+        if self.ended and epochs < MOST_EPOCHS:
+            epochs += 1  # so that the program diverges, too
         return {
             "steps": self.steps,
             "epochs": self.model.epochs_trained,
             "ended": self.ended,
             "not_finite": self._not_finite(inspection),
             "columns": picture.columns(self._groups, inspection, self.updates),
-            "program": program(self.settings, max(1, self.model.epochs_trained), self.changed),
+            "program": program(self.settings, max(1, epochs), self.changed),
             **picture.answers(self.model, self.train[:TEST_ROWS], self.test),
         }
 

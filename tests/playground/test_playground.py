@@ -8,6 +8,7 @@ import functools
 import io
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ VARIED = {
     "penalized": {"dropout": 0.3, "l1": 0.001, "l2": 0.01, "optimizer": "adamw", "learning_rate": 0.001},
     "digits": {"data": "digits", "activation": "gelu", "init": "orthogonal", "gain": 2.0, "seed": 7},
     "a remainder": {"rows": 37, "batch_size": 10, "data": "xor", "init": "normal", "gain": 0.3},
+    "more rows than are looked at": {"rows": 600, "batch_size": 100},
 }
 
 
@@ -102,6 +104,9 @@ def test_the_program_gives_the_same_numbers(name):
     assert session.picture()["columns"] == picture.columns(groups_of(program["model"], session), after, session.updates)
     test = dl.evaluate(program["model"], program["test"], loss=dl.SoftmaxCrossEntropy())
     assert session.picture()["test"] == {"loss": test.loss, "accuracy": test.accuracy}
+    train = dl.evaluate(program["model"], program["train"][:500], loss=dl.SoftmaxCrossEntropy())
+    assert session.picture()["train"] == {"loss": train.loss, "accuracy": train.accuracy}
+    assert not np.array_equal(program["train"].x[:20], program["test"].x[:20])
     assert program["history"].epochs[-1].validation_loss == pytest.approx(test.loss, rel=1e-6)
 
     fresh = Session(checked({**SMALL, **VARIED[name]})).picture()
@@ -156,6 +161,22 @@ def test_a_gain_makes_the_weights_as_many_times_larger(init, gain):
         np.testing.assert_array_equal(draw[0], chosen(np.random.default_rng(0), 30, 20))
 
 
+@each("activation", CONTROLS["activation"].choices)
+def test_a_gain_multiplies_the_automatic_initializer(activation):
+    weights = [
+        Session(checked({**SMALL, "activation": activation, "gain": gain})).model.parameters()[0].value
+        for gain in (1.0, 3.0)
+    ]
+    np.testing.assert_allclose(weights[1], 3.0 * weights[0], rtol=2e-6)
+
+
+def test_no_bias_stands_before_batch_norm():
+    names = {
+        norm: [*dict(Session(checked({**SMALL, "batch_norm": norm})).model.arrays())] for norm in ("before", "after")
+    }
+    assert "0.bias" not in names["before"] and "0.bias" in names["after"]
+
+
 # Runs
 
 
@@ -179,6 +200,30 @@ def test_what_is_live_acts_under_way_and_the_optimizer_keeps_its_moments():
         assert array.tobytes() == session.model.snapshot()[key].tobytes(), key
     assert session.picture()["epochs"] == 3
     assert "# The settings were changed under way" in session.picture()["program"]
+
+
+def test_what_changes_before_the_first_step_is_in_the_program():
+    session = Session(checked(SMALL))
+    session.change(checked({**SMALL, "l1": 0.001, "l2": 0.05, "learning_rate": 0.3}))
+    session.advance(3, 10.0)
+    assert "# The settings were changed" not in session.picture()["program"]
+    for key, array in run_program(session)["model"].snapshot().items():
+        assert array.tobytes() == session.model.snapshot()[key].tobytes(), key
+
+
+@each("optimizer", ["adam", "sgd"])
+def test_a_change_that_is_refused_changes_nothing(optimizer):
+    settings = {**SMALL, "rows": 21, "batch_size": 7, "batch_norm": "before", "optimizer": "adam"}
+    asked, alone = trained(settings, 4), trained(settings, 4)  # in the middle of an epoch
+    other = {"optimizer": optimizer, "learning_rate": 1.0, "l1": 0.1, "l2": 0.1, "batch_size": 20}
+    with pytest.raises(ValueError, match="^batch_size got 20, which leaves a last batch of 1 row"):
+        asked.change(checked({**settings, **other}))
+    for session in (asked, alone):
+        session.change(checked(settings))
+        session.advance(5, 10.0)
+    assert asked.picture() == alone.picture()
+    for key, array in alone.model.snapshot().items():
+        assert array.tobytes() == asked.model.snapshot()[key].tobytes(), key
 
 
 def test_another_optimizer_takes_over():
@@ -208,6 +253,8 @@ def test_a_run_that_diverges_says_what_fit_says_and_stands_still():
             batch_size=10, epochs=100, progress=False,
         )  # fmt: skip
     assert session.ended == str(error.value)
+    with pytest.raises(dl.DivergenceError, match=f"^{re.escape(session.ended)}$"):
+        run_program(session)
     steps, shown = session.steps, session.picture()
     assert shown["ended"] == session.ended
     json.dumps(shown, allow_nan=False)
@@ -223,12 +270,31 @@ def test_a_diverging_run_counts_its_epochs():
     assert session.ended
     epoch = int(session.ended.partition("epoch ")[2].partition(",")[0].partition(";")[0])
     assert epoch == session.model.epochs_trained + 1 >= 4
+    assert f"epochs={epoch}\n" in session.picture()["program"]
+
+
+def test_a_run_whose_arrays_overflow_ends():
+    session = trained({**SMALL, "batch_norm": "before"}, 3)
+    dict(session.model.arrays())["1.running_variance"][0] = np.inf
+    session.advance(3, 10.0)
+    assert session.ended.startswith("the 1.running_variance became inf in the last step of epoch 2")
+
+
+def test_the_first_layer_that_is_not_finite_is_named():
+    session = trained(SMALL, 1)
+    assert session.picture()["not_finite"] == ""
+    session.model.parameters()[2].value[:] = np.inf
+    shown = session.picture()
+    assert shown["not_finite"] == "the first layer whose output is not finite is 2.Dense"
+    assert shown["columns"][1]["not_finite"] > 0 and shown["test"]["loss"] is None
+    assert set(decoded(shown["plane"]["values"])) == {128}  # of NaN nobody knows which class it is
 
 
 def test_a_run_ends(monkeypatch):
     monkeypatch.setattr("minidl.playground.session.MOST_EPOCHS", 2)
     session = trained(SMALL, 100)
     assert session.steps == 6 and session.picture()["ended"] == "2 epochs are enough"
+    assert "epochs=2\n" in session.picture()["program"]
     session.change(checked({**SMALL, "learning_rate": 0.01}))
     session.advance(10, 1.0)
     assert session.steps == 6
@@ -271,6 +337,8 @@ def test_a_column_is_a_layer_with_what_stands_behind_it():
     for k, column in enumerate(shown["columns"][:-1]):
         dense, relu, norm = (rows[f"{4 * k + i}.{name}"] for i, name in enumerate(["Dense", "ReLU", "BatchNorm"]))
         assert column["std"] == norm.std and column["dead"] == relu.dead and column["delta"] == dense.delta
+        for name in ("mean", "second_moment", "sample_variance", "gradient_norm"):
+            assert column[name] == getattr(norm, name)
         assert column["outputs"]["counts"] == norm.outputs.counts.tolist()
         assert column["gradients"]["counts"] == norm.gradients.counts.tolist()
         assert [column["outputs"]["low"], column["outputs"]["high"]] == [norm.outputs.edges[0], norm.outputs.edges[-1]]
@@ -279,11 +347,12 @@ def test_a_column_is_a_layer_with_what_stands_behind_it():
     assert shown["columns"][-1]["std"] == rows["12.Dense"].std and "dead" not in shown["columns"][-1]
 
 
-def test_the_update_is_that_of_a_step():
+@each("steps", [1, 3])
+def test_the_update_is_that_of_the_first_step_since_the_last_picture(steps):
     session = trained(SMALL, 3)
-    weights = session.model.parameters()[0]
-    old = weights.value.astype(np.float64)
-    session.advance(1, 1.0)
+    old, weights = (trained(SMALL, made).model.parameters()[0] for made in (3, 4))
+    old = old.value.astype(np.float64)
+    session.advance(steps, 10.0)
     change = np.linalg.norm(weights.value - old) / np.linalg.norm(old)
     assert session.picture()["columns"][0]["update"] == pytest.approx(change, rel=1e-6)
 
