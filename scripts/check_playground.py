@@ -54,6 +54,7 @@ READ = """() => {
         program: document.getElementById("program").textContent,
         sentence: document.getElementById("sentence").textContent,
         spoken: document.getElementById("spoken").textContent,
+        ends: document.getElementById("ends").textContent,
     };
 }"""
 
@@ -157,6 +158,7 @@ def try_buttons(visitor: Visitor) -> None:
     visitor.expect(one["columns"] != first["columns"], "a step changes nothing")
     visitor.expect(first["spoken"] == "", "a screen reader hears of what was not asked for")
     one = visitor.wait(lambda shown: shown["spoken"].startswith("step 1: training loss"))
+    visitor.expect("at step 3; the page is at step 1" in one["ends"], f"does not say where the program ends: {one}")
     page.click("#rewind")
     again = visitor.wait(lambda shown: shown["steps"] == 0)
     visitor.expect(again == first, "rewind does not lead back to the same weights")

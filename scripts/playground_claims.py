@@ -63,7 +63,7 @@ CLAIMS: dict[str, Callable[[Picture], bool]] = {
     "first-loss": lambda p: abs(p["train"]["loss"] - math.log(10)) < 0.001,
     "first-loss-large": lambda p: p["train"]["loss"] > 200 * math.log(10),
     "residual": lambda p: (
-        rises(of(p, "second_moment")[1:], 1.1) and of(p, "second_moment")[-1] > 200 * of(p, "second_moment")[0]
+        rises(of(p, "second_moment")[1:], 1.1) and of(p, "second_moment")[-1] > 1000 * of(p, "second_moment")[0]
     ),
     "residual-zeroed": lambda p: max(of(p, "second_moment")) < 1.001 * min(of(p, "second_moment")),
 }

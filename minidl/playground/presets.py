@@ -152,7 +152,7 @@ PRESETS = (
     ),
     Preset(
         "residual", "Residual blocks add their variance",
-        "About twice E[y²] after each block, so the last block's output is hundreds of times the first's.",
+        "About twice E[y²] after each block: after eleven of them it is more than a thousand times as large.",
         "09", {**BLOCKS, "residual": "sum"},
     ),
     Preset(

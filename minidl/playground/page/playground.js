@@ -288,8 +288,10 @@ const ACTIONS = {
         set(controls.find(({ name }) => name === "seed"), Math.floor(Math.random() * 10000));
     },
     copy: async () => {
+        getSelection().selectAllChildren($("program")); // to be copied by hand where the browser refuses
         await navigator.clipboard.writeText($("program").textContent);
         $("copy").textContent = "Copied";
+        say("spoken", "copied");
         setTimeout(() => $("copy").textContent = "Copy", 1500);
     },
 };
@@ -307,6 +309,10 @@ function show(next) {
     $("epochs").textContent = next.epochs.toLocaleString("en");
     say("message", next.ended || next.not_finite || notice);
     $("program").textContent = next.program;
+    // The program trains whole epochs; after a change under way it says itself that its numbers are others.
+    const ends = Math.max(next.epochs, 1) * Math.ceil(state.rows / state.batch_size);
+    const same = next.steps === 0 || next.steps === ends || next.program.includes("changed under way");
+    $("ends").textContent = same ? "" : `it ends with an epoch, at step ${ends}; the page is at step ${next.steps}`;
     draw();
 }
 
