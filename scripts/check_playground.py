@@ -59,6 +59,8 @@ READ = """() => {
 }"""
 
 
+TOP = "document.getElementById('controls').getBoundingClientRect().top"
+
 # Numbers of the table that are wider than their cell.
 CUT = """() => [...document.querySelectorAll("#numbers td")].filter((cell) => {
     const range = document.createRange();
@@ -218,8 +220,10 @@ def try_sliders(visitor: Visitor) -> None:
     visitor.expect(page.url.endswith("#preset=small"), "the address does not name the experiment")
     page.check("#own")
     visitor.expect(page.url.endswith("#preset=small&own=1"), "the address does not keep the kind of scale")
+    top = page.evaluate(TOP)
     page.select_option("[name=activation]", "relu")
     visitor.wait(lambda shown: "dl.ReLU" in shown["program"])
+    visitor.expect(page.evaluate(TOP) == top, "the controls move when one of them is used")
     visitor.expect(page.input_value("#preset") == "", "a changed experiment is still called by its name")
 
 
@@ -227,6 +231,7 @@ def try_divergence(visitor: Visitor) -> None:
     """Why a run diverged stays to be read, also on other scales."""
     visitor.open("preset=exploding")
     visitor.wait(lambda shown: shown["ended"])
+    visitor.expect(not visitor.read()["ends"], "says at which step a program ends that diverges, too")
     visitor.page.check("#own")
     visitor.expect(visitor.read()["ended"], "another scale takes the message away")
 
@@ -239,7 +244,10 @@ def try_another_seed(visitor: Visitor) -> None:
     page.click("#seed")
     visitor.wait(lambda shown: shown["steps"] < 200)
     shown = visitor.wait(lambda shown: shown["steps"] == 200 and not shown["playing"])
-    visitor.expect(shown["sentence"] and "preset=zeros&seed=" in page.url, f"another seed is another one: {page.url}")
+    visitor.expect(
+        "Every output" in shown["sentence"] and "preset=zeros&seed=" in page.url,
+        f"another seed is another one: {page.url}",
+    )
     visitor.open(urlsplit(page.url).fragment)
     again = visitor.wait(lambda shown: shown["steps"] == 200 and not shown["playing"])
     visitor.expect(again["program"] == shown["program"], "the address does not bring the seed back")
@@ -247,8 +255,10 @@ def try_another_seed(visitor: Visitor) -> None:
     visitor.wait(lambda shown: shown["steps"] > 200)
     page.click("#rewind")
     visitor.wait(lambda shown: shown["steps"] == 0)
+    page.click("#step")
+    visitor.wait(lambda shown: shown["steps"] == 1)
     page.click("#train")
-    visitor.wait(lambda shown: shown["steps"] and not shown["playing"])
+    visitor.wait(lambda shown: shown["steps"] > 1 and not shown["playing"])
     visitor.expect(visitor.read()["steps"] == 200, "trains farther than the experiment goes, after a rewind")
 
 

@@ -211,6 +211,7 @@ function showControls() {
     const sentence = $("sentence");
     sentence.replaceChildren();
     if (preset) sentence.append(`${preset.sentence} Tutorial: `, element("code", {}, `minidl tutorial open ${preset.tutorial}`));
+    else sentence.append("Choose an experiment, or change the network: it is measured at once. Train makes steps.");
 }
 
 function choose(name) {
@@ -268,14 +269,19 @@ function play(now) {
     else begin();
 }
 
+// Beyond the end of the experiment, once it is reached.
+function goOn() {
+    if (picture?.steps >= until) until = Infinity;
+}
+
 const ACTIONS = {
     train: () => {
-        if (picture?.steps >= until) until = Infinity;
+        goOn();
         play(!playing);
     },
     step: () => {
         play(false);
-        until = Infinity;
+        goOn();
         if (session) run(1);
         else if (!starting) begin();
     },
@@ -311,7 +317,7 @@ function show(next) {
     $("program").textContent = next.program;
     // The program trains whole epochs; after a change under way it says itself that its numbers are others.
     const ends = Math.max(next.epochs, 1) * Math.ceil(state.rows / state.batch_size);
-    const same = next.steps === 0 || next.steps === ends || next.program.includes("changed under way");
+    const same = !next.steps || next.steps === ends || next.ended || next.program.includes("changed under way");
     $("ends").textContent = same ? "" : `it ends with an epoch, at step ${ends}; the page is at step ${next.steps}`;
     draw();
 }
