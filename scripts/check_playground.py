@@ -230,7 +230,7 @@ def try_sliders(visitor: Visitor) -> None:
 def try_divergence(visitor: Visitor) -> None:
     """Why a run diverged stays to be read, also on other scales."""
     visitor.open("preset=exploding")
-    visitor.wait(lambda shown: shown["ended"])
+    visitor.wait(lambda shown: shown["ended"] and not shown["playing"])
     visitor.expect(not visitor.read()["ends"], "says at which step a program ends that diverges, too")
     visitor.page.check("#own")
     visitor.expect(visitor.read()["ended"], "another scale takes the message away")
