@@ -111,9 +111,8 @@ class TrainingStep(CopiedWhole):
 
     def forget(self) -> None:
         """Capture anew, because something has changed."""
-        self._steps: dict[Any, int] = {}  # made so far, by what a graph depends on
+        self._steps: dict[Any, int] = {}  # made so far, by what a graph depends on: on a GPU the arrays, too
         self._graphs: dict[Any, tuple[Callable[..., None], Callable[..., None]]] = {}  # of forward and of update
-        self._recorded: dict[Any, tuple[Any, ...]] = {}  # the inputs of each graph; on a GPU it works on these arrays
         self._key: Any = None  # of the present step, as in `_steps`
         self._replay: tuple[Callable[..., None], Callable[..., None]] | None = None  # the graphs of the present step
         self._inputs: tuple[Any, ...] = ()
@@ -159,12 +158,9 @@ class TrainingStep(CopiedWhole):
 
     def _capture_or_replay(self, heads: list[str] | None) -> None:
         """Capture the second step, verify the third, replay from the fourth on. The first compiles and allocates."""
-        key = self._key = (*(array.shape for array in self._inputs), *self.optimizer.constants())
-        recorded = self._recorded.get(key, self._inputs)
-        if not self.backend.on_host and any(a is not b for a, b in zip(recorded, self._inputs, strict=True)):
-            del self._steps[key], self._graphs[key], self._recorded[key]  # a larger batch has brought other arrays
-        number = self._steps.get(key, 0) + 1
-        if number == CAPTURE:
+        inputs = ((array.shape, self.backend.on_host or id(array)) for array in self._inputs)
+        key = self._key = (*inputs, *self.optimizer.constants())
+        if (number := self._steps.get(key, 0) + 1) == CAPTURE:
             self._capture(key, heads)
         elif number == VERIFICATION:
             self._expected = self._try_replay(*self._graphs[key])
@@ -186,7 +182,6 @@ class TrainingStep(CopiedWhole):
             try:
                 graph = self.backend.record(forward, *self._inputs)
                 self._graphs[key] = graph, self.backend.record(update, *self._inputs)
-                self._recorded[key] = self._inputs
             except RecordingError as error:
                 self._give_up(str(error))
 
