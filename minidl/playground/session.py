@@ -152,7 +152,7 @@ class Sessions:
         number = checks.integer("session", number)
         with self._lock:
             if number not in self._sessions:
-                raise ValueError(f"session got {number}, which is none or was dropped; expected one that has begun")
+                raise ValueError(f"session got {number}, which is none or was dropped; Rewind begins a new one")
             session, _ = self._sessions.pop(number)
             self._keep(number, session)
             return session
