@@ -57,10 +57,11 @@ class Browser:
 
 def move_sliders(port: int, token: str, settings: dict[str, Any], moves: int) -> list[float]:
     """Seconds from a move to the whole answer, for moves of the gain."""
-    browser, taken = Browser(port, token), []
+    browser, taken, session = Browser(port, token), [], None
     for move in range(moves):
         start = time.perf_counter()
-        browser.ask("/start", {"settings": {**settings, "gain": 0.5 + move / moves}})
+        request = {"settings": {**settings, "gain": 0.5 + move / moves}, "replaces": session}
+        session = browser.ask("/start", request)["session"]
         taken.append(time.perf_counter() - start)
     return taken
 

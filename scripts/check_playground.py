@@ -143,6 +143,7 @@ def draw_for_docs(visitor: Visitor, preset: Preset) -> None:
     DOCS.mkdir(parents=True, exist_ok=True)
     visitor.page.set_viewport_size({"width": 1280, "height": 1000})
     visitor.page.evaluate("document.getElementById('python').hidden = true")
+    visitor.page.evaluate("document.querySelector('main').style.flex = 'none'")  # not as high as the window
     picture = Image.open(io.BytesIO(visitor.page.locator("main").screenshot()))
     picture.convert("RGB").quantize(200).save(DOCS / f"{preset.name}.png", optimize=True)
 
@@ -213,7 +214,7 @@ def try_sliders(visitor: Visitor) -> None:
     visitor.expect(visitor.server.token not in address, "the token stays in the address")
     visitor.open(urlsplit(address).fragment, token=False)
     again = visitor.read()
-    model = shown["program"].partition("# The settings")[0]
+    model = shown["program"].partition("# The settings")[0].rstrip()
     visitor.expect(again["program"].startswith(model), "the address does not bring the network back")
     page.select_option("#preset", "small")
     visitor.wait(lambda shown: len(shown["columns"]) == 11)

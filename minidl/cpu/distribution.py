@@ -55,12 +55,12 @@ def moments(y, unit):
 def count(y, limit, edges, counts):
     """Add to `counts` how many y with |y| < limit lie in each bin between two `edges`, which are as far apart."""
     last = counts.size - 1
-    width = (edges[last + 1] - edges[0]) / counts.size
+    first, inverse = edges[0], counts.size / (edges[last + 1] - edges[0])
     for value in y.reshape(-1):
         if abs(value) < limit:
-            i = min(int((value - edges[0]) / width), last)
-            while value < edges[i]:  # the division was rounded
+            i = min(int((value - first) * inverse), last)
+            if value < edges[i]:  # the product was rounded, by much less than a bin
                 i -= 1
-            while i < last and value >= edges[i + 1]:
+            elif value >= edges[i + 1] and i < last:
                 i += 1
             counts[i] += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.random import Generator
 
 from minidl.utils import checks
+from minidl.utils.guide import signature_of
 from minidl.utils.reprs import plain
 
 Array = np.ndarray
@@ -79,7 +79,7 @@ class Initializer:
     @property
     def parameter_names(self) -> list[str]:
         """Names of the parameters that may be set."""
-        return list(inspect.signature(self.function).parameters)[3:]
+        return list(signature_of(self.function).parameters)[3:]
 
     def __repr__(self) -> str:
         if not self.parameters:

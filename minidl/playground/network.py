@@ -68,6 +68,7 @@ def datasets(settings: Settings) -> tuple[Dataset, Dataset]:
 # Network -------------------------------------------------------------------------------------------------------------
 
 
+@functools.lru_cache(100)  # each layer asks for the same
 def scaled(init: initializers.Initializer, gain: float) -> str:
     """Return the text of `init` with weights `gain` times as large.
 
@@ -158,7 +159,7 @@ def program(settings: Settings, epochs: int, changed: bool = False) -> str:
 
     Args:
         settings: What the page shows.
-        epochs: Passes over the data.
+        epochs: Passes over the data; without any, the program looks at the network before training.
         changed: Whether the settings were others before, so that the program gives other numbers.
     """
     if settings.data == "digits":
@@ -176,12 +177,12 @@ def program(settings: Settings, epochs: int, changed: bool = False) -> str:
     lines = [line for group, times in _repeated(groups) for line in _lines(group, times)]
     arguments = {**training(settings), "epochs": epochs}
     others = ["# The settings were changed under way; here they are the present ones from the first step."] * changed
+    look = f"print(dl.inspect(model, *train[:{INSPECTED}]))"
+    fit = ["", *others, "history = dl.fit(", f"    model, train, validation=test, {_options(arguments)}", ")", look]
     return "\n".join([
         "import minidl as dl", "", *data, "",
         "model = dl.Sequential(", *(f"    {line}," for line in lines), f"    {_options(options)},", ")",
-        f"print(dl.inspect(model, *train[:{INSPECTED}]))", "", *others,
-        "history = dl.fit(", f"    model, train, validation=test, {_options(arguments)}", ")",
-        f"print(dl.inspect(model, *train[:{INSPECTED}]))", "",
+        look, *(fit if epochs else []), "",
     ])  # fmt: skip
 
 

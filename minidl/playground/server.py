@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import secrets
 import socket
 import sys
@@ -19,14 +20,14 @@ from typing import Any
 
 from minidl.playground import picture, presets, settings
 from minidl.playground.session import Session, Sessions
-from minidl.utils import checks
+from minidl.utils import checks, tutorials
 from minidl.utils.files import parse_json
 from minidl.utils.output import say
 
 HOST, PORT = "127.0.0.1", 8765
 LARGEST = 10_000  # bytes of a request
 MOST_STEPS = 1000  # of a request
-SECONDS = 0.03  # that a request trains for, so that a page gets more than 20 pictures a second
+SECONDS = 0.03  # that a request trains for, so that a page gets 20 pictures a second; longer where a picture takes long
 MOST_CONNECTIONS = 64
 PATIENCE = 30.0  # seconds for a request to arrive
 
@@ -52,21 +53,29 @@ HEADERS = {
 
 
 def start(sessions: Sessions, request: dict[str, Any]) -> dict[str, Any]:
-    """Build a network from {"settings": {...}}; answer with its number, its picture and the training data."""
+    """Build a network from {"settings": {...}, "replaces": 1}; answer with its number, picture and training data.
+
+    The session that it replaces is dropped: each page keeps one, however fast its sliders move.
+    """
     session = Session(settings.checked(request.get("settings", {})))
     shown = session.picture()
     if session.settings.data != "digits":
         shown["points"] = picture.points(session.train)
+    if (old := request.get("replaces")) is not None:
+        sessions.drop(old)
     return {**shown, "session": sessions.add(session)}  # only now, so that nobody trains what is looked at
 
 
 def train(sessions: Sessions, request: dict[str, Any]) -> dict[str, Any]:
-    """Train a network from {"session": 1, "settings": {...}, "steps": 10} for a moment; answer with its picture."""
+    """Train a network from {"session": 1, "settings": {...}, "steps": 10} for a moment; answer with its picture.
+
+    Of 0 steps the picture has the settings that act under way.
+    """
     session = sessions.get(request.get("session"))
-    steps = checks.integer("steps", request.get("steps", 1), 1, MOST_STEPS)
+    steps = checks.integer("steps", request.get("steps", 1), 0, MOST_STEPS)
     with session.lock:
         session.change(settings.checked(request.get("settings", {})))
-        session.advance(steps, SECONDS)
+        session.advance(steps, max(SECONDS, session.picture_seconds))
         return session.picture()
 
 
@@ -213,6 +222,10 @@ class Handler(BaseHTTPRequestHandler):
         self._content(default="0")
         if self.path == "/controls":
             return JSON, _json(controls())
+        if number := re.fullmatch(r"/tutorials/(\w+)", self.path):
+            if number[1] not in tutorials.scripts():
+                raise Refused(404, "there is no such tutorial")
+            return "text/plain; charset=utf-8", tutorials.scripts()[number[1]].read_bytes()
         if self.path not in FILES:
             raise Refused(404, "there is no such page; expected /")
         name, kind = FILES[self.path]
@@ -223,7 +236,9 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(404, f"there is no such action; expected one of {', '.join(ACTIONS)}")
         token = self._header("X-Token").encode("utf-8", "replace")
         if not secrets.compare_digest(token, self.server.token.encode()):
-            raise Refused(403, "the token is that of another server; open the address that `minidl playground` printed")
+            raise Refused(
+                403, "the token is of another server: reload, or open the address that `minidl playground` printed"
+            )
         try:
             request = parse_json(self._content())
         except ValueError as error:

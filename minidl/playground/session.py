@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minidl.diagnostics.inspection import Inspection, Probe, relative_change
+from minidl.layers import Layer
 from minidl.playground import picture
 from minidl.playground.network import INSPECTED, TEST_ROWS, begin, build, datasets, network, program
 from minidl.playground.settings import Settings
@@ -18,7 +19,7 @@ from minidl.training.divergence import DivergenceError
 from minidl.training.history import Epoch
 from minidl.utils import checks
 
-MOST_SESSIONS = 16  # one for each page that is open, and for each slider that is on the move
+MOST_SESSIONS = 8  # one for each page that is open, of up to 125 MB
 MOST_EPOCHS = 100_000
 IDLE = 600.0  # seconds after which nobody looks any more
 
@@ -30,6 +31,7 @@ class Session:
         steps: How many steps were made.
         ended: What `DivergenceError` says, once the run has diverged.
         updates: ‖ΔW‖ / ‖W‖ of a step since the last picture, by the name of the weights.
+        picture_seconds: How long the last picture took.
     """
 
     def __init__(self, settings: Settings):
@@ -39,9 +41,9 @@ class Session:
         self.run = begin(settings, self.model, self.train)
         self.changed, self.ended, self.steps = False, "", 0
         self.updates: dict[str, float] = {}
-        sizes = [len(group) for group in network(settings, 1, 1)[0]]
+        self.picture_seconds = 0.0
         layers = iter(self.model.layers)
-        self._groups = [list(itertools.islice(layers, size)) for size in sizes]
+        self._groups = [list(itertools.islice(layers, len(group))) for group in network(settings, 1, 1)[0]]
         self._probe = Probe(*self.train[:INSPECTED])
         self._steps = self._forever()
 
@@ -86,8 +88,8 @@ class Session:
         run.history.epochs.append(Epoch(run.epoch, *run.loss.mean_so_far(), None, None, rate, 0.0, penalty))
 
     def advance(self, steps: int, seconds: float) -> None:
-        """Make up to `steps` steps, at least one, and begin none after `seconds`."""
-        if self.ended:
+        """Make up to `steps` steps, at least one of them, and begin none after `seconds`."""
+        if self.ended or not steps:
             return
         end = time.perf_counter() + seconds
         weights = [weight for weight in self.run.parameters if weight.decays]
@@ -97,7 +99,7 @@ class Session:
                 with np.errstate(all="ignore"):
                     next(self._steps, None)
             except DivergenceError as error:
-                self.ended = str(error)
+                self.ended = str(error) + self._place(error.layer)
                 return
             if self.ended:
                 return
@@ -110,19 +112,29 @@ class Session:
 
     def picture(self) -> dict[str, Any]:
         """Return everything that the page shows of this moment."""
+        start = time.perf_counter()
         inspection = self._probe.inspect(self.model)
         epochs = self.model.epochs_trained
         if self.ended and epochs < MOST_EPOCHS:
             epochs += 1  # so that the program diverges, too
-        return {
+        shown = {
             "steps": self.steps,
             "epochs": self.model.epochs_trained,
             "ended": self.ended,
             "not_finite": self._not_finite(inspection),
             "columns": picture.columns(self._groups, inspection, self.updates),
-            "program": program(self.settings, max(1, epochs), self.changed),
+            "program": program(self.settings, max(epochs, 1) if self.steps else 0, self.changed),
             **picture.answers(self.model, self.train[:TEST_ROWS], self.test),
         }
+        self.picture_seconds = time.perf_counter() - start
+        return shown
+
+    def _place(self, wrong: Layer | None) -> str:
+        """Return where the page shows a layer."""
+        for column, group in enumerate(self._groups, start=1):
+            if any(wrong is layer for outer in group for layer in outer.walk()):
+                return f". It stands in {f'column {column}' if column < len(self._groups) else 'the last column'}"
+        return ""
 
     def _not_finite(self, inspection: Inspection) -> str:
         layer = inspection.first_not_finite
@@ -156,6 +168,11 @@ class Sessions:
             session, _ = self._sessions.pop(number)
             self._keep(number, session)
             return session
+
+    def drop(self, number: Any) -> None:
+        """Forget the session with this number, if there is one."""
+        with self._lock:
+            self._sessions.pop(checks.integer("replaces", number), None)
 
     def _keep(self, number: int, session: Session) -> None:
         now = time.monotonic()

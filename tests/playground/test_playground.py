@@ -112,6 +112,15 @@ def test_the_program_gives_the_same_numbers(name):
     assert fresh == before
 
 
+@each("name", VARIED)
+def test_before_training_the_program_shows_the_network_and_trains_nothing(name):
+    session = Session(checked({**SMALL, **VARIED[name]}))
+    program, shown = run_program(session), session.picture()
+    assert "history" not in program
+    inspection = dl.inspect(program["model"], *program["train"][:200])
+    assert shown["columns"] == picture.columns(groups_of(program["model"], session), inspection, {})
+
+
 def groups_of(model, session):
     sizes, layers = [len(group) for group in session._groups], list(model.layers)
     return [[layers.pop(0) for _ in range(size)] for size in sizes]
@@ -258,8 +267,10 @@ def test_a_run_that_diverges_says_what_fit_says_and_stands_still():
             network.build(session.settings, train), train, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(100.0),
             batch_size=10, epochs=100, progress=False,
         )  # fmt: skip
-    assert session.ended == str(error.value)
-    with pytest.raises(dl.DivergenceError, match=f"^{re.escape(session.ended)}$"):
+    name = error.value.layer.name
+    column = next(k for k, group in enumerate(session._groups) if name in [layer.name for layer in group])
+    assert session.ended == f"{error.value}. It stands in column {column + 1}"
+    with pytest.raises(dl.DivergenceError, match=f"^{re.escape(str(error.value))}$"):
         run_program(session)
     steps, shown = session.steps, session.picture()
     assert shown["ended"] == session.ended

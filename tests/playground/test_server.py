@@ -22,6 +22,7 @@ import pytest
 from minidl import cli
 from minidl.data import spiral
 from minidl.playground import server as playground
+from minidl.playground.presets import PRESETS
 from minidl.playground.server import ACTIONS, FILES, HEADERS, LARGEST, Server
 from minidl.playground.session import MOST_SESSIONS, Session, Sessions
 from minidl.playground.settings import CONTROLS, Choice
@@ -108,6 +109,35 @@ def test_a_network_is_started_and_trained(server):
     assert post(server, "/start", {})[1]["program"].count("Tanh") == 2
 
 
+def test_of_no_steps_the_picture_has_the_settings_that_act_under_way(server):
+    session = post(server, "/start", {"settings": SMALL})[1]["session"]
+    request = {"session": session, "settings": SMALL, "steps": 2}
+    before = post(server, "/train", request)[1]
+    after = post(server, "/train", {**request, "settings": {**SMALL, "optimizer": "adam"}, "steps": 0})[1]
+    assert after["columns"] == before["columns"] and after["steps"] == before["steps"]
+    assert "dl.SGD(" in before["program"] and "dl.Adam(" in after["program"]
+
+
+def test_a_page_keeps_one_session(server):
+    first = post(server, "/start", {"settings": SMALL})[1]["session"]
+    second = post(server, "/start", {"settings": SMALL, "replaces": first})[1]["session"]
+    assert post(server, "/train", {"session": first})[0] == 400
+    assert post(server, "/train", {"session": second, "settings": SMALL})[0] == 200
+    assert post(server, "/start", {"settings": {"units": 0}, "replaces": second})[0] == 400
+    assert post(server, "/train", {"session": second, "settings": SMALL})[0] == 200  # one that failed replaces none
+    assert post(server, "/start", {"settings": SMALL, "replaces": first})[0] == 200  # dropped already
+    for wrong in ("1", 1.5, [], -1):
+        status, shown = post(server, "/start", {"settings": SMALL, "replaces": wrong})
+        assert status == 400 and shown["error"].startswith("replaces got")
+
+
+@each("preset", PRESETS)
+def test_an_experiment_leads_to_its_tutorial(server, preset):
+    status, headers, body = ask(server, "GET", f"/tutorials/{preset.tutorial}")
+    assert status == 200 and headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert "import minidl as dl" in body.decode()
+
+
 # Who may ask
 
 
@@ -146,7 +176,21 @@ def test_each_server_has_a_token_of_its_own(server):
 # Bad requests
 
 
-@each("path", ["/../server.py", "/page/index.html", "/index.html", "//etc/passwd", "/%2e%2e/server.py", "/?x", "*"])
+@each(
+    "path",
+    [
+        "/../server.py",
+        "/page/index.html",
+        "/index.html",
+        "/tutorials/",
+        "/tutorials/99",
+        "/tutorials/../01",
+        "//etc/passwd",
+        "/%2e%2e/server.py",
+        "/?x",
+        "*",
+    ],
+)
 def test_other_files_are_not_there(server, path):
     assert ask(server, "GET", path)[0] == 404
     assert ask(server, "POST", path)[0] == 404
@@ -181,7 +225,7 @@ def test_a_session_that_is_none_is_refused(server, request_):
     assert status == 400 and shown["error"].startswith("session got")
 
 
-@each("steps", [0, -1, 1001, 1e9, "1", None, True, []])
+@each("steps", [-1, 1001, 1e9, "1", None, True, []])
 def test_a_number_of_steps_that_is_none_is_refused(server, steps):
     session = post(server, "/start", {"settings": SMALL})[1]["session"]
     status, shown = post(server, "/train", {"session": session, "settings": SMALL, "steps": steps})

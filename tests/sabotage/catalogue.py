@@ -1196,7 +1196,7 @@ CATALOGUE = [
         ("diagnostics/test_inspection.py", "diagnostics/test_layer_statistics.py"),
     ),
     Sabotage(
-        "counted-on-the-wrong-side-of-an-edge", "cpu/distribution.py", "while value < edges[i]:", "while False:",
+        "counted-on-the-wrong-side-of-an-edge", "cpu/distribution.py", "if value < edges[i]:", "if False:",
         "The number of a bin is a rounded quotient; next to an edge it may be that of the neighbour.",
         ("diagnostics/test_layer_statistics.py",),
     ),

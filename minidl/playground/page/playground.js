@@ -49,8 +49,11 @@ function say(id, text) {
 // A new network: while one is on its way only the latest wish is kept, so a slider never waits for those before.
 let starting = false, wanted = false;
 
+let latest = null; // the server keeps one network for each page
+
 async function begin() {
     session = null;
+    owed = 0;
     say("spoken", "");
     wanted = true;
     if (starting) return;
@@ -58,9 +61,10 @@ async function begin() {
     try {
         while (wanted) {
             wanted = false;
-            const started = await post("/start", { settings: state });
+            const started = await post("/start", { settings: state, replaces: latest });
+            latest = started.session;
             if (wanted) continue;
-            session = started.session;
+            session = latest;
             points = started.points ?? null;
             strips = [];
             curve = [];
@@ -75,13 +79,20 @@ async function begin() {
 }
 
 // Steps of the present network, for as long as it is the present one.
-let running = null;
+const PLAYED = 1000; // steps, or as many as the server makes in a moment
+let running = null, owed = 0;
 
-async function run(steps = 1000) {
-    if (!session || running === session) return;
+async function run(steps = PLAYED) {
+    if (!session) return;
+    if (running === session) {
+        if (!playing) owed = Math.max(owed, steps); // asked for while an answer is on its way
+        return;
+    }
     const mine = running = session;
+    let sent;
     try {
         do {
+            sent = JSON.stringify(state);
             // An experiment takes sixty pictures, so that there is something to see.
             const pace = preset?.steps ? Math.ceil(preset.steps / 60) : steps;
             const rest = Math.min(steps, pace, until - picture.steps);
@@ -90,7 +101,9 @@ async function run(steps = 1000) {
             show(next);
             if (next.ended || next.steps >= until) play(false);
             await new Promise(requestAnimationFrame);
-        } while (playing && mine === session);
+            steps = playing ? PLAYED : owed;
+            owed = 0;
+        } while (mine === session && (steps || sent !== JSON.stringify(state)));
         if (mine === session) say("spoken", spoken());
     } catch (error) {
         if (mine === session) tell(error);
@@ -179,6 +192,7 @@ function set(control, value) {
     if (control.name !== "seed") preset = null;
     if (!preset) until = Infinity;
     changed(!control.live || !picture?.steps);
+    if (control.live && picture?.steps && !playing) run(0); // the program follows at once
     if (preset) perform();
 }
 
@@ -210,7 +224,11 @@ function showControls() {
     $("preset").value = preset?.name ?? "";
     const sentence = $("sentence");
     sentence.replaceChildren();
-    if (preset) sentence.append(`${preset.sentence} Tutorial: `, element("code", {}, `minidl tutorial open ${preset.tutorial}`));
+    if (preset) {
+        const { tutorial } = preset, link = { href: `/tutorials/${tutorial}`, target: "_blank" };
+        sentence.append(`${preset.sentence} `, element("a", link, `Tutorial ${tutorial}`), ": ",
+            element("code", {}, `minidl tutorial open ${tutorial}`));
+    }
     else sentence.append("Choose an experiment, or change the network: it is measured at once. Train makes steps.");
 }
 
