@@ -26,7 +26,7 @@ def test_the_experiments_are_those_of_the_program():
 def test_each_has_a_picture(preset):
     picture = pyplot.imread(DOCS / "images" / "playground" / f"{preset.name}.png")
     height, width = picture.shape[:2]
-    assert width == 1280 and height > 700
+    assert width == 1280 and height > 600
 
 
 def test_there_are_no_other_pictures():
