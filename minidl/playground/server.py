@@ -223,9 +223,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/controls":
             return JSON, _json(controls())
         if number := re.fullmatch(r"/tutorials/(\w+)", self.path):
-            if number[1] not in tutorials.scripts():
+            if (script := tutorials.scripts().get(number[1])) is None:
                 raise Refused(404, "there is no such tutorial")
-            return "text/plain; charset=utf-8", tutorials.scripts()[number[1]].read_bytes()
+            return "text/plain; charset=utf-8", script.read_bytes()
         if self.path not in FILES:
             raise Refused(404, "there is no such page; expected /")
         name, kind = FILES[self.path]
