@@ -28,7 +28,7 @@ import minidl as dl
 from benchmarks import machine
 from minidl.cpu.engine import thread_pool
 from minidl.playground import network
-from minidl.playground.server import Server
+from minidl.playground.server import Server, warm_up
 from minidl.playground.settings import checked
 from minidl.utils.files import write_whole
 
@@ -93,6 +93,7 @@ def work(moves: int, seconds: float) -> dict[str, Any]:
     spawn = multiprocessing.get_context("spawn")
     rows: dict[str, dict[str, float]] = {}
     with Server(0) as server, spawn.Pool(2) as clients:
+        warm_up(server)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         at = server.server_port, server.token
 

@@ -28,6 +28,10 @@ class Storage:
     def __reduce__(self) -> Any:  # over the host, to the beginning of a cache line
         return Storage, (self.backend, self.backend.to_numpy(self.values), self.backend.to_numpy(self.gradients))
 
+    def __deepcopy__(self, memo: Any) -> Storage:
+        kind, arguments = self.__reduce__()
+        return kind(*arguments)  # copies already
+
 
 class Parameter(Guided):
     """An array that is learned, and its gradient.

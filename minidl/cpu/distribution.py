@@ -58,9 +58,11 @@ def count(y, limit, edges, counts):
     first, inverse = edges[0], counts.size / (edges[last + 1] - edges[0])
     for value in y.reshape(-1):
         if abs(value) < limit:
-            i = min(int((value - first) * inverse), last)
-            if value < edges[i]:  # the product was rounded, by much less than a bin
-                i -= 1
-            elif value >= edges[i + 1] and i < last:
-                i += 1
+            x = min(max((value - first) * inverse, 0.5), last + 0.5)  # so that both ends are far from an edge
+            i = int(x)
+            if abs(x - i - 0.5) > 0.4999:  # the product was rounded, by less than 1e-4 of a bin: ask the edge itself
+                if value < edges[i]:
+                    i -= 1
+                elif value >= edges[i + 1]:
+                    i += 1
             counts[i] += 1

@@ -28,5 +28,9 @@ def penalty_cost(value, l1, l2, partials, cost):
 @jit
 def penalty_gradient(value, l1, l2, gradient, result):
     value, gradient, result = value.reshape(-1), gradient.reshape(-1), result.reshape(-1)
-    for i in range(value.size):
-        result[i] = gradient[i] + _penalty_slope(value[i], l1, l2)
+    if gradient is result:  # a loop of its own: the compiler makes vector code only for arrays that do not overlap
+        for i in range(value.size):
+            result[i] += _penalty_slope(value[i], l1, l2)
+    else:
+        for i in range(value.size):
+            result[i] = gradient[i] + _penalty_slope(value[i], l1, l2)

@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import linalg
@@ -131,6 +131,11 @@ class Probe:
 
     def inspect(self, model: Sequential) -> Inspection:
         """Measure `model` on the batch, as `minidl.inspect` does."""
+        made = self.run(model)
+        return Inspection([made.statistics(layer) for layer in made.layers()], made.loss)
+
+    def run(self, model: Sequential) -> TrainingPass:
+        """Send the batch through a copy of `model`, forward and, with labels, backward."""
         checks.instance("model", model, Sequential)
         check_names("the columns of x", self.columns, model.feature_names)
         model.parameters()  # builds a model that has no backend yet
@@ -142,22 +147,84 @@ class Probe:
             targets = self.loss.check_targets("labels", self.labels, len(x), model.n_out or x.shape[1], model.dtype)
             self.loss.use(model.backend)
         with model.lock:
-            model = copy.deepcopy(model)  # so that nothing has to be put back, whatever interrupts the passes
+            shared = {id(part): part for part in (model.backend, model.dtype)}  # met in every layer
+            model = copy.deepcopy(model, shared)  # so that nothing has to be put back, whatever interrupts the passes
         passes = hook(model)
         with np.errstate(all="ignore"):
             outputs = model.forward(model.backend.wrap(x), training=True)
             if targets is not None:
                 self.loss.compute_unchecked(outputs, map_targets(model.backend.wrap, targets))
                 model.backward_parameters(self.loss.backward())
-            used = (layer for layer in _inner(model) if passes[layer.name].y is not None)
-            centered = _centered(model)
-            rows = [_statistics(layer, passes[layer.name], layer.name in centered) for layer in used]
-        return Inspection(rows, None if targets is None else self.loss.value)
+        return TrainingPass(model, passes, None if targets is None else self.loss.value)
 
 
-def _inner(model: Layer) -> Iterator[Layer]:
-    for child in model.children():
-        yield from child.walk()
+class Activity(NamedTuple):
+    """What `LayerStatistics` has for activations only."""
+
+    saturated: float | None
+    dead: float
+    active: np.ndarray
+
+
+class TrainingPass:
+    """One pass of a batch through a copy of a model, of which each layer can be measured.
+
+    Attributes:
+        model: The copy.
+        loss: Of the batch; None without labels.
+    """
+
+    def __init__(self, model: Sequential, passes: dict[str, LayerPass], loss: float | None):
+        self.model, self.loss = model, loss
+        self._passes, self._centered = passes, _centered(model)
+
+    def layers(self) -> Iterator[Layer]:
+        """Yield the layers that were used, in the order of `model.summary()`."""
+        inner = (layer for child in self.model.children() for layer in child.walk())
+        return (layer for layer in inner if self._passes[layer.name].y is not None)
+
+    def statistics(self, layer: Layer) -> LayerStatistics:
+        """Measure one layer."""
+        seen = self._passes[layer.name]
+        with np.errstate(all="ignore"):
+            y = _float64(layer, seen.y)
+            dy = None if seen.dy is None else _float64(layer, seen.dy)
+            outputs = distribution(y)
+            return LayerStatistics(
+                layer=layer.name,
+                mean=outputs.mean,
+                std=outputs.std,
+                second_moment=outputs.second_moment,
+                sample_variance=outputs.sample_variance,
+                not_finite=outputs.not_finite,
+                outputs=outputs.histogram,
+                **(self.activity(layer)._asdict() if isinstance(layer, ActivationLayer) else {}),
+                **({} if dy is None else _of_gradient(dy)),
+                delta=self.delta(layer) if isinstance(layer, Dense) else None,
+                **_of_weights(layer, dy is not None),
+            )
+
+    def activity(self, layer: ActivationLayer) -> Activity:
+        """Measure where the slope of an activation lets gradients pass."""
+        seen = self._passes[layer.name]
+        activation = layer.activation.name, layer.parameter_value
+        slope, flat = _slope(*activation, _float64(layer, seen.x), _float64(layer, seen.y)), _flat(*activation)
+        blocked = (slope == 0 if flat is None else slope < flat).mean(axis=0)  # share of the rows, for each unit
+        saturated = None if flat is None else float(blocked.mean())
+        return Activity(saturated, dead=float(np.mean(~slope.any(axis=0))), active=1.0 - blocked)
+
+    def delta(self, layer: Dense) -> float | None:
+        """Return ‖δ‖ of a dense layer; None without a gradient, or in front of a batch norm."""
+        dy = self._passes[layer.name].dy
+        if dy is None or layer.name in self._centered:
+            return None
+        with np.errstate(all="ignore"):
+            return norm(_float64(layer, dy).sum(axis=0))
+
+    def first_not_finite(self) -> str | None:
+        """Return the name of the first layer with a NaN or an infinity in its output, or None."""
+        outputs = ((layer, self._passes[layer.name].y) for layer in self.layers())
+        return next((layer.name for layer, y in outputs if not np.isfinite(_float64(layer, y)).all()), None)
 
 
 def _centered(model: Sequential) -> set[str]:
@@ -174,41 +241,11 @@ def _centered(model: Sequential) -> set[str]:
     return names
 
 
-def _statistics(layer: Layer, seen: LayerPass, centered: bool) -> LayerStatistics:
-    y = _float64(layer, seen.y)
-    dy = None if seen.dy is None else _float64(layer, seen.dy)
-    outputs = distribution(y)
-    return LayerStatistics(
-        layer=layer.name,
-        mean=outputs.mean,
-        std=outputs.std,
-        second_moment=outputs.second_moment,
-        sample_variance=outputs.sample_variance,
-        not_finite=outputs.not_finite,
-        outputs=outputs.histogram,
-        **(_of_slope(layer, _float64(layer, seen.x), y) if isinstance(layer, ActivationLayer) else {}),
-        **({} if dy is None else _of_gradient(dy, isinstance(layer, Dense) and not centered)),
-        **_of_weights(layer, dy is not None),
-    )
-
-
-def _of_slope(layer: ActivationLayer, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    activation = layer.activation.name, layer.parameter_value
-    slope, flat = _slope(*activation, x, y), _flat(*activation)
-    blocked = slope == 0 if flat is None else slope < flat
-    return {
-        "saturated": None if flat is None else float(blocked.mean()),
-        "dead": float(np.mean((slope == 0).all(axis=0))),
-        "active": 1.0 - blocked.mean(axis=0),
-    }
-
-
-def _of_gradient(dy: np.ndarray, has_delta: bool) -> dict[str, Any]:
+def _of_gradient(dy: np.ndarray) -> dict[str, Any]:
     gradients = distribution(dy)
     return {
         "gradient_norm": norm(dy),
         "gradient_second_moment": gradients.second_moment,
-        "delta": norm(dy.sum(axis=0)) if has_delta else None,
         "gradients": gradients.histogram,
     }
 

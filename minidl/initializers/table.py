@@ -15,6 +15,7 @@ from minidl.utils.reprs import plain
 
 Array = np.ndarray
 LARGEST = 1e30  # of a parameter: float32 ends at 3.4e38
+TRIAL = np.random.default_rng(0)  # its numbers are thrown away
 
 
 class Initializer:
@@ -57,7 +58,7 @@ class Initializer:
                 expected = ", ".join(self.parameter_names) or "no parameters"
                 raise TypeError(f"{self.name} got an unknown parameter {name!r}; expected {expected}")
         made = Initializer(self.function, **{**self.parameters, **parameters})
-        made.draw(np.random.default_rng(0), 1, 1)  # a wrong parameter is an error here, not at the first draw
+        made.draw(TRIAL, 1, 1)  # a wrong parameter is an error here, not at the first draw
         return made
 
     def __call__(self, rng: Any = None, fan_in: Any = None, fan_out: Any = None, **parameters: Any) -> Any:
@@ -91,6 +92,9 @@ class Initializer:
 
     def __hash__(self) -> int:
         return hash(repr(self))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Initializer:
+        return self  # nothing changes it
 
     def __reduce__(self) -> Any:
         if self.in_table:

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Iterable
 from typing import Any
 
+from minidl.backend import Backend
 from minidl.backend.parameters import Parameter, fitting, valid_state
 from minidl.layers.context import Context
 from minidl.utils import checks
@@ -19,16 +20,16 @@ def guarded_attributes(layer: Any) -> dict[str, Any]:
     They are its parameters and arrays, its sizes, and the arguments that count only while it is set up.
     """
     fixed = _fixed_attributes(type(layer), layer.from_outside)  # type: ignore[arg-type]
-    own = [*layer._parameters.values(), *layer._state.values()]
+    own = {id(one) for one in (*layer._parameters.values(), *layer._state.values())}
     return {
         name: value
         for name, value in vars(layer).items()
-        if name in fixed or any(value is one for one in own) or (not layer.from_outside and _has_arrays(layer, value))
+        if name in fixed or id(value) in own or (not layer.from_outside and _has_arrays(layer.backend, value))
     }
 
 
-def _has_arrays(layer: Any, value: Any) -> bool:
-    return any(layer.backend.owns(part) for part in (value if isinstance(value, tuple) else (value,)))
+def _has_arrays(backend: Backend, value: Any) -> bool:
+    return any(map(backend.owns, value)) if isinstance(value, tuple) else backend.owns(value)
 
 
 @functools.cache

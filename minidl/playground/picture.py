@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import itertools
 import math
 from typing import Any
 
@@ -11,13 +12,15 @@ import numpy as np
 from scipy import special
 
 from minidl.data.dataset import Dataset
-from minidl.diagnostics.inspection import Inspection
-from minidl.diagnostics.layer_statistics import Histogram, LayerStatistics
+from minidl.diagnostics.inspection import TrainingPass
+from minidl.diagnostics.layer_statistics import Histogram
 from minidl.layers import Dense, Dropout, Layer, Sequential
+from minidl.layers.activations import ActivationLayer
 from minidl.losses import SoftmaxCrossEntropy
 
 EXTENT = 1.6  # of the plane, in each direction from 0
-GRID = 28  # points along each side of it
+GRID = 24  # points along each side of it
+ROWS = 256  # at once: a new network allocates its arrays, and for all rows together they are as large as the cache
 WRONG = 10  # digits that are shown
 
 
@@ -26,18 +29,25 @@ def number(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def columns(groups: list[list[Layer]], inspection: Inspection, updates: dict[str, float]) -> list[dict[str, Any]]:
-    """Return what is shown of each group of layers: a dense layer or a residual block, with what stands behind it."""
-    rows = {row.layer: row for row in inspection.rows}
-    return [_column(group, rows, updates) for group in groups]
+def columns(made: TrainingPass, sizes: list[int], updates: dict[str, float]) -> list[dict[str, Any]]:
+    """Return what is shown of each group of layers: a dense layer or a residual block, with what stands behind it.
+
+    Args:
+        made: The pass that is shown.
+        sizes: Layers of each group.
+        updates: ‖ΔW‖ / ‖W‖ of the last step, by the name of the weights.
+    """
+    layers = iter(made.model.layers)
+    return [_column(made, list(itertools.islice(layers, size)), updates) for size in sizes]
 
 
-def _column(group: list[Layer], rows: dict[str, LayerStatistics], updates: dict[str, float]) -> dict[str, Any]:
+def _column(made: TrainingPass, group: list[Layer], updates: dict[str, float]) -> dict[str, Any]:
     inside = [layer for outer in group for layer in outer.walk()]
     # What the next layer gets. Dropout is left out: it is not there when the network is used.
-    output = rows[[layer for layer in group if not isinstance(layer, Dropout)][-1].name]
+    last = [layer for layer in group if not isinstance(layer, Dropout)][-1]
+    output = made.statistics(last)
     dense = next(layer for layer in inside if isinstance(layer, Dense))
-    activation = next((rows[layer.name] for layer in inside if rows[layer.name].active is not None), None)
+    activation = next((layer for layer in inside if isinstance(layer, ActivationLayer)), None)
     shown: dict[str, Any] = {
         "std": number(output.std),
         "mean": number(output.mean),
@@ -47,12 +57,13 @@ def _column(group: list[Layer], rows: dict[str, LayerStatistics], updates: dict[
         "outputs": _histogram(output.outputs),
         "gradients": None if output.gradients is None else _histogram(output.gradients),
         "gradient_norm": number(output.gradient_norm),
-        "delta": number(rows[dense.name].delta),
+        "delta": number(made.delta(dense)),
         "update": number(updates.get(f"{dense.name}.weight")),
     }
     if activation is not None:
-        shown["saturated"], shown["dead"] = number(activation.saturated), number(activation.dead)
-        shown["active"] = [] if activation.active is None else np.round(activation.active, 3).tolist()
+        slopes = output if activation is last else made.activity(activation)
+        shown["saturated"], shown["dead"] = number(slopes.saturated), number(slopes.dead)
+        shown["active"] = [] if slopes.active is None else np.round(slopes.active, 3).tolist()
     return shown
 
 
@@ -65,7 +76,8 @@ def answers(model: Sequential, train: Dataset, test: Dataset) -> dict[str, Any]:
     in_the_plane = model.n_in == 2
     inputs = [train.x, test.x, *([_grid()] if in_the_plane else [])]
     with np.errstate(all="ignore"):
-        outputs = model.predict(np.concatenate(inputs))  # in one call: most of its time goes from layer to layer
+        rows = np.concatenate(inputs)
+        outputs = np.concatenate([model.predict(rows[i : i + ROWS]) for i in range(0, len(rows), ROWS)])
         of_train, of_test, of_grid = np.split(outputs, np.cumsum([len(train), len(test)]))
         shown = {"train": _measures(of_train, train), "test": _measures(of_test, test)}
         if in_the_plane:

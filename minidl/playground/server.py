@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import json
 import os
 import re
@@ -27,7 +28,8 @@ from minidl.utils.output import say
 HOST, PORT = "127.0.0.1", 8765
 LARGEST = 10_000  # bytes of a request
 MOST_STEPS = 1000  # of a request
-SECONDS = 0.03  # that a request trains for, so that a page gets 20 pictures a second; longer where a picture takes long
+SECONDS = 0.045  # of a request that trains, so that a page gets 20 pictures a second
+TRAINS = 0.15  # times as long as the picture takes, at least
 MOST_CONNECTIONS = 64
 PATIENCE = 30.0  # seconds for a request to arrive
 
@@ -75,7 +77,8 @@ def train(sessions: Sessions, request: dict[str, Any]) -> dict[str, Any]:
     steps = checks.integer("steps", request.get("steps", 1), 0, MOST_STEPS)
     with session.lock:
         session.change(settings.checked(request.get("settings", {})))
-        session.advance(steps, max(SECONDS, session.picture_seconds))
+        drawing = session.picture_seconds
+        session.advance(steps, max(SECONDS - drawing, TRAINS * drawing))
         return session.picture()
 
 
@@ -260,6 +263,12 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
 
 
+def warm_up(server: Server) -> None:
+    """Do what the first request would wait for: the first time, compile."""
+    train(server.sessions, {"session": start(server.sessions, {})["session"]})
+    gc.freeze()  # what there is by now stays to the end, so no collection needs to look through it: it takes 20 ms
+
+
 def serve(port: int = PORT, open_page: bool = False) -> None:
     """Serve the playground on this machine until Ctrl-C.
 
@@ -277,7 +286,7 @@ def serve(port: int = PORT, open_page: bool = False) -> None:
             raise
         raise OSError(f"--port got {port}, which is in use or not allowed; expected another, or 0 for any") from None
     with server, contextlib.suppress(KeyboardInterrupt):
-        train(server.sessions, {"session": start(server.sessions, {})["session"]})  # compiles, the first time
+        warm_up(server)
         say(f"the playground is at {server.address}\nCtrl-C ends it")
         if open_page:
             # In a thread, as a browser in the terminal returns only when it ends.

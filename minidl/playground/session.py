@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.diagnostics.inspection import Inspection, Probe, relative_change
+from minidl.diagnostics.inspection import Probe, relative_change
 from minidl.layers import Layer
 from minidl.playground import picture
 from minidl.playground.network import INSPECTED, TEST_ROWS, begin, build, datasets, network, program
@@ -42,8 +42,7 @@ class Session:
         self.changed, self.ended, self.steps = False, "", 0
         self.updates: dict[str, float] = {}
         self.picture_seconds = 0.0
-        layers = iter(self.model.layers)
-        self._groups = [list(itertools.islice(layers, len(group))) for group in network(settings, 1, 1)[0]]
+        self._sizes = [len(group) for group in network(settings, 1, 1)[0]]  # layers of each column
         self._probe = Probe(*self.train[:INSPECTED])
         self._steps = self._forever()
 
@@ -113,7 +112,8 @@ class Session:
     def picture(self) -> dict[str, Any]:
         """Return everything that the page shows of this moment."""
         start = time.perf_counter()
-        inspection = self._probe.inspect(self.model)
+        made = self._probe.run(self.model)
+        wrong = made.first_not_finite()
         epochs = self.model.epochs_trained
         if self.ended and epochs < MOST_EPOCHS:
             epochs += 1  # so that the program diverges, too
@@ -121,8 +121,8 @@ class Session:
             "steps": self.steps,
             "epochs": self.model.epochs_trained,
             "ended": self.ended,
-            "not_finite": self._not_finite(inspection),
-            "columns": picture.columns(self._groups, inspection, self.updates),
+            "not_finite": f"the first layer whose output is not finite is {wrong}" if wrong else "",
+            "columns": picture.columns(made, self._sizes, self.updates),
             "program": program(self.settings, max(epochs, 1) if self.steps else 0, self.changed),
             **picture.answers(self.model, self.train[:TEST_ROWS], self.test),
         }
@@ -131,14 +131,11 @@ class Session:
 
     def _place(self, wrong: Layer | None) -> str:
         """Return where the page shows a layer."""
-        for column, group in enumerate(self._groups, start=1):
-            if any(wrong is layer for outer in group for layer in outer.walk()):
-                return f". It stands in {f'column {column}' if column < len(self._groups) else 'the last column'}"
+        layers = iter(self.model.layers)
+        for column, size in enumerate(self._sizes, start=1):
+            if any(wrong is layer for outer in itertools.islice(layers, size) for layer in outer.walk()):
+                return f". It stands in {f'column {column}' if column < len(self._sizes) else 'the last column'}"
         return ""
-
-    def _not_finite(self, inspection: Inspection) -> str:
-        layer = inspection.first_not_finite
-        return f"the first layer whose output is not finite is {layer}" if layer else ""
 
 
 class Sessions:

@@ -73,7 +73,7 @@ def instance(argument: str, value: Any, kind: type) -> Any:
 
 def integer(argument: str, value: Any, minimum: int = 1, maximum: int | None = LARGEST) -> int:
     """Return `value` as an int from `minimum` to `maximum`. Booleans and floats are refused (TypeError)."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+    if type(value) is not int and (isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral)):
         raise TypeError(f"{argument} got {describe(value)}; expected an integer of at least {minimum}")
     number = int(value)
     if number < minimum:
@@ -473,10 +473,16 @@ def named_call(argument: str, value: Any, example: str) -> tuple[str, dict[str, 
     try:
         if len(rest) > LONGEST_TEXT:
             raise ValueError
-        call = ast.parse(f"f({rest}", mode="eval").body
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-            raise ValueError
-        return name, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+        return name, dict(_arguments(rest))
     except (SyntaxError, ValueError, TypeError, MemoryError):  # what Python's parser may raise
         shown = value if len(value) <= LONGEST_TEXT else f"{value[:40]}..."
         raise ValueError(f"{argument} got {shown!r}; expected parameters by name, as in {example!r}") from None
+
+
+@functools.lru_cache(1000)  # each layer of a network has the same text
+def _arguments(rest: str) -> dict[str, Any]:
+    """Return the arguments of a call from what stands behind its opening bracket."""
+    call = ast.parse(f"f({rest}", mode="eval").body
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+        raise ValueError
+    return {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}

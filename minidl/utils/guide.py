@@ -42,7 +42,8 @@ def advice(table: Mapping[str, Mapping[str, str]], places: Iterable[str], name: 
 
 def no_attribute(kind: type, name: str, hint: str = "") -> AttributeError:
     """Return the error for an attribute that objects of a class do not have."""
-    if text := advice(habits.ATTRIBUTES, [base.__name__ for base in kind.__mro__], name):
+    asked_by_python = name.startswith("__")  # for every object that it copies, and too often to look into the table
+    if not asked_by_python and (text := advice(habits.ATTRIBUTES, [base.__name__ for base in kind.__mro__], name)):
         return AttributeError(f"{kind.__name__} has no {name}: {text}")
     return AttributeError(f"{kind.__name__!r} object has no attribute {name!r}{hint}")
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl as dl
-from minidl.playground import network, picture
+from minidl.playground import network
 from minidl.playground.presets import PRESETS
 from minidl.playground.session import Session, Sessions
 from minidl.playground.settings import CONTROLS, Choice, Settings, checked
@@ -100,11 +100,10 @@ def test_the_program_gives_the_same_numbers(name):
     program = run_program(session)
     for key, array in program["model"].snapshot().items():
         assert array.tobytes() == session.model.snapshot()[key].tobytes(), key
-    after = dl.inspect(program["model"], *program["train"][:200])
-    assert session.picture()["columns"] == picture.columns(groups_of(program["model"], session), after, session.updates)
+    check_columns(session, program)
     test = dl.evaluate(program["model"], program["test"], loss=dl.SoftmaxCrossEntropy())
     assert session.picture()["test"] == {"loss": test.loss, "accuracy": test.accuracy}
-    train = dl.evaluate(program["model"], program["train"][:500], loss=dl.SoftmaxCrossEntropy())
+    train = dl.evaluate(program["model"], program["train"][:300], loss=dl.SoftmaxCrossEntropy())
     assert session.picture()["train"] == {"loss": train.loss, "accuracy": train.accuracy}
     assert program["history"].epochs[-1].validation_loss == pytest.approx(test.loss, rel=1e-6)
 
@@ -115,15 +114,40 @@ def test_the_program_gives_the_same_numbers(name):
 @each("name", VARIED)
 def test_before_training_the_program_shows_the_network_and_trains_nothing(name):
     session = Session(checked({**SMALL, **VARIED[name]}))
-    program, shown = run_program(session), session.picture()
+    program = run_program(session)
     assert "history" not in program
-    inspection = dl.inspect(program["model"], *program["train"][:200])
-    assert shown["columns"] == picture.columns(groups_of(program["model"], session), inspection, {})
+    check_columns(session, program)
 
 
-def groups_of(model, session):
-    sizes, layers = [len(group) for group in session._groups], list(model.layers)
-    return [[layers.pop(0) for _ in range(size)] for size in sizes]
+def check_columns(session, program):
+    """Compare what the page shows of each column with what the program's `inspect` says of its layers."""
+    model = program["model"]
+    rows = {row.layer: row for row in dl.inspect(model, *program["train"][:200]).rows}
+    layers, columns = list(model.layers), session.picture()["columns"]
+    starts = [i for i, layer in enumerate(layers) if isinstance(layer, (dl.Dense, dl.Residual))]
+    assert len(columns) == len(starts)
+    for column, start, stop in zip(columns, starts, [*starts[1:], len(layers)], strict=True):
+        group = [layer for layer in layers[start:stop] if not isinstance(layer, dl.Dropout)]
+        inside = [layer for outer in group for layer in outer.walk()]
+        dense = next(layer for layer in inside if isinstance(layer, dl.Dense))
+        last = rows[group[-1].name]
+        for name in ("std", "mean", "second_moment", "sample_variance", "not_finite", "gradient_norm"):
+            assert column[name] == getattr(last, name), name
+        for name in ("outputs", "gradients"):
+            histogram = getattr(last, name)
+            assert column[name] == {
+                "low": histogram.edges[0],
+                "high": histogram.edges[-1],
+                "counts": [*histogram.counts],
+            }
+        assert column["delta"] == rows[dense.name].delta
+        assert column["update"] == session.updates.get(f"{dense.name}.weight")
+        activations = [rows[layer.name] for layer in inside if rows[layer.name].active is not None]
+        assert ("active" in column) == bool(activations)
+        if activations:
+            shown = activations[0]
+            assert (column["saturated"], column["dead"]) == (shown.saturated, shown.dead)
+            assert column["active"] == [*np.round(shown.active, 3)]
 
 
 @given(st.data())
@@ -172,7 +196,7 @@ def test_a_gain_makes_the_weights_as_many_times_larger(init, gain):
 @each("data", CONTROLS["data"].choices)
 def test_no_row_of_the_test_data_is_one_of_the_training_data(data):
     train, test = network.datasets(checked({"data": data, "rows": network.TEST_ROWS}))
-    assert len(train) == len(test) == 500
+    assert len(train) == len(test) == network.TEST_ROWS
     assert not {row.tobytes() for row in train.x} & {row.tobytes() for row in test.x}
 
 
@@ -268,7 +292,7 @@ def test_a_run_that_diverges_says_what_fit_says_and_stands_still():
             batch_size=10, epochs=100, progress=False,
         )  # fmt: skip
     name = error.value.layer.name
-    column = next(k for k, group in enumerate(session._groups) if name in [layer.name for layer in group])
+    column = int(name.split(".")[0]) // 2  # dense, activation, dense, ...
     assert session.ended == f"{error.value}. It stands in column {column + 1}"
     with pytest.raises(dl.DivergenceError, match=f"^{re.escape(str(error.value))}$"):
         run_program(session)

@@ -342,7 +342,7 @@ def test_what_a_request_can_ask_for_is_bounded():
         name: control.high for name, control in CONTROLS.items() if name in ("rows", "layers", "units", "batch_size")
     }
     assert highs == {"rows": 2000, "layers": 20, "units": 128, "batch_size": 512}
-    assert playground.MOST_STEPS <= 1000 and playground.SECONDS <= 0.05 and LARGEST <= 10_000
+    assert playground.MOST_STEPS <= 1000 and playground.SECONDS <= 0.05 and playground.TRAINS <= 1 and LARGEST <= 10_000
     assert playground.MOST_CONNECTIONS <= 64 and MOST_SESSIONS <= 16
 
 

@@ -308,7 +308,7 @@ CATALOGUE = [
     ),
     Sabotage(
         "a-weight-may-be-exchanged", "layers/guards.py",
-        "own = [*layer._parameters.values(), *layer._state.values()]", "own = [*layer._state.values()]",
+        "(*layer._parameters.values(), *layer._state.values())", "layer._state.values()",
         "The layer uses the other parameter, and the optimizer trains the old one.",
         ("layers/test_base.py",),
     ),
@@ -1185,7 +1185,7 @@ CATALOGUE = [
     # Instruments -----------------------------------------------------------------------------------------------------
     Sabotage(
         "inspect-moves-the-dropout", "diagnostics/inspection.py",
-        "            model = copy.deepcopy(model)", "            pass",
+        "            model = copy.deepcopy(model, shared)", "            pass",
         "Who measures must not touch: a drawing more, and every later mask of the run is another.",
         ("diagnostics/test_inspection.py", "diagnostics/test_recorder.py"),
     ),
@@ -1201,7 +1201,7 @@ CATALOGUE = [
         ("diagnostics/test_layer_statistics.py",),
     ),
     Sabotage(
-        "dead-for-one-sample", "diagnostics/inspection.py", "(slope == 0).all(axis=0)", "(slope == 0).any(axis=0)",
+        "dead-for-one-sample", "diagnostics/inspection.py", "~slope.any(axis=0)", "~slope.all(axis=0)",
         "A unit that is silent for one sample is a feature; silent for all, it is dead.",
         ("diagnostics/test_inspection.py",),
     ),
