@@ -15,6 +15,7 @@ from minidl.cuda.reduce import (
     ROWS,
     block_column_norm,
     block_column_total,
+    blocks_down_the_columns,
     ends_block,
     one_block_for_32_columns,
 )
@@ -66,16 +67,21 @@ def statistics(
 
 @cuda.jit
 def normalize(x, gamma, beta, mean, inverse_std, y):
-    j, r = cuda.grid(2)
-    if r < x.shape[0] and j < x.shape[1]:
-        y[r, j] = gamma[j] * ((x[r, j] - mean[j]) * inverse_std[j]) + beta[j]
+    j, first = cuda.grid(2)
+    if j < x.shape[1]:
+        scale, shift, centre, inverse = gamma[j], beta[j], mean[j], inverse_std[j]
+        for r in range(first, x.shape[0], cuda.gridDim.y * ROWS):
+            y[r, j] = scale * ((x[r, j] - centre) * inverse) + shift
 
 
 @cuda.jit
 def inference(x, gamma, beta, running_mean, running_variance, epsilon, y):
-    j, r = cuda.grid(2)
-    if r < x.shape[0] and j < x.shape[1]:
-        y[r, j] = gamma[j] * ((x[r, j] - running_mean[j]) / math.sqrt(running_variance[j] + epsilon)) + beta[j]
+    j, first = cuda.grid(2)
+    if j < x.shape[1]:
+        scale, shift, centre = gamma[j], beta[j], running_mean[j]
+        std = math.sqrt(running_variance[j] + epsilon)
+        for r in range(first, x.shape[0], cuda.gridDim.y * ROWS):
+            y[r, j] = scale * ((x[r, j] - centre) / std) + shift
 
 
 @cuda.jit
@@ -101,16 +107,13 @@ def backward_parameters(x, dy, mean, inverse_std, dgamma, dbeta):
 
 @cuda.jit
 def backward_input(x, dy, gamma, mean, inverse_std, dgamma, dbeta, one_over_rows, dx):
-    j, r = cuda.grid(2)
-    if r < x.shape[0] and j < x.shape[1]:
-        normalized = (x[r, j] - mean[j]) * inverse_std[j]
-        centred = dy[r, j] - one_over_rows * (dbeta[j] + normalized * dgamma[j])
-        dx[r, j] = gamma[j] * inverse_std[j] * centred
-
-
-def _one_thread_each(x):
-    rows, features = x.shape
-    return (-(-features // COLUMNS), -(-rows // ROWS))
+    j, first = cuda.grid(2)
+    if j < x.shape[1]:
+        centre, inverse, by_gamma, by_beta = mean[j], inverse_std[j], dgamma[j], dbeta[j]
+        scale = gamma[j] * inverse
+        for r in range(first, x.shape[0], cuda.gridDim.y * ROWS):
+            normalized = (x[r, j] - centre) * inverse
+            dx[r, j] = scale * (dy[r, j] - one_over_rows * (by_beta + normalized * by_gamma))
 
 
 def batchnorm_training(
@@ -122,17 +125,15 @@ def batchnorm_training(
         x, real(1 / rows), real(rows / (rows - 1)), real(decay), real(epsilon),
         running_mean, running_variance, mean, variance, inverse_std,
     )  # fmt: skip
-    launch(normalize, _one_thread_each(x), BLOCK, x, gamma, beta, mean, inverse_std, y)
+    launch(normalize, blocks_down_the_columns(x), BLOCK, x, gamma, beta, mean, inverse_std, y)
 
 
 def batchnorm_inference(launch, x, gamma, beta, running_mean, running_variance, epsilon, y):
     epsilon = x.dtype.type(epsilon)
-    launch(inference, _one_thread_each(x), BLOCK, x, gamma, beta, running_mean, running_variance, epsilon, y)
+    launch(inference, blocks_down_the_columns(x), BLOCK, x, gamma, beta, running_mean, running_variance, epsilon, y)
 
 
 def batchnorm_backward(launch, x, dy, gamma, mean, inverse_std, dgamma, dbeta, dx):
     launch(backward_parameters, one_block_for_32_columns(x), BLOCK, x, dy, mean, inverse_std, dgamma, dbeta)
-    one_over_rows = x.dtype.type(1 / x.shape[0])
-    launch(
-        backward_input, _one_thread_each(x), BLOCK, x, dy, gamma, mean, inverse_std, dgamma, dbeta, one_over_rows, dx
-    )
+    grid, one_over_rows = blocks_down_the_columns(x), x.dtype.type(1 / x.shape[0])
+    launch(backward_input, grid, BLOCK, x, dy, gamma, mean, inverse_std, dgamma, dbeta, one_over_rows, dx)

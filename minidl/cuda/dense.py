@@ -21,13 +21,12 @@ gives NaN. `tensor_cores.py` of the ladder explains both.
 
 from __future__ import annotations
 
-import math
 import os
 from typing import NamedTuple
 
 from numba import cuda
 
-from minidl.cuda.engine.edges import get_four
+from minidl.cuda.engine.edges import get_four, tile_of_block
 from minidl.cuda.engine.ptx import aligned, load_four, store_four
 from minidl.cuda.ladder import tensor_cores
 from minidl.cuda.reduce import BLOCK, COLUMNS, ROWS, block_column_total, ends_block, one_block_for_32_columns
@@ -149,7 +148,7 @@ def _tiled(variant, load_a, load_b, finish):
         column_of_a = cuda.local.array(side, c.dtype)
         row_of_b = cuda.local.array(side, c.dtype)
         sums = cuda.local.array((side, side), c.dtype)
-        top, left = cuda.blockIdx.y * extent, cuda.blockIdx.x * extent
+        top, left = tile_of_block(c, extent)
         t = cuda.threadIdx.x
         my_slice, ty, tx = t // patches, t % patches // across, t % across
         mine = top + 4 * ty < c.shape[0] and left + 4 * tx < c.shape[1]
@@ -210,7 +209,8 @@ def _plain(element_a, element_b, finish):
     @cuda.jit
     def product(a, b, inner, more, c):
         t = cuda.threadIdx.x
-        row, column = cuda.blockIdx.y * extent + t // extent, cuda.blockIdx.x * extent + t % extent
+        top, left = tile_of_block(c, extent)
+        row, column = top + t // extent, left + t % extent
         if row < c.shape[0] and column < c.shape[1]:
             total = ZERO
             for k in range(inner):
@@ -222,10 +222,12 @@ def _plain(element_a, element_b, finish):
 
 def _on_tensor_cores(variant, factor_a, factor_b, finish):
     compute = tensor_cores.block_of_products(MULTIPLY_ADD[variant], factor_a, factor_b, finish)
+    extent = VARIANTS[variant].extent
 
     @cuda.jit
     def product(a, b, inner, more, c):
-        compute(a, b, inner, more, c)
+        top, left = tile_of_block(c, extent)
+        compute(a, b, inner, more, c, top, left)
 
     return product
 
@@ -261,10 +263,10 @@ def column_sums_kernel(x, sums):
         sums[column] = total
 
 
-def _grid(variant, c):
+def _tiles(variant, c):
     rows, columns = c.shape
     extent = VARIANTS[variant].extent
-    return (-(-columns // extent), -(-rows // extent))
+    return -(-rows // extent) * -(-columns // extent)
 
 
 def choose_variant(c, inner):
@@ -275,14 +277,14 @@ def choose_variant(c, inner):
     if c.size * inner <= LITTLE:
         return "plain"
     large = "large" if TF32 == "off" else TF32
-    if c.dtype.itemsize == 4 and math.prod(_grid(large, c)) >= ENOUGH_BLOCKS:
+    if c.dtype.itemsize == 4 and _tiles(large, c) >= ENOUGH_BLOCKS:
         return large
-    return "small" if math.prod(_grid("small", c)) >= ENOUGH_BLOCKS else "tiny"
+    return "small" if _tiles("small", c) >= ENOUGH_BLOCKS else "tiny"
 
 
 def _launch_product(launch, kernels, a, b, inner, more, c):
     variant = choose_variant(c, inner)
-    launch(kernels[variant], _grid(variant, c), (VARIANTS[variant].threads,), a, b, inner, more, c)
+    launch(kernels[variant], (_tiles(variant, c),), (VARIANTS[variant].threads,), a, b, inner, more, c)
 
 
 def dense_forward(launch, x, weight, bias, y):

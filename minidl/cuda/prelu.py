@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from numba import cuda
 
-from minidl.cuda.reduce import BLOCK, COLUMNS, ROWS, block_column_total, ends_block, one_block_for_32_columns
+from minidl.cuda.reduce import (
+    BLOCK,
+    COLUMNS,
+    ROWS,
+    block_column_total,
+    blocks_down_the_columns,
+    ends_block,
+    one_block_for_32_columns,
+)
 from minidl.scalar.activations import leaky_relu, leaky_relu_by_alpha, leaky_relu_slope
 from minidl.scalar.constants import ZERO
 
@@ -13,9 +21,11 @@ _value, _slope, _by_alpha = map(cuda.jit(device=True), (leaky_relu, leaky_relu_s
 
 @cuda.jit
 def forward(x, slope, y):
-    j, r = cuda.grid(2)
-    if r < x.shape[0] and j < x.shape[1]:
-        y[r, j] = _value(x[r, j], slope[j])
+    j, first = cuda.grid(2)
+    if j < x.shape[1]:
+        alpha = slope[j]
+        for r in range(first, x.shape[0], cuda.gridDim.y * ROWS):
+            y[r, j] = _value(x[r, j], alpha)
 
 
 @cuda.jit
@@ -36,8 +46,7 @@ def backward(x, dy, slope, dx, dslope):
 
 
 def prelu_forward(launch, x, slope, y):
-    rows, features = x.shape
-    launch(forward, (-(-features // COLUMNS), -(-rows // ROWS)), BLOCK, x, slope, y)
+    launch(forward, blocks_down_the_columns(x), BLOCK, x, slope, y)
 
 
 def prelu_backward(launch, x, dy, slope, dx, dslope):

@@ -14,7 +14,15 @@ BLOCK = (COLUMNS, ROWS)
 WARPS = 4  # rows for each block if one warp has one row
 ROW_BLOCK = (WARP, WARPS)
 BLOCK_OF_ROWS = ROWS * BLOCK_OF_TERMS  # of a column: each thread has BLOCK_OF_TERMS of them
+MOST_BLOCKS = 2048  # that share an elementwise operation: more than a GPU runs at a time
 PARTIALS = 128  # the most blocks that share the sum over a whole array, and so the most partial sums
+
+
+def blocks_down_the_columns(matrix):
+    """Return a grid whose threads go down the columns of `matrix`, each with every n-th row for n rows of threads."""
+    rows, columns = matrix.shape
+    across = -(-columns // COLUMNS)
+    return (across, max(1, min(-(-rows // ROWS), MOST_BLOCKS // across)))
 
 
 def one_block_for_32_columns(matrix):

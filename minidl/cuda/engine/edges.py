@@ -12,6 +12,17 @@ from minidl.scalar.constants import ZERO
 
 
 @cuda.jit(device=True)
+def tile_of_block(matrix, extent):
+    """Return the first row and column of the square tile that belongs to this block.
+
+    The blocks are numbered from left to right and from top to bottom: a grid may be 2³¹ - 1 blocks wide, but only 65535
+    high, and a matrix may be higher.
+    """
+    across = (matrix.shape[1] + extent - 1) // extent
+    return cuda.blockIdx.x // across * extent, cuda.blockIdx.x % across * extent
+
+
+@cuda.jit(device=True)
 def get(matrix, row, column):
     """Read an element; outside of the matrix it is 0."""
     return matrix[row, column] if row < matrix.shape[0] and column < matrix.shape[1] else ZERO

@@ -93,12 +93,15 @@ def plain(total, more, c, row, column):
 
 
 def block_of_products(multiply_add, factor_a, factor_b, finish):
-    """Return a device function that computes a block of C and writes `finish(sum, more, c, row, column)` for each."""
+    """Return a device function that computes the tile of C that begins at row `top` and column `left`.
+
+    It writes `finish(sum, more, c, row, column)` for each element.
+    """
     shape_a, begin_copies_of_a, element_of_a = factor_a
     shape_b, begin_copies_of_b, element_of_b = factor_b
 
     @cuda.jit(device=True)
-    def compute(a, b, inner, more, c):
+    def compute(a, b, inner, more, c, top, left):
         tile_a = cuda.shared.array(shape_a, c.dtype, alignment=16)
         tile_b = cuda.shared.array(shape_b, c.dtype, alignment=16)
         sums = cuda.local.array((ROWS, COLUMNS, 4), c.dtype)
@@ -106,7 +109,6 @@ def block_of_products(multiply_add, factor_a, factor_b, finish):
         fragments_of_a = cuda.local.array((ROWS, 4), c.dtype)
         warp, lane = cuda.threadIdx.x // 32, cuda.threadIdx.x % 32
         g, t = lane // 4, lane % 4
-        top, left = cuda.blockIdx.y * EXTENT, cuda.blockIdx.x * EXTENT
         row, column = warp // 2 * WARP_EXTENT, warp % 2 * WARP_EXTENT  # of the warp's part in the block
         wide_a, wide_b = aligned(a), aligned(b)
         for m in range(ROWS):
@@ -168,7 +170,7 @@ def _rung(multiply_add):
 
     @cuda.jit
     def product(a, b, c):
-        compute(a, b, a.shape[1], ZERO, c)
+        compute(a, b, a.shape[1], ZERO, c, cuda.blockIdx.y * EXTENT, cuda.blockIdx.x * EXTENT)
 
     return product
 
