@@ -21,13 +21,14 @@ import numpy as np
 import minidl as dl
 from minidl.cli import sources
 from minidl.cli.results import claimed_folder, refuse_to_replace
-from minidl.cpu.engine.jit import cache_path, is_compiled
+from minidl.cpu.engine.jit import is_compiled
 from minidl.cpu.engine.thread_pool import thread_count
 from minidl.data import Dataset
 from minidl.data.dataset import check_same_names
 from minidl.perceptron import OPTIMIZERS, perceptron
 from minidl.playground import serve
 from minidl.utils import checks
+from minidl.utils.code_cache import cache_path
 
 OUTPUTS = ("curves.png", "history.jsonl", "model.npz")
 INSPECTION, PREFLIGHT = "inspection.png", "preflight.png"

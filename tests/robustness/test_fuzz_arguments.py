@@ -46,7 +46,7 @@ RESULTS = {
     "UninitializedReadError", "RaceError", "Trace", "draw_accesses",
     "Backend", "CPU", "NumPy", "CUDA", "Emulator", "Hyperparameter", "Initializer",
     "Check", "Histogram", "Inspection", "LayerStatistics", "LayerPass", "Preflight", "Record", "Snapshot",
-    "Distribution", "distribution",
+    "Activity", "Distribution", "distribution", "TrainingPass",
     "hook", "line_style", "draw_inspection", "draw_recording", "draw_preflight",
     "draw_decision_boundary",
     "AugmentationStep", "Geometric", "Mixing", "Preprocessing", "Configurable",

@@ -320,15 +320,15 @@ CATALOGUE = [
     ),
     Sabotage(
         "one-name-for-two-functions", "cpu/engine/jit.py",
-        '        function.__qualname__ += f".{_fingerprint(function)[:16]}"\n', "        pass\n",
+        '        function.__qualname__ += f".{fingerprint(function)[:16]}"\n', "        pass\n",
         "The linker goes by names, and takes the one for the other.",
         ("cpu/engine/test_jit.py",),
     ),
     Sabotage(
-        "cache-believed-by-its-file-name", "cpu/engine/jit.py",
+        "cache-believed-by-its-file-name", "utils/code_cache.py",
         "return data if (stamp, stored) == (self._source_stamp, key) else None", "return data",
         "Two processes that compile at the same time write two functions under one name.",
-        ("cpu/engine/test_jit.py",),
+        ("utils/test_code_cache.py",),
     ),
     # The definition of the operations --------------------------------------------------------------------------------
     Sabotage(

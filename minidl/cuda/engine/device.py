@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copyreg
 import functools
 import importlib.util
@@ -113,7 +114,17 @@ def is_device_array(array: Any) -> bool:
     return getattr(array, "__cuda_ndarray__", False)
 
 
+@functools.cache
+def _keep_compiled(kernel: Any) -> None:
+    """Let a kernel be compiled once, and not in every process: those of a training step take seconds."""
+    with contextlib.suppress(ImportError, RuntimeError):  # Numba's simulator; no folder, or a kernel of the user's
+        from minidl.cuda.engine.kernel_cache import KernelCache
+
+        kernel._cache = KernelCache(kernel)
+
+
 def _configure(kernel: Any, *configuration: Any) -> Any:
+    _keep_compiled(kernel)
     with warnings.catch_warnings():
         # A small grid leaves most of the GPU idle, and so do small networks. (By its text, because numba and numba-cuda
         # each have a class of their own for this warning.)

@@ -12,8 +12,8 @@ import numba
 import pytest
 
 import minidl
-from minidl.cpu.engine import jit as jit_module
-from minidl.cpu.engine.jit import _CacheFile, _fingerprint, cache_path, is_compiled, jit
+from minidl.cpu.engine.jit import SOURCES, _CacheFile, is_compiled, jit
+from minidl.utils.code_cache import cache_path, fingerprint, source_digest
 
 PROGRAM = """
 import contextlib, gc, sys, numpy as np, minidl.cpu.engine.jit
@@ -81,43 +81,16 @@ def test_compiled_code_is_used_again_and_never_after_an_edit_of_what_it_calls(pa
     assert (value, hits) == (-0.25, 0)
 
 
-def test_the_digest_sees_every_file_that_loops_are_made_from(package, monkeypatch):
-    monkeypatch.setattr(jit_module, "PACKAGE", package)
-    digest = jit_module.source_digest.__wrapped__
-    sources = sorted((package / "scalar").rglob("*.py")) + sorted((package / "cpu").rglob("*.py"))
-    assert {path.parent.name for path in sources} == {"scalar", "cpu", "engine"} and len(sources) > 30
-    digests = {digest()}
-    for path in sources:
-        path.write_text(path.read_text(encoding="utf-8") + "# edited\n", encoding="utf-8")
-        digests.add(digest())
-    assert len(digests) == len(sources) + 1
-    shutil.rmtree(package / "cpu")
-    with pytest.raises(RuntimeError, match=r"^no sources of compiled loops were found in .*cpu"):
-        digest()
-
-
 def test_what_other_sources_or_another_numba_compiled_does_not_count(tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     assert not is_compiled()
     folder = str(cache_path())
     _CacheFile(folder, "older", "the digest of older sources").save("float32", "code")
     assert not is_compiled()
-    _CacheFile(folder, "loop", jit_module.source_digest()).save("float32", "code")
+    _CacheFile(folder, "loop", source_digest(*SOURCES)).save("float32", "code")
     assert is_compiled()
     monkeypatch.setattr(numba, "__version__", "0.1.2")
     assert not is_compiled()
-
-
-def test_a_file_with_other_code_under_the_right_name_is_not_used(tmp_path):
-    """Two processes that compile at the same time may choose the same number for two files."""
-    mine, other = (_CacheFile(str(tmp_path), "loop", "the sources") for _ in range(2))
-    mine.save("float32", "code for float32")
-    assert other.load("float32") == "code for float32"
-    (name,) = tmp_path.glob("*.nbc")
-    stale = _CacheFile(str(tmp_path), "loop", "older sources")
-    for written in [("the sources", "float64", "code for float64"), ("older sources", "float32", "older code")]:
-        stale._save_data(name.name, written)
-        assert other.load("float32") is None
 
 
 def test_functions_from_one_factory_have_different_fingerprints():
@@ -134,8 +107,8 @@ def test_functions_from_one_factory_have_different_fingerprints():
         return x + x
 
     functions = [factory(inner) for inner in (one, two, numba.njit(one), numba.njit(two))]
-    assert len({_fingerprint(function) for function in functions}) == 4
-    assert _fingerprint(factory(numba.njit(one))) == _fingerprint(functions[2])
+    assert len({fingerprint(function) for function in functions}) == 4
+    assert fingerprint(factory(numba.njit(one))) == fingerprint(functions[2])
     assert len({jit(function).py_func.__qualname__ for function in functions}) == 4
 
 
