@@ -14,8 +14,8 @@ here is such a formula for each function, the same for float32 and float64:
 
 The series are Taylor's. Coefficients fitted to the interval would save a term or two, but anyone can check these. Only
 e^x² erfc(x) / t, a smooth function of t from 0 to 1, has a polynomial p that is fitted to it (as in Shepherd &
-Laframboise 1981, Chebyshev approximation of (1 + 2x) exp(x²) erfc x in 0 ≤ x < ∞). A float is stored as sign, exponent and mantissa,
-so multiplying by 2ᵏ means adding k to the bits of the exponent.
+Laframboise 1981, Chebyshev approximation of (1 + 2x) exp(x²) erfc x in 0 ≤ x < ∞). A float is stored as sign, exponent
+and mantissa, so multiplying by 2ᵏ means adding k to the bits of the exponent.
 
 `jit.scalar` gives this module to the functions of `minidl.scalar` in place of `math`. Names that are not defined here,
 such as sqrt, come from `math`.
