@@ -133,6 +133,9 @@ def test_the_picture_is_written(tmp_path):
     (matrix, _) = figure.axes
     np.testing.assert_allclose(matrix.images[0].get_array()[:3, 0], [2 / 3, 1 / 2, 1 / 4])
     assert [label.get_text() for label in matrix.get_yticklabels()] == NAMES
+    numbers = {tuple(map(int, text.get_position()[::-1])): text.get_text() for text in matrix.texts}
+    counts = dl.confusion_matrix(LABELS, SAID, NAMES).counts
+    assert numbers == {cell: str(count) for cell, count in np.ndenumerate(counts)}  # a row for each true class
     (matrix, _) = dl.confusion_matrix(LABELS, SAID, [*NAMES[:3], "d" * 25]).plot().axes
     assert matrix.get_yticklabels()[3].get_text() == "d" * 23 + "…"
     assert figure.get_suptitle() == "accuracy 66.7% of 9 rows\nmost often ant was taken for cat: 1 of 3"

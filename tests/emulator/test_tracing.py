@@ -294,6 +294,22 @@ def test_the_picture_says_what_it_shows(tmp_path):
 
 
 @cuda.jit
+def writes_its_number(x):
+    t, size = cuda.threadIdx, cuda.blockDim
+    number = (t.z * size.y + t.y) * size.x + t.x
+    x[number] = number
+
+
+def test_threads_of_a_block_with_three_dimensions_are_counted_along_x_then_y_then_z():
+    found = trace(writes_its_number, 1, (3, 2, 7), np.zeros(42))
+    elements = [[access.element[0] for access in together.accesses] for together in found.warp_accesses]
+    assert elements == [[*range(32)], [*range(32, 42)]]  # two warps
+    (panel,) = (axes for axes in found.plot().axes if axes.get_title("left"))
+    numbers = {text.get_position()[0]: text.get_text() for text in panel.texts}
+    assert numbers == {number: str(number) for number in range(32)}  # as many cells as a panel has
+
+
+@cuda.jit
 def reads_writes_and_both(x):
     t = cuda.threadIdx.x
     if t < 3:
