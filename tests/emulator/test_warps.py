@@ -56,6 +56,22 @@ def matches(x, y):
     y[t, 4] = cuda.lanemask_lt()
 
 
+@cuda.jit
+def predicates_that_are_numbers(x, y):
+    t = cuda.threadIdx.x
+    y[t, 0] = cuda.eq_sync(-1, x[t])
+    y[t, 1] = cuda.all_sync(-1, x[t])
+    y[t, 2] = cuda.any_sync(-1, x[t])
+
+
+@pytest.mark.parametrize(("first", "others", "votes"), [(1, 2, [1, 1, 1]), (0, 2, [0, 0, 1]), (0, 0, [1, 0, 0])])
+def test_a_predicate_holds_for_every_number_but_0(first, others, votes):
+    x, y = np.full(32, others, np.int32), np.zeros((32, 3), np.int32)
+    x[0] = first
+    launch(predicates_that_are_numbers, 1, 32, x, y)
+    assert (y == votes).all()
+
+
 @pytest.mark.parametrize("kind", [np.int32, np.int64, np.float32, np.float64])
 def test_matches_of_a_warp(kind):
     lanes = np.arange(32)

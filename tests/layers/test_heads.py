@@ -37,6 +37,11 @@ def test_split_gives_the_columns_of_each_head_by_name(rng):
     assert {name: part.shape for name, part in parts.items()} == {"digit": (6, 3), "odd": (6, 1), "size": (6, 2)}
     for name, part in parts.items():
         np.testing.assert_array_equal(part, heads.heads[name].forward(x))
+    heads = dl.Heads(second=dl.Dense(4, 2), first=dl.Dense(4, 1)).build("cpu", 0, "float64")
+    assert [(name, part.tolist()) for name, part in heads.split(np.array([[1.0, 2.0, 3.0]])).items()] == [
+        ("second", [[1.0, 2.0]]),
+        ("first", [[3.0]]),
+    ]  # in the order in which they were given, not that of the alphabet
 
 
 def test_sizes_and_names(rng):

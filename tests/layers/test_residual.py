@@ -38,6 +38,16 @@ def test_a_batch_norm_at_the_end_is_zeroed_by_its_gamma(rng):
     np.testing.assert_array_equal(residual.forward(x, training=True), x)
 
 
+def test_centred_weights_at_the_end_are_zeroed_by_their_gain_and_can_learn(rng):
+    residual = dl.Residual(dl.Dense(4, 6), dl.Tanh(), dl.CenteredDense(6, 4), zero_init=True).build("cpu", 0, "float64")
+    last, x, dy = residual.layers[-1], *rng.normal(size=(2, 5, 4))
+    np.testing.assert_array_equal(last.gain.value, np.zeros(4))
+    assert np.abs(last.direction.value).max() > 0  # of a direction of length 0 no gain would make weights
+    np.testing.assert_array_equal(residual.forward(x, training=True), x)
+    residual.backward(dy)
+    assert np.abs(last.gain.gradient).min() > 0
+
+
 def test_both_ways_backward_give_the_same_gradients(rng):
     x, dy = rng.normal(size=(5, 4)), rng.normal(size=(5, 4))
     gradients = []

@@ -262,6 +262,13 @@ def at_rate(name, rate, backend="cpu"):
     return layer.build(backend, 0, "float64")
 
 
+def test_a_rate_is_exact_to_a_random_word(dropping):
+    """A count of dropped elements would notice a rate that is off by a hundredth, but none much smaller."""
+    for rate in (0.0, 1e-9, 0.1, 1 / 3, 0.5, 0.999, 1.0):
+        words_below = int(at_rate(dropping, rate).threshold)  # of the 2³² words
+        assert abs(words_below - rate * 2**32) <= 0.5
+
+
 def test_rate_zero_changes_nothing(dropping, any_backend, rng):
     layer, get = at_rate(dropping, 0.0, any_backend.name), any_backend.to_numpy
     x, dy = draw(layer, rng)

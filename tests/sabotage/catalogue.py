@@ -556,6 +556,11 @@ CATALOGUE = [
         ("layers/test_dropout.py",),
     ),
     Sabotage(
+        "rate-in-256ths", "layers/stochastic.py", "round(self._rate * 2**32)", "round(self._rate * 2**8) << 24",
+        "1/3 would become 85/256, to which the scale 1 / (1 - rate) does not fit: too little for a count to notice.",
+        ("layers/test_stochastic.py",),
+    ),
+    Sabotage(
         "dropout-rate-as-keep-probability", "layers/stochastic.py", "round(self._rate * 2**32)",
         "round((1 - self._rate) * 2**32)",
         "`rate` is the probability to drop; with 0.5 nobody notices.",
@@ -1092,6 +1097,12 @@ CATALOGUE = [
         ("cli/test_own_data.py",),
     ),
     Sabotage(
+        "one-split-for-all-seeds", "cli/sources.py", "split(data, 0.8, 0.1, 0.1, seed=options.seed)",
+        "split(data, 0.8, 0.1, 0.1, seed=0)",
+        "With other weights but the same test rows, nobody sees how much a result depends on the rows.",
+        ("cli/test_own_data.py",),
+    ),
+    Sabotage(
         "clip-norm-of-each-parameter", "training/clipping.py",
         "        for gradient in gradients:\n"
         "            backend.operations.scale_to_norm(gradient, norms, limit)\n",
@@ -1301,6 +1312,48 @@ CATALOGUE = [
         "picture-upside-down", "diagnostics/data_figures.py", "    axes.invert_yaxis()\n", "",
         "The first sample is read at the top.",
         ("diagnostics/test_preflight.py",),
+    ),
+    Sabotage(
+        "one-curve-for-two-columns", "training/curves.py", 'axes.plot(history["epoch"], history[key],',
+        'axes.plot(history["epoch"], history[column],',
+        "The training curve drawn twice looks like a network that generalizes perfectly.",
+        ("training/test_curves.py",),
+    ),
+    Sabotage(
+        "right-points-marked-wrong", "diagnostics/data_figures.py", "wrong = data.x[said != data.y]",
+        "wrong = data.x[said == data.y]",
+        "A circle is around each point that the model takes for another class.",
+        ("diagnostics/test_data_figures.py",),
+    ),
+    Sabotage(
+        "classes-named-by-their-place", "diagnostics/data_figures.py", "[_name(data, label) for label in labels])\n",
+        "[_name(data, i) for i in range(len(labels))])\n",
+        "Where a class has no rows, those behind it keep their names.",
+        ("diagnostics/test_data_figures.py",),
+    ),
+    Sabotage(
+        "recording-drawn-backwards", "diagnostics/layer_figures.py",
+        "for histogram in histograms], axis=1)", "for histogram in histograms[::-1]], axis=1)",
+        "The first record is at the left.",
+        ("diagnostics/test_layer_figures.py",),
+    ),
+    Sabotage(
+        "dead-called-saturated", "diagnostics/layer_figures.py",
+        '"saturated": row.saturated, "dead": row.dead,', '"saturated": row.dead, "dead": row.saturated,',
+        "A saturated unit still lets a little gradient through, a dead one nothing.",
+        ("diagnostics/test_layer_figures.py",),
+    ),
+    Sabotage(
+        "confusion-read-the-other-way", "diagnostics/confusion_figure.py", "axes.text(column, row,",
+        "axes.text(row, column,",
+        "Rows are true classes, as beside the matrix; the colours would say another thing than the numbers.",
+        ("diagnostics/test_confusion.py",),
+    ),
+    Sabotage(
+        "deep-blocks-in-other-warps", "emulator/tracing.py", "(thread.z * size.y + thread.y) * size.x + thread.x",
+        "(thread.z * size.x + thread.y) * size.x + thread.x",
+        "Threads are numbered along x, then y, then z, and 32 in a row are a warp.",
+        ("emulator/test_tracing.py",),
     ),
     Sabotage(
         "atomic-dec-above-the-limit", "emulator/atomics.py", "old - 1 if 0 < old <= limit else limit",
