@@ -31,11 +31,12 @@ def elementwise(
     repetitions: int = 10,
     operations: Sequence[str] = tuple(OPERATIONS),
     features: int = FEATURES,
+    calls: int = 50,
 ) -> dict[str, Any]:
     """For each size and operation the milliseconds, and GB/s as a share of those of the faster copy.
 
-    Bytes are counted once for each array that has to be read or written. Calls are taken
-    as one graph, because a launch takes longer than the work; then everything may stay in the second-level cache.
+    Bytes are counted once for each array that has to be read or written. So many calls, of large arrays two, are one
+    graph, because a launch takes longer than the work; then everything may stay in the second-level cache.
 
     peer         `benchmarks.gpu_torch`, or None
     missing      what PyTorch cannot do here
@@ -56,7 +57,7 @@ def elementwise(
         given = Given(size, features)
         for operation in operations:
             if operation not in disagreeing:
-                rows[str(size)][operation] = _measure(place, peers[operation], operation, given, repetitions)
+                rows[str(size)][operation] = _measure(place, peers[operation], operation, given, repetitions, calls)
     return {"missing": missing, "disagreeing": disagreeing, "sizes": rows}
 
 
@@ -73,9 +74,9 @@ def _compare(place: Place, peer: Any, operation: str, given: Given) -> None:
     peer.capture(run)
 
 
-def _measure(place: Place, peer: Any, operation: str, given: Given, repetitions: int) -> dict[str, Any]:
+def _measure(place: Place, peer: Any, operation: str, given: Given, repetitions: int, calls: int) -> dict[str, Any]:
     size = given.bytes(operation)
-    calls = max(2, min(50, 2**28 // size))
+    calls = min(calls, max(2, 2**28 // size))
     run = with_minidl.prepare(operation, given, place.backend)
     measured = {"minidl": between_events(place.event, run, calls, capture=place.capture)}
     if peer:

@@ -93,7 +93,7 @@ def markdown(result: dict[str, Any]) -> str:
         "",
     ]
     if result["quick"]:
-        lines += ["**A quick run, to see that it works: the numbers are rough.**", ""]
+        lines += ["**A quick run with the smallest sizes, to see that it works: the times mean nothing.**", ""]
     for name, part in parts.items():
         if "error" in part:
             lines += [f"**{name} broke off: {part['error']}.**", ""]
@@ -140,6 +140,17 @@ def _comparison(found: dict[str, Any]) -> list[str]:
     errors = ", ".join(f"{error:.1e} in {dtype}" for dtype, error in found["largest_error"].items())
     text = f"{found['count']} calls against the CPU in float64, {len(wrong)} wrong; largest error {errors}."
     return ["## Comparison", "", text, *[f"\n{line}." for line in wrong]]
+
+
+def _sanitizer(found: dict[str, Any]) -> list[str]:
+    if found["missing"]:
+        return ["## Sanitizer", "", f"Not run: {found['missing']}."]
+    lines = []
+    for name, tool in found["tools"].items():
+        code = tool["exit_code"]
+        lines.append(f"- {name}: {f'exit code {code}' if code else 'nothing found'}")
+        lines += [f"      {line}" for line in tool["last_lines"]]
+    return ["## Sanitizer", "", *lines]
 
 
 def _limits(found: dict[str, Any]) -> list[str]:
@@ -219,6 +230,7 @@ def _elementwise(found: dict[str, Any]) -> list[str]:
 SECTIONS = {
     "tests": _tests,
     "comparison": _comparison,
+    "sanitizer": _sanitizer,
     "limits": _limits,
     "step": _step,
     "products": _products,

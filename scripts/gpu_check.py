@@ -11,6 +11,8 @@ The parts, in their order:
     tests        the project's test suite, in which the tests of the backend cuda are no longer skipped
     comparison   every operation on the GPU against the same call on the CPU in float64, on random arguments; outputs
                  start as NaN, so an element that the kernel leaves out shows
+    sanitizer    the comparison once more under NVIDIA's compute-sanitizer, where the CUDA toolkit has put it: accesses
+                 outside of arrays, races in shared memory, reads of memory that nobody has written, wrong barriers
     limits       multiply-adds in registers, and copies: what this GPU can do at most
     step         a training step of 784-512-256-10 with ReLU and Adam at batch 128, recorded and by hand, beside
                  PyTorch: eager, with a fused optimizer, compiled, as CUDA graphs; first all make ten steps, and whose
@@ -27,6 +29,9 @@ was made on the same machine with the same versions.
 
 Exits with 0 if all went well, 1 if a test failed, results differ or a part broke off, and 2 if there is no GPU, with
 the reason. A target that is missed is no error.
+
+With --quick the sizes are so small that all parts run in minutes on an interpreter of kernels that takes the place of a
+GPU: times then mean nothing.
 
 This script has been tested with stand-ins only. It has never run on a GPU.
 """
@@ -49,7 +54,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -58,16 +63,53 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that this 
 
 import minidl as dl
 from benchmarks import gpu_elementwise, gpu_limits, gpu_products, gpu_report, gpu_step, gpu_timing
+from benchmarks.peers.problem import Problem
 from minidl.backend import Backend
 from minidl.cuda.engine import device
 from minidl.utils.files import write_whole
 from scripts.kernel_examples import WORKING_MEMORY, Example, examples
 
 ROOT = Path(__file__).resolve().parent.parent
-SHAPES = [(3, 1), (5, 37), (33, 64), (128, 257)]
 # What rounding may do, relative to the largest element of the result: sums of some hundred terms.
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
-COPY = 2**26  # numbers
+
+
+class Sizes(NamedTuple):
+    """How much each part does."""
+
+    tests: tuple[str, ...]  # arguments of pytest
+    shapes: tuple[tuple[int, int], ...]  # of the comparison
+    repetitions: int
+    chains: tuple[int, int]  # blocks and rounds of multiply-adds
+    copy: int  # numbers
+    problem: Problem
+    steps: int
+    products: tuple[int, ...]
+    elementwise: tuple[tuple[int, ...], int, int]  # numbers, features, and calls between two looks at the clock
+
+
+WHOLE = Sizes(
+    tests=(),
+    shapes=((3, 1), (5, 37), (33, 64), (128, 257)),
+    repetitions=20,
+    chains=(gpu_limits.BLOCKS, gpu_limits.ROUNDS),
+    copy=2**26,
+    problem=gpu_step.PROBLEM,
+    steps=50,
+    products=(1024, 4096),
+    elementwise=((gpu_elementwise.SMALL, 2**26), gpu_elementwise.FEATURES, 50),
+)
+QUICK = Sizes(
+    tests=("-n0", "-k", "cuda and not compile", "tests/backend", "tests/training"),
+    shapes=((3, 1), (5, 37)),
+    repetitions=1,
+    chains=(2, 1),
+    copy=2**10,
+    problem=Problem((19, 12, 8, 4), 16, optimizer="adam"),
+    steps=2,
+    products=(70,),
+    elementwise=((2**10,), 64, 1),
+)
 
 
 # Tests ----------------------------------------------------------------------------------------------------------------
@@ -106,7 +148,9 @@ def read_junit(path: Path) -> dict[str, Any]:
 # Comparison -----------------------------------------------------------------------------------------------------------
 
 
-def compare_all(backend: Backend, shapes: Sequence[tuple[int, int]] = SHAPES, seed: int = 0) -> list[dict[str, Any]]:
+def compare_all(
+    backend: Backend, shapes: Sequence[tuple[int, int]] = WHOLE.shapes, seed: int = 0
+) -> list[dict[str, Any]]:
     """Every operation on `backend` against the CPU in float64: what was compared, the largest error, and whether
     that is all right."""
     return [
@@ -150,30 +194,48 @@ def _on(backend: Backend, argument: Any) -> Any:
     return backend.array(argument, argument.dtype) if isinstance(argument, np.ndarray) else argument
 
 
+# Sanitizer ------------------------------------------------------------------------------------------------------------
+
+TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
+FOUND = 99  # the exit code of a tool that has found something
+
+
+def run_sanitizer() -> dict[str, Any]:
+    """Compare in a process of its own under each tool; return exit codes, and the last lines where one is not 0."""
+    program = shutil.which("compute-sanitizer")
+    if program is None:
+        return {"missing": "compute-sanitizer is not on the path", "tools": {}}
+    found = {}
+    for tool in TOOLS:
+        with tempfile.TemporaryDirectory() as folder:
+            check = [sys.executable, __file__, "--quick", "--only", "comparison", "--out", f"{folder}/gpu.json"]
+            command = [program, "--tool", tool, "--error-exitcode", str(FOUND), *check]
+            ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        last = ended.stdout.splitlines()[-20:] if ended.returncode else []
+        found[tool] = {"exit_code": ended.returncode, "last_lines": last}
+    return {"missing": None, "tools": found}
+
+
 # The parts ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Run:
-    """What the parts work with: the GPU, PyTorch or None, the seed of the comparison, and how thorough to be."""
+    """What the parts work with: the GPU, PyTorch or None, the seed of the comparison, and the sizes."""
 
     place: gpu_timing.Place
     peer: Any
     seed: int
-    quick: bool
+    sizes: Sizes
     parts: dict[str, Any] = field(default_factory=dict)  # those that are finished
-
-    @property
-    def repetitions(self) -> int:
-        return 3 if self.quick else 20
 
 
 def tests(run: Run) -> dict[str, Any]:
-    return run_tests()
+    return run_tests(run.sizes.tests)
 
 
 def comparison(run: Run) -> dict[str, Any]:
-    rows = compare_all(run.place.backend, SHAPES[:2] if run.quick else SHAPES, run.seed)
+    rows = compare_all(run.place.backend, run.sizes.shapes, run.seed)
     largest = {
         dtype: max(row["largest_error"] for row in rows if row["dtype"] == dtype)
         for dtype in dict.fromkeys(row["dtype"] for row in rows)
@@ -182,33 +244,40 @@ def comparison(run: Run) -> dict[str, Any]:
     return {"seed": run.seed, "count": len(rows), "largest_error": largest, "wrong": wrong}
 
 
+def sanitizer(run: Run) -> dict[str, Any]:
+    return run_sanitizer()
+
+
 def limits(run: Run) -> dict[str, Any]:
-    numbers = min(COPY, gpu_elementwise.large(device.free_memory()))
+    sizes, numbers = run.sizes, min(run.sizes.copy, gpu_elementwise.large(device.free_memory()))
     return {
-        "fma_teraflop_per_second": gpu_limits.fma_peak(run.place, run.repetitions),
+        "fma_teraflop_per_second": gpu_limits.fma_peak(run.place, sizes.repetitions, *sizes.chains),
         "copied_numbers": numbers,
-        "copy_gigabyte_per_second": gpu_limits.copy_bandwidth(run.place, numbers, run.repetitions),
+        "copy_gigabyte_per_second": gpu_limits.copy_bandwidth(run.place, numbers, sizes.repetitions),
     }
 
 
 def step(run: Run) -> dict[str, Any]:
-    return gpu_step.training_step(run.place, run.peer, repetitions=run.repetitions)
+    return gpu_step.training_step(run.place, run.peer, run.sizes.problem, run.sizes.steps, run.sizes.repetitions)
 
 
 def products(run: Run) -> dict[str, Any]:
-    found = run.parts.get("limits", {}).get("result") or {}
-    sizes = (1024,) if run.quick else (1024, 4096)
-    return gpu_products.products(run.place, run.peer, sizes, run.repetitions, found.get("fma_teraflop_per_second"))
+    peak = (run.parts.get("limits", {}).get("result") or {}).get("fma_teraflop_per_second")
+    return gpu_products.products(run.place, run.peer, run.sizes.products, run.sizes.repetitions, peak)
 
 
 def elementwise(run: Run) -> dict[str, Any]:
-    sizes = gpu_elementwise.SMALL, 2**22 if run.quick else gpu_elementwise.large(device.free_memory())
-    return gpu_elementwise.elementwise(run.place, run.peer, sizes, 3 if run.quick else 10)
+    numbers, features, calls = run.sizes.elementwise
+    largest = gpu_elementwise.large(device.free_memory())
+    numbers = tuple(min(size, largest) for size in numbers)
+    repetitions = -(-run.sizes.repetitions // 2)
+    return gpu_elementwise.elementwise(run.place, run.peer, numbers, repetitions, features=features, calls=calls)
 
 
 PARTS: dict[str, Callable[[Run], dict[str, Any]]] = {
     "tests": tests,
     "comparison": comparison,
+    "sanitizer": sanitizer,
     "limits": limits,
     "step": step,
     "products": products,
@@ -223,6 +292,8 @@ def passed(name: str, part: dict[str, Any]) -> bool:
     found = part["result"]
     if name == "tests":
         return found["exit_code"] == 0 and not found["failed"]
+    if name == "sanitizer":
+        return all(tool["exit_code"] == 0 for tool in found["tools"].values())
     if name == "step":
         return not found["disagreeing"] and gpu_step.OURS not in found["missing"]
     if name == "products":
@@ -327,7 +398,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Check and measure minidl on a machine with an NVIDIA GPU.")
     parser.add_argument("--out", type=Path, help="the JSON file (default: benchmarks/results/gpu.json)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=[], metavar="NAME", help=", ".join(PARTS))
-    parser.add_argument("--quick", action="store_true", help="few repetitions and small sizes, to see that it works")
+    parser.add_argument("--quick", action="store_true", help="the smallest sizes, to see that it works")
     options = parser.parse_args(arguments)
     name = "gpu_quick.json" if options.quick else "gpu.json"  # a quick run does not overwrite a whole one
     out: Path = options.out or ROOT / "benchmarks" / "results" / name
@@ -341,7 +412,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     result: dict[str, Any] = {"date": now(), "machine": machine(), "quick": options.quick}
     parts = result["parts"] = earlier_parts(out, result) if options.only else {}
     seed = int.from_bytes(os.urandom(4), "little")
-    run = Run(gpu_timing.gpu(), import_peer(), seed, options.quick, parts)
+    run = Run(gpu_timing.gpu(), import_peer(), seed, QUICK if options.quick else WHOLE, parts)
     names = [name for name in PARTS if name in options.only or not options.only]
     for name in names:
         parts[name] = take(name, run)

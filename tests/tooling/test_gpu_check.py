@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from benchmarks.elementwise.given import OPERATIONS
 from benchmarks.gpu_timing import Place, Taken, between_events, medians, take_turns
 from benchmarks.peers.problem import Problem
 from minidl import backend as backends
+from minidl.cuda.engine import device
 from minidl.cuda.ladder import RUNGS
 from minidl.emulator import launch
 from minidl.operations import NAMES
@@ -401,6 +403,7 @@ def made_up_result():
     results = {
         "tests": {"exit_code": 1, "passed": 3, "skipped": 1, "failed": ["test_it"]},
         "comparison": {"seed": 1, "count": 400, "largest_error": {"float32": 1e-6, "float64": 1e-15}, "wrong": []},
+        "sanitizer": {"missing": None, "tools": {"memcheck": {"exit_code": 0, "last_lines": []}}},
         "limits": {"fma_teraflop_per_second": 61.2, "copy_gigabyte_per_second": {"copy by driver": 4321.4}},
         "step": step,
         "products": {"4096": products},
@@ -429,6 +432,7 @@ def test_the_page_has_the_machine_all_parts_and_the_targets_as_numbers():
         "| step, times PyTorch with CUDA graphs, by the clock of the host | ≥ 1 | 1.000 | met |  |",
         "3 passed, 1 skipped, 1 failed: test_it.",
         "400 calls against the CPU in float64, 0 wrong; largest error 1.0e-06 in float32, 1.0e-15 in float64.",
+        "- memcheck: nothing found",
         "float32 multiply-adds 61.2 TFLOP/s; copy by driver 4,321 GB/s, read and written.",
         "| PyTorch eager | 200 µs | 4.00 | 200 µs | 2.00 |",
         "torch.compile is left out: RuntimeError: no compiler.",
@@ -436,7 +440,7 @@ def test_the_page_has_the_machine_all_parts_and_the_targets_as_numbers():
         "| gelu backward | 512 MiB | 2 ms | 84% | 3 ms | 60% | 1.50 |",
     ):
         assert line in text.splitlines(), line
-    assert "rough" not in text
+    assert "A quick run" not in text
 
 
 def test_what_was_not_measured_is_neither_met_nor_missed():
@@ -449,6 +453,15 @@ def test_what_was_not_measured_is_neither_met_nor_missed():
     assert "**step broke off: RuntimeError: out of memory.**" in text and "A quick run" in text
     assert "| optimizers, least share of the copy bandwidth | ≥ 0.85 |  | not measured |" in text
     assert text.count("not measured") == 7 and "## Training step" not in text
+
+
+def test_what_the_sanitizer_found_is_on_the_page():
+    result = made_up_result()
+    found = result["parts"]["sanitizer"]["result"]
+    found["tools"]["racecheck"] = {"exit_code": 99, "last_lines": ["a race at 0x10"]}
+    assert "- racecheck: exit code 99\n      a race at 0x10\n" in gpu_report.markdown(result)
+    found["missing"] = "no such program"
+    assert "Not run: no such program." in gpu_report.markdown(result)
 
 
 def test_a_wrong_product_does_not_meet_the_target():
@@ -511,7 +524,7 @@ def test_the_files_say_what_was_measured_and_where(on_a_gpu, tmp_path, capsys):
     assert gpu_check.main(["--out", str(out)]) == 0
     result = json.loads(out.read_text())
     assert result.keys() == {"date", "machine", "quick", "parts"}
-    assert list(result["parts"]) == ["tests", "comparison", "limits", "step", "products", "elementwise"]
+    assert list(result["parts"]) == list(gpu_check.PARTS)
     assert {"gpu", "driver", "cuda_runtime", "versions"} <= result["machine"].keys()
     assert result["machine"]["versions"]["numpy"] == np.__version__
     page = out.with_suffix(".md").read_text(encoding="utf-8")
@@ -524,6 +537,7 @@ def test_the_files_say_what_was_measured_and_where(on_a_gpu, tmp_path, capsys):
         ("tests", {**GOOD, "exit_code": 1, "failed": ["test_it"]}),
         ("tests", {**GOOD, "exit_code": 3}),
         ("comparison", {"wrong": [{"operation": "softmax"}]}),
+        ("sanitizer", {"tools": {"memcheck": {"exit_code": 0}, "racecheck": {"exit_code": 99}}}),
         ("step", {"missing": {}, "disagreeing": {"PyTorch eager": "differs"}}),
         ("step", {"missing": {"minidl": "RuntimeError"}, "disagreeing": {}}),
         ("elementwise", {"disagreeing": {"adam": "differs"}}),
@@ -533,7 +547,12 @@ def test_the_files_say_what_was_measured_and_where(on_a_gpu, tmp_path, capsys):
 )
 def test_what_differs_fails(name, found):
     assert not gpu_check.passed(name, {"result": found})
-    good = {"tests": GOOD, "comparison": {"wrong": []}, "products": {"1024": {"tf32": {"error": 1e-4}}}}
+    good = {
+        "tests": GOOD,
+        "comparison": {"wrong": []},
+        "sanitizer": {"tools": {}},
+        "products": {"1024": {"tf32": {"error": 1e-4}}},
+    }
     assert gpu_check.passed(name, {"result": good.get(name, {"missing": {"torch.compile": ""}, "disagreeing": {}})})
 
 
@@ -558,7 +577,7 @@ def test_a_run_that_is_cut_off_leaves_what_it_has(on_a_gpu, tmp_path):
     on_a_gpu("step", cut_off)
     with pytest.raises(KeyboardInterrupt):
         gpu_check.main(["--out", str(out)])
-    assert list(json.loads(out.read_text())["parts"]) == ["tests", "comparison", "limits"]
+    assert list(json.loads(out.read_text())["parts"]) == ["tests", "comparison", "sanitizer", "limits"]
     assert "## Limits" in out.with_suffix(".md").read_text(encoding="utf-8")
 
 
@@ -598,16 +617,53 @@ def test_results_that_cannot_be_written_leave_the_old_files(on_a_gpu, tmp_path):
 
 def test_the_parts_run_on_stand_ins(monkeypatch):
     clock = Clock(tick=1)
-    run = gpu_check.Run(place_with(clock, "cpu"), None, seed=3, quick=True)
+    run = gpu_check.Run(place_with(clock, "cpu"), None, seed=3, sizes=gpu_check.QUICK)
     found = gpu_check.comparison(run)
     assert found["wrong"] == [] and found["largest_error"].keys() == {"float32", "float64"} and found["seed"] == 3
     assert 0 < found["largest_error"]["float32"] < 2e-5
-    monkeypatch.setattr(gpu_step, "training_step", lambda *arguments, repetitions: repetitions)
-    assert gpu_check.step(run) == 3
+    taken = []
+    monkeypatch.setattr(gpu_step, "training_step", lambda *arguments: taken.append(arguments[2:]))
+    monkeypatch.setattr(gpu_elementwise, "elementwise", lambda *arguments, **options: taken.append(arguments[2:]))
+    monkeypatch.setattr(gpu_limits, "fma_peak", lambda *arguments: taken.append(arguments[1:]))
+    monkeypatch.setattr(gpu_limits, "copy_bandwidth", lambda *arguments: taken.append(arguments[1:]))
     monkeypatch.setattr(gpu_check.device, "free_memory", lambda: 0)
-    monkeypatch.setattr(gpu_elementwise, "elementwise", lambda place, peer, sizes, repetitions: sizes)
-    assert gpu_check.elementwise(run) == (2**17, 2**22)
-    assert gpu_check.elementwise(gpu_check.Run(run.place, None, 3, quick=False)) == (2**17, 2**17)
-    monkeypatch.setattr(gpu_limits, "fma_peak", lambda place, repetitions: 1.0)
-    monkeypatch.setattr(gpu_limits, "copy_bandwidth", lambda place, numbers, repetitions: {})
-    assert gpu_check.limits(run)["copied_numbers"] == 2**17
+    for sizes in (gpu_check.QUICK, gpu_check.WHOLE):
+        run = gpu_check.Run(run.place, None, 3, sizes)
+        for part in (gpu_check.step, gpu_check.elementwise, gpu_check.limits):
+            part(run)
+    quick, whole = taken[:4], taken[4:]
+    assert quick == [(gpu_check.QUICK.problem, 2, 1), ((2**10,), 1), (1, 2, 1), (2**10, 1)]
+    # What a GPU has no memory for is as small as can be.
+    assert whole == [(gpu_step.PROBLEM, 50, 20), ((2**17, 2**17), 10), (20, 4096, 256), (2**17, 20)]
+
+
+def test_every_tool_of_the_sanitizer_runs_the_comparison(monkeypatch):
+    commands = []
+
+    def run(command, **options):
+        commands.append(command)
+        return SimpleNamespace(returncode=99 * ("racecheck" in command), stdout="before\n" * 30 + "a race\n")
+
+    monkeypatch.setattr(gpu_check.subprocess, "run", run)
+    monkeypatch.setattr(gpu_check.shutil, "which", lambda program: None)
+    assert "not on the path" in gpu_check.run_sanitizer()["missing"] and not commands
+    monkeypatch.setattr(gpu_check.shutil, "which", lambda program: f"/bin/{program}")
+    found = gpu_check.run_sanitizer()["tools"]
+    assert list(found) == ["memcheck", "racecheck", "initcheck", "synccheck"]
+    assert [command[:5] for command in commands] == [
+        ["/bin/compute-sanitizer", "--tool", tool, "--error-exitcode", "99"] for tool in found
+    ]
+    assert all({"--quick", "comparison"} <= {*command} for command in commands)
+    assert found["memcheck"] == {"exit_code": 0, "last_lines": []}
+    assert found["racecheck"]["exit_code"] == 99
+    assert found["racecheck"]["last_lines"] == ["before"] * 19 + ["a race"]
+
+
+@pytest.mark.skipif(device.why_not() is not None, reason="no GPU")
+def test_all_parts_but_the_tests_run_on_cuda(tmp_path):
+    out = tmp_path / "gpu.json"
+    parts = [name for name in gpu_check.PARTS if name not in ("tests", "sanitizer")]
+    command = [sys.executable, gpu_check.__file__, "--quick", "--out", str(out), "--only", *parts]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert list(json.loads(out.read_text())["parts"]) == parts
