@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from numba.core.event import Event, Listener, install_listener
 from tqdm import tqdm
 
 from minidl.utils.notebook import in_notebook
@@ -30,6 +31,13 @@ class Progress:
     @contextlib.contextmanager
     def bar(self, name: str, steps: int) -> Iterator[Any]:
         """Show a bar while the block runs."""
+        with self._bar(name, steps) as bar, contextlib.ExitStack() as stack:
+            if not bar.disable:
+                stack.enter_context(install_listener("numba:compile", _Compiling(bar)))
+            yield bar
+
+    @contextlib.contextmanager
+    def _bar(self, name: str, steps: int) -> Iterator[Any]:
         options = {"total": steps, "desc": name, "leave": False}
         if not (self.shown and in_notebook()):
             hide = None if self.shown else True  # None: only where it is a terminal
@@ -54,6 +62,22 @@ class Progress:
             self._place.update({"text/plain": ""}, raw=True)
         else:
             self._place.update(widget)
+
+
+class _Compiling(Listener):
+    """Says beside a bar why it stands still: a first step compiles for seconds."""
+
+    def __init__(self, bar: Any):
+        self.bar, self.count, self.open = bar, 0, 0
+
+    def on_start(self, event: Event) -> None:
+        self.count, self.open = self.count + 1, self.open + 1
+        self.bar.set_postfix_str(f"compiling, once: {self.count} functions")
+
+    def on_end(self, event: Event) -> None:
+        self.open -= 1  # of those that call one another
+        if not self.open:
+            self.bar.set_postfix_str("")
 
 
 def _widget() -> Any:

@@ -1,0 +1,39 @@
+"""The bar of an epoch: what it says where it cannot move."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import numba
+import pytest
+
+from minidl.training.progress import Progress
+
+
+def compile_something():
+    @numba.njit
+    def inner(x):
+        return x + 1
+
+    @numba.njit
+    def outer(x):
+        return inner(x)
+
+    assert outer(1) == 2
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_functions_that_are_compiled_are_counted_beside_the_bar_of_a_terminal(monkeypatch, terminal):
+    shown = io.StringIO()
+    monkeypatch.setattr(shown, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr(sys, "stderr", shown)
+    with Progress(True).bar("epoch 1/1", 3) as bar:
+        compile_something()
+        bar.update()
+        compile_something()
+    lines = shown.getvalue().split("\r")
+    assert [f"compiling, once: {n} functions" in shown.getvalue() for n in (1, 2, 3, 4, 5)] == [terminal] * 4 + [False]
+    assert not terminal or "compiling" not in [line for line in lines if line.strip()][-1]
+    compile_something()  # no bar listens any more
+    assert shown.getvalue().split("\r") == lines
