@@ -44,7 +44,11 @@ class ElasticNet(Penalty):
 
 
 class L1(Penalty):
-    """strength · Σ |w|: pulls every weight to zero with the same force, so that many get there."""
+    """strength · Σ |w|: pulls every weight to zero with the same force, so that many get there.
+
+    Args:
+        strength: At least 0.
+    """
 
     def __init__(self, strength: float):
         super().__init__(checks.real("strength", strength, 0.0), 0.0)
@@ -54,7 +58,11 @@ class L1(Penalty):
 
 
 class L2(Penalty):
-    """strength/2 · Σ w²: pulls each weight to zero in proportion to it. With plain SGD this is weight decay."""
+    """strength/2 · Σ w²: pulls each weight to zero in proportion to it. With plain SGD this is weight decay.
+
+    Args:
+        strength: At least 0.
+    """
 
     def __init__(self, strength: float):
         super().__init__(0.0, checks.real("strength", strength, 0.0))

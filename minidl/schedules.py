@@ -67,6 +67,11 @@ class Steps(_Checked):
 
     >>> [Steps(0.1, factor=0.5, every=10)(step) for step in (0, 9, 10, 20)]
     [0.1, 0.1, 0.05, 0.025]
+
+    Args:
+        start: The first value.
+        factor: Of each stair, greater than 0.
+        every: Steps from one stair to the next.
     """
 
     start: float
@@ -84,7 +89,13 @@ class Steps(_Checked):
 
 @dataclass(frozen=True)
 class Exponential(_Checked):
-    """start · factor^(step / every): multiplied by `factor` in the course of each `every` steps."""
+    """start · factor^(step / every): multiplied by `factor` in the course of each `every` steps.
+
+    Args:
+        start: The first value.
+        factor: Greater than 0.
+        every: Steps after which the value is `factor` times what it was.
+    """
 
     start: float
     factor: float
@@ -101,7 +112,12 @@ class Exponential(_Checked):
 
 @dataclass(frozen=True)
 class InverseTime(_Checked):
-    """start / (1 + step / half_time), the 1/t decay of Robbins & Monro (1951): half of `start` after `half_time`."""
+    """start / (1 + step / half_time), the 1/t decay of Robbins & Monro (1951).
+
+    Args:
+        start: The first value.
+        half_time: Steps after which the value is half of `start`.
+    """
 
     start: float
     half_time: float
@@ -120,6 +136,11 @@ class Cosine(_Checked):
 
     >>> [round(Cosine(0.1, steps=100)(step), 3) for step in (0, 50, 100, 200)]
     [0.1, 0.05, 0.0, 0.0]
+
+    Args:
+        start: The first value.
+        steps: From the first to the last value.
+        end: The last value, which stays.
     """
 
     start: float
@@ -144,6 +165,10 @@ class WarmUp(_Checked):
 
     >>> [round(WarmUp(4, then=Constant(0.1))(step), 3) for step in range(6)]
     [0.025, 0.05, 0.075, 0.1, 0.1, 0.1]
+
+    Args:
+        steps: Of the warm-up.
+        then: The schedule behind it, which starts with its own step 0.
     """
 
     steps: int

@@ -115,6 +115,9 @@ def read_npz(path: str | os.PathLike[str], x: str = "x", y: str = "y") -> Datase
         x: Name of the array of inputs, in the form that `Dataset` takes.
         y: Name of the array of targets, likewise.
 
+    Returns:
+        A `Dataset`, in the dtype of the arrays.
+
     Raises:
         FileNotFoundError: If there is no such file.
         TypeError, ValueError: For a file that is truncated, corrupt or of another kind, arrays that are not there,
@@ -134,6 +137,9 @@ def read_npy(x_path: str | os.PathLike[str], y_path: str | os.PathLike[str]) -> 
     Args:
         x_path: The file of inputs, in the form that `Dataset` takes.
         y_path: The file of targets, likewise.
+
+    Returns:
+        A `Dataset`, in the dtype of the arrays.
 
     Raises:
         FileNotFoundError, TypeError, ValueError: As `read_npz` does.

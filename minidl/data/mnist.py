@@ -118,11 +118,17 @@ def mnist(folder: str | os.PathLike[str] | None = None) -> tuple[Dataset, Datase
 def fashion_mnist(folder: str | os.PathLike[str] | None = None) -> tuple[Dataset, Dataset]:
     """Load Fashion-MNIST, images of clothes in the format of MNIST.
 
-    Shapes, units, places (subfolder "fashion_mnist"; the download is 31 MB) and errors are those of `mnist`. Classes:
+    Shapes, units and places (subfolder "fashion_mnist"; the download is 31 MB) are those of `mnist`. Classes:
     0 T-shirt/top, 1 trouser, 2 pullover, 3 dress, 4 coat, 5 sandal, 6 shirt, 7 sneaker, 8 bag, 9 ankle boot.
 
     Args:
         folder: The folder with the four files; None for the places that `mnist` lists.
+
+    Returns:
+        (train, test), as `mnist` returns them.
+
+    Raises:
+        FileNotFoundError, ValueError: As `mnist` does.
     """
     return _load(FASHION_MNIST, folder)
 

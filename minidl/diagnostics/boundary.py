@@ -28,6 +28,9 @@ def decision_boundary(model: Sequential, data: Dataset, path: str | os.PathLike[
         data: Two features and class labels.
         path: Where the picture goes; its suffix chooses the format. None returns a figure.
 
+    Returns:
+        A figure of matplotlib, or None if it went to `path`.
+
     Raises:
         TypeError, ValueError: If the arguments do not fit together.
     """

@@ -97,6 +97,9 @@ def confusion_matrix(labels: Any, predictions: Any, class_names: Sequence[str] |
             output class 1 where the logit is above 0. Or the predicted classes, as in `labels`.
         class_names: A name for each class, in their order. If left out, texts are sorted, and integers are their names.
 
+    Returns:
+        A `ConfusionMatrix`, whose row i and column j count the rows of class i that were taken for class j.
+
     Raises:
         TypeError, ValueError: For arrays of another form, labels that are no class, or names that do not fit.
     """

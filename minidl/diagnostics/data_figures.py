@@ -17,7 +17,7 @@ MOST_NAMES = 12  # of classes below an axis
 
 
 def draw_preflight(data: Dataset, scale: str) -> Any:
-    """Draw the first samples with their labels, the sizes of classes and a histogram of the inputs into `path`.
+    """Draw the first samples with their labels, the sizes of classes and a histogram of the inputs.
 
     Args:
         data: The samples.
