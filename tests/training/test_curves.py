@@ -59,3 +59,5 @@ def test_a_range_test_shows_the_loss_at_each_rate_and_both_rates_that_it_names()
     np.testing.assert_array_equal(curve.get_xydata(), np.stack([rates, losses], axis=1))
     assert list(suggested.get_xdata()) == [2e-2, 2e-2] and suggested.get_label() == "suggested: 0.02"
     assert axes.get_title() == "The loss falls up to a learning rate of 0.1" and axes.get_xscale() == "log"
+    low, high = axes.get_ylim()
+    assert 0 < low < 0.5 and 2.0 < high < 3.0  # all but what explodes
