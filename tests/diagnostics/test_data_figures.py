@@ -62,6 +62,18 @@ def test_the_region_of_a_class_has_its_colour_wherever_the_model_says_the_class(
         assert tuple(area.get_facecolor()[0][:3]) == to_rgb(COLOURS[label])
 
 
+def test_two_features_and_a_label_are_points_and_everything_else_is_a_row_of_numbers(data):
+    numbers = dl.data.Dataset(X, X)
+    three = dl.data.Dataset(np.hstack([X, X[:, :1]]), LABELS)
+    pictures = [data_figures.draw_preflight(each, "mean 1.2") for each in (data, numbers, three)]
+    titles = [picture.subfigs[0].get_suptitle() for picture in pictures]
+    assert titles == ["Do the labels fit? 5 of 5 points", *2 * ["Do the targets fit? The first 5 of 5 samples"]]
+    assert points(pictures[0].axes[0]).keys() == {"class left", "class right"}
+    for picture, shown in zip(pictures[1:], (numbers, three), strict=True):
+        (mesh,) = picture.axes[0].collections
+        np.testing.assert_array_equal(np.asarray(mesh.get_array()).reshape(shown.x.shape), shown.x)
+
+
 def test_the_bar_of_a_class_is_as_high_as_the_class_is_large(data):
     axes = Figure().subplots()
     data_figures._draw_classes(axes, data)

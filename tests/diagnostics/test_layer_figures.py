@@ -114,6 +114,7 @@ def test_the_lines_of_a_recording_are_its_columns_and_the_titles_say_their_ends(
         ends[title] = {name: values[-1] for name, values in columns.items()}
     worst = max(ends["Dead units"].values())
     assert worst > min(ends["Dead units"].values())
+    assert titled["Dead units"].yaxis.get_major_formatter().format_pct(0.5, 1.0) == "50%"
     assert titled["Dead units"].get_title() == f"Dead units: at the end at most {worst:.0%} of a layer"
     deltas = "{:.2g} in 0.Dense, {:.2g} in 4.Dense".format(*(ends["‖δ‖ at the end"][f"{i}.Dense"] for i in (0, 4)))
     assert titled["‖δ‖ at the end"].get_title() == f"‖δ‖ at the end: {deltas}"

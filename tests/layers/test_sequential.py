@@ -341,6 +341,45 @@ def test_predict_refuses_numbers_that_are_not_finite(rng):
         make().predict(x)
 
 
+LABELLED = dl.data.Dataset(np.random.default_rng(0).normal(size=(40, 2)), np.arange(40) % 3)
+LOSS = {"loss": dl.SoftmaxCrossEntropy()}
+STEPS = {**LOSS, "optimizer": dl.SGD(0.1)}
+REQUESTS = {
+    "forward": lambda model, path: model(LABELLED.x, training=True),
+    "predict": lambda model, path: model.predict(LABELLED.x),
+    "parameters": lambda model, path: model.parameters(),
+    "summary": lambda model, path: model.summary(),
+    "snapshot": lambda model, path: model.restore(fresh().snapshot()),
+    "save": lambda model, path: model.save(path / "model.npz"),
+    "evaluate": lambda model, path: dl.evaluate(model, LABELLED, **LOSS),
+    "fit": lambda model, path: dl.fit(model, LABELLED, **STEPS, epochs=1, progress=False),
+    "TrainingStep": lambda model, path: dl.TrainingStep(model, dl.SoftmaxCrossEntropy(), dl.SGD(0.1)),
+    "find_learning_rate": lambda model, path: dl.find_learning_rate(model, LABELLED, **STEPS, steps=10),
+    "inspect": lambda model, path: dl.inspect(model, *LABELLED),
+    "preflight": lambda model, path: dl.preflight(model, LABELLED, **LOSS),
+    "decision_boundary": lambda model, path: dl.decision_boundary(model, LABELLED),
+    "predict_mc": lambda model, path: dl.predict_mc(model, LABELLED.x, samples=2),
+    "dropout_ensemble": lambda model, path: dl.dropout_ensemble(model, LABELLED.x),
+    "lsuv": lambda model, path: dl.calibration.lsuv(model, LABELLED.x),
+    "running_statistics": lambda model, path: dl.calibration.running_statistics(model, LABELLED.x),
+    "to_torch_state": lambda model, path: dl.export.to_torch_state(model),
+    "from_torch_state": lambda model, path: dl.export.from_torch_state(model, dl.export.to_torch_state(fresh())),
+}
+
+
+def fresh():
+    return dl.Sequential(dl.Dense(2, 4), dl.BatchNorm(4), dl.ReLU(), dl.Dropout(0.5), dl.Dense(4, 3))
+
+
+@pytest.mark.usefixtures("unspaced_figures")
+@pytest.mark.parametrize("ask", REQUESTS.values(), ids=REQUESTS)
+def test_whatever_a_model_is_asked_first_gives_it_a_backend(ask, tmp_path):
+    model = fresh()
+    assert model.context is None
+    ask(model, tmp_path)
+    assert model.backend is dl.backend.get("auto") and model.streams.seed == 0 and model.dtype == np.float32
+
+
 def test_summary_lists_layers_outputs_parameters_and_how_weights_start():
     model = make(seed=3)
     a, b, c = (f"std {layer.initial_std:.4g}" for layer in model.walk() if isinstance(layer, dl.Dense))

@@ -15,6 +15,7 @@ from minidl import schedules
 from minidl.optimizers import Hyperparameter
 from minidl.training.callbacks import Schedule
 from minidl.utils import storage
+from tests.conftest import each
 
 
 def data(rows=40, seed=0):
@@ -497,16 +498,36 @@ CHANGES = {
 }
 
 
+def assert_refused(description, arrays, path, message=""):
+    """The file is refused, and neither the model nor the optimizer has taken anything from it."""
+    np.savez(path, description=np.array(json.dumps(description)), **arrays)
+    model, optimizer = make(), dl.Adam(0.02)
+    before = copies(model)
+    with pytest.raises(ValueError, match=f"run.npz cannot be resumed here: {message}"):
+        fit(model, epochs=4, resume=path, optimizer=optimizer)
+    assert_same_arrays(copies(model), before)
+    assert (model.epochs_trained, optimizer.steps) == (0, 0)
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_part_of_the_description_that_makes_no_sense_is_refused_and_nothing_is_changed(written, tmp_path, name):
     _, description, arrays = storage.read(written, storage.CHECKPOINT)
-    path = tmp_path / "run.npz"
-    np.savez(path, description=np.array(json.dumps({**description, name: CHANGES[name]})), **arrays)
-    model = make()
-    before = copies(model)
-    with pytest.raises(ValueError, match="run.npz cannot be resumed here: "):
-        fit(model, epochs=4, resume=path)
-    assert_same_arrays(copies(model), before)
+    assert_refused({**description, name: CHANGES[name]}, arrays, tmp_path / "run.npz")
+
+
+def test_a_run_without_an_epoch_is_refused(written, tmp_path):
+    """Nobody writes one: a checkpoint comes after an epoch."""
+    _, description, arrays = storage.read(written, storage.CHECKPOINT)
+    assert_refused({**description, "history": []}, arrays, tmp_path / "run.npz", "its history is empty")
+
+
+@each("name, change", [("0.weight", lambda array: array[:-1]), ("1.running_variance", lambda array: -array)])
+def test_arrays_that_are_not_those_of_the_model_are_refused_and_nothing_is_changed(written, tmp_path, name, change):
+    _, description, arrays = storage.read(written, storage.CHECKPOINT)
+    del description["checksum"]
+    assert f"model/{name}" in arrays
+    arrays[f"model/{name}"] = change(arrays[f"model/{name}"])
+    assert_refused(description, arrays, tmp_path / "run.npz", rf"snapshot\['{name}'\] got ")
 
 
 # Writes that fail

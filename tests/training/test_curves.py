@@ -42,6 +42,7 @@ def test_each_curve_is_its_column_and_the_title_says_its_end(accuracy, validatio
     history = history_of(rng, accuracy, validation)
     panels = history.plot().axes
     assert len(panels) == 1 + accuracy
+    assert all(axes.yaxis.get_major_formatter().format_pct(0.5, 1.0) == "50%" for axes in panels[1:])
     for axes, column, form in zip(panels, ("loss", "accuracy"), ("{:.3g}", "{:.2%}"), strict=False):
         names = {"training": column, **({"validation": f"validation_{column}"} if validation else {})}
         expected = {name: [[k, value] for k, value in enumerate(history[key], 1)] for name, key in names.items()}
