@@ -18,7 +18,8 @@ let controls = [], presets = [];
 let state = {}; // the settings
 let preset = null; // the experiment, as long as nothing but the seed was changed
 let notice = ""; // what was wrong with the address
-let session = null, picture = null, points = null;
+let session = null, points = null;
+let picture = null; // the latest, with the settings that it shows
 let playing = false, until = Infinity;
 let strips = [], curve = [];
 
@@ -46,7 +47,8 @@ function say(id, text) {
     if ($(id).textContent !== text) $(id).textContent = text;
 }
 
-// A new network: while one is on its way only the latest wish is kept, so a slider never waits for those before.
+// A new network: while one is on its way only the latest wish is kept, so a slider never waits for those before. What
+// arrives is shown, also where it is not the latest, so that the page keeps up with a slider that does not rest.
 let starting = false, wanted = false;
 
 let latest = null; // the server keeps one network for each page
@@ -58,24 +60,23 @@ async function begin() {
     wanted = true;
     if (starting) return;
     starting = true;
-    try {
-        while (wanted) {
-            wanted = false;
-            const started = await post("/start", { settings: state, replaces: latest });
+    while (wanted) {
+        wanted = false;
+        const settings = { ...state };
+        try {
+            const started = await post("/start", { settings, replaces: latest });
             latest = started.session;
-            if (wanted) continue;
-            session = latest;
+            if (!wanted) session = latest;
             points = started.points ?? null;
             strips = [];
             curve = [];
-            show(started);
+            show({ ...started, settings });
+        } catch (error) {
+            if (!wanted) tell(error);
         }
-        if (playing) run();
-    } catch (error) {
-        tell(error);
-    } finally {
-        starting = false;
     }
+    starting = false;
+    if (playing) run();
 }
 
 // Steps of the present network, for as long as it is the present one.
@@ -89,21 +90,21 @@ async function run(steps = PLAYED) {
         return;
     }
     const mine = running = session;
-    let sent;
+    let settings;
     try {
         do {
-            sent = JSON.stringify(state);
+            settings = { ...state };
             // An experiment takes sixty pictures, so that there is something to see.
             const pace = preset?.steps ? Math.ceil(preset.steps / 60) : steps;
             const rest = Math.min(steps, pace, until - picture.steps);
-            const next = await post("/train", { session: mine, settings: state, steps: rest });
+            const next = await post("/train", { session: mine, settings, steps: rest });
             if (mine !== session) break;
-            show(next);
+            show({ ...next, settings });
             if (next.ended || next.steps >= until) play(false);
             await new Promise(requestAnimationFrame);
             steps = playing ? PLAYED : owed;
             owed = 0;
-        } while (mine === session && (steps || sent !== JSON.stringify(state)));
+        } while (mine === session && (steps || JSON.stringify(settings) !== JSON.stringify(state)));
         if (mine === session) say("spoken", spoken());
     } catch (error) {
         if (mine === session) tell(error);
@@ -324,7 +325,7 @@ const KEYS = { t: "train", s: "step", r: "rewind", n: "seed" };
 // Pictures ------------------------------------------------------------------------------------------------------------
 
 function show(next) {
-    picture = next;
+    const { settings } = picture = next;
     strips.push(next.columns.map(({ active }) => active ?? []));
     if (strips.length > MEMORY) strips.shift();
     curve.push({ step: next.steps, train: next.train, test: next.test });
@@ -334,7 +335,7 @@ function show(next) {
     say("message", next.ended || next.not_finite || notice);
     $("program").textContent = next.program;
     // The program trains whole epochs; after a change under way it says itself that its numbers are others.
-    const ends = Math.max(next.epochs, 1) * Math.ceil(state.rows / state.batch_size);
+    const ends = Math.max(next.epochs, 1) * Math.ceil(settings.rows / settings.batch_size);
     const same = !next.steps || next.steps === ends || next.ended || next.program.includes("changed under way");
     $("ends").textContent = same ? "" : `it ends with an epoch, at step ${ends}; the page is at step ${next.steps}`;
     draw();
@@ -396,7 +397,7 @@ function drawLayers() {
     drawHistograms("outputs", columns.map(({ outputs }) => outputs), own ? null : outputScale(columns), "bars");
     drawHistograms("gradients", columns.map(({ gradients }) => gradients), own ? null : gradientScale(columns), "bars-2");
     drawLogarithms("delta", columns.map(({ delta }) => delta), null);
-    $("delta-note").textContent = state.batch_norm === "before" ? "none where batch norm stands for the bias" : "";
+    $("delta-note").textContent = picture.settings.batch_norm === "before" ? "none where batch norm stands for the bias" : "";
     drawLogarithms("update", columns.map(({ update }) => update), 1e-3);
     drawUnits();
     fillTable(columns);
@@ -404,8 +405,8 @@ function drawLayers() {
 
 // Fixed axes: on a scale of its own a dying signal looks healthy.
 function outputScale(columns) {
-    if (state.batch_norm !== "after" && state.residual === "none" && BOUNDED[state.activation])
-        return BOUNDED[state.activation];
+    const { activation, batch_norm, residual } = picture.settings;
+    if (batch_norm !== "after" && residual === "none" && BOUNDED[activation]) return BOUNDED[activation];
     const { low, high } = columns[0].outputs;
     return Math.max(-low, high) < SMALLEST ? [-1, 1] : [Math.min(low, 0), Math.max(high, 0)];
 }
@@ -529,7 +530,7 @@ function drawAnswers() {
     $("wrong-figure").hidden = !picture.wrong;
     if (picture.plane) drawPlane();
     if (picture.wrong) drawWrong();
-    const classes = state.data === "digits" ? 10 : 2;
+    const classes = picture.settings.data === "digits" ? 10 : 2;
     $("classes").textContent = classes;
     drawCurves("loss", (point) => point.loss, Math.log(classes), short);
     drawCurves("accuracy", (point) => point.accuracy, null, percent);
