@@ -184,6 +184,25 @@ def test_exchanged_threads_are_advised_where_they_help_and_a_tile_where_they_do_
     assert followed.sectors == found.ideal_sectors
 
 
+@cuda.jit
+def copy_images_by_columns(x, y):
+    t = cuda.threadIdx
+    y[t.z, t.x, t.y] = x[t.z, t.x, t.y]
+
+
+@cuda.jit
+def copy_images(x, y):
+    t = cuda.threadIdx
+    y[t.z, t.y, t.x] = x[t.z, t.y, t.x]
+
+
+def test_what_exchanged_threads_cost_in_a_block_of_three_dimensions():
+    """54 pixels do not fill warps, so that the second one goes on in the next image."""
+    x, y = np.zeros((2, 5, 6, 9), np.float32)
+    found, followed = trace(copy_images_by_columns, 1, (6, 9, 5), x, y), trace(copy_images, 1, (9, 6, 5), x, y)
+    assert f"then move {followed.sectors} sectors instead of {found.sectors}." in advice(found, "x")
+
+
 def test_the_first_rungs_of_the_ladder_are_advised_to_take_the_next():
     """naive: exchange x and y; coalesced: share in the block; shared tile: nothing."""
     a, b, c = (np.ones(shape, np.float32) for shape in ((32, 8), (8, 32), (32, 32)))

@@ -10,6 +10,7 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 from numba import cuda, float32, float64
 from numba.extending import intrinsic
 
@@ -291,6 +292,30 @@ def test_the_picture_says_what_it_shows(tmp_path):
     broadcasted = trace(broadcast, 1, 48, np.zeros(8, np.float32), np.zeros(48, np.float32))
     text = text_of(broadcasted, tmp_path / "broadcast.svg")
     assert "48×" in text and "Step 0, global y (part)" in text and "47" not in text
+
+
+def test_cells_with_a_bank_conflict_have_a_frame():
+    figure = trace(one_pair_collides, 1, 32, np.zeros(32, np.float32)).plot()
+    edge = to_rgba(STYLES["bank conflict"]["edgecolor"])
+    framed = {
+        axes.get_title("left"): [patch.get_xy() for patch in axes.patches if patch.get_edgecolor() == edge]
+        for axes in figure.axes
+    }
+    (shared,) = (title for title in framed if "shared" in title)
+    assert framed.pop(shared) == [(-0.5, -0.5)]  # element 0; number 32, the other one, lies behind the panel
+    assert not any(framed.values())
+
+
+@cuda.jit
+def only_computes(x):
+    y = x * x
+    y += 1.0
+
+
+def test_a_kernel_that_accesses_no_memory_has_a_trace_too():
+    found = trace(only_computes, 1, 2, np.float32(3))
+    assert math.isnan(found.intensity) and found.sectors == 0 and found.flops == 2 * 2
+    assert "0 bytes in 0 sectors" in str(found)
 
 
 @cuda.jit

@@ -132,7 +132,7 @@ def test_votes_by_mode(ones):
     x, ballots, holds = np.arange(32) < ones, np.zeros(32, np.int64), np.zeros(32, np.int64)
     for mode, expected in enumerate([ones == 32, ones > 0, ones != 5]):
         launch(vote, 1, 32, mode, x.astype(np.int32), ballots, holds)
-        assert (holds == expected).all()
+        assert (holds == expected).all() and (ballots == 0).all()
     launch(vote, 1, 32, 3, x.astype(np.int32), ballots, holds)
     assert (ballots % 2**32 == 2**ones - 1).all()
 
