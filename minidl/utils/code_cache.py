@@ -2,15 +2,17 @@
 
 Numba's own `cache=True` watches only the file of a function: after an edit of a helper in another file, the old helper
 stays in use. Here the stamp of every cached function is a digest of all the sources that can flow into it: an edit of
-any of them compiles everything again. Where nothing can be written, everything is compiled in every run.
+any of them compiles everything again. Where nothing can be written, everything is compiled in every run; a file that is
+damaged, say by a power failure, is written again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -48,10 +50,10 @@ def expected_path() -> Path:
 
 def cache_path() -> Path | None:
     """Return the folder of the compiled code, or None if it cannot be written."""
-    path = expected_path()
     try:
+        path = expected_path()
         path.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError):  # the latter if the user has no home
         return None
     return path if os.access(path, os.W_OK) else None
 
@@ -85,10 +87,29 @@ class SourceLocator:
         return locator
 
 
+class SourceCache:
+    """Numba's cache, in which the system's errors fail no run: a disk may be full, a folder gone since the import."""
+
+    @contextlib.contextmanager
+    def _guard_against_spurious_io_errors(self) -> Iterator[None]:
+        with contextlib.suppress(OSError):  # Numba does so for a part of them, on Windows
+            yield
+
+
 class StampedFile:
     """Compiled code together with what it was compiled from, since two processes may give two files the same name."""
 
     _source_stamp: Any
+
+    def _load_index(self) -> dict[Any, str]:
+        with contextlib.suppress(Exception):  # whatever pickle makes of a damaged file
+            return super()._load_index()  # type: ignore[misc]
+        return {}
+
+    def _load_data(self, name: str) -> Any:
+        with contextlib.suppress(Exception):
+            return super()._load_data(name)  # type: ignore[misc]
+        return None
 
     def save(self, key: Any, data: Any) -> None:
         super().save(key, (self._source_stamp, key, data))  # type: ignore[misc]

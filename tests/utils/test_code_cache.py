@@ -9,6 +9,7 @@ import pytest
 from numba.core.caching import IndexDataCacheFile
 
 import minidl
+from minidl.cpu.engine.jit import is_compiled
 from minidl.utils import code_cache
 from minidl.utils.code_cache import SourceLocator, StampedFile
 from tests.conftest import each
@@ -49,6 +50,28 @@ def test_a_file_with_other_code_under_the_right_name_is_not_used(tmp_path):
     for written in [("the sources", "float64", "code for float64"), ("older sources", "float32", "older code")]:
         stale._save_data(name.name, written)
         assert other.load("float32") is None
+
+
+def test_a_damaged_file_is_as_good_as_none(tmp_path):
+    """As a power failure may leave it: empty, or cut off."""
+    file = File(str(tmp_path), "loop", "the sources")
+    for pattern in ("*.nbi", "*.nbc"):
+        for length in (0, -5):
+            file.save("float32", "code")
+            (path,) = tmp_path.glob(pattern)
+            path.write_bytes(path.read_bytes()[:length])
+            assert file.load("float32") is None
+    file.save("float32", "code")
+    assert file.load("float32") == "code"
+
+
+def test_without_a_home_there_is_no_cache(monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setattr(code_cache, "cache_folder", no_home)
+    assert code_cache.cache_path() is None and not is_compiled()
 
 
 def test_code_of_files_outside_of_the_package_is_not_kept(tmp_path):

@@ -11,7 +11,7 @@ import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 
 from minidl.cpu.engine import vector_math
-from minidl.utils.code_cache import SourceLocator, StampedFile, expected_path, fingerprint, source_digest
+from minidl.utils.code_cache import SourceCache, SourceLocator, StampedFile, cache_path, fingerprint, source_digest
 
 SOURCES = "scalar", "cpu"  # folders of all that a loop is made from
 
@@ -19,7 +19,10 @@ SOURCES = "scalar", "cpu"  # folders of all that a loop is made from
 def is_compiled() -> bool:
     """Return whether the cache has anything that this Numba compiled from the sources as they are now."""
     marks = source_digest(*SOURCES).encode(), numba.__version__.encode()  # with which each index in the cache begins
-    return any(all(mark in index.read_bytes() for mark in marks) for index in expected_path().glob("*.nbi"))
+    folder = cache_path()
+    return folder is not None and any(
+        all(mark in index.read_bytes() for mark in marks) for index in folder.glob("*.nbi")
+    )
 
 
 class _SourceLocator(SourceLocator, _CacheLocator):
@@ -34,7 +37,7 @@ class _CacheFile(StampedFile, IndexDataCacheFile):
     pass
 
 
-class _SourceCache(FunctionCache):
+class _SourceCache(SourceCache, FunctionCache):
     _impl_class = _SourceCacheImpl
 
     def __init__(self, function: Callable):

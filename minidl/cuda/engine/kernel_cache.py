@@ -8,7 +8,7 @@ import numba_cuda
 from numba.cuda.core.caching import IndexDataCacheFile, _CacheLocator
 from numba.cuda.dispatcher import CUDACache, CUDACacheImpl
 
-from minidl.utils.code_cache import SourceLocator, StampedFile, fingerprint
+from minidl.utils.code_cache import SourceCache, SourceLocator, StampedFile, fingerprint
 
 
 class _SourceLocator(SourceLocator, _CacheLocator):
@@ -23,7 +23,7 @@ class _CacheFile(StampedFile, IndexDataCacheFile):
     pass
 
 
-class KernelCache(CUDACache):
+class KernelCache(SourceCache, CUDACache):
     """What a kernel was compiled to, by types, compute capability, version of numba-cuda and options.
 
     Raises:

@@ -13,6 +13,7 @@ import pytest
 
 import minidl
 from minidl.cpu.engine.jit import SOURCES, _CacheFile, is_compiled, jit
+from minidl.scalar.penalties import penalty
 from minidl.utils.code_cache import cache_path, fingerprint, source_digest
 
 PROGRAM = """
@@ -156,3 +157,13 @@ def test_where_nothing_can_be_written_the_loops_are_compiled_each_time(package, 
     for _ in range(2):
         value, hits, _ = run(package, tmp_path / "file" / "cache")
         assert (value, hits) == (-0.5, 0)
+
+
+def test_a_folder_that_is_gone_since_the_import_costs_time_and_no_run(tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(cache))
+    loop = jit(penalty)
+    assert list(cache.iterdir())
+    shutil.rmtree(cache)
+    cache.write_text("a folder cannot be made in place of a file")
+    assert loop(2.0, 1.0, 3.0) == 8.0
