@@ -263,7 +263,8 @@ def _of_weights(layer: Layer, backward: bool) -> dict[str, Any]:
 
 
 def _float64(layer: Layer, array: Any) -> np.ndarray:
-    return np.array(array if layer.backend.on_host else layer.backend.to_numpy(array), np.float64)
+    with np.errstate(invalid="ignore"):  # of a NaN
+        return np.array(array if layer.backend.on_host else layer.backend.to_numpy(array), np.float64)
 
 
 def norm(*arrays: np.ndarray) -> float:
