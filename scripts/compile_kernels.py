@@ -119,6 +119,8 @@ def all_kernels(package: ModuleType = minidl.cuda) -> dict[str, Any]:
     """Every `@cuda.jit` kernel that a module of the package keeps, by name: "dense.product"."""
     kernels: dict[str, Any] = {}
     for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if ".engine" in info.name:  # no kernel is there, and a part of it needs numba-cuda
+            continue
         module = importlib.import_module(info.name)
         for name, kernel in _kernels_in(vars(module)):
             if kernel.py_func.__module__ == info.name and kernel not in kernels.values():
