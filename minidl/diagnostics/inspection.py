@@ -209,9 +209,9 @@ class TrainingPass:
         seen = self._passes[layer.name]
         activation = layer.activation.name, layer.parameter_value
         slope, flat = _slope(*activation, _float64(layer, seen.x), _float64(layer, seen.y)), _flat(*activation)
-        blocked = (slope == 0 if flat is None else slope < flat).mean(axis=0)  # share of the rows, for each unit
-        saturated = None if flat is None else float(blocked.mean())
-        return Activity(saturated, dead=float(np.mean(~slope.any(axis=0))), active=1.0 - blocked)
+        blocked = slope == 0 if flat is None else slope < flat
+        saturated = None if flat is None else np.count_nonzero(blocked) / blocked.size
+        return Activity(saturated, dead=float(np.mean(~slope.any(axis=0))), active=1.0 - blocked.mean(axis=0))
 
     def delta(self, layer: Dense) -> float | None:
         """Return ‖δ‖ of a dense layer; None without a gradient, or in front of a batch norm."""

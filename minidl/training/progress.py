@@ -75,7 +75,7 @@ class _Compiling(Listener):
         self.bar.set_postfix_str(f"compiling, once: {self.count} functions")
 
     def on_end(self, event: Event) -> None:
-        self.open -= 1  # of those that call one another
+        self.open = max(self.open - 1, 0)  # of those that call one another; another thread may end what it began before
         if not self.open:
             self.bar.set_postfix_str("")
 

@@ -208,6 +208,14 @@ def test_saturation_begins_where_the_slope_is_a_twentieth_of_its_largest(activat
     assert dl.inspect(model(activation), x).rows[0].saturated == 0.4
 
 
+def test_the_share_that_is_saturated_is_that_of_all_elements(rng):
+    """And no mean of the rounded shares of the units: 0.84 is not 0.8400000000000001."""
+    for units in range(1, 20):
+        x = rng.normal(size=(ROWS, units), scale=3.0)
+        (row,) = dl.inspect(model(dl.Tanh()), x).rows
+        assert row.saturated == np.mean(1 - np.tanh(x) ** 2 < 0.05), units
+
+
 @pytest.mark.parametrize("layer", [dl.ReLU(), dl.LeakyReLU(), dl.ELU(), dl.SELU(), dl.GELU(), dl.SiLU(), dl.Softplus()])
 def test_what_is_not_flat_at_both_ends_does_not_saturate(layer):
     row = dl.inspect(model(layer), np.array([[-1.0, 2.0]])).rows[0]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
+from types import SimpleNamespace
 
 import numba
 import pytest
+from numba.core.event import install_listener, trigger_event
 
-from minidl.training.progress import Progress
+from minidl.training.progress import Progress, _Compiling
 
 
 def compile_something():
@@ -37,3 +40,15 @@ def test_functions_that_are_compiled_are_counted_beside_the_bar_of_a_terminal(mo
     assert not terminal or "compiling" not in [line for line in lines if line.strip()][-1]
     compile_something()  # no bar listens any more
     assert shown.getvalue().split("\r") == lines
+
+
+def test_the_end_of_what_another_thread_began_before_does_not_keep_the_bar_compiling():
+    shown = []
+    with contextlib.ExitStack() as bar:
+        with trigger_event("numba:compile"):
+            bar.enter_context(
+                install_listener("numba:compile", _Compiling(SimpleNamespace(set_postfix_str=shown.append)))
+            )
+        with trigger_event("numba:compile"):
+            pass
+    assert shown[-2:] == ["compiling, once: 1 functions", ""]
