@@ -9,7 +9,6 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from minidl.data.dataset import Dataset
 from minidl.diagnostics.inspection import TrainingPass
@@ -100,10 +99,10 @@ def _grid() -> np.ndarray:
 
 
 def _plane(outputs: np.ndarray) -> dict[str, Any]:
-    """Return the probability of class 1 at each point of the grid, as bytes from 0 to 255."""
+    """Return the log-odds of class 1 at each point of the grid, as float32: 0 where nobody knows, and at most 100."""
     zeros, ones = outputs.astype(np.float64).T
-    probability = np.nan_to_num(special.expit(ones - zeros), nan=0.5)
-    return {"extent": EXTENT, "size": GRID, "values": _base64(255 * probability)}
+    odds = np.nan_to_num(ones - zeros, nan=0.0).clip(-100.0, 100.0)
+    return {"extent": EXTENT, "size": GRID, "values": _base64(odds.astype("<f4"))}
 
 
 def points(data: Dataset) -> dict[str, Any]:
@@ -114,8 +113,12 @@ def points(data: Dataset) -> dict[str, Any]:
 def _wrong_digits(answers: np.ndarray, data: Dataset) -> list[dict[str, Any]]:
     """Return the first digits that are taken for others."""
     found = np.flatnonzero(answers != data.y)[:WRONG]
-    return [{"image": _base64(255 * data.x[i]), "label": int(data.y[i]), "answer": int(answers[i])} for i in found]
+    images = np.round(255 * data.x[found]).astype(np.uint8)
+    return [
+        {"image": _base64(image), "label": int(data.y[i]), "answer": int(answers[i])}
+        for i, image in zip(found, images, strict=True)
+    ]
 
 
 def _base64(values: np.ndarray) -> str:
-    return base64.b64encode(np.round(values).astype(np.uint8).tobytes()).decode("ascii")
+    return base64.b64encode(values.tobytes()).decode("ascii")

@@ -328,7 +328,7 @@ def test_the_first_layer_that_is_not_finite_is_named():
     shown = session.picture()
     assert shown["not_finite"] == "the first layer whose output is not finite is 2.Dense"
     assert shown["columns"][1]["not_finite"] > 0 and shown["test"]["loss"] is None
-    assert set(decoded(shown["plane"]["values"])) == {128}  # of NaN nobody knows which class it is
+    assert set(decoded(shown["plane"]["values"], "<f4")) == {0.0}  # of NaN nobody knows which class it is
 
 
 def test_a_run_ends(monkeypatch):
@@ -408,22 +408,29 @@ def test_a_picture_changes_nothing():
         assert array.tobytes() == looked.model.snapshot()[key].tobytes(), key
 
 
-def decoded(text):
-    return np.frombuffer(base64.b64decode(text), np.uint8)
+def decoded(text, dtype=np.uint8):
+    return np.frombuffer(base64.b64decode(text), dtype)
 
 
-def test_the_plane_shows_the_probability_of_class_1():
+def test_the_plane_shows_the_log_odds_of_class_1():
     session = trained({"data": "xor", "learning_rate": 0.5}, 300)
     plane = session.picture()["plane"]
     size = plane["size"]
-    values = decoded(plane["values"]).reshape(size, size)
+    values = decoded(plane["values"], "<f4").reshape(size, size)
     axis = np.linspace(-plane["extent"], plane["extent"], size, dtype=np.float32)
     for row, column in np.ndindex(size, size):
         x = np.array([[axis[column], axis[size - 1 - row]]], np.float32)  # the first row is the top
-        probability = dl.softmax(session.model.predict(x))[0, 1]
-        assert values[row, column] == pytest.approx(255 * probability, abs=0.51)
+        zero, one = dl.softmax(session.model.predict(x).astype(np.float64))[0]
+        assert values[row, column] == pytest.approx(np.log(one / zero), abs=1e-4)
     quarter = size // 4  # class 0 is where both coordinates have the same sign
-    assert values[quarter, -quarter] < 50 < 200 < values[quarter, quarter]
+    assert values[quarter, -quarter] < -1.4 < 1.4 < values[quarter, quarter]
+
+
+def test_the_plane_of_a_network_that_is_too_sure_is_finite():
+    session = trained(SMALL, 0)
+    session.model.parameters()[-1].value[:] = [-np.inf, np.inf]
+    values = decoded(session.picture()["plane"]["values"], "<f4")
+    assert set(values) == {100.0}
 
 
 def test_the_wrong_digits_are_wrong():

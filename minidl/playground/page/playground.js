@@ -5,6 +5,7 @@ const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
 const MEMORY = 40; // pictures in the strips of the units
 const POINTS = 300; // of a curve
+const FINE = 200; // pixels along a side of the plane
 const GUTTER = 4.5; // rem, of the axes and of the first column of the table
 const NARROWEST = 2.3; // rem, of a layer
 const ROWS = [
@@ -550,20 +551,32 @@ function drawPlane() {
     const side = canvas.width = canvas.height = Math.round(canvas.getBoundingClientRect().width * devicePixelRatio) || 1;
     const context = canvas.getContext("2d");
     const zero = channels(colour("--zero")), one = channels(colour("--one")), paper = channels(colour("--paper"));
-    const image = new ImageData(size, size);
-    bytes(values).forEach((value, i) => {
-        const t = value / 127.5 - 1; // -1 where class 0 is certain, 1 where class 1 is
-        image.data.set([...between(paper, t < 0 ? zero : one, 0.6 * Math.abs(t)), 255], 4 * i);
+    const shades = Array.from({ length: 256 }, (_, shade) => {
+        const t = shade / 127.5 - 1; // -1 where class 0 is certain, 1 where class 1 is
+        const [red, green, blue] = between(paper, t < 0 ? zero : one, 0.6 * Math.abs(t));
+        return (255 << 24 | blue << 16 | green << 8 | red) >>> 0;
     });
-    const small = element("canvas", { width: size, height: size });
+    // From one point of the grid to the next the log-odds go nearly straight; the probability jumps.
+    const odds = new Float32Array(bytes(values).buffer);
+    const image = new ImageData(FINE, FINE), pixels = new Uint32Array(image.data.buffer);
+    const places = Array.from({ length: FINE }, (_, pixel) => (pixel + 0.5) / FINE * (size - 1));
+    places.forEach((down, y) => places.forEach((right, x) => {
+        const i = Math.floor(down) * size + Math.floor(right), across = right % 1;
+        const above = odds[i] + across * (odds[i + 1] - odds[i]);
+        const below = odds[i + size] + across * (odds[i + size + 1] - odds[i + size]);
+        const t = Math.tanh((above + down % 1 * (below - above)) / 2);
+        pixels[y * FINE + x] = shades[Math.round(127.5 * (t + 1))];
+    }));
+    const small = element("canvas", { width: FINE, height: FINE });
     small.getContext("2d").putImageData(image, 0, 0);
     context.drawImage(small, 0, 0, side, side);
     const at = (value) => side * (value + extent) / (2 * extent), radius = side / 110;
+    const fills = [colour("--zero"), colour("--one")];
+    context.strokeStyle = colour("--paper");
     points.x.forEach(([x, y], i) => {
         context.beginPath();
         context.arc(at(x), at(-y), radius, 0, 2 * Math.PI);
-        context.fillStyle = colour(points.y[i] ? "--one" : "--zero");
-        context.strokeStyle = colour("--paper");
+        context.fillStyle = fills[points.y[i]];
         context.fill();
         context.stroke();
     });
