@@ -116,7 +116,6 @@ def find_learning_rate(
 def _climb(run: Run, optimizer: Optimizer, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Return rates and smoothed losses, up to where the loss explodes."""
     model, loss = run.model, run.loss
-    loss.use(model.backend)
     rng = model.streams.generator(f"{model.name}.range test")
     rates: list[float] = []
     losses: list[float] = []

@@ -130,7 +130,8 @@ def test_the_picture_is_written(tmp_path):
     dl.confusion_matrix(LABELS, SAID, NAMES).plot(tmp_path / "confusion.png")
     assert matplotlib.image.imread(tmp_path / "confusion.png").shape[0] > 300
     figure = dl.confusion_matrix(LABELS, SAID, NAMES).plot()
-    (matrix, _) = figure.axes
+    (matrix, colours) = figure.axes
+    assert colours.yaxis.get_major_formatter().format_pct(0.5, 1.0) == "50%"
     np.testing.assert_allclose(matrix.images[0].get_array()[:3, 0], [2 / 3, 1 / 2, 1 / 4])
     assert [label.get_text() for label in matrix.get_yticklabels()] == NAMES
     numbers = {tuple(map(int, text.get_position()[::-1])): text.get_text() for text in matrix.texts}
@@ -139,6 +140,16 @@ def test_the_picture_is_written(tmp_path):
     (matrix, _) = dl.confusion_matrix(LABELS, SAID, [*NAMES[:3], "d" * 25]).plot().axes
     assert matrix.get_yticklabels()[3].get_text() == "d" * 23 + "…"
     assert figure.get_suptitle() == "accuracy 66.7% of 9 rows\nmost often ant was taken for cat: 1 of 3"
+
+
+def test_a_picture_without_a_mistake_names_none():
+    assert dl.confusion_matrix(LABELS, LABELS, NAMES).plot().get_suptitle() == f"accuracy 100.0% of {len(LABELS)} rows"
+
+
+@each("classes, numbered", [(20, True), (21, False)])
+def test_up_to_twenty_classes_have_their_counts_in_the_picture(classes, numbered):
+    (matrix, _) = dl.confusion_matrix(np.arange(classes), np.arange(classes)).plot().axes
+    assert len(matrix.texts) == (classes**2 if numbered else 0)
 
 
 FORMS = [list, tuple, np.array, lambda texts: np.array(texts, object), pandas.Series]
