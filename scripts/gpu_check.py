@@ -210,7 +210,7 @@ def run_sanitizer() -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             check = [sys.executable, __file__, "--quick", "--only", "comparison", "--out", f"{folder}/gpu.json"]
             command = [program, "--tool", tool, "--error-exitcode", str(FOUND), *check]
-            ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+            ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         last = ended.stdout.splitlines()[-20:] if ended.returncode else []
         found[tool] = {"exit_code": ended.returncode, "last_lines": last}
     return {"missing": None, "tools": found}

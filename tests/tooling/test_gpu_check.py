@@ -641,6 +641,7 @@ def test_every_tool_of_the_sanitizer_runs_the_comparison(monkeypatch):
     commands = []
 
     def run(command, **options):
+        assert options["stderr"] == subprocess.STDOUT  # where the comparison says why it broke off
         commands.append(command)
         return SimpleNamespace(returncode=99 * ("racecheck" in command), stdout="before\n" * 30 + "a race\n")
 

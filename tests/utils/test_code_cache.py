@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
-from numba.core.caching import IndexDataCacheFile
+from numba.core.caching import IndexDataCacheFile, _CacheLocator
 
 import minidl
 from minidl.cpu.engine.jit import is_compiled
@@ -15,6 +16,10 @@ from minidl.utils.code_cache import SourceLocator, StampedFile
 from tests.conftest import each
 
 PACKAGE = Path(minidl.__file__).parent
+
+
+class Locator(SourceLocator, _CacheLocator):
+    folders = "scalar", "cuda"
 
 
 class File(StampedFile, IndexDataCacheFile):
@@ -74,6 +79,12 @@ def test_without_a_home_there_is_no_cache(monkeypatch):
     assert code_cache.cache_path() is None and not is_compiled()
 
 
-def test_code_of_files_outside_of_the_package_is_not_kept(tmp_path):
+@pytest.mark.parametrize(
+    ("path", "kept"),
+    [("cuda/dense.py", True), ("cuda/engine/edges.py", True), ("exercises/kernels.py", False), ("../x.py", False)],
+)
+def test_code_of_other_folders_is_not_kept(path, kept, tmp_path, monkeypatch):
     """No digest would notice an edit of them."""
-    assert SourceLocator.from_function(each, str(tmp_path / "kernels.py")) is None
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    found = Locator.from_function(each, os.path.normpath(PACKAGE / path))
+    assert (found is not None) == kept

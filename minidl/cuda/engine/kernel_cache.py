@@ -27,7 +27,7 @@ class KernelCache(SourceCache, CUDACache):
     """What a kernel was compiled to, by types, compute capability, version of numba-cuda and options.
 
     Raises:
-        RuntimeError: If no folder can be written, or the kernel is not one of the package.
+        RuntimeError: If no folder can be written, or the kernel is not one of `minidl.cuda`.
     """
 
     _impl_class = _CacheImpl
