@@ -23,9 +23,14 @@ def products(
     sizes: Sequence[int] = (1024, 4096),
     repetitions: int = 20,
     peak: float | None = None,
+    capability: tuple[int, int] = (9, 0),
 ) -> dict[str, Any]:
-    """Milliseconds, TFLOP/s, the share of cuBLAS and of the peak, and the error relative to |A| |B|, of each."""
-    return {str(size): _one_size(place, peer, size, repetitions, peak) for size in sizes}
+    """Milliseconds, TFLOP/s, the share of cuBLAS and of the peak, and the error relative to |A| |B|, of each.
+
+    Rungs that need a higher compute capability are left out.
+    """
+    rungs = [name for name, rung in ladder.RUNGS.items() if rung.capability <= capability]
+    return {str(size): _one_size(place, peer, size, repetitions, peak, rungs) for size in sizes}
 
 
 def accurate(found: dict[str, Any]) -> bool:
@@ -37,13 +42,15 @@ def accurate(found: dict[str, Any]) -> bool:
     )
 
 
-def _one_size(place: Place, peer: Any, size: int, repetitions: int, peak: float | None) -> dict[str, Any]:
+def _one_size(
+    place: Place, peer: Any, size: int, repetitions: int, peak: float | None, rungs: Sequence[str]
+) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     on_host = [rng.standard_normal((size, size), np.float32) for _ in range(2)]
     a, b = map(place.backend.wrap, on_host)
-    names = [DENSE, *ladder.RUNGS]
+    names = [DENSE, *rungs]
     results = {name: place.backend.array(np.full((size, size), np.nan), np.float32) for name in names}
-    runs = {name: partial(ladder.product, place.launch, name, a, b, results[name]) for name in ladder.RUNGS}
+    runs = {name: partial(ladder.product, place.launch, name, a, b, results[name]) for name in rungs}
     runs = {DENSE: partial(place.backend.operations.dense_forward, a, b, None, results[DENSE]), **runs}
     measured = {name: between_events(place.event, run, CALLS) for name, run in runs.items()}
     if peer:

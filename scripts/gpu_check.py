@@ -263,7 +263,8 @@ def step(run: Run) -> dict[str, Any]:
 
 def products(run: Run) -> dict[str, Any]:
     peak = (run.parts.get("limits", {}).get("result") or {}).get("fma_teraflop_per_second")
-    return gpu_products.products(run.place, run.peer, run.sizes.products, run.sizes.repetitions, peak)
+    sizes, capability = run.sizes, device.capability()
+    return gpu_products.products(run.place, run.peer, sizes.products, sizes.repetitions, peak, capability)
 
 
 def elementwise(run: Run) -> dict[str, Any]:
@@ -338,7 +339,7 @@ def machine() -> dict[str, Any]:
 
     return {
         "gpu": _or_none(device.name),
-        "compute_capability": _or_none(lambda: ".".join(map(str, cuda.get_current_device().compute_capability))),
+        "compute_capability": _or_none(lambda: ".".join(map(str, device.capability()))),
         "driver": _or_none(driver_version),
         "cuda_runtime": _or_none(lambda: ".".join(map(str, cuda.runtime.get_version()))),
         "cores": os.cpu_count(),

@@ -295,6 +295,11 @@ def test_every_rung_and_the_dense_product_are_measured_and_compared(few_calls):
         assert figures["error"] < (1e-3 if name == "tf32" else 1e-6)
 
 
+def test_what_a_gpu_has_no_instructions_for_is_left_out(few_calls):
+    found = gpu_products.products(place_with(Clock(tick=2)), None, (3,), 1, capability=(7, 5))["3"]
+    assert {*RUNGS} - found.keys() == {"double buffer", "tf32", "3xTF32"} and "128-bit loads" in found
+
+
 def test_a_rung_that_writes_nothing_has_no_finite_error():
     place = place_with(Clock(tick=6), "cpu", lambda *arguments: None)
     found = gpu_products.products(place, None, sizes=(3,), repetitions=1)
@@ -593,15 +598,14 @@ def test_only_some_parts_are_added_to_the_earlier_ones_of_the_same_machine(on_a_
     assert list(json.loads(out.read_text())["parts"]) == ["limits"]
 
 
-def test_the_products_know_the_peak_that_was_measured(on_a_gpu, tmp_path, monkeypatch):
-    peaks = []
-    monkeypatch.setattr(
-        gpu_products, "products", lambda place, peer, sizes, repetitions, peak: peaks.append(peak) or {}
-    )
+def test_the_products_know_the_gpu_and_the_peak_that_was_measured(on_a_gpu, tmp_path, monkeypatch):
+    known = []
+    monkeypatch.setattr(gpu_products, "products", lambda *arguments: known.append(arguments[4:]) or {})
+    monkeypatch.setattr(gpu_check.device, "capability", lambda: (7, 5))
     on_a_gpu("products", gpu_check.products)
     for only in ("products", "limits", "products"):
         gpu_check.main(["--out", str(tmp_path / "gpu.json"), "--only", only])
-    assert peaks == [None, 61.2]
+    assert known == [(None, (7, 5)), (61.2, (7, 5))]
 
 
 def test_results_that_cannot_be_written_leave_the_old_files(on_a_gpu, tmp_path):

@@ -43,7 +43,7 @@ def why_not() -> str | None:
         )
     try:
         if cuda.is_available():
-            return _why_not_this_gpu(cuda.get_current_device().compute_capability)
+            return _why_not_this_gpu(capability())
         # The driver's own complaint is more useful than a bare False.
         reason = cuda.cuda_error() if hasattr(cuda, "cuda_error") else None
     except Exception as error:
@@ -78,6 +78,12 @@ def name() -> str:
     """Return the name of the GPU in use."""
     gpu = cuda.get_current_device().name
     return gpu.decode() if isinstance(gpu, bytes) else gpu
+
+
+def capability() -> tuple[int, int]:
+    """Return the compute capability of the GPU in use: what its instructions are."""
+    major, minor = cuda.get_current_device().compute_capability
+    return major, minor
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Any:
