@@ -594,7 +594,7 @@ CATALOGUE = [
         ("test_penalties.py",),
     ),
     Sabotage(
-        "l1-gradient-without-sign", "scalar/penalties.py", "l1 * sign + l2 * w", "l1 + l2 * w",
+        "l1-gradient-without-sign", "scalar/penalties.py", "signed + l2 * w", "l1 + l2 * w",
         "Without the sign every weight is pushed down, the negative ones away from 0.",
         ("test_penalties.py",),
     ),
@@ -654,7 +654,7 @@ CATALOGUE = [
         ("operations/test_penalties.py",),
     ),
     Sabotage(
-        "l1-pushes-zero-away", "scalar/penalties.py", "ONE if w > ZERO else", "ONE if w >= ZERO else",
+        "l1-pushes-zero-away", "scalar/penalties.py", "l1 if w > ZERO else", "l1 if w >= ZERO else",
         "With sign(0) = 1 a weight never rests at 0, and the lasso's zeros are lost.",
         ("operations/test_penalties.py",),
     ),
