@@ -88,7 +88,20 @@ class SourceLocator:
 
 
 class SourceCache:
-    """Numba's cache, in which the system's errors fail no run: a disk may be full, a folder gone since the import."""
+    """Numba's cache, with files of `_file_class`, a `StampedFile`.
+
+    The system's errors fail no run: a disk may be full, a folder gone since the import.
+    """
+
+    _impl: Any
+    _file_class: ClassVar[Any]
+
+    def __init__(self, function: Callable[..., Any]):
+        super().__init__(function)  # type: ignore[call-arg]
+        locator = self._impl.locator
+        self._cache_file = self._file_class(
+            locator.get_cache_path(), self._impl.filename_base, locator.get_source_stamp()
+        )
 
     @contextlib.contextmanager
     def _guard_against_spurious_io_errors(self) -> Iterator[None]:

@@ -38,12 +38,7 @@ class _CacheFile(StampedFile, IndexDataCacheFile):
 
 
 class _SourceCache(SourceCache, FunctionCache):
-    _impl_class = _SourceCacheImpl
-
-    def __init__(self, function: Callable):
-        super().__init__(function)
-        locator = self._impl.locator
-        self._cache_file = _CacheFile(locator.get_cache_path(), self._impl.filename_base, locator.get_source_stamp())
+    _impl_class, _file_class = _SourceCacheImpl, _CacheFile
 
     def _index_key(self, sig, codegen):
         return sig, codegen.magic_tuple(), fingerprint(self._py_func)

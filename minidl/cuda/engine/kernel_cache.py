@@ -30,12 +30,10 @@ class KernelCache(SourceCache, CUDACache):
         RuntimeError: If no folder can be written, or the kernel is not one of `minidl.cuda`.
     """
 
-    _impl_class = _CacheImpl
+    _impl_class, _file_class = _CacheImpl, _CacheFile
 
     def __init__(self, kernel: Any):
         super().__init__(kernel.py_func)
-        locator = self._impl.locator
-        self._cache_file = _CacheFile(locator.get_cache_path(), self._impl.filename_base, locator.get_source_stamp())
         self._options = repr([(name, kernel.targetoptions.get(name)) for name in ("debug", "opt", "lineinfo")])
 
     def _index_key(self, sig, codegen):
