@@ -198,17 +198,19 @@ class TrainingPass:
                 sample_variance=outputs.sample_variance,
                 not_finite=outputs.not_finite,
                 outputs=outputs.histogram,
-                **(self.activity(layer)._asdict() if isinstance(layer, ActivationLayer) else {}),
+                **(self._activity(layer, y)._asdict() if isinstance(layer, ActivationLayer) else {}),
                 **({} if dy is None else _of_gradient(dy)),
-                delta=self.delta(layer) if isinstance(layer, Dense) else None,
+                delta=self._delta(layer, dy) if isinstance(layer, Dense) else None,
                 **_of_weights(layer, dy is not None),
             )
 
     def activity(self, layer: ActivationLayer) -> Activity:
         """Measure where the slope of an activation lets gradients pass."""
-        seen = self._passes[layer.name]
+        return self._activity(layer, _float64(layer, self._passes[layer.name].y))
+
+    def _activity(self, layer: ActivationLayer, y: np.ndarray) -> Activity:
         activation = layer.activation.name, layer.parameter_value
-        slope, flat = _slope(*activation, _float64(layer, seen.x), _float64(layer, seen.y)), _flat(*activation)
+        slope, flat = _slope(*activation, _float64(layer, self._passes[layer.name].x), y), _flat(*activation)
         blocked = slope == 0 if flat is None else slope < flat
         saturated = None if flat is None else np.count_nonzero(blocked) / blocked.size
         return Activity(saturated, dead=float(np.mean(~slope.any(axis=0))), active=1.0 - blocked.mean(axis=0))
@@ -216,15 +218,18 @@ class TrainingPass:
     def delta(self, layer: Dense) -> float | None:
         """Return ‖δ‖ of a dense layer; None without a gradient, or in front of a batch norm."""
         dy = self._passes[layer.name].dy
+        return self._delta(layer, None if dy is None else _float64(layer, dy))
+
+    def _delta(self, layer: Dense, dy: np.ndarray | None) -> float | None:
         if dy is None or layer.name in self._centered:
             return None
         with np.errstate(all="ignore"):
-            return norm(_float64(layer, dy).sum(axis=0))
+            return norm(dy.sum(axis=0))
 
     def first_not_finite(self) -> str | None:
         """Return the name of the first layer with a NaN or an infinity in its output, or None."""
         outputs = ((layer, self._passes[layer.name].y) for layer in self.layers())
-        return next((layer.name for layer, y in outputs if not np.isfinite(_float64(layer, y)).all()), None)
+        return next((layer.name for layer, y in outputs if not np.isfinite(_on_host(layer, y)).all()), None)
 
 
 def _centered(model: Sequential) -> set[str]:
@@ -262,9 +267,13 @@ def _of_weights(layer: Layer, backward: bool) -> dict[str, Any]:
     return {"weight_norm": weight_norm, "weight_gradient_norm": gradient_norm, "weight_ratio": ratio}
 
 
+def _on_host(layer: Layer, array: Any) -> Any:
+    return array if layer.backend.on_host else layer.backend.to_numpy(array)
+
+
 def _float64(layer: Layer, array: Any) -> np.ndarray:
     with np.errstate(invalid="ignore"):  # of a NaN
-        return np.array(array if layer.backend.on_host else layer.backend.to_numpy(array), np.float64)
+        return np.array(_on_host(layer, array), np.float64)
 
 
 def norm(*arrays: np.ndarray) -> float:
