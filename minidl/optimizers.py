@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.backend.parameters import Parameter, are_those, contiguous_groups, listed
+from minidl.backend.parameters import Parameter, contiguous_groups, listed, same_parameters
 from minidl.schedules import Hyperparameter, Schedule
 from minidl.utils import checks
 from minidl.utils.reprs import CopiedWhole, without_address
@@ -71,7 +71,7 @@ class Optimizer(CopiedWhole):
         """Do the host's part of a step: follow the schedules, and copy the learning rate to the device."""
         if self._parameters is None:
             self._attach(listed(parameters))
-        elif not are_those(self._parameters, parameters):
+        elif not same_parameters(self._parameters, parameters):
             raise ValueError(
                 f"parameters got another list than before; {self!r} already belongs to a model. "
                 "(A model and its optimizer are copied together: copy.deepcopy((model, optimizer)))"
@@ -97,7 +97,7 @@ class Optimizer(CopiedWhole):
         self._advance()
         for group in self._groups:
             self._update(*group)
-        for parameter, limit in self._limited:
+        for parameter, limit in self._max_norms:
             self._ops.max_norm(parameter.value, limit)
 
     def _attach(self, parameters: list[Parameter]) -> None:
@@ -109,7 +109,7 @@ class Optimizer(CopiedWhole):
         self._real = self._dtype.type
         self._rate = self._backend.zeros((1,), self._dtype)
         self._rate_on_device = None
-        self._limited = [
+        self._max_norms = [
             (parameter, checks.in_dtype(f"max_norm of {parameter.name}", parameter.max_norm, self._dtype, above=0.0))
             for parameter in parameters
             if parameter.max_norm is not None

@@ -85,6 +85,22 @@ class Backend:
         refuse_while_capturing(self, "copies an array")
         return array if array.flags.carray else np.require(array, requirements=["C", "A", "W"])
 
+    def matrix(self, argument: str, array: Any, dtype: np.dtype) -> Any:
+        """Return `array` as operations take it: itself where its form allows, else a checked copy.
+
+        Args:
+            argument: Name of the array in messages.
+            array: Shape (rows, columns).
+            dtype: float32 or float64.
+
+        Raises:
+            TypeError, ValueError: If `array` is no matrix of floats, or empty.
+        """
+        # A subclass of arrays, such as np.matrix, becomes a plain one.
+        if type(array) is np.ndarray and array.dtype == dtype and array.ndim == 2 and array.size and array.flags.carray:
+            return array
+        return self.wrap(checks.matrix(argument, array, dtype))
+
     def copy_into(self, target: Any, values: np.ndarray) -> None:
         """Overwrite an array of this backend with NumPy values of the same shape."""
         refuse_while_capturing(self, "copies an array")
@@ -171,6 +187,9 @@ class CUDA(Backend):
     def wrap(self, array: np.ndarray) -> Any:
         refuse_while_capturing(self, "copies an array")
         return device.upload(np.ascontiguousarray(array))
+
+    def matrix(self, argument: str, array: Any, dtype: np.dtype) -> Any:
+        return array if self.owns(array) else self.wrap(checks.matrix(argument, array, dtype))
 
     def copy_into(self, target: Any, values: np.ndarray) -> None:
         refuse_while_capturing(self, "copies an array")

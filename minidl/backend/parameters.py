@@ -120,7 +120,7 @@ def listed(parameters: Any) -> list[Parameter]:
     return found
 
 
-def are_those(own: list[Parameter], parameters: Any) -> bool:
+def same_parameters(own: list[Parameter], parameters: Any) -> bool:
     """Return whether `parameters` are the same as `own`; TypeError if they are none of any model."""
     if type(parameters) is not list:
         parameters = listed(parameters)

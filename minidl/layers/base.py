@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import zip_longest
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,14 +13,14 @@ from minidl.backend import Backend
 from minidl.backend.buffers import Buffers
 from minidl.backend.parameters import Parameter, allocate_storage
 from minidl.layers.context import Context
-from minidl.layers.guards import assign_guarded, check_memory, forget_context, guarded_attributes
+from minidl.layers.guards import Guarded, check_memory, forget_context, guarded_attributes, refuse_batch
 from minidl.layers.tree import TreeNode
 from minidl.operations import Operations
 from minidl.utils import checks
 from minidl.utils.random_streams import RandomStreams
 
 
-class Layer(TreeNode["Layer"]):
+class Layer(Guarded, TreeNode["Layer"]):
     """A step of a network, with its derivative written by hand.
 
     A layer of your own stores the arguments of its constructor under their own names, makes its parameters in
@@ -45,7 +44,6 @@ class Layer(TreeNode["Layer"]):
     dtype: np.dtype
     streams: RandomStreams
     x: Any = None  # the input of the last forward pass, if that was a training pass
-    _guarded: Mapping[str, Any] = MappingProxyType({})  # attributes that stay as they are once the layer is set up
     cost: Any = None  # (2,) array of the backend, if the layer has a penalty: that of the last training pass, and a sum
 
     # For subclasses to fill in ---------------------------------------------------------------------------------------
@@ -104,37 +102,22 @@ class Layer(TreeNode["Layer"]):
         if self.context is None:
             self.build()
         training = training if type(training) is bool else checks.boolean("training", training)
-        x = self.accept("x", x)
-        if self.n_in is not None and x.shape[1] != self.n_in:
-            layer = self.layer_requiring("n_in")
-            raise ValueError(f"x got {x.shape[1]} features; layer {layer.label} expects {self.n_in}")
-        if training and x.shape[0] < self.smallest_batch:
-            layer = self.layer_requiring("smallest_batch")
-            raise ValueError(
-                f"x got a training batch of {x.shape[0]} row; layer {layer.label} expects at least "
-                f"{self.smallest_batch}: choose another batch size, or leave the last row out"
-            )
-        object.__setattr__(self, "x", x if training else None)  # past the guard, which would take as long as all this
+        x = self.backend.matrix("x", x, self.dtype)
+        rows, features = x.shape
+        if features != (self.n_in or features) or (training and rows < self.smallest_batch):
+            refuse_batch(self, rows, features)
+        vars(self)["x"] = x if training else None  # `__setattr__` would take as long as all this
         return x
 
     def begin_backward(self, dy: Any) -> tuple[Any, Any]:
         """Check `dy`; return it with the input x of the training pass that it belongs to."""
         if self.x is None:
             raise RuntimeError(f"layer {self.label}: backward needs a forward pass with training=True before it")
-        dy = self.accept("dy", dy)
+        dy = self.backend.matrix("dy", dy, self.dtype)
         expected = (self.x.shape[0], self.n_out or self.x.shape[1])
         if dy.shape != expected:
             raise ValueError(f"dy got shape {dy.shape}; layer {self.label} expects {expected}, the shape of its output")
         return self.x, dy
-
-    def accept(self, argument: str, array: Any) -> Any:
-        """Return `array` as the operations take it: as it is where its form allows, else checked and copied."""
-        if type(array) is np.ndarray:  # a subclass, such as np.matrix, becomes a plain array below
-            if array.dtype == self.dtype and array.ndim == 2 and array.size and array.flags.carray:
-                return array if self.backend.on_host else self.backend.wrap(array)
-        elif not isinstance(array, np.ndarray) and self.backend.owns(array):
-            return array
-        return self.backend.wrap(checks.matrix(argument, array, self.dtype))
 
     # For everybody ---------------------------------------------------------------------------------------------------
 
@@ -170,23 +153,6 @@ class Layer(TreeNode["Layer"]):
         for (name, child), activation in zip_longest(self.named_children().items(), next_activations):
             name = f"{prefix}{name}.{type(child).__name__}"
             child.setup(replace(context, name=name, next_activation=activation))
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in self._guarded:
-            assign_guarded(self, name, value)
-        else:
-            object.__setattr__(self, name, value)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy or a pickled layer consists of: all but the last pass and the operations."""
-        state = {name: value for name, value in vars(self).items() if name not in ("ops", "x")}
-        return {**state, "_guarded": list(self._guarded)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        if self.context is not None:
-            self.ops = self.context.backend.operations
-            self._guarded = {name: state[name] for name in state["_guarded"]}
 
     def parameters(self) -> list[Parameter]:
         """Return the parameters, weight before bias and γ before β, with those of the layers inside, in order."""

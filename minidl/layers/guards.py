@@ -4,14 +4,40 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, NoReturn
 
 from minidl.backend import Backend
 from minidl.backend.parameters import Parameter, fitting, valid_state
 from minidl.layers.context import Context
 from minidl.utils import checks
 from minidl.utils.guide import signature_of
+
+
+class Guarded:
+    """A layer whose arrays, sizes and fixed arguments cannot be replaced once it is set up; copies are guarded too."""
+
+    context: Context | None
+    ops: Any
+    _guarded: Mapping[str, Any] = MappingProxyType({})  # attributes that stay as they are once the layer is set up
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._guarded:
+            assign_guarded(self, name, value)
+        else:
+            object.__setattr__(self, name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickled layer consists of: all but the last pass and the operations."""
+        state = {name: value for name, value in vars(self).items() if name not in ("ops", "x")}
+        return {**state, "_guarded": list(self._guarded)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self.context is not None:
+            self.ops = self.context.backend.operations
+            self._guarded = {name: state[name] for name in state["_guarded"]}
 
 
 def guarded_attributes(layer: Any) -> dict[str, Any]:
@@ -76,11 +102,36 @@ def check_memory(layers: Iterable[Any], context: Context) -> Context:
     return context
 
 
+def check_features(argument: str, layer: Any, features: int) -> None:
+    """Raise ValueError if the layer takes another number of features."""
+    if layer.n_in not in (None, features):
+        label = _layer_requiring(layer, "n_in").label
+        raise ValueError(f"{argument} got {features} features; layer {label} expects {layer.n_in}")
+
+
+def refuse_batch(layer: Any, rows: int, features: int) -> NoReturn:
+    """Raise ValueError that says why x of shape (rows, features) does not fit the layer."""
+    check_features("x", layer, features)
+    label = _layer_requiring(layer, "smallest_batch").label
+    raise ValueError(
+        f"x got a training batch of {rows} row; layer {label} expects at least {layer.smallest_batch}: "
+        f"choose another batch size, or leave the last row out"
+    )
+
+
+def _layer_requiring(layer: Any, attribute: str) -> Any:
+    """Return the innermost layer from which `layer` has its value of `attribute`."""
+    for child in layer.children():
+        if getattr(child, attribute) == getattr(layer, attribute):
+            return _layer_requiring(child, attribute)
+    return layer
+
+
 def check_result(layer: Any, name: str, array: Any, expected: tuple[int, int]) -> Any:
     """Return what a pass of `layer` gave; ValueError if the layer is one of the user's and gave another shape."""
     if not layer.from_outside:
         return array
-    array = layer.accept(name, array)
+    array = layer.backend.matrix(name, array, layer.dtype)
     if array.shape != expected:
         raise ValueError(f"{name} got shape {array.shape} from layer {layer.label}; expected {expected}")
     return array

@@ -104,11 +104,6 @@ class Heads(Layer):
             raise ValueError(f"y got shape {y.shape}; expected (rows, {self.n_out}), the outputs of all heads")
         return {name: y[:, columns] for name, columns in self.columns.items()}
 
-    def layer_requiring(self, attribute: str) -> Layer:
-        wanted = getattr(self, attribute)
-        head = next(head for head in self.heads.values() if getattr(head, attribute) == wanted)
-        return head.layer_requiring(attribute)
-
     def get_config(self) -> dict[str, Any]:
         return {name: head.description() for name, head in self.heads.items()}
 

@@ -90,11 +90,6 @@ class Sequential(Model):
             following = layer.first_activation(following)
         return following
 
-    def layer_requiring(self, attribute: str) -> Layer:
-        wanted = getattr(self, attribute)
-        layer = next(layer for layer in self.layers if getattr(layer, attribute) == wanted)
-        return layer.layer_requiring(attribute)
-
     # The two passes --------------------------------------------------------------------------------------------------
 
     def forward(self, x: Any, training: bool = False) -> Any:

@@ -53,10 +53,6 @@ class TreeNode(Configurable, Generic[Node]):
         """The name of the layer in messages, which is its position in the model and the call that makes it."""
         return f"{self.name.rpartition('.')[0]} {self!r}".strip()
 
-    def layer_requiring(self, attribute: str) -> Node:
-        """Return the layer that a message about `attribute` names: this one, or the one inside that asks for it."""
-        return self  # type: ignore[return-value]
-
     def __getattr__(self, name: str) -> Any:
         if name in ("backend", "ops", "dtype", "streams"):  # a layer that is set up has them, and does not come here
             raise RuntimeError(f"layer {self!r} has no backend yet: put it into a Sequential, or call build()")

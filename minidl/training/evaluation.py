@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.data.dataset import Dataset, check_same_names
+from minidl.layers.guards import check_features
 from minidl.layers.sequential import Sequential
 from minidl.losses import Loss
 from minidl.training.batches import Batches
@@ -70,9 +71,7 @@ def prepare(argument: str, model: Sequential, data: Dataset, loss: Loss) -> tupl
     if not isinstance(data, Dataset):
         raise TypeError(f"{argument} got {checks.describe(data)}; expected a minidl.data.Dataset(x, y)")
     x = checks.finite(f"{argument}.x", np.ascontiguousarray(data.x, model.dtype))
-    if model.n_in is not None and x.shape[1] != model.n_in:
-        layer = model.layer_requiring("n_in")
-        raise ValueError(f"{argument}.x got {x.shape[1]} features; layer {layer.label} expects {model.n_in}")
+    check_features(f"{argument}.x", model, x.shape[1])
     check_same_names(argument, data, model)
     n_out = model.n_out or x.shape[1]
     check_logits(model, loss)

@@ -112,7 +112,7 @@ def train_epoch(run: Run, interrupted: Flag) -> None:
     run.notify("on_epoch_start")
     with run.progress_bar.bar(f"epoch {run.epoch}/{run.epochs}", steps) as bar:
         for step, (x, targets) in enumerate(run.begin_epoch(), start=1):
-            for callback in run.followers:
+            for callback in run.step_callbacks:
                 callback.on_step_start(run)
             with run.model.lock:  # other threads may ask the model between two steps
                 run.training_step.forward(x, targets)
@@ -122,7 +122,7 @@ def train_epoch(run: Run, interrupted: Flag) -> None:
             if not bar.disable and (step % interval == 0 or step == steps):
                 bar.set_postfix_str(str(Evaluation(*loss.mean_so_far())), refresh=False)
             run.step += 1
-            for callback in run.followers:
+            for callback in run.step_callbacks:
                 callback.on_step_end(run)
             bar.update()
             if interrupted and step < steps:

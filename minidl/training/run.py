@@ -101,14 +101,14 @@ class Run:
             raise TypeError(f"callbacks got {checks.describe(callbacks)}; expected a list of minidl.Callback")
         for callback in callbacks:
             checks.instance("callbacks", callback, Callback)
-        self.followers = [callback for callback in callbacks if callback.follows_steps]
-        if self.followers and graph is True:
+        self.step_callbacks = [callback for callback in callbacks if callback.follows_steps]
+        if self.step_callbacks and graph is True:
             raise ValueError(
-                f"graph got True; expected 'auto' or False beside {self.followers[0]!r}, which follows the steps"
+                f"graph got True; expected 'auto' or False beside {self.step_callbacks[0]!r}, which follows the steps"
             )
         self.given_loss, loss = loss, checks.instance("loss", loss, Loss).new()
         self.training_step = TrainingStep(model, loss, optimizer, clip=clip, graph=graph)
-        if self.followers:
+        if self.step_callbacks:
             self.training_step.graph = False
         self.model, self.train, self.loss, self.optimizer, self.validation = model, train, loss, optimizer, validation
         self.epochs = checks.integer("epochs", epochs)

@@ -124,6 +124,27 @@ def test_wrap_copies_only_what_the_kernels_cannot_take(name):
         np.testing.assert_array_equal(wrapped, other)
 
 
+def test_a_matrix_is_taken_as_it_is_or_checked_and_copied(any_backend, dtype, rng):
+    values = rng.normal(size=(2, 3)).astype(dtype)
+    own = any_backend.matrix("x", any_backend.array(values, dtype), dtype)
+    assert any_backend.matrix("x", own, dtype) is own
+    if any_backend.on_host:
+        assert any_backend.matrix("x", values, dtype) is values
+    other = np.float64 if dtype == np.float32 else np.float32
+    for form in (values, np.asfortranarray(values), values.view(Subclass), values.astype(other), values.tolist()):
+        matrix = any_backend.matrix("x", form, dtype)
+        assert any_backend.owns(matrix) and type(matrix) is type(own) and matrix.dtype == dtype
+        np.testing.assert_allclose(any_backend.to_numpy(matrix), values, rtol=1e-6)
+    with pytest.raises(TypeError, match="^x got dtype int64; expected float32 or float64"):
+        any_backend.matrix("x", np.ones((2, 3), np.int64), dtype)
+    with pytest.raises(ValueError, match=r"^x got shape \(3,\); expected two dimensions"):
+        any_backend.matrix("x", values[0], dtype)
+
+
+class Subclass(np.ndarray):
+    """Arrays whose operators may do anything."""
+
+
 # Buffers
 
 

@@ -155,7 +155,7 @@ class TrainedWrong(dl.Dense):
 
     def backward(self, dy):
         super().backward_parameters(dy)
-        return self.accept("dy", dy) @ self.weight.value.T
+        return self.backend.matrix("dy", dy, self.dtype) @ self.weight.value.T
 
     def backward_parameters(self, dy):
         super().backward_parameters(dy)

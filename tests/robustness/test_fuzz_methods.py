@@ -27,11 +27,11 @@ LABELS = np.array([0, 1, 0, 1])
 # Methods that only minidl calls, with what it has checked: layers among each other, the events of callbacks, files.
 INNER = {
     "setup", "setup_children", "begin_forward", "begin_backward", "forward_chain", "backward_chain", "set_shape",
-    "first_activation", "layer_requiring", "effective_weight", "regions", "draw", "sources", "apply", "mix", "penalize",
+    "first_activation", "effective_weight", "regions", "draw", "sources", "apply", "mix", "penalize",
     "penalize_gradient", "allocate_penalty", "move_to", "set_from", "loss_at_random", "mixable", "check_targets",
     "Optimizer.check_dtype",
     "on_start", "on_step_start", "on_step_end", "on_epoch_start", "on_epoch_end", "on_end", "write", "check_snapshot",
-    "accept", "rescale", "at", "Parameter.transform", "unnamed", "keep_names",
+    "rescale", "at", "Parameter.transform", "unnamed", "keep_names",
     "Layer.forward", "Layer.backward", "ReparametrizedDense.forward", "Best.start", "Best.update",
     "Callback.restore", "EarlyStopping.restore", "TrainingStep.forward", "Probe.use",
     "TrainingPass.statistics", "TrainingPass.activity", "TrainingPass.delta",

@@ -296,7 +296,7 @@ CATALOGUE = [
         ("layers/test_base.py",),
     ),
     Sabotage(
-        "unpickled-states-unguarded", "layers/base.py",
+        "unpickled-states-unguarded", "layers/guards.py",
         "operations\n            self._guarded = {name: state[name] for name in state[\"_guarded\"]}\n", "operations\n",
         "A state that is assigned to a copied or unpickled model would be used and not saved.",
         ("training/test_copies.py",),

@@ -53,8 +53,11 @@ NONE, ONE = np.int64(0), np.int64(1)
 FEW_ROWS = 4  # up to this many rows of A, A Bᵀ takes scalar products of rows and transposes nothing
 
 
-def _strip(vectors, partial):
-    """Return a loop over rows of C for `vectors` vectors of its columns, in blocks as tall as the registers allow."""
+def _macro_kernel(vectors, partial):
+    """Return the loop around the micro-kernel: over rows of C, in blocks as tall as the registers allow.
+
+    It computes `vectors` vectors of columns. The name is that of BLIS (Van Zee & van de Geijn 2015).
+    """
     tall_rows = block_rows(vectors)
     # A block of two rows does too little work for the vectors of B that it loads. Batches of 8, 32, 128 or 512 rows
     # would end with one: there, two blocks of four replace the last tall block and the two rows.
@@ -62,7 +65,7 @@ def _strip(vectors, partial):
     tall, four, two, one = (micro_kernel(rows, vectors, partial) for rows in (tall_rows, 4, 2, 1))
 
     @jit
-    def strip(a, a_row, a_k, b, b_at, b_k, start, start_row, c, c_row, column, first, last, depth, lanes):
+    def macro_kernel(a, a_row, a_k, b, b_at, b_k, start, start_row, c, c_row, column, first, last, depth, lanes):
         i = first
         while i + tall_rows <= last and last - i != better_as_fours:
             s, t = column + i * start_row, column + i * c_row
@@ -80,11 +83,11 @@ def _strip(vectors, partial):
             s, t = column + i * start_row, column + i * c_row
             one(a, i * a_row, a_row, a_k, b, b_at, b_k, start, s, start_row, c, t, c_row, depth, lanes)
 
-    return strip
+    return macro_kernel
 
 
-_panel_strip = _strip(PANEL, False)
-_vector_strip = _strip(1, True)
+_panel_kernel = _macro_kernel(PANEL, False)
+_vector_kernel = _macro_kernel(1, True)
 _wide_row = micro_kernel(1, 4 * PANEL, False)  # a single row of C leaves registers free for many columns
 
 
@@ -118,11 +121,11 @@ def _panel(a, a_row, a_k, b, b_at, b_k, start, start_row, c, c_row, column, colu
     """Compute up to PANEL vectors of columns of C, with B from index `b_at` on."""
     lanes = VECTOR_BYTES // c.itemsize
     if columns == PANEL * lanes:
-        _panel_strip(a, a_row, a_k, b, b_at, b_k, start, start_row, c, c_row, column, first, last, depth, lanes)
+        _panel_kernel(a, a_row, a_k, b, b_at, b_k, start, start_row, c, c_row, column, first, last, depth, lanes)
     else:  # vector by vector, in taller blocks
         for j in range(0, columns, lanes):
             at, to, rest = b_at + j, column + j, min(lanes, columns - j)
-            _vector_strip(a, a_row, a_k, b, at, b_k, start, start_row, c, c_row, to, first, last, depth, rest)
+            _vector_kernel(a, a_row, a_k, b, at, b_k, start, start_row, c, c_row, to, first, last, depth, rest)
 
 
 @jit
@@ -158,8 +161,8 @@ def _transpose_panel(b, row, depth, columns, panel, width):
 
 
 @jit
-def _cell(index, rows, height, columns, width):
-    """Return (top, bottom, left, right) of cell number `index`, for C divided into cells of one size."""
+def _tile(index, rows, height, columns, width):
+    """Return (top, bottom, left, right) of tile number `index`, for C divided into tiles of one size."""
     across = -(-columns // width)
     top, left = index // across * height, index % across * width
     return top, min(top + height, rows), left, min(left + width, columns)
@@ -212,15 +215,15 @@ def _single_row(a, b, start, c):
 @chunked
 @jit
 def _some_of_product(index, chunks, a, a_row, a_k, b, start, c, depth, height, width):
-    """Compute a cell of C = start + A B."""
-    _product(a, a_row, a_k, b, start, c, depth, *_cell(index, c.shape[0], height, c.shape[1], width))
+    """Compute a tile of C = start + A B."""
+    _product(a, a_row, a_k, b, start, c, depth, *_tile(index, c.shape[0], height, c.shape[1], width))
 
 
 @chunked
 @jit
 def _some_of_narrow_product(index, chunks, a, b, start, c, height, width):
     """Compute some rows of C = Aᵀ B, narrower than a vector, as columns of Bᵀ A."""
-    top, bottom, _, _ = _cell(index, c.shape[0], height, c.shape[1], width)
+    top, bottom, _, _ = _tile(index, c.shape[0], height, c.shape[1], width)
     rows, columns, lanes = c.shape[0], c.shape[1], VECTOR_BYTES // c.itemsize
     transposed = np.empty((lanes, rows), c.dtype)  # more rows than C has columns: whole vectors
     _product(b, ONE, columns, a, start, transposed, a.shape[0], NONE, columns, top, bottom)
@@ -236,8 +239,8 @@ def _some_of_narrow_product(index, chunks, a, b, start, c, height, width):
 @chunked
 @jit
 def _some_of_product_with_transposed(index, chunks, a, b, start, c, height, width):
-    """Compute a cell of C = start + A Bᵀ."""
-    top, bottom, left, right = _cell(index, c.shape[0], height, c.shape[1], width)
+    """Compute a tile of C = start + A Bᵀ."""
+    top, bottom, left, right = _tile(index, c.shape[0], height, c.shape[1], width)
     depth = a.shape[1]
     a, b, c_row, c = a.reshape(-1), b.reshape(-1), c.shape[1], c.reshape(-1)
     width = PANEL * (VECTOR_BYTES // c.itemsize)
@@ -277,7 +280,7 @@ def product(a, b, c, row=None):
     if rows == 1:
         _single_row(a, b, start, c)
     else:
-        chunks, height, width = _cells(rows, columns, depth, c.itemsize)
+        chunks, height, width = _tiles(rows, columns, depth, c.itemsize)
         _some_of_product(chunks, a, depth, 1, b, start, c, depth, height, width)
 
 
@@ -293,7 +296,7 @@ def product_of_transposed(a, b, c):
         blas.product(a.T, b, c)
         return
     depth, (rows, columns) = len(a), c.shape
-    chunks, height, width = _cells(rows, columns, depth, c.itemsize)
+    chunks, height, width = _tiles(rows, columns, depth, c.itemsize)
     start = _zeros(max(rows, columns), c.itemsize)
     if columns * c.itemsize < VECTOR_BYTES:
         _some_of_narrow_product(chunks, a, b, start, c, height, width)
@@ -310,7 +313,7 @@ def product_of_transposed(a, b, c):
 def _transpose(index, chunks, a, result):
     """Set result = Aᵀ."""
     rows, columns = result.shape
-    top, bottom, left, right = _cell(index, rows, -(-rows // chunks), columns, columns)
+    top, bottom, left, right = _tile(index, rows, -(-rows // chunks), columns, columns)
     flat, target, lanes = a.reshape(-1), result.reshape(-1), VECTOR_BYTES // a.itemsize
     for i in range(top, bottom, lanes):
         for k in range(left, right, lanes):
@@ -335,12 +338,12 @@ def product_with_transposed(a, b, c):
     elif len(c) <= FEW_ROWS:
         _dots(a, b, c)
     else:
-        chunks, height, width = _cells(*c.shape, a.shape[1], c.itemsize)
+        chunks, height, width = _tiles(*c.shape, a.shape[1], c.itemsize)
         _some_of_product_with_transposed(chunks, a, b, _zeros(c.shape[1], c.itemsize), c, height, width)
 
 
-def _cells(rows, columns, depth, itemsize):
-    """Return number, height and width of the cells of C that threads share: panels of columns, if there are enough."""
+def _tiles(rows, columns, depth, itemsize):
+    """Return number, height and width of the tiles of C that threads share: panels of columns, if there are enough."""
     wanted = chunks_for(rows * columns * depth * itemsize / SPEED)
     if wanted == 1:
         return 1, rows, columns
