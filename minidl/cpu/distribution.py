@@ -66,3 +66,16 @@ def count(y, limit, edges, counts):
                 elif value >= edges[i + 1]:
                     i += 1
             counts[i] += 1
+
+
+@jit
+def blocked(slope, flat):
+    """Return in how many rows of each column |slope| < flat, and in how many it is 0."""
+    rows, columns = slope.shape
+    below, zero = np.zeros(columns, np.int64), np.zeros(columns, np.int64)
+    for i in range(rows):
+        for j in range(columns):
+            size = abs(slope[i, j])
+            below[j] += size < flat
+            zero[j] += size == 0.0
+    return below, zero

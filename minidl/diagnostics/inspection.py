@@ -15,6 +15,7 @@ import numpy as np
 from scipy import linalg
 
 from minidl.cpu import activation_backward, activation_forward
+from minidl.cpu.distribution import blocked
 from minidl.data import frames
 from minidl.data.dataset import check_names
 from minidl.data.targets import map_targets, real_targets
@@ -211,9 +212,10 @@ class TrainingPass:
     def _activity(self, layer: ActivationLayer, y: np.ndarray) -> Activity:
         activation = layer.activation.name, layer.parameter_value
         slope, flat = _slope(*activation, _float64(layer, self._passes[layer.name].x), y), _flat(*activation)
-        blocked = slope == 0 if flat is None else slope < flat
-        saturated = None if flat is None else np.count_nonzero(blocked) / blocked.size
-        return Activity(saturated, dead=float(np.mean(~slope.any(axis=0))), active=1.0 - blocked.mean(axis=0))
+        below, zero = blocked(slope, 0.0 if flat is None else flat)
+        without = zero if flat is None else below
+        saturated = None if flat is None else int(without.sum()) / slope.size
+        return Activity(saturated, dead=float(np.mean(zero == len(slope))), active=1.0 - without / len(slope))
 
     def delta(self, layer: Dense) -> float | None:
         """Return ‖δ‖ of a dense layer; None without a gradient, or in front of a batch norm."""
@@ -289,10 +291,10 @@ def relative_change(before: np.ndarray, after: np.ndarray) -> float:
 
 
 def _slope(activation: str, alpha: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return |φ'| at each element, computed by the function that the layers use."""
+    """Return φ' at each element, computed by the function that the layers use."""
     slope = np.empty_like(x)
     activation_backward(activation, x, y, np.ones_like(x), np.float64(alpha), slope)
-    return np.abs(slope)
+    return slope
 
 
 @functools.cache
@@ -301,7 +303,7 @@ def _flat(activation: str, alpha: float) -> float | None:
     z = np.linspace(-10.0, 10.0, 2001)[None]  # 0 is among them: there sigmoid and tanh are steepest
     y = np.empty_like(z)
     activation_forward(activation, z, np.float64(alpha), y)
-    slope = _slope(activation, alpha, z, y)
+    slope = np.abs(_slope(activation, alpha, z, y))
     flat = SATURATED * float(slope.max())
     return flat if max(slope[0, 0], slope[0, -1]) < flat else None
 

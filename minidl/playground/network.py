@@ -22,7 +22,7 @@ from minidl.training.clipping import ClipNorm
 from minidl.training.run import Run
 
 TOY = {function.__name__: function for function in (gaussians, circles, xor, spiral)}
-TEST_ROWS = 300
+TEST_ROWS = 200
 INSPECTED = 200  # rows of the training data
 
 

@@ -18,7 +18,7 @@ from minidl.layers.activations import ActivationLayer
 from minidl.losses import SoftmaxCrossEntropy
 
 EXTENT = 1.6  # of the plane, in each direction from 0
-GRID = 24  # points along each side of it
+GRID = 20  # points along each side of it
 ROWS = 256  # at once: a new network allocates its arrays, and for all rows together they are as large as the cache
 WRONG = 10  # digits that are shown
 

@@ -66,20 +66,28 @@ def dir_of(public: Iterable[str]) -> Callable[[], list[str]]:
 
 def check_call(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """Raise TypeError with advice if the arguments do not fit the signature, and there is advice; else do nothing."""
-    signature = signature_of(function)
-    try:
-        signature.bind(*args, **kwargs)
-    except TypeError as error:
+    if (error := _misfit(function, len(args), tuple(kwargs))) is not None:
+        parameters = signature_of(function).parameters
         places = [kind.__name__ for kind in getattr(function, "__mro__", [function])]
-        faults = [(f"takes no {name}", name) for name in kwargs if name not in signature.parameters]
-        faults += [(f"needs {name}", name) for name in signature.parameters if repr(name) in str(error)]
-        if "too many" in str(error):
+        faults = [(f"takes no {name}", name) for name in kwargs if name not in parameters]
+        faults += [(f"needs {name}", name) for name in parameters if repr(name) in error]
+        if "too many" in error:
             faults.append((f"takes no {habits.TOO_MANY}", habits.TOO_MANY))
         for fault, name in faults:
             if text := advice(habits.ARGUMENTS, places, name):
                 raise TypeError(f"{function.__name__} {fault}: {text}") from None
         if getattr(function, "__init__", None) is object.__init__:  # which leaves it to __new__ to refuse them
             raise TypeError(f"{function.__name__}() takes no arguments") from None
+
+
+@functools.lru_cache(1000)  # to bind takes as long as to build a small layer
+def _misfit(function: Any, positional: int, names: tuple[str, ...]) -> str | None:
+    """Return what Python says of a call with so many arguments and these names; None if they fit the signature."""
+    try:
+        signature_of(function).bind(*[None] * positional, **dict.fromkeys(names))
+    except TypeError as error:
+        return str(error)
+    return None
 
 
 def guided(function: Function) -> Function:
