@@ -103,7 +103,7 @@ def test_the_program_gives_the_same_numbers(name):
     check_columns(session, program)
     test = dl.evaluate(program["model"], program["test"], loss=dl.SoftmaxCrossEntropy())
     assert session.picture()["test"] == {"loss": test.loss, "accuracy": test.accuracy}
-    train = dl.evaluate(program["model"], program["train"][:300], loss=dl.SoftmaxCrossEntropy())
+    train = dl.evaluate(program["model"], program["train"][: network.TEST_ROWS], loss=dl.SoftmaxCrossEntropy())
     assert session.picture()["train"] == {"loss": train.loss, "accuracy": train.accuracy}
     assert program["history"].epochs[-1].validation_loss == pytest.approx(test.loss, rel=1e-6)
 
