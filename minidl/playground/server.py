@@ -28,7 +28,7 @@ from minidl.utils.output import say
 HOST, PORT = "127.0.0.1", 8765
 LARGEST = 10_000  # bytes of a request
 MOST_STEPS = 1000  # of a request
-SECONDS = 0.045  # of a request that trains, so that a page gets 20 pictures a second
+SECONDS = 0.042  # of a request that trains, so that a page gets 20 pictures a second
 TRAINS = 0.15  # times as long as the picture takes, at least
 MOST_CONNECTIONS = 64
 PATIENCE = 30.0  # seconds for a request to arrive
