@@ -57,7 +57,7 @@ def lsuv(
     max_iterations: int = 10,
     orthogonal: bool = True,
 ) -> list[Calibration]:
-    """Layer-sequential unit-variance initialization (Mishkin & Matas 2015): every dense output gets variance 1.
+    """Initialize every dense layer so that its outputs have variance 1: LSUV (Mishkin & Matas 2015).
 
     Layer by layer, from the input: draw orthogonal weights, pass the batch, divide the weights by the standard
     deviation of the output, until its variance is within `tolerance` of 1.

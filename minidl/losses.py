@@ -25,6 +25,9 @@ class Loss(Configurable):
 
     A training loop that must not wait for the device calls `compute` and `count` instead of `forward`, and reads
     `mean_so_far` now and then. A loss runs on the CPU until `use` gives it another backend; `fit` does.
+
+    Raises:
+        TypeError, ValueError: For an argument out of its range, and for outputs and targets that do not fit.
     """
 
     has_accuracy = True
@@ -284,6 +287,9 @@ def softmax(logits: Any) -> np.ndarray:
 
         >>> softmax(np.array([[1.0, 1.0], [1000.0, 0.0]])).round(3).tolist()
         [[0.5, 0.5], [1.0, 0.0]]
+
+    Args:
+        logits: z, shape (rows, classes).
 
     Raises:
         TypeError, ValueError: If `logits` is not a finite (rows, classes) array of floats.

@@ -122,7 +122,7 @@ class Operations:
         y[...] = gamma * ((x - mean) * inverse_std) + beta
 
     def batchnorm_inference(self, x, gamma, beta, running_mean, running_variance, epsilon, y) -> None:
-        """The same with the running estimates: a fixed affine map."""
+        """Do the same with the running estimates: a fixed affine map."""
         y[...] = gamma * ((x - running_mean) / np.sqrt(running_variance + epsilon)) + beta
 
     def batchnorm_backward(self, x, dy, gamma, mean, inverse_std, dgamma, dbeta, dx) -> None:
@@ -251,7 +251,7 @@ class Operations:
         result[...] = gradient + vectorized(penalties.penalty_slope)(value, l1, l2)
 
     def clip_values(self, values, limit) -> None:
-        """Each of the values (n,) becomes the nearest number in [-limit, limit]; NaN stays NaN."""
+        """Replace each of the values (n,) by the nearest number in [-limit, limit]; NaN stays NaN."""
         values[...] = vectorized(clip)(values, limit)
 
     def norm(self, values, partials, result) -> None:
@@ -304,7 +304,7 @@ class Operations:
     # Pooling ----------------------------------------------------------------------------------------------------------
 
     def max_pool_forward(self, x, height, width, row_start, row_stop, column_start, column_stop, y, winner) -> None:
-        """The largest pixel of each region: its value in y, and its index in the row of x in `winner` (int32).
+        """Find the largest pixel of each region: its value goes to y, its index in the row of x to `winner` (int32).
 
         x (rows, channels · height · width), y and winner (rows, channels · regions down · regions across).
         Region (i, j) is image[row_start[i]:row_stop[i], column_start[j]:column_stop[j]], for int32 bounds in rising

@@ -23,8 +23,14 @@ class Optimizer(CopiedWhole):
     An optimizer keeps moments for each parameter, so it belongs to the first list of parameters that it steps. Each of
     its hyperparameters is a number or a schedule (`minidl.schedules`), and may be changed between two steps.
 
+    Args:
+        learning_rate: η, greater than 0; a schedule may reach 0.
+
     Attributes:
         steps: How many steps were made.
+
+    Raises:
+        TypeError, ValueError: For a hyperparameter out of its range, also where a schedule gives one.
     """
 
     moments = 0  # how many arrays of the parameter's shape the rule keeps
@@ -186,7 +192,11 @@ class Optimizer(CopiedWhole):
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent:  w ← w - η g."""
+    """Stochastic gradient descent:  w ← w - η g.
+
+    Args:
+        learning_rate: η.
+    """
 
     def __init__(self, learning_rate: float | Schedule = 0.01):
         super().__init__(learning_rate)
@@ -199,6 +209,10 @@ class Momentum(Optimizer):
     """Heavy ball (Polyak 1964):  v ← μ v + g,   w ← w - η v.
 
     The new gradient enters with weight 1, not 1 - μ: a steady gradient is followed 1 / (1 - μ) times as fast.
+
+    Args:
+        learning_rate: η.
+        momentum: μ, in [0, 1).
     """
 
     moments = 1
@@ -221,7 +235,13 @@ class Nesterov(Momentum):
 
 
 class RMSProp(Optimizer):
-    """RMSProp (Tieleman & Hinton 2012):  s ← ρ s + (1-ρ) g²,   w ← w - η g / (√s + ε), with ρ = `decay`."""
+    """RMSProp (Tieleman & Hinton 2012):  s ← ρ s + (1-ρ) g²,   w ← w - η g / (√s + ε).
+
+    Args:
+        learning_rate: η.
+        decay: ρ, in [0, 1).
+        epsilon: ε, greater than 0.
+    """
 
     moments = 1
 
@@ -246,6 +266,12 @@ class AdamW(Optimizer):
     m ← β₁ m + (1-β₁) g,   v ← β₂ v + (1-β₂) g²,   w ← w - η (m̂ / (√v̂ + ε) + λ w)
 
     with m̂ = m / (1 - β₁ᵗ) and v̂ = v / (1 - β₂ᵗ) at step t. λ is 0 for biases, γ and β.
+
+    Args:
+        learning_rate: η.
+        beta1, beta2: β₁ and β₂, in [0, 1).
+        epsilon: ε, greater than 0.
+        weight_decay: λ, at least 0.
     """
 
     moments = 2
@@ -288,7 +314,13 @@ class AdamW(Optimizer):
 
 
 class Adam(AdamW):
-    """Adam (Kingma & Ba 2015): `AdamW` without weight decay."""
+    """Adam (Kingma & Ba 2015): `AdamW` without weight decay.
+
+    Args:
+        learning_rate: η.
+        beta1, beta2: β₁ and β₂, in [0, 1).
+        epsilon: ε, greater than 0.
+    """
 
     def __init__(
         self,

@@ -19,6 +19,9 @@ class Penalty:
     Args:
         l1: Strength of Σ |w|, at least 0.
         l2: Strength of Σ w²/2, at least 0.
+
+    Raises:
+        TypeError, ValueError: For a strength below 0, or none at all.
     """
 
     l1: Any = checks.Checked(checks.real, 0.0)
@@ -77,6 +80,9 @@ PENALTIES: dict[str, type[Penalty]] = {kind.__name__: kind for kind in (L1, L2, 
 def get(penalty: str | Penalty) -> Penalty:
     """Return a penalty from itself or from its text, such as "L2(strength=0.001)".
 
+    Args:
+        penalty: The penalty or its text.
+
     Raises:
         TypeError, ValueError: For anything else.
     """
@@ -94,5 +100,12 @@ def get(penalty: str | Penalty) -> Penalty:
 
 
 def text(penalty: str | Penalty | None) -> str | None:
-    """Return the text of a penalty, as layers and model files keep it, or None."""
+    """Return the text of a penalty, as layers and model files keep it, or None.
+
+    Args:
+        penalty: A penalty, its text, or None.
+
+    Raises:
+        TypeError, ValueError: For anything else.
+    """
     return None if penalty is None else str(get(penalty))

@@ -50,7 +50,14 @@ class _Checked:
 
 @dataclass(frozen=True)
 class Constant(_Checked):
-    """value, at every step."""
+    """value, at every step.
+
+    Args:
+        value: Any finite number.
+
+    Raises:
+        TypeError, ValueError: For an argument out of its range.
+    """
 
     value: float
 
@@ -72,6 +79,9 @@ class Steps(_Checked):
         start: The first value.
         factor: Of each stair, greater than 0.
         every: Steps from one stair to the next.
+
+    Raises:
+        TypeError, ValueError: For an argument out of its range.
     """
 
     start: float
@@ -95,6 +105,9 @@ class Exponential(_Checked):
         start: The first value.
         factor: Greater than 0.
         every: Steps after which the value is `factor` times what it was.
+
+    Raises:
+        TypeError, ValueError: For an argument out of its range.
     """
 
     start: float
@@ -117,6 +130,9 @@ class InverseTime(_Checked):
     Args:
         start: The first value.
         half_time: Steps after which the value is half of `start`.
+
+    Raises:
+        TypeError, ValueError: For an argument out of its range.
     """
 
     start: float
@@ -141,6 +157,9 @@ class Cosine(_Checked):
         start: The first value.
         steps: From the first to the last value.
         end: The last value, which stays.
+
+    Raises:
+        TypeError, ValueError: For an argument out of its range.
     """
 
     start: float
@@ -169,6 +188,9 @@ class WarmUp(_Checked):
     Args:
         steps: Of the warm-up.
         then: The schedule behind it, which starts with its own step 0.
+
+    Raises:
+        TypeError, ValueError: For an argument out of its range.
     """
 
     steps: int
@@ -192,6 +214,9 @@ class OneCycle(_Checked):
         peak: The largest value.
         steps: Of the whole cycle; afterwards the last value stays.
         rising: Share of the steps that go up.
+
+    Raises:
+        TypeError, ValueError: For an argument out of its range.
     """
 
     peak: float
@@ -216,8 +241,9 @@ class Hyperparameter:
     """An attribute of an optimizer: a number in the given bounds, or a schedule that gives one for each step.
 
     Args:
-        minimum: The smallest number allowed; `bounds` are the others that `checks.real` knows.
+        minimum: The smallest number allowed.
         may_decay_to_0: Whether a schedule may reach the 0 that `above` excludes.
+        **bounds: The others that `checks.real` knows: `maximum`, `above`, `below`.
     """
 
     def __init__(self, minimum: float = -math.inf, may_decay_to_0: bool = False, **bounds: float):

@@ -228,8 +228,31 @@ class MLPClassifier(ClassifierMixin, MLP):
 class MLPRegressor(MultiOutputMixin, RegressorMixin, MLP):
     """A multilayer perceptron that learns one or several numbers for each row, with the mean squared error.
 
-    Arguments and attributes are those of `minidl.sklearn.MLPClassifier` but for classes. Targets are taken as they are:
-    numbers far from 0 and 1 want scikit-learn's `TransformedTargetRegressor` around it.
+    Targets are taken as they are: numbers far from 0 and 1 want scikit-learn's `TransformedTargetRegressor` around it.
+    Where X is float32, so is the network; everything else is float64. Arguments are checked in `fit`.
+
+    Args:
+        hidden_layer_sizes: Units of each hidden layer; () for none, which is linear regression.
+        activation: Behind each hidden layer: "relu", "tanh", "gelu" and the like, each the name of a layer of minidl.
+        init: How weights start: a name from `minidl.initializers`, an initializer, or "auto", as in `minidl.Dense`.
+        batch_norm: Whether there is a `minidl.BatchNorm` in front of each activation.
+        dropout: Rate of a `minidl.Dropout` behind each activation; 0 for none.
+        alpha: Strength of the penalty alpha/2 Σ w² on the weights. (scikit-learn divides it by the number of rows.)
+        optimizer: "sgd", "momentum", "nesterov", "rmsprop", "adam" or "adamw".
+        learning_rate: Of the optimizer: a number, or one of `minidl.schedules`.
+        batch_size: Rows for each step; "auto" is 200, or all rows where there are fewer.
+        epochs: Passes over the rows.
+        validation_fraction: Share of the rows that are held out to stop early by, as in `MLPClassifier`; 0 for none.
+        patience: Epochs without improvement of the loss on them after which training stops.
+        random_state: Determines initial weights, order of the rows, dropout and held-out rows; None draws anew.
+        backend: "numpy", "cpu", "cuda", "emulator" or "auto" (cuda where there is a GPU, else cpu).
+
+    Attributes:
+        model_: The trained `minidl.Sequential`.
+        history_: The `minidl.History` of the training.
+        loss_curve_: The mean loss of each epoch, without the penalty.
+        n_features_in_: Number of columns of X.
+        feature_names_in_: Their names, if X has names.
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:

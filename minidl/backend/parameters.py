@@ -39,9 +39,14 @@ class Parameter(Guided):
     Both are parts of the arrays that an optimizer updates. So an assignment, `parameter.value = array`, copies the
     array there.
 
-    Attributes:
-        start: The initial value, until there is a `value`.
+    Args:
+        name: Layer and array, such as "0.Dense.weight".
+        start: The initial value, of any shape.
+        backend: Where value and gradient lie.
+        dtype: float32 or float64.
         decays: Whether weight decay applies: to weights only.
+
+    Attributes:
         max_norm: Largest Euclidean length of a column of the value after a step, or None.
         slice: Where value and gradient lie in the arrays of all parameters.
     """

@@ -97,7 +97,11 @@ class Augmentation(Configurable):
 
 
 class AugmentationStep(Configurable):
-    """A random change of a batch of images, and of the targets where images are mixed."""
+    """A random change of a batch of images, and of the targets where images are mixed.
+
+    Raises:
+        TypeError, ValueError: For an argument out of its range.
+    """
 
     mixes_targets = False
 

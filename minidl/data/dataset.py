@@ -25,16 +25,17 @@ TRAINED_ON = "the data that the model was trained on"
 class Dataset(Guided):
     """Inputs `x` and targets `y`, checked once so that code that uses them need not check again.
 
-    Arrays that already have the right form are kept, not copied. `len(dataset)` counts rows, `x, y = dataset`
-    unpacks, `for x, y in dataset.batches(128)` goes through mini-batches, and `dataset[:1000]`, `dataset[order]` or
-    `dataset[y == 3]` select rows as a new Dataset that keeps everything else.
+    Each argument is an attribute of its name; arrays that already have the right form are kept, not copied.
+    `len(dataset)` counts rows, `x, y = dataset` unpacks, `for x, y in dataset.batches(128)` goes through mini-batches,
+    and `dataset[:1000]`, `dataset[order]` or `dataset[y == 3]` select rows as a new Dataset that keeps everything
+    else.
 
     Columns of a data frame, of pandas for example, keep their names; a column of floats in y is numbers to predict.
     Texts, categories and booleans in y become classes, in sorted order or that of the categories; with `class_names` in
     theirs, so that two sets of which one lacks a class agree: `Dataset(x, y, class_names=train.class_names)`.
 
-    Attributes:
-        x: Inputs, shape (rows, features), float32 or float64, C-contiguous, finite.
+    Args:
+        x: Inputs, shape (rows, features), float32 or float64, finite; the attribute is C-contiguous.
         y: Class labels of at least 0, shape (rows,), int64; or numbers, shape (rows, outputs), float32 or float64,
             finite; for several tasks on the same inputs a dict {head: targets} of such arrays, in which the label -1
             stands for "unknown".

@@ -40,6 +40,9 @@ class Preprocessing(Configurable):
         rows: Rows of the data that it was fitted on; None before.
         features: Features of these data.
         feature_names: Their names, if a Dataset had some.
+
+    Raises:
+        TypeError, ValueError: For an argument out of its range, and for data that do not fit.
     """
 
     statistics: tuple[str, ...] = ()
@@ -324,6 +327,9 @@ class Chain(Preprocessing):
 
     Args:
         *steps: The steps. A chain among them is replaced by its steps.
+
+    Raises:
+        TypeError, ValueError: For no step, one that is none, one that comes twice, or one that is fitted already.
     """
 
     def __init__(self, *steps: Preprocessing):
@@ -367,6 +373,9 @@ STEPS: dict[str, type[Preprocessing]] = {step.__name__: step for step in (Center
 
 def load_preprocessing(path: str | os.PathLike[str]) -> Preprocessing:
     """Return the fitted step that `save` wrote to `path`. It gives the same results, bit for bit.
+
+    Args:
+        path: The file.
 
     Raises:
         FileNotFoundError: If there is no file.

@@ -62,7 +62,7 @@ class ConfusionMatrix(Report):
         return finish(draw_confusion(self.counts, self.class_names, self.accuracy), path)
 
     def _matrix(self) -> Table:
-        """A row for each true class with its recall, a column for each predicted one with its precision."""
+        """Return a row for each true class with its recall, a column for each predicted one with its precision."""
         names = columns = self.class_names
         if sum(map(len, names)) > LONGEST:
             columns = tuple(map(str, range(len(names))))
@@ -74,7 +74,7 @@ class ConfusionMatrix(Report):
         return Table(rows, "<" + ">" * (len(columns) + 1))
 
     def _classes(self) -> Table:
-        """A row for each class, where a matrix would be too wide."""
+        """Return a row for each class, where a matrix would be too wide."""
         rows = [("class", "rows", "precision", "recall", "most often taken for")]
         figures = zip(self.class_names, self.counts, self.precision, self.recall, strict=True)
         for number, (name, counts, precision, recall) in enumerate(figures):
@@ -125,7 +125,11 @@ def confusion_matrix(labels: Any, predictions: Any, class_names: Sequence[str] |
 
 
 def predicted_classes(outputs: np.ndarray) -> np.ndarray:
-    """Return the class of each row of outputs: that of the largest; of a single one, 1 where the logit is above 0."""
+    """Return the class of each row of outputs: that of the largest; of a single one, 1 where the logit is above 0.
+
+    Args:
+        outputs: Shape (rows, n_out).
+    """
     return outputs.argmax(axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(np.int64)
 
 

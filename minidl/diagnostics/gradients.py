@@ -213,7 +213,7 @@ class _Comparison:
         return max(measured, np.finfo(np.float64).eps * max(map(abs, values)))
 
     def value(self) -> float:
-        """L at the present x and parameters."""
+        """Return L at the present x and parameters."""
         self.state.restore()
         outputs = self.layer.forward(self.layer.backend.wrap(self.x), training=True)
         if self.loss is not None:
@@ -226,7 +226,7 @@ class _Comparison:
         return math.fsum(terms.ravel()) + penalty if np.isfinite(terms).all() else math.nan
 
     def branches(self) -> list[np.ndarray]:
-        """Which smooth piece of every layer with kinks was used, in the last forward pass."""
+        """Return which smooth piece of every layer with kinks was used, in the last forward pass."""
         return [branch for inner in self.layer.walk() for branch in inner.branches()]
 
     def compare(self, array: _Array, gradient: np.ndarray) -> GradientCheck:
@@ -298,7 +298,7 @@ class _Comparison:
         return best, least
 
     def error(self, analytic: float, numeric: float, uncertain: float) -> float:
-        """The relative error; NaN, which is worse than any number, if anything is not finite."""
+        """Return the relative error; NaN, which is worse than any number, if anything is not finite."""
         if not all(map(math.isfinite, (analytic, numeric, uncertain))):
             return math.nan
         if analytic == numeric:
@@ -306,7 +306,7 @@ class _Comparison:
         return abs(analytic - numeric) / max(abs(analytic), abs(numeric), uncertain / self.tolerance)
 
     def directions(self, point: np.ndarray) -> Iterator[tuple[tuple[int, ...] | None, np.ndarray]]:
-        """Unit vectors along single entries, and for an array with more of them than we check, one random direction."""
+        """Yield unit vectors along single entries, and one random direction for an array with too many of them."""
         chosen = np.arange(point.size)
         if point.size > ELEMENTS:
             chosen = self.rng.choice(point.size, ELEMENTS, replace=False)

@@ -30,6 +30,9 @@ def hook(model: Layer) -> dict[str, LayerPass]:
     The hooks are methods that take the place of the layer's own and call them, so they work for every kind of layer.
     They stay: hook a copy of a model. The arrays are those of the layers, which hold until the next pass.
 
+    Args:
+        model: The layer around them, such as a `Sequential`.
+
     Returns:
         What the hooks saw, by the name of the layer.
     """

@@ -112,7 +112,16 @@ def inspect(model: Sequential, x: Any, labels: Any = None, *, loss: Loss | None 
 
 
 class Probe:
-    """A batch with which to inspect a model again and again; the arguments are those of `inspect`."""
+    """A batch with which to inspect a model again and again, as `minidl.inspect` does once.
+
+    Args:
+        x: The batch, shape (rows, n_in).
+        labels: Targets as the loss takes them; without them there are no gradients.
+        loss: None for `SoftmaxCrossEntropy`.
+
+    Raises:
+        TypeError, ValueError: For x, labels or a loss that do not fit together.
+    """
 
     def __init__(self, x: Any, labels: Any = None, loss: Loss | None = None):
         if loss is not None and not isinstance(loss, Loss):
@@ -160,7 +169,13 @@ class Probe:
 
 
 class Activity(NamedTuple):
-    """What `LayerStatistics` has for activations only."""
+    """What `LayerStatistics` has for activations only, where each is explained.
+
+    Attributes:
+        saturated: Share of the elements; None for an activation that is not flat at both ends.
+        dead: Share of the units.
+        active: Share of the rows, shape (units,).
+    """
 
     saturated: float | None
     dead: float
@@ -169,6 +184,11 @@ class Activity(NamedTuple):
 
 class TrainingPass:
     """One pass of a batch through a copy of a model, of which each layer can be measured.
+
+    Args:
+        model: The copy, with `hook`s.
+        passes: What they saw, by the name of the layer.
+        loss: Of the batch; None without labels.
 
     Attributes:
         model: The copy.
@@ -279,13 +299,22 @@ def _float64(layer: Layer, array: Any) -> np.ndarray:
 
 
 def norm(*arrays: np.ndarray) -> float:
-    """Return the Euclidean norm of all numbers together."""
+    """Return the Euclidean norm of all numbers together.
+
+    Args:
+        *arrays: The numbers, float64.
+    """
     # Both scale the numbers first, where squares would overflow.
     return math.hypot(*(linalg.norm(array.reshape(-1), check_finite=False) for array in arrays))
 
 
 def relative_change(before: np.ndarray, after: np.ndarray) -> float:
-    """Return ‖ΔW‖ / ‖W‖ for float64 weights before and after a step."""
+    """Return ‖ΔW‖ / ‖W‖ for float64 weights W.
+
+    Args:
+        before: W before the step.
+        after: W after it, of the same shape.
+    """
     with np.errstate(all="ignore"):  # weights of 0 give infinity, or NaN if they stay 0
         return float(np.divide(norm(after - before), norm(before)))
 

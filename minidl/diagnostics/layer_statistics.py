@@ -29,7 +29,16 @@ class Histogram(NamedTuple):
 
 
 class Distribution(NamedTuple):
-    """How the elements of a matrix are distributed; for the figures see `LayerStatistics`."""
+    """How the elements of a matrix are distributed.
+
+    Attributes:
+        mean: Of all elements.
+        std: Of all elements.
+        second_moment: Mean of the squares.
+        sample_variance: Variance of each column over the rows, averaged over the columns.
+        not_finite: Share of the elements that are NaN or infinite.
+        histogram: Of the finite elements.
+    """
 
     mean: float
     std: float
@@ -40,7 +49,11 @@ class Distribution(NamedTuple):
 
 
 def distribution(y: np.ndarray) -> Distribution:
-    """Measure float64 outputs, a row for each sample, also where their sum or their squares overflow."""
+    """Measure float64 outputs, also where their sum or their squares overflow.
+
+    Args:
+        y: Shape (rows, units).
+    """
     y = np.ascontiguousarray(y.reshape(len(y), -1))  # as the loops take it; a layer of one's own may give a transpose
     largest, low, high, not_finite = extent(y, LARGEST)
     unit = float(unit_of(largest))

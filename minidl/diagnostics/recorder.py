@@ -42,6 +42,9 @@ class Recorder(Callback):
 
     Attributes:
         records: A `Record` for each recorded step.
+
+    Raises:
+        TypeError, ValueError: For x that is no matrix of finite floats, or an argument that does not fit it.
     """
 
     follows_steps = True

@@ -77,7 +77,7 @@ def floor_divide(a: Any, b: Any) -> Any:
 
 
 def divisor(b: Any) -> Any:
-    """b, which must not be 0: so it is in a kernel with `debug=True`."""
+    """Return b, which must not be 0: so it is in a kernel with `debug=True`."""
     if not b:
         raise ZeroDivisionError("division by zero")
     return b

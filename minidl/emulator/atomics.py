@@ -63,7 +63,7 @@ def _atomic(change: Callable[[Any, Any], Any]) -> Callable[[Any, Any, Any], Any]
 
 
 def _key(index: Any) -> Any:
-    """Numba converts floats in the tuples of atomic functions: `uint64 % int64`, for one, is a float."""
+    """Convert floats in a tuple, as Numba does in atomic functions: `uint64 % int64`, for one, is a float."""
     if not isinstance(index, tuple):
         return index
     key = tuple(int(i) if isinstance(i, np.floating) else i for i in index)

@@ -65,7 +65,7 @@ def _whatever(function: Callable[..., Any], parameters: tuple[types.Type, ...]) 
 
 
 def _extreme(of_floats: np.ufunc, of_others: Callable[..., Any]) -> Callable[..., Any]:
-    """max or min: of two floating-point numbers the instruction of the GPU, which ignores NaN; else Python's."""
+    """Return max or min: for two floating-point numbers the GPU's instruction, which ignores NaN; else Python's."""
 
     def choose(parameters: tuple[types.Type, ...]) -> Callable[..., Any]:
         two_floats = len(parameters) == 2 and all(isinstance(kind, types.Float) for kind in parameters)

@@ -63,6 +63,8 @@ class Trace(Report):
     """The memory accesses and operations of a launch, as `trace` returns them; `print(trace)` is a table with advice.
 
     Attributes:
+        kernel: Its name.
+        block_shape: Threads of a block, (x, y, z).
         accesses: An `Access` for each thread and element, in the order of the emulator.
         warp_accesses: The same, as the warps make them together.
         flops: Floating-point operations of all threads.
@@ -270,8 +272,18 @@ def trace(kernel: Any, grid: int | Sequence[int], block: int | Sequence[int], *a
 
         print(dl.emulator.trace(kernel, grid, block, x, y))
 
-    Arguments, options and errors are those of `launch`. Meant for small launches: every access is kept and takes about
-    half a kilobyte.
+    Meant for small launches: every access is kept and takes about half a kilobyte.
+
+    Args:
+        kernel: A function decorated with `@cuda.jit`.
+        grid: Number of blocks along x, y and z; one to three integers.
+        block: Number of threads of a block along x, y and z; one to three integers.
+        *arguments: Arguments of the kernel; it writes into the arrays.
+        **options: Those of `launch`.
+
+    Raises:
+        TypeError, ValueError: If kernel, grid, block and arguments do not fit together.
+        EmulatorError: If the kernel does something that is undefined on a GPU.
     """
     recorder = Recorder()
     with watching(recorder):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 def dropout_forward(x, rate, training, rng):
-    """Inverted dropout: in training y = x ⊙ mask / (1 - rate), at inference y = x."""
+    """Apply inverted dropout: in training y = x ⊙ mask / (1 - rate), at inference y = x."""
     if not training:
         return x
     kept = rng.random(x.shape) >= rate
@@ -15,7 +15,7 @@ def dropout_forward(x, rate, training, rng):
 
 
 def train(model, loss, optimizer, x, labels, epochs, batch_size, rng):
-    """Mini-batch gradient descent: each epoch goes once through all rows, in a new order."""
+    """Train by mini-batch gradient descent: each epoch goes once through all rows, in a new order."""
     for _ in range(epochs):
         order = rng.permutation(len(x))
         for start in range(0, len(x), batch_size):

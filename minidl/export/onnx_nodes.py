@@ -109,7 +109,7 @@ def _max_pool(graph: Graph, layer: layers.MaxPool, x: str) -> str:
 
 
 def _fractional_max_pool(graph: Graph, layer: layers.FractionalMaxPool, x: str) -> str:
-    """The largest of the first, second, ... row of each region; then the same with the columns."""
+    """Take the largest of the first, second, ... row of each region; then the same with the columns."""
     image = _image(graph, layer, x)
     row_start, row_stop, column_start, column_stop = map(layer.backend.to_numpy, layer.regions(training=False))
     for side, axis, start, stop in (("row", 2, row_start, row_stop), ("column", 3, column_start, column_stop)):

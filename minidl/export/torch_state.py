@@ -43,6 +43,9 @@ def to_torch_state(model: Sequential) -> dict[str, np.ndarray]:
     `MaxPool`. PyTorch's `Dropout` is the inverted one. A `Residual` or `Heads` is a module of your own, whose children
     have the names that they have here: "2.0.weight", "2.projection.weight", "4.digit.weight".
 
+    Args:
+        model: A `Sequential`.
+
     Returns:
         Copies, by name, in the dtype of the model.
 

@@ -63,6 +63,12 @@ def truncated_normal_std(cut: float) -> float:
 
     >>> round(truncated_normal_std(2.0), 4)
     0.8796
+
+    Args:
+        cut: c, from 0.01 to 8 standard deviations.
+
+    Raises:
+        TypeError, ValueError: If it is not.
     """
     cut = _check_cut(cut)
     density = math.exp(-cut * cut / 2.0) / math.sqrt(2.0 * math.pi)
@@ -103,7 +109,7 @@ def variance_scaling(
     distribution: str = "normal",
     cut: float = CUT,
 ) -> Array:
-    """Variance `scale` / n with n by `mode`: "fan_in", "fan_out" or "fan_avg"; the form under the nine that follow.
+    """Draw with variance `scale` / n, n by `mode`: "fan_in", "fan_out" or "fan_avg"; the nine that follow do so, too.
 
     distribution is "normal", "uniform" or "truncated_normal", the last cut at `cut` standard deviations.
     """
@@ -143,7 +149,7 @@ def lecun_uniform(rng: Generator, fan_in: int, fan_out: int, gain: float = 1.0) 
 
 @initializer
 def lecun_truncated_normal(rng: Generator, fan_in: int, fan_out: int, gain: float = 1.0, cut: float = CUT) -> Array:
-    """The variance of `lecun_normal` in a normal cut at `cut` standard deviations."""
+    """Draw from a normal cut at `cut` standard deviations, with the variance of `lecun_normal` for this gain."""
     return _lecun(rng, fan_in, fan_out, gain, "truncated_normal", cut)
 
 
@@ -164,7 +170,7 @@ def glorot_uniform(rng: Generator, fan_in: int, fan_out: int, gain: float = 1.0)
 
 @initializer
 def glorot_truncated_normal(rng: Generator, fan_in: int, fan_out: int, gain: float = 1.0, cut: float = CUT) -> Array:
-    """The variance of `glorot_normal` in a normal cut at `cut` standard deviations."""
+    """Draw from a normal cut at `cut` standard deviations, with the variance of `glorot_normal` for this gain."""
     return _glorot(rng, fan_in, fan_out, gain, "truncated_normal", cut)
 
 
@@ -182,7 +188,7 @@ def he_uniform(rng: Generator, fan_in: int, fan_out: int, slope: float = 0.0) ->
 
 @initializer
 def he_truncated_normal(rng: Generator, fan_in: int, fan_out: int, slope: float = 0.0, cut: float = CUT) -> Array:
-    """The variance of `he_normal` in a normal cut at `cut` standard deviations."""
+    """Draw from a normal cut at `cut` standard deviations, with the variance of `he_normal` for this slope."""
     return _he(rng, fan_in, fan_out, slope, "truncated_normal", cut)
 
 
@@ -190,8 +196,8 @@ def he_truncated_normal(rng: Generator, fan_in: int, fan_out: int, slope: float 
 def random_walk(rng: Generator, fan_in: int, fan_out: int, activation: str = "relu") -> Array:
     """N(0, g² / n) with n = fan_in, where g makes the random walk of log ‖δ‖ through the layers unbiased.
 
-    g = exp(1 / 2n) for "linear", g = √2 exp(1.2 / (max(n, 6) - 2.4)) for "relu" (Sussillo & Abbott 2014; the paper has
-    layers of one width n).
+    By `activation`, g is exp(1 / 2n) for "linear" and √2 exp(1.2 / (max(n, 6) - 2.4)) for "relu" (Sussillo & Abbott
+    2014; the paper has layers of one width n).
     """
     checks.one_of("activation", activation, ["linear", "relu"])
     if activation == "linear":
@@ -207,7 +213,7 @@ GLOROT_SIGMOID_GAIN = 4.0  # the lectures' factor for the logistic sigmoid, on t
 
 
 def automatic(activation: str | None) -> Initializer:
-    """Return the initializer of `Dense(init="auto")` before the named activation, or before None.
+    """Return the initializer of `Dense(init="auto")` before an activation.
 
     It is He for the ReLU and its leaky relatives, with their slope; Glorot for tanh, and 4 times that for the sigmoid,
     as the lectures have it; LeCun where nothing follows and before the SELU, whose constants are chosen so that its
@@ -215,6 +221,12 @@ def automatic(activation: str | None) -> Initializer:
 
     >>> automatic("leaky_relu(slope=0.2)")
     he_normal(slope=0.2)
+
+    Args:
+        activation: Its text, such as "leaky_relu(slope=0.2)", or None.
+
+    Raises:
+        TypeError, ValueError: For the text of no activation.
     """
     if activation is None:
         return lecun_normal

@@ -43,12 +43,26 @@ def gain(activation: str) -> float:
 
 
 def second_moment(activation: str) -> float:
-    """Return E[φ(z)²] for z ~ N(0, 1)."""
+    """Return E[φ(z)²] for z ~ N(0, 1).
+
+    Args:
+        activation: φ, such as "relu" or "leaky_relu(slope=0.1)".
+
+    Raises:
+        TypeError, ValueError: For the text of no activation.
+    """
     return _moments(*_lookup(activation))[0]
 
 
 def slope_second_moment(activation: str) -> float:
-    """Return E[φ'(z)²] for z ~ N(0, 1), the factor on the second moment of the gradient."""
+    """Return E[φ'(z)²] for z ~ N(0, 1), the factor on the second moment of the gradient.
+
+    Args:
+        activation: φ, such as "relu" or "leaky_relu(slope=0.1)".
+
+    Raises:
+        TypeError, ValueError: For the text of no activation.
+    """
     return _moments(*_lookup(activation))[1]
 
 

@@ -16,19 +16,19 @@ __all__ = ["constant", "dropout_adjusted", "identity", "orthogonal", "sparse", "
 
 @initializer
 def constant(rng: Generator, fan_in: int, fan_out: int, value: float = 0.0) -> Array:
-    """All weights `value`: every unit of a layer stays equal to every other, at every step."""
+    """Set all weights to `value`: every unit of a layer stays equal to every other, at every step."""
     return np.full((fan_in, fan_out), checks.real("value", value, -LARGEST, LARGEST))
 
 
 @initializer
 def zeros(rng: Generator, fan_in: int, fan_out: int) -> Array:
-    """All weights 0: units stay equal, and no gradient reaches the layers below."""
+    """Set all weights to 0: units stay equal, and no gradient reaches the layers below."""
     return np.zeros((fan_in, fan_out))
 
 
 @initializer
 def identity(rng: Generator, fan_in: int, fan_out: int, gain: float = 1.0) -> Array:
-    """`gain` on the diagonal, 0 elsewhere: the layer copies as many features as fit."""
+    """Set the diagonal to `gain`, the rest to 0: the layer copies as many features as fit."""
     return checks.real("gain", gain, -LARGEST, LARGEST) * np.eye(fan_in, fan_out)
 
 
@@ -48,7 +48,7 @@ def orthogonal(rng: Generator, fan_in: int, fan_out: int, gain: float = 1.0) -> 
 
 @initializer
 def sparse(rng: Generator, fan_in: int, fan_out: int, connections: int = 15, gain: float = 1.0) -> Array:
-    """Each unit has `connections` incoming weights (at most fan_in) from N(0, gain² / connections), the rest are 0.
+    """Give each unit `connections` incoming weights (at most fan_in) from N(0, gain² / connections), the rest 0.
 
     Units receive the same amount of input whatever their fan_in, and start out different from each other
     (Martens 2010; there 15 weights of standard deviation 1).
@@ -65,7 +65,7 @@ def sparse(rng: Generator, fan_in: int, fan_out: int, connections: int = 15, gai
 def dropout_adjusted(
     rng: Generator, fan_in: int, fan_out: int, rate: float = 0.5, activation: str = "relu", backward: bool = False
 ) -> Array:
-    """For a layer behind an activation φ and a dropout of `rate` (Hendrycks & Gimpel 2016, §2.2).
+    """Draw weights for a layer behind an activation φ and a dropout of `rate` (Hendrycks & Gimpel 2016, §2.2).
 
     Columns evenly from the unit sphere, divided by √(E[φ(z)²] / p), with p = 1 - rate: what φ takes from the second
     moment and what inverted dropout adds to it are both taken out. With backward=True the divisor is the paper's

@@ -27,6 +27,9 @@ class Initializer:
     Args:
         function: Draws the matrix: a float64 array of shape (fan_in, fan_out).
         parameters: Parameters of the function, by name; others have their defaults.
+
+    Raises:
+        TypeError, ValueError: When it draws, for an argument or a parameter out of its range.
     """
 
     def __init__(self, function: Callable[..., Array], **parameters: Any):

@@ -67,7 +67,11 @@ class ReLU(ActivationLayer):
 
 
 class LeakyReLU(ActivationLayer):
-    """y = x if x > 0 else slope * x, elementwise."""
+    """y = x if x > 0 else slope * x, elementwise.
+
+    Args:
+        slope: That of negative inputs (Maas et al. 2013).
+    """
 
     activation = ACTIVATIONS["leaky_relu"]
 
@@ -82,7 +86,11 @@ class Softplus(ActivationLayer):
 
 
 class ELU(ActivationLayer):
-    """y = x if x > 0 else alpha * (exp(x) - 1), elementwise."""
+    """y = x if x > 0 else alpha * (exp(x) - 1), elementwise.
+
+    Args:
+        alpha: α; y is above -α (Clevert et al. 2016).
+    """
 
     activation = ACTIVATIONS["elu"]
 

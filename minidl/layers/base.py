@@ -32,6 +32,9 @@ class Layer(Guarded, TreeNode["Layer"]):
     `y` and `dx` are buffers of the layer, or the argument itself where it is passed on as it is: they hold until the
     next pass, and a copy is yours to keep. Gradients are overwritten, not added up. Neither `x` nor `dy` is changed.
     `backward` needs a forward pass with training=True.
+
+    Raises:
+        TypeError, ValueError: For an argument out of its range, and in both passes for x or dy that do not fit.
     """
 
     n_in: Any = None  # features that the layer takes and gives; None where it takes any number and keeps it

@@ -1,4 +1,4 @@
-"""What keeps the attributes of a layer in step with its arrays, and its arrays within the memory."""
+"""What a layer refuses, so that its attributes, its arrays, its batches and the memory fit together."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from minidl.backend import Backend
 from minidl.backend.parameters import Parameter, fitting, valid_state
 from minidl.layers.context import Context
+from minidl.layers.tree import TreeNode
 from minidl.utils import checks
 from minidl.utils.guide import signature_of
 
@@ -100,6 +101,29 @@ def check_memory(layers: Iterable[Any], context: Context) -> Context:
             f"GiB; this machine has {there / 2**30:,.0f} GiB; expected fewer features"
         )
     return context
+
+
+def check_chain(layers: tuple[Any, ...]) -> None:
+    """Raise TypeError or ValueError if `layers` are not layers of which each takes what the one before it gives."""
+    if not layers:
+        raise ValueError("layers got nothing; expected at least one layer")
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, TreeNode):
+            hint = "; unpack a list with Sequential(*layers)" if isinstance(layer, (list, tuple)) else ""
+            if isinstance(layer, type) and issubclass(layer, TreeNode):
+                hint = f"; did you mean {layer.__name__}()?"
+            raise TypeError(f"layers got {checks.describe(layer)} at position {i}; expected layers{hint}")
+        if layer in layers[:i]:
+            raise ValueError(f"layers got {layer!r} twice; make a new layer for each position")
+    previous: Any = None
+    for i, layer in enumerate(layers):
+        if previous is not None and layer.n_in not in (None, previous.n_out):
+            raise ValueError(
+                f"layers got {layer!r} at position {i}, which expects {layer.n_in} features; "
+                f"{previous!r} before it gives {previous.n_out}"
+            )
+        if layer.n_out is not None:
+            previous = layer
 
 
 def check_features(argument: str, layer: Any, features: int) -> None:

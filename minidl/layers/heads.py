@@ -24,6 +24,10 @@ class Heads(Layer):
 
     Attributes:
         columns: The columns of y of each head, as a dict {name: slice}.
+
+    Raises:
+        TypeError, ValueError: For fewer than two heads; for one that is no layer, whose sizes are not known, that takes
+            another number of features, whose name is none, or that comes twice.
     """
 
     def __init__(self, **heads: Layer):

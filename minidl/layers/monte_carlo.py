@@ -16,7 +16,12 @@ from minidl.utils import checks
 
 
 class MonteCarlo(NamedTuple):
-    """Mean and standard deviation of the sampled outputs, float64, shape (rows, n_out) each."""
+    """Mean and standard deviation of the sampled outputs, float64, shape (rows, n_out) each.
+
+    Attributes:
+        mean: Over the samples.
+        std: Over the samples.
+    """
 
     mean: np.ndarray
     std: np.ndarray

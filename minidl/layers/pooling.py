@@ -73,6 +73,9 @@ class MaxPool(_Pooling):
 
     Attributes:
         output_shape: Shape of the output image.
+
+    Raises:
+        TypeError, ValueError: For a shape, size or stride that is none, and a window larger than the image.
     """
 
     def __init__(

@@ -8,10 +8,9 @@ from typing import Any
 from minidl import penalties
 from minidl.layers.base import Layer
 from minidl.layers.context import Context
-from minidl.layers.guards import check_result
+from minidl.layers.guards import check_chain, check_result
 from minidl.layers.model import Model
 from minidl.penalties import Penalty
-from minidl.utils import checks
 
 
 class Sequential(Model):
@@ -39,7 +38,7 @@ class Sequential(Model):
         self.layers = tuple(layers)
         self.penalty = penalties.text(penalty)
         self.outputs, self.epochs_trained, self.feature_names, self.class_names = [], 0, None, None
-        self._check_layers()
+        check_chain(self.layers)
         self.n_in = next((layer.n_in for layer in layers if layer.n_in), None)
         self.n_out = next((layer.n_out for layer in reversed(layers) if layer.n_out), None)
         self.smallest_batch = max(layer.smallest_batch for layer in layers)
@@ -47,27 +46,6 @@ class Sequential(Model):
         given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         if given:
             self.build(**given)
-
-    def _check_layers(self) -> None:
-        if not self.layers:
-            raise ValueError("layers got nothing; expected at least one layer")
-        for i, layer in enumerate(self.layers):
-            if not isinstance(layer, Layer):
-                hint = "; unpack a list with Sequential(*layers)" if isinstance(layer, (list, tuple)) else ""
-                if isinstance(layer, type) and issubclass(layer, Layer):
-                    hint = f"; did you mean {layer.__name__}()?"
-                raise TypeError(f"layers got {checks.describe(layer)} at position {i}; expected layers{hint}")
-            if layer in self.layers[:i]:
-                raise ValueError(f"layers got {layer!r} twice; make a new layer for each position")
-        previous = None
-        for i, layer in enumerate(self.layers):
-            if previous is not None and layer.n_in not in (None, previous.n_out):
-                raise ValueError(
-                    f"layers got {layer!r} at position {i}, which expects {layer.n_in} features; "
-                    f"{previous!r} before it gives {previous.n_out}"
-                )
-            if layer.n_out is not None:
-                previous = layer
 
     def setup(self, context: Context) -> None:
         if self.penalty is not None:

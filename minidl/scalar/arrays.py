@@ -69,6 +69,6 @@ def _for_each(function: Callable) -> Callable:
 
 
 def random_words(count: int, key: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """`count` random uint32 words: word i is number i mod 4 of philox((i // 4, step, 0, 0), key)."""
+    """Return `count` random uint32 words: word i is number i mod 4 of philox((i // 4, step, 0, 0), key)."""
     counters, zero = np.arange(-(-count // 4), dtype=np.uint32), np.zeros(1, np.uint32)
     return np.stack(philox(counters, step, zero, zero, key[:1], key[1:]), axis=1).reshape(-1)[:count]

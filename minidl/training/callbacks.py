@@ -37,7 +37,15 @@ from minidl.utils.reprs import Configurable, without_address
 
 
 class Best:
-    """The best value of a column of the history so far, and its epoch: the smallest, or the largest accuracy."""
+    """The best value of a column of the history so far, and its epoch: the smallest, or the largest accuracy.
+
+    Args:
+        argument: The name of `monitor` in messages.
+        monitor: The column.
+
+    Raises:
+        ValueError: For a column that a history does not have.
+    """
 
     def __init__(self, argument: str, monitor: str):
         self.argument, self.monitor = argument, checks.one_of(argument, monitor, COLUMNS)
@@ -75,6 +83,9 @@ class EarlyStopping(Configurable, Callback):
 
     Attributes:
         best: After the run, `best.epoch` and `best.value` say which epoch was best.
+
+    Raises:
+        TypeError, ValueError: For an argument out of its range; in `fit`, for a column that the run does not have.
     """
 
     patience: Any = checks.Checked(checks.integer)
@@ -128,6 +139,9 @@ class Schedule(Callback):
         target: The object.
         attribute: The name of the attribute.
         schedule: schedule(step) → value, such as one of `minidl.schedules`.
+
+    Raises:
+        TypeError, ValueError: If `target` has no such attribute, or `schedule` cannot be called.
     """
 
     follows_steps = True
@@ -157,6 +171,9 @@ class Checkpoint(Callback):
         path: The file, overwritten each time; "{epoch}" in it becomes the number of the epoch.
         every: Epochs between two checkpoints.
         best: A column of the history: write only when it is better than ever before.
+
+    Raises:
+        TypeError, ValueError: For an argument out of its range, or a folder that does not exist.
     """
 
     writes = True
@@ -191,6 +208,9 @@ class Log(Callback):
 
     Args:
         path: The file; its suffix, .csv or .jsonl, chooses between CSV and JSON lines.
+
+    Raises:
+        TypeError, ValueError: For another suffix, or a folder that does not exist.
     """
 
     writes = True

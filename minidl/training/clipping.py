@@ -17,6 +17,9 @@ class ClipValue(Configurable):
 
     Args:
         limit: The largest magnitude that an entry keeps, greater than 0.
+
+    Raises:
+        TypeError, ValueError: If it is no number above 0.
     """
 
     limit: Any = checks.Checked(checks.real, above=0.0)
@@ -40,6 +43,9 @@ class ClipNorm(ClipValue):
 
     Args:
         limit: The largest norm, greater than 0.
+
+    Raises:
+        TypeError, ValueError: If it is no number above 0.
     """
 
     def __call__(self, parameters: Sequence[Parameter]) -> None:

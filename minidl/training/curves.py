@@ -26,14 +26,14 @@ def draw_curves(history: Columns) -> Any:
 
 
 def draw_loss(axes: Any, history: Columns) -> None:
-    """Mean loss over the epochs, on a logarithmic scale: it falls by factors."""
+    """Draw the mean loss over the epochs, on a logarithmic scale: it falls by factors."""
     _draw(axes, history, "loss", "{:.3g}")
     log_scale(axes)
     axes.set_ylabel("mean loss")
 
 
 def draw_accuracy(axes: Any, history: Columns) -> None:
-    """Accuracy over the epochs."""
+    """Draw the accuracy over the epochs."""
     from matplotlib.ticker import PercentFormatter
 
     _draw(axes, history, "accuracy", "{:.2%}")

@@ -191,7 +191,7 @@ class Run:
         return self.batches.augmented(order, checked_augmentation(self.augmentation, rng, self.loss, self.model.n_out))
 
     def _generator(self, name: str) -> np.random.Generator:
-        """The random numbers of this epoch: the same however often the run was stopped and resumed."""
+        """Return the random numbers of this epoch: the same however often the run was stopped and resumed."""
         return self.model.streams.generator(f"{self.model.name}.{name}.{self.model.epochs_trained}")
 
     def validate(self) -> tuple[float | None, float | None]:
@@ -203,11 +203,11 @@ class Run:
         return held_out
 
     def mean_penalty(self, steps: int) -> float:
-        """Mean over the steps of this epoch of what the penalties of the model added to the cost."""
+        """Return what the penalties of the model added to the cost, as a mean over the steps of this epoch."""
         return sum(float(self.model.backend.to_numpy(cost)[1]) for cost in self._penalties()) / steps
 
     def _penalties(self) -> list[Any]:
-        """For each layer with a penalty: its last value, and the sum over the steps."""
+        """Return, for each layer with a penalty, its last value and the sum over the steps."""
         return [layer.cost for layer in self.model.walk() if layer.cost is not None]
 
     def check_loss(self, step: int) -> None:

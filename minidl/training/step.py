@@ -209,7 +209,7 @@ class TrainingStep(CopiedWhole):
             )
 
     def _arrays(self) -> dict[str, Any]:
-        """Everything that a step changes and the next one depends on."""
+        """Return everything that a step changes and the next one depends on."""
         arrays = {parameter.name: parameter.value for parameter in self.parameters}
         for layer in self.model.walk():
             arrays.update({f"state {i} of {layer.label}": array for i, array in enumerate(layer.state_arrays())})
