@@ -207,6 +207,12 @@ CATALOGUE = [
         ("cpu/engine/test_product.py",),
     ),
     Sabotage(
+        "a-copied-panel-of-other-columns", "cpu/engine/product.py", "_copy_panel(b, j, c_row",
+        "_copy_panel(b, left, c_row",
+        "From 64 rows on, each panel of B is copied: from its own columns.",
+        ("cpu/engine/test_product.py",),
+    ),
+    Sabotage(
         "input-gradient-without-transpose", "cpu/dense.py", "product_with_transposed(dy, weight, dx)",
         "product(dy, weight.reshape(weight.shape[1], weight.shape[0]), dx)",
         "dx = dy Wᵀ: reshaping a matrix is not transposing it.",
@@ -1212,7 +1218,7 @@ CATALOGUE = [
         ("diagnostics/test_layer_statistics.py",),
     ),
     Sabotage(
-        "dead-for-one-sample", "diagnostics/inspection.py", "~slope.any(axis=0)", "~slope.all(axis=0)",
+        "dead-for-one-sample", "diagnostics/inspection.py", "zero == len(slope)", "zero > 0",
         "A unit that is silent for one sample is a feature; silent for all, it is dead.",
         ("diagnostics/test_inspection.py",),
     ),

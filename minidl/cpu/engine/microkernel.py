@@ -159,6 +159,42 @@ def transposing_kernel(partial: bool) -> Callable:
     return kernel
 
 
+def copying_kernel(vectors: int) -> Callable:
+    """Return an intrinsic that copies `depth` rows of so many vectors, and leaves no gap between them.
+
+    Its arguments are two flat arrays, the first with the index of its first element and the distance between rows, and
+    `depth`.
+    """
+
+    @intrinsic
+    def kernel(typing, source, source_at, source_row, target, depth):
+        integer = types.int64
+        signature = types.void(source, integer, integer, target, integer)
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            emit = _Emitter(context, builder, signature.args[0], False)
+            source, source_at, source_row, target, depth = arguments
+            source, target = emit.pointer(source, source_at), emit.pointer(target, INT(0))
+            before = builder.block
+            loop, after = builder.append_basic_block("k"), builder.append_basic_block("done")
+            builder.branch(loop)
+            builder.position_at_end(loop)
+            k = builder.phi(INT)
+            k.add_incoming(INT(0), before)
+            row, to = builder.mul(k, source_row), builder.mul(k, INT(vectors * emit.lanes))
+            for j in range(vectors):
+                emit.store(emit.load(source, row, j, False), target, to, j, False)
+            following = builder.add(k, INT(1))
+            k.add_incoming(following, loop)
+            builder.cbranch(builder.icmp_signed("<", following, depth), loop, after)
+            builder.position_at_end(after)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return kernel
+
+
 class _Emitter:
     """Loads, stores and arithmetic of one vector type, emitted into the function that Numba is compiling."""
 

@@ -16,11 +16,12 @@ good order:
 - C is computed in panels of 4 vectors of columns, from top to bottom, while the panel of B stays in the cache.
 - The remaining columns are computed vector by vector, in taller blocks; the last one masks the lanes past the edge. The
   remaining rows are computed in fours, twos and ones.
+- Before many rows of A use it, a panel of B is copied into memory of its own. Where it lies, its rows are as far apart
+  as B is wide: each on another page if B is wide, and in the same few sets of the cache if the distance is a power of
+  two.
+- A Bᵀ always copies: B is read in vectors along j, so each of its panels is transposed on the way, in registers.
 - Aᵀ B needs no copy: elements of A are read one at a time and may come from anywhere, so A only gets other strides. But
-  many rows that are a power of two apart push each other out of the cache; then A is transposed first.
-- A Bᵀ needs one: B is read in vectors along j, so each of its panels is first transposed, in registers, into memory of
-  its own.
-- A panel is copied, too, if the rows of B are so far apart that each is on another page of memory.
+  a tall A is transposed first, because each of the numbers that stand below one another is in another cache line.
 - Every element is one chain of multiply-adds in the order of k, wherever its block begins. So the bits do not depend on
   the number of threads that share the columns or rows. A chain of more than 1024 is cut, because over the million rows
   of a batch one chain would be 1 % off.
@@ -35,7 +36,15 @@ import numpy as np
 
 from minidl.cpu.engine import blas
 from minidl.cpu.engine.jit import jit, jit_in_any_order
-from minidl.cpu.engine.microkernel import FUSED, PANEL, VECTOR_BYTES, block_rows, micro_kernel, transposing_kernel
+from minidl.cpu.engine.microkernel import (
+    FUSED,
+    PANEL,
+    VECTOR_BYTES,
+    block_rows,
+    copying_kernel,
+    micro_kernel,
+    transposing_kernel,
+)
 from minidl.cpu.engine.parallel import chunked, serial
 from minidl.cpu.engine.thread_pool import chunks_for, chunks_of_loop
 from minidl.scalar.constants import BLOCK_OF_TERMS
@@ -43,11 +52,8 @@ from minidl.scalar.constants import BLOCK_OF_TERMS
 # Leave all products to NumPy's BLAS: for comparison, and on processors without fused multiply-add.
 BLAS = os.environ.get("MINIDL_BLAS", "0" if FUSED else "1") == "1"
 SPEED = 5e5  # of one core, about: multiply-adds in a microsecond, times the bytes of a number
-PAGE = 4096  # bytes
-# Rows of A whose distance is a multiple of CONFLICTING bytes share a few sets of the first-level cache. A column of A
-# with DEEP rows is evicted before the next block of rows reads its neighbour.
-CONFLICTING, DEEP = 2048, 768
-WORTH_A_COPY = 64  # rows of C that a copied panel of B must serve
+WORTH_A_COPY = 64  # rows of C that a copied panel of B must serve, or columns that a transposed A must
+DEEP, TOO_LARGE = 128, 2**26  # Aᵀ B transposes A from so many rows on, and up to so many bytes
 # Arguments between compiled functions: Numba would compile a version for each literal number.
 NONE, ONE = np.int64(0), np.int64(1)
 FEW_ROWS = 4  # up to this many rows of A, A Bᵀ takes scalar products of rows and transposes nothing
@@ -128,15 +134,7 @@ def _panel(a, a_row, a_k, b, b_at, b_k, start, start_row, c, c_row, column, colu
             _vector_kernel(a, a_row, a_k, b, at, b_k, start, start_row, c, c_row, to, first, last, depth, rest)
 
 
-@jit
-def _copy_panel(b, row_length, depth, column, columns, panel, width):
-    """Set panel[k, j] = B[k, column + j]."""
-    for k in range(depth):
-        source, target = b[k * row_length + column :], panel[k * width :]
-        for j in range(columns):  # indices into slices are positive, so this becomes a vector loop
-            target[j] = source[j]
-
-
+_copy_panel = copying_kernel(PANEL)
 _transpose_whole, _transpose_some = transposing_kernel(False), transposing_kernel(True)
 
 
@@ -193,12 +191,12 @@ def _short_product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right):
         return
     a, b, c = a.reshape(-1), b.reshape(-1), c.reshape(-1)
     width = PANEL * (VECTOR_BYTES // c.itemsize)
-    copied = c_row * c.itemsize >= PAGE and bottom - top >= WORTH_A_COPY
-    panel = np.empty(depth * width if copied else 0, c.dtype)
+    many = bottom - top >= WORTH_A_COPY
+    panel = np.empty(depth * width if many else 0, c.dtype)
     for j in range(left, right, width):
         count = min(width, right - j)
-        if copied:
-            _copy_panel(b, c_row, depth, j, count, panel, width)
+        if many and count == width:
+            _copy_panel(b, j, c_row, panel, depth)
             source, at, source_row = panel, NONE, width
         else:
             source, at, source_row = b, j, c_row
@@ -300,7 +298,7 @@ def product_of_transposed(a, b, c):
     start = _zeros(max(rows, columns), c.itemsize)
     if columns * c.itemsize < VECTOR_BYTES:
         _some_of_narrow_product(chunks, a, b, start, c, height, width)
-    elif rows * c.itemsize % CONFLICTING == 0 and depth >= DEEP and columns >= WORTH_A_COPY:
+    elif depth >= DEEP and columns >= WORTH_A_COPY and a.size * a.itemsize <= TOO_LARGE:
         transposed = np.empty((rows, depth), c.dtype)
         _transpose(chunks_of_loop(a.size), a, transposed)
         _some_of_product(chunks, transposed, depth, 1, b, start, c, depth, height, width)

@@ -123,10 +123,22 @@ def test_a_wide_product_leaves_those_after_it_as_small_as_before(form, dtype, rn
 
 
 def test_a_row_does_not_depend_on_the_rows_around_it(rng):
-    a, b, row = matrices(rng, 40, 100, 70, np.float32)
+    a, b, row = matrices(rng, 140, 100, 70, np.float32)
     whole = multiply("a b", a, b, row)
-    for first, last in [(0, 1), (3, 8), (11, 40)]:
+    for first, last in [(0, 1), (3, 8), (11, 40), (50, 140)]:  # from 64 rows on, panels of B are copied
         np.testing.assert_array_equal(multiply("a b", a[first:last], b, row), whole[first:last])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_to_transpose_first_changes_no_bit(dtype, rng, monkeypatch):
+    for m, k, n in [(67, 128, 64), (30, 1100, 100), (256, 200, 300)]:
+        a, b, row = matrices(rng, m, k, n, dtype)
+        found = []
+        for deep, too_large in [(128, 2**26), (k + 1, 2**26), (128, a.nbytes - 1)]:
+            monkeypatch.setattr(product, "DEEP", deep)
+            monkeypatch.setattr(product, "TOO_LARGE", too_large)
+            found.append(multiply("aᵀ b", a, b, row).tobytes())
+        assert found[0] == found[1] == found[2]
 
 
 @pytest.mark.parametrize("form", FORMS)
