@@ -167,7 +167,7 @@ def _step(found: dict[str, Any]) -> list[str]:
     ]
     text = (
         f"{found['network']}, ReLU, Adam, batch {found['batch']}, which lies on the device. After ten steps from the "
-        f"same start all of these had the weights of {BY_HAND}. × is the time divided by that of {OURS}, the recorded "
+        f"same start all of these had the weights of {BY_HAND}. × is the time divided by that of {OURS}, the captured "
         "step: more than 1 is slower. Between two events the device may wait for the host, and that counts."
     )
     head = ["", "between events", "×", "by the clock of the host", "×"]

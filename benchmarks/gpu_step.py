@@ -18,7 +18,7 @@ from benchmarks.peers.with_minidl import network, optimizer
 from benchmarks.turns import Disagreement, trained_alike
 
 PROBLEM = Problem((784, 512, 256, 10), 128, optimizer="adam")
-WARM_UP = 5  # a recorded step is compiled in its first, recorded in its second and verified in its third
+WARM_UP = 5  # a captured step is compiled in its first, captured in its second and verified in its third
 COMPARED = 10
 OURS, BY_HAND = "minidl", "minidl by hand"
 
@@ -33,11 +33,11 @@ class Contender(NamedTuple):
 
 
 def our_contenders(place: Place, problem: Problem) -> dict[str, Callable[[], Contender]]:
-    """What makes minidl's contenders: the recorded step, and the four lines."""
-    return {OURS: lambda: _recorded(place, problem), BY_HAND: lambda: _by_hand(place, problem)}
+    """What makes minidl's contenders: the captured step, and the four lines."""
+    return {OURS: lambda: _captured(place, problem), BY_HAND: lambda: _by_hand(place, problem)}
 
 
-def _recorded(place: Place, problem: Problem) -> Contender:
+def _captured(place: Place, problem: Problem) -> Contender:
     model, rule = network(problem, place.backend.name), optimizer(problem)
     step = dl.TrainingStep(model, dl.SoftmaxCrossEntropy(), rule, graph=True)
     x, labels = map(place.backend.wrap, problem.batches()[0])

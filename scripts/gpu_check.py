@@ -14,7 +14,7 @@ The parts, in their order:
     sanitizer    the comparison once more under NVIDIA's compute-sanitizer, where the CUDA toolkit has put it: accesses
                  outside of arrays, races in shared memory, reads of memory that nobody has written, wrong barriers
     limits       multiply-adds in registers, and copies: what this GPU can do at most
-    step         a training step of 784-512-256-10 with ReLU and Adam at batch 128, recorded and by hand, beside
+    step         a training step of 784-512-256-10 with ReLU and Adam at batch 128, captured and by hand, beside
                  PyTorch: eager, with a fused optimizer, compiled, as CUDA graphs; first all make ten steps, and whose
                  weights differ is not timed
     products     of square matrices, that of a dense layer and every rung of the ladder, beside PyTorch's, which is

@@ -224,7 +224,7 @@ inspection.plot(figures / "15_your_own_layer_inspection.png")
 # -----------------------------
 #
 # Five ranks and the full matrix, five seeds, and for each the best of five learning rates, which two of the seeds
-# choose. The activation here is minidl's tanh, for the sake of ``graph=True``: the steps are recorded, which takes
+# choose. The activation here is minidl's tanh, for the sake of ``graph=True``: the steps are captured, which takes
 # operations and no NumPy. The layer of low rank has nothing else; what becomes of the softsign is in
 # :doc:`15b_table_of_activations`.
 

@@ -2,7 +2,7 @@ r"""
 An activation in minidl's table
 ===============================
 
-The softsign of the first part computes with NumPy, so it cannot run on a GPU, and its steps cannot be recorded. As an
+The softsign of the first part computes with NumPy, so it cannot run on a GPU, and its steps cannot be captured. As an
 entry of minidl's table it becomes a compiled loop, CUDA kernels and a layer. In the end there are functions of minidl
 to write again, as exercises.
 """
@@ -27,12 +27,12 @@ claims = []  # (row, what the number is, the known number or None, ours)
 BLUE, ORANGE = "#0072B2", "#D55E00"
 
 # %%
-# A recorded step
+# A captured step
 # ---------------
 #
 # A training step is the same operations on the same memory every time. ``TrainingStep(graph=True)`` records them and
 # does the list again: on a GPU as a CUDA graph, elsewhere without the Python between them. What is no operation is not
-# on the list. It would silently not happen, so the recording is verified first: one step is made both ways and
+# on the list. It would silently not happen, so the capture is verified first: one step is made both ways and
 # compared bit by bit. Tanh passes; the softsign, which computes with NumPy, does not.
 
 
@@ -65,15 +65,15 @@ def steps(activation, graph):
     return [parameter.value.copy() for parameter in model.parameters()]
 
 
-written, recorded = steps(dl.Tanh(), graph=False), steps(dl.Tanh(), graph=True)
-recording_difference = max(np.abs(a - b).max() for a, b in zip(written, recorded, strict=True))
+written, captured = steps(dl.Tanh(), graph=False), steps(dl.Tanh(), graph=True)
+capture_difference = max(np.abs(a - b).max() for a, b in zip(written, captured, strict=True))
 try:
     steps(Softsign(), graph=True)
     refusal = "none"
 except RuntimeError as error:
     refusal = str(error)
 print(refusal)
-claims.append(("recording", "parameters after six steps, written minus recorded", 0, recording_difference))
+claims.append(("capture", "parameters after six steps, written minus captured", 0, capture_difference))
 
 # %%
 # An entry of the table
@@ -102,7 +102,7 @@ ACTIVATIONS["softsign"] = Activation("softsign", "Softsign", softsign, softsign_
 # %%
 # In your own copy of minidl you would write it into the file. So as not to change yours, we make a copy of the package
 # for a moment, and ask a second Python, which imports that one, what it thinks of ``dl.Softsign``: all clauses on both
-# backends, a recorded step, and the signal in ten layers.
+# backends, a captured step, and the signal in ten layers.
 
 JUDGE = """
 import json
@@ -116,7 +116,7 @@ model = dl.Sequential(dl.Dense(4, 3), dl.Softsign(), dl.Dense(3, 2), backend="cp
 step = dl.TrainingStep(model, dl.SoftmaxCrossEntropy(), dl.Adam(2e-3), graph=True)
 for _ in range(6):
     step(np.ones((5, 4), np.float32), np.arange(5) % 2)
-print("recorded")
+print("captured")
 
 def z_by_layer(init, seed):
     layers = [layer for _ in range(10) for layer in (dl.Dense(200, 200, init=init), dl.Softsign())]
@@ -194,7 +194,7 @@ print(solved)
 # In short
 # --------
 #
-# What is made of the operations of a backend can be recorded and runs everywhere. An activation is best an entry of the
+# What is made of the operations of a backend can be captured and runs everywhere. An activation is best an entry of the
 # table: two functions of one number.
 
 for row, what, known, ours in claims:

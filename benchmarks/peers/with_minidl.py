@@ -1,4 +1,4 @@
-"""minidl: a recorded step, the four lines of a step, and `fit`."""
+"""minidl: a captured step, the four lines of a step, and `fit`."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Peer:
 
 
 class Recorded:
-    """A step that is recorded and replayed, as others compile theirs."""
+    """A step that is captured and replayed, as others compile theirs."""
 
     def __init__(self, problem: Problem):
         self._step = dl.TrainingStep(network(problem), dl.SoftmaxCrossEntropy(), optimizer(problem), graph=True)

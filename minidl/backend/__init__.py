@@ -21,7 +21,7 @@ import numpy as np
 import minidl.cpu
 import minidl.cuda
 import minidl.emulator
-from minidl.backend.capture import RecordingError, capturing, refuse_while_capturing
+from minidl.backend.capture import CaptureError, capturing, refuse_while_capturing
 from minidl.cpu.engine.parallel import capture_calls, plain
 from minidl.cuda.engine import device
 from minidl.cuda.reduce import PARTIALS
@@ -40,7 +40,7 @@ class Backend:
         readback_interval: Training steps between two looks at the loss: 1 where memory is shared with the host, many
             where a look means waiting for a GPU.
         on_host: Whether arrays of this backend are NumPy arrays.
-        records: Whether `record` can be used.
+        can_capture: Whether `capture` can be used.
         partial_sums: Length of the scratch array that `norm` and `penalty_cost` need to sum over an array.
     """
 
@@ -48,7 +48,7 @@ class Backend:
     operations: Operations
     readback_interval = 1
     on_host = True
-    records = True
+    can_capture = True
     partial_sums = 1
 
     def __repr__(self) -> str:
@@ -119,7 +119,7 @@ class Backend:
         """Return whether `size` bytes of data may stay in the memory of this backend."""
         return True
 
-    def record(self, function: Callable[..., None], *inputs: Any) -> Callable[..., None]:
+    def capture(self, function: Callable[..., None], *inputs: Any) -> Callable[..., None]:
         """Run `function(*inputs)` and return a callable that replays its operations on other inputs of the same shapes.
 
         On a GPU a replay takes the same arrays, with other contents: a CUDA graph holds their addresses.
@@ -132,7 +132,7 @@ class Backend:
             The callable, which takes arrays in place of `inputs`.
 
         Raises:
-            RecordingError: If `function` does more than call operations: allocates memory, copies, or reads numbers.
+            CaptureError: If `function` does more than call operations: allocates memory, copies, or reads numbers.
         """
         with capturing(self), capture_calls(inputs) as calls:
             function(*inputs)
@@ -141,15 +141,15 @@ class Backend:
 
 class NumPy(Backend):
     name = "numpy"
-    records = False
+    can_capture = False
 
     def __init__(self) -> None:
         self.operations = Operations()
         for name in NAMES:  # like compiled loops, give no warning where a number overflows
             setattr(self.operations, name, np.errstate(all="ignore")(getattr(self.operations, name)))
 
-    def record(self, function: Callable[..., None], *inputs: Any) -> Callable[..., None]:
-        raise RecordingError("the backend 'numpy' runs every step as it is written; the others can record one")
+    def capture(self, function: Callable[..., None], *inputs: Any) -> Callable[..., None]:
+        raise CaptureError("the backend 'numpy' runs every step as it is written; the others can capture one")
 
 
 class CPU(Backend):
@@ -202,13 +202,13 @@ class CUDA(Backend):
     def owns(self, array: Any) -> bool:
         return device.is_device_array(array)
 
-    def record(self, function: Callable[..., None], *inputs: Any) -> Callable[..., None]:
+    def capture(self, function: Callable[..., None], *inputs: Any) -> Callable[..., None]:
         with capturing(self):
             graph = device.capture(lambda: function(*inputs))
 
         def replay(*others: Any) -> None:
             if any(other is not given for other, given in zip(others, inputs, strict=True)):
-                raise ValueError("inputs got other arrays than those of the recording")
+                raise ValueError("inputs got other arrays than those of the capture")
             graph()
 
         replay(*inputs)

@@ -74,10 +74,10 @@ class Batches:
         """Gather the next whole batch: the first time step by step, which compiles, and later by replaying a graph."""
         if self._replay is not None:
             self._replay()
-        elif number == 0 or not self.backend.records:
+        elif number == 0 or not self.backend.can_capture:
             self._gather_next()
         else:
-            self._replay = self.backend.record(self._gather_next)
+            self._replay = self.backend.capture(self._gather_next)
 
     def _gather_next(self) -> None:
         self._gather(self._order, self._number, self.size)

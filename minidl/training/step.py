@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minidl.backend.buffers import Buffers
-from minidl.backend.capture import RecordingError
+from minidl.backend.capture import CaptureError
 from minidl.backend.snapshot import Snapshot
 from minidl.layers.sequential import Sequential
 from minidl.losses import Loss
@@ -49,7 +49,7 @@ class TrainingStep(CopiedWhole):
 
     Raises:
         TypeError: If an argument is of the wrong kind.
-        ValueError: If `graph` is true and the backend of the model records no steps.
+        ValueError: If `graph` is true and the backend of the model captures no steps.
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class TrainingStep(CopiedWhole):
         optimizer.check_dtype(model.dtype)
         self.graph = not self.backend.on_host if automatic else bool(graph)
         self._graph_required = self.graph and not automatic
-        if self._graph_required and not self.backend.records:
-            raise ValueError(f"graph got True; expected 'auto' or False on {self.backend!r}, which records no step")
+        if self._graph_required and not self.backend.can_capture:
+            raise ValueError(f"graph got True; expected 'auto' or False on {self.backend!r}, which captures no step")
         self.why_not: str | None = None
         self._buffers = Buffers(self.backend)
         self.forget()
@@ -180,9 +180,9 @@ class TrainingStep(CopiedWhole):
         with Snapshot(self.backend, self._arrays().values()):
             self.optimizer.prepare(self.parameters)
             try:
-                graph = self.backend.record(forward, *self._inputs)
-                self._graphs[key] = graph, self.backend.record(update, *self._inputs)
-            except RecordingError as error:
+                graph = self.backend.capture(forward, *self._inputs)
+                self._graphs[key] = graph, self.backend.capture(update, *self._inputs)
+            except CaptureError as error:
                 self._give_up(str(error))
 
     def _try_replay(self, forward: Callable[..., None], update: Callable[..., None]) -> dict[str, np.ndarray]:
@@ -204,7 +204,7 @@ class TrainingStep(CopiedWhole):
         self.why_not = reason
         if self._graph_required:
             raise RuntimeError(
-                f"graph got True, but this step cannot be recorded: {reason}. Does a layer, the loss, clip or the "
+                f"graph got True, but this step cannot be captured: {reason}. Does a layer, the loss, clip or the "
                 f"optimizer compute something without the operations of the backend?"
             )
 

@@ -11,8 +11,8 @@ from typing import Any
 class BlockLocal(threading.local):
     """A value that this thread has inside a block, and None outside.
 
-        with recording.set(calls):
-            ...  # recording.get() is calls, in this thread
+        with capture.set(calls):
+            ...  # capture.get() is calls, in this thread
 
     The value belongs to the function that contains the block: where an exception comes at the wrong instruction, as
     that of Ctrl-C may, while the block is entered or left, the value ends with the function and is not kept for good.

@@ -13,7 +13,7 @@ import pytest
 
 import minidl as dl
 from minidl.backend import capture
-from minidl.backend.capture import RecordingError
+from minidl.backend.capture import CaptureError
 from minidl.cpu.engine import parallel
 from minidl.cpu.engine.parallel import CallList
 
@@ -85,7 +85,7 @@ def test_predictions_in_other_threads_are_right_while_one_records():
         others[0].start()
         others[0].join()
 
-    replay = backend.record(record)
+    replay = backend.capture(record)
     assert len(replay) == 1
     assert len(found) == 21
     for prediction in found:
@@ -125,7 +125,7 @@ def test_recordings_in_two_threads_may_overlap(name):
                 backend.operations.add(x, y, y)
             turns.wait()
 
-        replay = backend.record(function, x)
+        replay = backend.capture(function, x)
         replay(10 * x)
         return len(replay), y[0, 0]
 
@@ -136,13 +136,13 @@ def test_recordings_in_two_threads_may_overlap(name):
 def test_a_recording_inside_a_recording_is_refused():
     backend = dl.backend.get("cpu")
     x, y = np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32)
-    with pytest.raises(RecordingError, match="a step that makes a recording cannot be recorded"):
-        backend.record(lambda: backend.record(lambda: backend.operations.add(x, x, y)))
+    with pytest.raises(CaptureError, match="a step that captures another one cannot be captured"):
+        backend.capture(lambda: backend.capture(lambda: backend.operations.add(x, x, y)))
     assert_nothing_is_captured()
     assert backend.empty((2,), np.float32).shape == (2,)
 
 
-def test_another_backend_may_be_used_inside_a_recording():
+def test_another_backend_may_be_used_inside_a_capture():
     cpu, emulator = dl.backend.get("cpu"), dl.backend.get("emulator")
     x, y, z = (np.full((2, 3), value, np.float32) for value in (1, 0, 0))
 
@@ -150,6 +150,6 @@ def test_another_backend_may_be_used_inside_a_recording():
         cpu.operations.add(x, x, y)
         z[...] = emulator.to_numpy(emulator.array(np.ones((2, 3)), np.float32))
 
-    cpu.record(function, x)(3 * x)
+    cpu.capture(function, x)(3 * x)
     np.testing.assert_array_equal(y, 6)
     np.testing.assert_array_equal(z, 1)

@@ -68,7 +68,7 @@ def find_rate(network: dl.Sequential) -> None:
 
 def record(network: dl.Sequential) -> None:
     network.forward(X[:16], training=True)
-    network.backend.record(lambda x: network.forward(x, training=True), X[:16])
+    network.backend.capture(lambda x: network.forward(x, training=True), X[:16])
 
 
 # What is interrupted, and whether it leaves the predictions of the model as they are.
@@ -80,7 +80,7 @@ SCENARIOS: dict[str, tuple[Callable[[Any], Any], bool]] = {
     "inspect": (lambda network: dl.inspect(network, X, DATA.y), True),
     "find_learning_rate": (find_rate, True),
     "fit by hand": (lambda network: fit(network, False), False),
-    "fit recorded": (lambda network: fit(network, True), False),
+    "fit captured": (lambda network: fit(network, True), False),
     "steps": (steps, False),
     "record": (record, False),
 }
@@ -136,7 +136,7 @@ class _Interrupter:
 
 
 def results(network: dl.Sequential) -> dict[str, bytes]:
-    """What the next calls give: predictions of the model, of a new one, and of one trained with recorded steps."""
+    """What the next calls give: predictions of the model, of a new one, and of one trained with captured steps."""
     trained = model()
     fit(trained, True)
     return {

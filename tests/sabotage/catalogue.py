@@ -319,7 +319,7 @@ CATALOGUE = [
         ("layers/test_base.py",),
     ),
     Sabotage(
-        "a-torn-recording-goes-on", "utils/block_local.py",
+        "a-torn-capture-goes-on", "utils/block_local.py",
         "            if frame is None:\n                self.value = self._owner = None\n", "",
         "After Ctrl-C at the wrong instruction every later allocation would be refused.",
         ("utils/test_block_local.py",),
@@ -356,8 +356,8 @@ CATALOGUE = [
     ),
     Sabotage(
         "numpy-records-nothing-and-says-nothing", "backend/__init__.py",
-        "raise RecordingError(\"the backend 'numpy'", "return lambda *inputs: (\"the backend 'numpy'",
-        "A step that is said to be recorded and does nothing trains nothing.",
+        "raise CaptureError(\"the backend 'numpy'", "return lambda *inputs: (\"the backend 'numpy'",
+        "A step that is said to be captured and does nothing trains nothing.",
         ("operations/test_definition.py",),
     ),
     # CUDA kernels in the emulator ------------------------------------------------------------------------------------
@@ -833,7 +833,7 @@ CATALOGUE = [
     Sabotage(
         "replay-keeps-the-first-batch", "cpu/engine/parallel.py",
         "self._patches.append((address, number, offset))", "pass",
-        "A recording that learns from one batch for ever looks fast and wrong.",
+        "A capture that learns from one batch for ever looks fast and wrong.",
         ("training/test_step.py",),
     ),
     Sabotage(
@@ -848,9 +848,9 @@ CATALOGUE = [
         ("training/test_step.py",),
     ),
     Sabotage(
-        "recording-counts-as-a-step", "backend/snapshot.py", "            self.backend.copy_into(array, values)\n",
+        "capture-counts-as-a-step", "backend/snapshot.py", "            self.backend.copy_into(array, values)\n",
         "            pass\n",
-        "The step that was recorded is made again as it is written; without undoing it, it counts twice.",
+        "The step that was captured is made again as it is written; without undoing it, it counts twice.",
         ("training/test_step.py",),
     ),
     Sabotage(

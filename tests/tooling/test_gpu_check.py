@@ -238,14 +238,14 @@ def test_the_bandwidth_of_a_copy_counts_reading_and_writing():
 TINY = Problem((6, 5, 4, 3), 4, optimizer="adam")
 
 
-def test_the_step_is_recorded_and_by_hand_and_both_train():
+def test_the_step_is_captured_and_by_hand_and_both_train():
     found = gpu_step.training_step(place_with(Clock(tick=8), "cpu"), None, TINY, steps=2, repetitions=3)
     assert found["gpu"] == {"minidl": 4, "minidl by hand": 4}
     assert found["missing"] == found["disagreeing"] == {}
     assert [len(turns) for turns in found["turns"].values()] == [3, 3]
 
 
-def test_the_recorded_step_is_replayed_while_it_is_timed():
+def test_the_captured_step_is_replayed_while_it_is_timed():
     made = gpu_step.our_contenders(place_with(Clock()), TINY)["minidl"]()
     (step,) = [cell.cell_contents for cell in made.step.__closure__ if isinstance(cell.cell_contents, dl.TrainingStep)]
     for _ in range(gpu_step.WARM_UP):

@@ -1,4 +1,4 @@
-"""Copies and pickles of models, optimizers and recorded steps train on like the originals, bit for bit."""
+"""Copies and pickles of models, optimizers and captured steps train on like the originals, bit for bit."""
 
 from __future__ import annotations
 

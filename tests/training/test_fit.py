@@ -253,7 +253,7 @@ def test_a_step_allocates_no_temporary_arrays_either(monkeypatch):
         if tracemalloc.is_tracing():
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
-        if step in (3, 4):  # the second batch is recorded, and the third is the first to be replayed
+        if step in (3, 4):  # the second batch is captured, and the third is the first to be replayed
             tracemalloc.start()
 
     AfterStep(monkeypatch, optimizer, measure)
@@ -393,7 +393,7 @@ for dtype, batch_size, graph in itertools.product(("float32", "float64"), (1, 7,
     for _, array in model.arrays():
         digest.update(array.tobytes())
     name = f"{dtype}, batches of {batch_size}"
-    assert digests.setdefault(name, digest.hexdigest()) == digest.hexdigest(), f"{name}: recorded is not by hand"
+    assert digests.setdefault(name, digest.hexdigest()) == digest.hexdigest(), f"{name}: captured is not by hand"
 print(json.dumps(digests))
 """
 

@@ -1,4 +1,4 @@
-"""A step that is recorded and done again: the same bits as the step as it is written, or no recording at all."""
+"""A step that is captured and done again: the same bits as the step as it is written, or no capture at all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
-from minidl.backend.capture import RecordingError
+from minidl.backend.capture import CaptureError
 from minidl.cpu.engine import product, thread_pool
 from minidl.cpu.engine.parallel import CallList
 from tests.conftest import backend_or_skip, copies
@@ -43,7 +43,7 @@ def network(*layers, backend="cpu"):
 
 
 def both_ways(make, backend, optimizer=lambda: dl.Momentum(0.1), number=STEPS, **options):
-    """Steps as they are written, and recorded ones."""
+    """Steps as they are written, and captured ones."""
     backend_or_skip(backend)
     steps = [
         dl.TrainingStep(make(backend), dl.SoftmaxCrossEntropy(), optimizer(), graph=graph, **options)
@@ -59,14 +59,14 @@ def both_ways(make, backend, optimizer=lambda: dl.Momentum(0.1), number=STEPS, *
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_a_recorded_step_gives_the_same_bits(example, backend):
     number = STEPS - 2 if backend == "emulator" else STEPS  # a launch there is slow, and one replay is like the next
-    written, recorded = both_ways(lambda on: network(EXAMPLES[example](), backend=on), backend, number=number)
-    assert recorded.why_not is None
-    (halves,) = recorded._graphs.values()
+    written, captured = both_ways(lambda on: network(EXAMPLES[example](), backend=on), backend, number=number)
+    assert captured.why_not is None
+    (halves,) = captured._graphs.values()
     if backend == "cpu" and not product.BLAS:
         assert all(isinstance(half, CallList) for half in halves)
-    assert_same_bits(state(recorded), state(written))
-    assert recorded.loss.mean_so_far() == written.loss.mean_so_far()
-    assert recorded.optimizer.steps == written.optimizer.steps == number
+    assert_same_bits(state(captured), state(written))
+    assert captured.loss.mean_so_far() == written.loss.mean_so_far()
+    assert captured.optimizer.steps == written.optimizer.steps == number
 
 
 @pytest.mark.parametrize("backend", ["cpu", "emulator", "cuda"])
@@ -78,14 +78,14 @@ def test_a_larger_batch_in_between_brings_other_arrays_and_the_same_bits(backend
         model = network(dl.BatchNorm(FEATURES), dl.ReLU(), backend=backend)
         return dl.TrainingStep(model, dl.SoftmaxCrossEntropy(), dl.Adam(0.01), graph=graph)
 
-    written, recorded = make(False), make(True)
+    written, captured = make(False), make(True)
     for rows in [4, 4, 4, 4, 9, 4, 9, 9, 4, 9, 4, 4, 12, 4]:
         ((x, labels),) = batches(5, 3, rows=rows, seed=rows, steps=1)
-        for step in (written, recorded):
+        for step in (written, captured):
             step(x, labels)
-        recorded.model.predict(np.zeros((30 + rows, 5), np.float32))  # the layers get larger arrays, too
-    assert recorded.why_not is None
-    assert_same_bits(state(recorded), state(written))
+        captured.model.predict(np.zeros((30 + rows, 5), np.float32))  # the layers get larger arrays, too
+    assert captured.why_not is None
+    assert_same_bits(state(captured), state(written))
 
 
 @pytest.mark.parametrize("backend", ["cpu", "cuda"])
@@ -129,11 +129,11 @@ def test_threads_that_share_every_loop_give_the_same_bits(example, monkeypatch, 
     ],
 )
 @pytest.mark.parametrize("clip", [None, dl.ClipNorm(0.1), dl.ClipValue(0.01)], ids=str)
-def test_every_optimizer_and_clip_can_be_recorded(optimizer, clip):
-    written, recorded = both_ways(lambda backend: network(dl.ReLU(), backend=backend), "cpu", optimizer, clip=clip)
-    assert recorded.why_not is None
-    assert_same_bits(state(recorded), state(written))
-    assert recorded.optimizer.learning_rate == written.optimizer.learning_rate
+def test_every_optimizer_and_clip_can_be_captured(optimizer, clip):
+    written, captured = both_ways(lambda backend: network(dl.ReLU(), backend=backend), "cpu", optimizer, clip=clip)
+    assert captured.why_not is None
+    assert_same_bits(state(captured), state(written))
+    assert captured.optimizer.learning_rate == written.optimizer.learning_rate
 
 
 def test_from_the_fourth_step_on_no_layer_is_asked(monkeypatch):
@@ -142,14 +142,14 @@ def test_from_the_fourth_step_on_no_layer_is_asked(monkeypatch):
     monkeypatch.setattr(step.model, "forward", lambda x, training: (calls.append(len(x)), forward(x, training))[1])
     for x, labels in batches(5, 3):
         step(x, labels)
-    assert len(calls) == 4  # warm-up; recording and the second step; the third, which the replay is compared with
+    assert len(calls) == 4  # warm-up; capture and the second step; the third, which the replay is compared with
 
 
 def test_on_the_cpu_auto_runs_the_step_as_it_is_written():
     assert not dl.TrainingStep(network(dl.ReLU()), dl.SoftmaxCrossEntropy(), dl.SGD(0.1)).graph
 
 
-def test_each_size_of_a_batch_has_a_recording():
+def test_each_size_of_a_batch_has_a_capture():
     steps = [
         dl.TrainingStep(network(dl.BatchNorm(FEATURES)), dl.SoftmaxCrossEntropy(), dl.SGD(0.1), graph=graph)
         for graph in (False, True)
@@ -163,7 +163,7 @@ def test_each_size_of_a_batch_has_a_recording():
     assert_same_bits(state(steps[1]), state(steps[0]))
 
 
-def test_several_heads_can_be_recorded():
+def test_several_heads_can_be_captured():
     def make():
         heads = dl.Heads(digit=dl.Dense(4, 3), size=dl.Dense(4, 1))
         loss = dl.MultiTask(heads, {"size": 0.5}, digit=dl.SoftmaxCrossEntropy(), size=dl.MeanSquaredError())
@@ -196,25 +196,25 @@ def test_a_head_may_get_labels_in_one_step_and_probabilities_in_the_next():
 
 
 def test_a_hyperparameter_may_be_changed_at_any_time():
-    written, recorded = (
+    written, captured = (
         dl.TrainingStep(network(dl.ReLU()), dl.SoftmaxCrossEntropy(), dl.Momentum(0.1), graph=graph)
         for graph in (False, True)
     )
     for momentum in (0.9, 0.5):
         for x, labels in batches(5, 3):
-            for step in (written, recorded):
+            for step in (written, captured):
                 step.optimizer.momentum = momentum
                 step(x, labels)
-    assert_same_bits(state(recorded), state(written))
+    assert_same_bits(state(captured), state(written))
 
 
-def test_a_scheduled_momentum_is_not_recorded():
+def test_a_scheduled_momentum_is_not_captured():
     def optimizer():
         return dl.Momentum(0.1, momentum=dl.schedules.Exponential(0.9, 0.9, 1))
 
-    written, recorded = both_ways(lambda backend: network(dl.ReLU(), backend=backend), "cpu", optimizer)
-    assert not recorded._graphs
-    assert_same_bits(state(recorded), state(written))
+    written, captured = both_ways(lambda backend: network(dl.ReLU(), backend=backend), "cpu", optimizer)
+    assert not captured._graphs
+    assert_same_bits(state(captured), state(written))
 
 
 @pytest.mark.parametrize("backend", ["cpu", "emulator"])
@@ -272,7 +272,7 @@ def test_after_forget_a_changed_layer_counts():
     assert_same_bits(state(steps[1]), state(steps[0]))
 
 
-# What cannot be recorded
+# What cannot be captured
 
 
 class Plain(dl.Layer):
@@ -323,9 +323,9 @@ class OfAPart(Plain):
 
 
 REASONS = {
-    Allocating: "a step that allocates memory cannot be recorded",
-    Copying: "a step that (reads from the device|copies an array) cannot be recorded",
-    Reading: "a step that reads from the device cannot be recorded",
+    Allocating: "a step that allocates memory cannot be captured",
+    Copying: "a step that (reads from the device|copies an array) cannot be captured",
+    Reading: "a step that reads from the device cannot be captured",
     ByNumPy: "comes out differently when the operations are done again",
     Random: "comes out differently when the operations are done again",
 }
@@ -335,41 +335,41 @@ REASONS = {
 @pytest.mark.parametrize("backend", ["cpu", "emulator"])
 def test_what_is_more_than_operations_is_found(layer, backend):
     step = dl.TrainingStep(network(layer(), backend=backend), dl.SoftmaxCrossEntropy(), dl.Momentum(0.1), graph=True)
-    with pytest.raises(RuntimeError, match=f"^graph got True, but this step cannot be recorded: .*{REASONS[layer]}"):
+    with pytest.raises(RuntimeError, match=f"^graph got True, but this step cannot be captured: .*{REASONS[layer]}"):
         for x, labels in batches(5, 3):
             step(x, labels)
 
 
 @pytest.mark.parametrize("layer", [Allocating, Copying, Reading, ByNumPy])
 def test_where_nobody_insists_the_step_is_made_as_it_is_written(layer):
-    written, recorded = (
+    written, captured = (
         dl.TrainingStep(network(layer(), dl.BatchNorm(FEATURES)), dl.SoftmaxCrossEntropy(), dl.Adam(0.1), graph=graph)
         for graph in (False, True)
     )
-    recorded._graph_required = False  # what "auto" does on a GPU
+    captured._graph_required = False  # what "auto" does on a GPU
     for x, labels in batches(5, 3):
         written(x, labels)
-        recorded(x, labels)
-    assert recorded.why_not
-    assert_same_bits(state(recorded), state(written))
-    assert recorded.loss.mean_so_far() == written.loss.mean_so_far()
+        captured(x, labels)
+    assert captured.why_not
+    assert_same_bits(state(captured), state(written))
+    assert captured.loss.mean_so_far() == written.loss.mean_so_far()
 
 
 @pytest.mark.parametrize("backend", ["cpu", "emulator", "cuda"])
-def test_an_operation_on_a_part_of_the_input_can_be_recorded(backend):
-    written, recorded = both_ways(
+def test_an_operation_on_a_part_of_the_input_can_be_captured(backend):
+    written, captured = both_ways(
         lambda backend: dl.Sequential(OfAPart(), dl.Dense(5, 3), backend=backend), backend, clip=None
     )
-    assert recorded.why_not is None
-    assert_same_bits(state(recorded), state(written))
+    assert captured.why_not is None
+    assert_same_bits(state(captured), state(written))
 
 
 @pytest.mark.skipif(product.BLAS, reason="the products come from the BLAS anyway")
 def test_products_of_the_blas_are_recorded_between_compiled_loops(monkeypatch):
     monkeypatch.setattr(product, "BLAS", True)
-    written, recorded = both_ways(lambda backend: network(dl.ReLU(), dl.BatchNorm(FEATURES), backend=backend), "cpu")
-    assert recorded.why_not is None
-    assert_same_bits(state(recorded), state(written))
+    written, captured = both_ways(lambda backend: network(dl.ReLU(), dl.BatchNorm(FEATURES), backend=backend), "cpu")
+    assert captured.why_not is None
+    assert_same_bits(state(captured), state(written))
 
 
 def test_the_backend_is_as_before_after_a_recording_that_failed():
@@ -379,8 +379,8 @@ def test_the_backend_is_as_before_after_a_recording_that_failed():
     def allocate():
         backend.empty((1,), np.float32)
 
-    with pytest.raises(RecordingError):
-        backend.record(allocate)
+    with pytest.raises(CaptureError):
+        backend.capture(allocate)
     assert (dict(vars(backend)), dict(vars(backend.operations))) == before
     assert backend.empty((2,), np.float32).shape == (2,)
 
@@ -402,7 +402,7 @@ def test_other_threads_are_neither_recorded_nor_refused():
         backend.operations.add(x, x, y)
 
     y = np.zeros_like(x)
-    replay = backend.record(here)
+    replay = backend.capture(here)
     assert not failures
     assert len(replay) == 1
     replay()
@@ -452,7 +452,7 @@ def test_a_recorded_step_still_checks_its_batch(x, labels, message):
 
 @pytest.mark.parametrize("backend", ["cpu", "emulator", "cuda"])
 @pytest.mark.parametrize("augmentation", [None, lambda x, targets, rng: (x + rng.random(), targets)])
-def test_fit_gives_the_same_bits_with_and_without_recording(backend, augmentation):
+def test_fit_gives_the_same_bits_with_and_without_capture(backend, augmentation):
     backend_or_skip(backend)
     # Five steps and more for each epoch: after validation each epoch captures anew, and replays from the fourth on.
     train, epochs, batch_size = (problem()[:14], 2, 3) if backend == "emulator" else (problem(), 3, 16)

@@ -1,4 +1,4 @@
-"""The tutorial on the table of activations: what is recorded, an entry of one's own, and the exercises."""
+"""The tutorial on the table of activations: what is captured, an entry of one's own, and the exercises."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ def test_figures_are_written(figures):
     assert figures == ["gain"]
 
 
-def test_what_computes_outside_the_operations_is_not_recorded(names):
-    assert names["recording_difference"] == 0
+def test_what_computes_outside_the_operations_is_not_captured(names):
+    assert names["capture_difference"] == 0
     assert "comes out differently when the operations are done again" in names["refusal"]
 
 
 def test_the_entry_of_the_table_keeps_all_clauses(names):
     assert names["judged"].returncode == 0, names["judged"].stderr
     assert names["judged"].stdout.count("ok  ") == 2 * 16
-    assert "\nrecorded\n" in names["judged"].stdout
+    assert "\ncaptured\n" in names["judged"].stdout
     assert "softsign" not in dl.scalar.activations.ACTIVATIONS  # only in the copy
 
 

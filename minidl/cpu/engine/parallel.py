@@ -242,12 +242,12 @@ class CallList:
 
     def __call__(self, *inputs: np.ndarray) -> None:
         if len(inputs) != len(self._inputs):
-            raise ValueError(f"inputs got {len(inputs)} arrays; expected {len(self._inputs)}, as in the recording")
+            raise ValueError(f"inputs got {len(inputs)} arrays; expected {len(self._inputs)}, as captured")
         for run in self._runs:
             failed = run(*inputs)
             if failed < 0:
                 got, expected = ([f"{a.dtype} {a.shape}" for a in arrays] for arrays in (inputs, self._inputs))
-                raise ValueError(f"inputs got {', '.join(got)}; expected {', '.join(expected)} in C order, as recorded")
+                raise ValueError(f"inputs got {', '.join(got)}; expected {', '.join(expected)} in C order, as captured")
             _check(failed)
 
 

@@ -38,7 +38,7 @@ def why_not() -> str | None:
         )
     if _numba_cuda_version() < OLDEST:
         return (
-            f"the package numba-cuda is older than {'.'.join(map(str, OLDEST))}, which records graphs; run "
+            f"the package numba-cuda is older than {'.'.join(map(str, OLDEST))}, which captures graphs; run "
             f"pip install --upgrade numba-cuda"
         )
     try:

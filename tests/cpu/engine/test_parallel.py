@@ -228,7 +228,7 @@ def test_plain_functions_are_replayed_between_compiled_ones_on_views_of_the_inpu
         np.testing.assert_array_equal(y, 4 * other.T)
         np.testing.assert_array_equal(z, 3 * other[1:])
     for wrong in (x.astype(np.float32), x[:1], x.reshape(3, 2), np.asfortranarray(x)):
-        with pytest.raises(ValueError, match="^inputs got .* in C order, as recorded$"):
+        with pytest.raises(ValueError, match="^inputs got .* in C order, as captured$"):
             calls(wrong)
         np.testing.assert_array_equal(y, 4 * other.T)
 
