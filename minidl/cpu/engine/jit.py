@@ -71,6 +71,10 @@ def jit_in_any_order(function: Callable) -> Any:
     return jit(function, frozenset({"contract", "reassoc"}))
 
 
+# For a helper with few callers: becomes part of each before LLVM sees it, which otherwise compiles it once more.
+inline = numba.njit(inline="always")
+
+
 def scalar(function: Callable) -> Callable:
     """Let compiled loops call `function`, from `minidl.scalar`, with `vector_math` in place of `math`.
 

@@ -118,7 +118,7 @@ def micro_kernel(rows: int, vectors: int, partial: bool) -> Callable:
     return kernel
 
 
-def transposing_kernel(partial: bool) -> Callable:
+def transpose_kernel(partial: bool) -> Callable:
     """Return an intrinsic that sets target[j, i] = source[i, j] for a square block, as wide as a vector has lanes.
 
     The block is read into one vector per row. Then neighbours exchange every second number, vectors two apart every
@@ -159,7 +159,7 @@ def transposing_kernel(partial: bool) -> Callable:
     return kernel
 
 
-def copying_kernel(vectors: int) -> Callable:
+def copy_kernel(vectors: int) -> Callable:
     """Return an intrinsic that copies `depth` rows of so many vectors, and leaves no gap between them.
 
     Its arguments are two flat arrays, the first with the index of its first element and the distance between rows, and

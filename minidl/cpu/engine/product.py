@@ -34,23 +34,15 @@ import os
 
 import numpy as np
 
-from minidl.cpu.engine import blas
-from minidl.cpu.engine.jit import jit, jit_in_any_order
-from minidl.cpu.engine.microkernel import (
-    FUSED,
-    PANEL,
-    VECTOR_BYTES,
-    block_rows,
-    copying_kernel,
-    micro_kernel,
-    transposing_kernel,
-)
+from minidl.cpu.engine import blas, microkernel
+from minidl.cpu.engine.jit import inline, jit, jit_in_any_order
+from minidl.cpu.engine.microkernel import PANEL, VECTOR_BYTES, block_rows, micro_kernel
 from minidl.cpu.engine.parallel import chunked, serial
 from minidl.cpu.engine.thread_pool import chunks_for, chunks_of_loop
 from minidl.scalar.constants import BLOCK_OF_TERMS
 
 # Leave all products to NumPy's BLAS: for comparison, and on processors without fused multiply-add.
-BLAS = os.environ.get("MINIDL_BLAS", "0" if FUSED else "1") == "1"
+BLAS = os.environ.get("MINIDL_BLAS", "0" if microkernel.FUSED else "1") == "1"
 SPEED = 5e5  # of one core, about: multiply-adds in a microsecond, times the bytes of a number
 WORTH_A_COPY = 64  # rows of C that a copied panel of B must serve, or columns that a transposed A must
 DEEP, TOO_LARGE = 128, 2**26  # Aᵀ B transposes A from so many rows on, and up to so many bytes
@@ -122,7 +114,7 @@ def _row(a, a_at, a_k, b, start, c, c_at, left, right):
             c[j] += a_0 * b_0[j]
 
 
-@jit
+@inline
 def _panel(a, a_row, a_k, b, b_at, b_k, start, start_row, c, c_row, column, columns, first, last, depth):
     """Compute up to PANEL vectors of columns of C, with B from index `b_at` on."""
     lanes = VECTOR_BYTES // c.itemsize
@@ -134,8 +126,8 @@ def _panel(a, a_row, a_k, b, b_at, b_k, start, start_row, c, c_row, column, colu
             _vector_kernel(a, a_row, a_k, b, at, b_k, start, start_row, c, c_row, to, first, last, depth, rest)
 
 
-_copy_panel = copying_kernel(PANEL)
-_transpose_whole, _transpose_some = transposing_kernel(False), transposing_kernel(True)
+_copy_panel = microkernel.copy_kernel(PANEL)
+_transpose_whole, _transpose_some = map(microkernel.transpose_kernel, (False, True))
 
 
 @jit
@@ -158,7 +150,7 @@ def _transpose_panel(b, row, depth, columns, panel, width):
             panel[k * width + j] = b[(row + j) * depth + k]
 
 
-@jit
+@inline
 def _tile(index, rows, height, columns, width):
     """Return (top, bottom, left, right) of tile number `index`, for C divided into tiles of one size."""
     across = -(-columns // width)
@@ -166,23 +158,22 @@ def _tile(index, rows, height, columns, width):
     return top, min(top + height, rows), left, min(left + width, columns)
 
 
-@jit
+@inline
 def _product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right):
     """Compute the rows top:bottom and the columns left:right of C = start + A B, where `start` is one row for all."""
-    a, block = a.reshape(-1), min(depth, BLOCK_OF_TERMS)
-    _short_product(a, a_row, a_k, b[:block], start, c, block, top, bottom, left, right)
-    if block == depth:
-        return
-    start, more = np.zeros_like(start[:right]), np.empty_like(c)  # `start` may be longer than a row of C
-    for k in range(block, depth, block):
+    a, block, sums = a.reshape(-1), min(depth, BLOCK_OF_TERMS), c
+    for k in range(0, depth, block):
         part = b[k : k + block]
-        _short_product(a[k * a_k :], a_row, a_k, part, start, more, len(part), top, bottom, left, right)
-        for i in range(top, bottom):
-            for j in range(left, right):
-                c[i, j] += more[i, j]
+        _short_product(a[k * a_k :], a_row, a_k, part, start, sums, len(part), top, bottom, left, right)
+        if k > 0:
+            for i in range(top, bottom):
+                for j in range(left, right):
+                    c[i, j] += sums[i, j]
+        elif depth > block:  # `start` may be longer than a row of C
+            start, sums = np.zeros_like(start[:right]), np.empty_like(c)
 
 
-@jit
+@inline
 def _short_product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right):
     """Do the same for a depth of up to BLOCK_OF_TERMS, with one chain of additions for each element."""
     c_row = c.shape[1]
@@ -214,7 +205,8 @@ def _single_row(a, b, start, c):
 @jit
 def _some_of_product(index, chunks, a, a_row, a_k, b, start, c, depth, height, width):
     """Compute a tile of C = start + A B."""
-    _product(a, a_row, a_k, b, start, c, depth, *_tile(index, c.shape[0], height, c.shape[1], width))
+    top, bottom, left, right = _tile(index, c.shape[0], height, c.shape[1], width)
+    _product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right)
 
 
 @chunked
