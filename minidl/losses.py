@@ -111,7 +111,7 @@ class Loss(Configurable):
             self._mean = self._totals = self._outputs = None
 
     def compute(self, outputs: Any, targets: Any) -> None:
-        """Do the forward pass, without waiting for the result: `value` and `mean_so_far` read it."""
+        """Do `forward(outputs, targets)` without waiting for the result, which `value` and `mean_so_far` read."""
         on_host = not hasattr(outputs, "__cuda_array_interface__")
         if self._backend is None or self._backend.on_host != on_host:
             self.use(backends.get("cpu" if on_host else "cuda"))

@@ -74,7 +74,7 @@ class Optimizer(CopiedWhole):
         self.steps += 1
 
     def prepare(self, parameters: Sequence[Parameter]) -> None:
-        """Do the host's part of a step: follow the schedules, and copy the learning rate to the device."""
+        """Do the host's part of a step of `parameters`: follow schedules, and copy the learning rate to the device."""
         if self._parameters is None:
             self._attach(listed(parameters))
         elif not same_parameters(self._parameters, parameters):
@@ -158,7 +158,7 @@ class Optimizer(CopiedWhole):
     def restore(
         self, description: dict[str, Any], arrays: dict[str, np.ndarray], parameters: Sequence[Parameter]
     ) -> None:  # fmt: skip
-        """Go on from a snapshot, for `parameters`; ValueError if it is one of another optimizer or model."""
+        """Go on from `snapshot() = description, arrays`, for `parameters`; ValueError if it is that of others."""
         checks.keys("description", description, ("optimizer", "steps", "values", "schedules"))
         checks.keys("the schedules of description", description["schedules"])
         steps, values = checks.integer("steps", description["steps"], minimum=0), description["values"]

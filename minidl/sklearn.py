@@ -215,11 +215,11 @@ class MLPClassifier(ClassifierMixin, MLP):
         return self._train(X, labels, weight, len(self.classes_), dl.SoftmaxCrossEntropy())
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probability of each class, in the order of `classes_`, shape (rows, classes)."""
+        """Return the probability of each class for the rows of X, in the order of `classes_`, shape (rows, classes)."""
         return dl.softmax(self._outputs(X))
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class of each row, shape (rows,)."""
+        """Return the most probable class of each row of X, shape (rows,)."""
         best = self._outputs(X).argmax(axis=1)
         return self.classes_[best]
 
@@ -256,12 +256,24 @@ class MLPRegressor(MultiOutputMixin, RegressorMixin, MLP):
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
-        """Train a new network, as `MLPClassifier.fit` does, for targets y of shape (rows,) or (rows, outputs)."""
+        """Train a new network, as `MLPClassifier.fit` does.
+
+        Args:
+            X: Numbers, shape (rows, features).
+            y: Numbers, shape (rows,) or (rows, outputs).
+            sample_weight: A weight of at least 0 for each row, shape (rows,); None for 1.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            TypeError, ValueError: For wrong arguments, of the constructor, too, before the first step.
+        """
         X, y, weight = self._checked(X, y, sample_weight, multi_output=True, y_numeric=True)
         y = checks.reals("y", y.reshape(len(y), -1), X.dtype)
         return self._train(X, y, weight, y.shape[1], dl.MeanSquaredError())
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the numbers for each row, shape (rows,) or (rows, outputs)."""
+        """Return the numbers for each row of X, shape (rows,) or (rows, outputs)."""
         outputs = self._outputs(X)
         return outputs if outputs.shape[1] > 1 else outputs[:, 0]

@@ -58,7 +58,7 @@ class Backend:
         return get, (self.name,)  # a copy is the same object, in another process that of the same name
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """Return an uninitialized array.
+        """Return an uninitialized array of this shape and dtype.
 
         It begins at a cache line, so that no vector of its first row lies in two of them.
         """
@@ -70,14 +70,14 @@ class Backend:
         return memory[start : start + size].view(dtype).reshape(shape)
 
     def array(self, values: Any, dtype: Any) -> Any:
-        """Return a new array with a copy of `values`."""
+        """Return a new array with a copy of `values` in `dtype`."""
         values = np.asarray(values, dtype)
         array = self.empty(values.shape, dtype)
         array[...] = values
         return array
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """Return a new array of zeros."""
+        """Return a new array of zeros, of this shape and dtype."""
         return self.array(np.zeros(shape, dtype), dtype)
 
     def wrap(self, array: np.ndarray) -> Any:
@@ -102,12 +102,12 @@ class Backend:
         return self.wrap(checks.matrix(argument, array, dtype))
 
     def copy_into(self, target: Any, values: np.ndarray) -> None:
-        """Overwrite an array of this backend with NumPy values of the same shape."""
+        """Overwrite `target`, an array of this backend, with NumPy values of the same shape."""
         refuse_while_capturing(self, "copies an array")
         target[...] = values
 
     def to_numpy(self, array: Any) -> np.ndarray:
-        """Return a NumPy copy that the caller may keep."""
+        """Return a NumPy copy of `array` that the caller may keep."""
         refuse_while_capturing(self, "reads from the device")
         return np.array(array)
 

@@ -99,7 +99,7 @@ class Preprocessing(Configurable):
         return self._apply(self._transform, data, features)
 
     def fit_transform(self, data: Data, allow_held_out: bool = False) -> Data:
-        """Fit the step to `data`, and return the data after it: `fit`, then `transform`."""
+        """Fit the step to `data`, and return the data after it: `fit(data, allow_held_out)`, then `transform`."""
         return self.fit(data, allow_held_out).transform(data)
 
     def inverse_transform(self, data: Data) -> Data:
@@ -114,7 +114,7 @@ class Preprocessing(Configurable):
         return self._apply(self._inverse, data, self._features_after())
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the step and its statistics to an npz file; `load_preprocessing` reads it."""
+        """Write the step and its statistics to the npz file `path`; `load_preprocessing` reads it."""
         self._expected_features()
         steps, arrays = [], {}
         for i, step in enumerate(self._steps()):

@@ -93,7 +93,7 @@ class Trace(Report):
         return sum(self.per_thread(space, kind).values())
 
     def per_thread(self, space: str, kind: str) -> Counter[tuple[Position, Position]]:
-        """Return the same for each (block, thread), both as (x, y, z), without threads that make no access."""
+        """Return `count(space, kind)` by (block, thread), both as (x, y, z), without threads that make no access."""
         checks.one_of("space", space, SPACES)
         checks.one_of("kind", kind, KIND_NAMES.values())
         return Counter((a.block, a.thread) for a in self.accesses if a.space == space and a.kind == kind)

@@ -55,7 +55,7 @@ class Layer(Guarded, TreeNode["Layer"]):
         """Make parameters and state with `self.parameter` and `self.state`; called once, when the backend is known."""
 
     def forward(self, x: Any, training: bool = False) -> Any:
-        """Return y for x of shape (batch, n_in)."""
+        """Return y for x of shape (batch, n_in), and remember what `backward` needs if `training`."""
         raise NotImplementedError
 
     def backward(self, dy: Any) -> Any:
@@ -63,7 +63,7 @@ class Layer(Guarded, TreeNode["Layer"]):
         raise NotImplementedError
 
     def backward_parameters(self, dy: Any) -> None:
-        """Set the gradients only: nobody needs the dx of a network's first layer, so layers with weights skip it."""
+        """Set the gradients only, given dy: nobody needs the dx of a first layer, so layers with weights skip it."""
         self.backward(dy)
 
     def branches(self) -> list[np.ndarray]:
@@ -83,7 +83,7 @@ class Layer(Guarded, TreeNode["Layer"]):
     # For subclasses to use -------------------------------------------------------------------------------------------
 
     def parameter(self, name: str, value: np.ndarray, decays: bool = False) -> Parameter:
-        """Make a parameter that starts at `value`. Parameters are listed in the order in which they are made."""
+        """Make the parameter `name`, which starts at `value`; `decays` says whether weight decay applies to it."""
         value, decays = checks.reals("value", value, self.dtype), checks.boolean("decays", decays)
         full_name = f"{self.name}.{checks.text('name', name)}".lstrip(".")
         parameter = Parameter(full_name, value, self.backend, self.dtype, decays)
@@ -91,13 +91,13 @@ class Layer(Guarded, TreeNode["Layer"]):
         return parameter
 
     def state(self, name: str, value: np.ndarray, dtype: Any = None) -> Any:
-        """Make an array of the backend that is saved with the model but not learned."""
+        """Make an array that starts at `value`, in the layer's dtype or in `dtype`: saved under `name`, not learned."""
         dtype = self.dtype if dtype is None else checks.dtype("dtype", dtype)
         self._state[checks.text("name", name)] = self.backend.array(checks.reals("value", value, dtype), dtype)
         return self._state[name]
 
     def buffer(self, name: str, *shape: int, dtype: Any = None) -> Any:
-        """Return an array of the backend for results; asking again gives the same memory."""
+        """Return an array of this shape and dtype for results; asking for `name` again gives the same memory."""
         return self._buffers.get(name, shape, self.dtype if dtype is None else dtype)
 
     def begin_forward(self, x: Any, training: bool) -> Any:

@@ -115,7 +115,7 @@ class Model(Layer):
     # Files and snapshots ---------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to an npz file: the arrays of its layers and a description that `load` builds it from."""
+        """Write the model to the npz file `path`: arrays, and a description that `load` builds the layers from."""
         if instead := OTHER_FORMATS.get(checks.file_path("path", path).suffix):
             raise ValueError(f"path got {str(path)!r}; expected that of an npz file, which save writes: use {instead}")
         storage.write(path, storage.MODEL, self.model_description(), self.snapshot())

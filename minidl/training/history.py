@@ -90,7 +90,7 @@ class History(Guided, Report):
         yield from map(str, self.epochs) if self.epochs else ["no epoch was finished"]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one JSON object for each epoch, a line each; the file is written whole or not at all."""
+        """Write one JSON object for each epoch, a line each; the file `path` is written whole or not at all."""
         with write_whole(path, "w") as file:
             for epoch in self.epochs:
                 file.write(json.dumps(asdict(epoch)) + "\n")

@@ -51,7 +51,7 @@ class RangeTest(Report):
         )
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """Draw loss against learning rate, into a file or, without, a figure; the suffix chooses the format."""
+        """Draw loss against learning rate, into the file `path` or else a figure; the suffix chooses the format."""
         return finish(draw_range_test(self.rates, self.losses, self.suggestion), path)
 
 

@@ -14,6 +14,7 @@ from minidl.initializers import INITIALIZERS
 from tests.conftest import each
 from tests.robustness.hostile import call
 from tests.robustness.test_fuzz_arguments import ALL, RESULTS, public
+from tests.robustness.test_fuzz_methods import INNER
 
 PACKAGE = Path(__file__).parent.parent.parent / "minidl"
 PUBLIC = {full: thing for full, (_, thing) in public().items()}
@@ -54,11 +55,30 @@ def test_every_argument_is_described_by_name(name):
     assert described(thing, "Args") - arguments == set()
 
 
+METHODS = {
+    f"{base.__name__}.{name}": method
+    for thing in PUBLIC.values()
+    for base in (with_bases(thing) if inspect.isclass(thing) else [])
+    for name, method in vars(base).items()
+    if inspect.isfunction(method) and not name.startswith("_") and not {name, f"{base.__name__}.{name}"} & INNER
+}
+
+
+@each("name, method", METHODS.items())
+def test_the_docstring_of_a_method_has_its_arguments(name, method):
+    for argument in [*inspect.signature(method).parameters][1:]:
+        assert mentions(inspect.getdoc(method), argument), argument
+
+
+def mentions(text, name):
+    return re.search(rf"(?<![A-Za-z_]){name}(?![A-Za-z_])", text or "")
+
+
 @each("name", INITIALIZERS)
 def test_the_docstring_of_an_initializer_has_its_parameters(name):
     entry = INITIALIZERS[name]
     for parameter in entry.parameter_names:
-        assert re.search(rf"(?<![a-z_]){parameter}(?![a-z_])", entry.function.__doc__), parameter
+        assert mentions(entry.function.__doc__, parameter), parameter
 
 
 @each("name", PUBLIC)
