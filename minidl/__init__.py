@@ -42,6 +42,7 @@ from minidl.losses import BinaryCrossEntropy, Loss, MeanSquaredError, SoftmaxCro
 from minidl.multi_task import MultiTask
 from minidl.optimizers import SGD, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSProp
 from minidl.penalties import L1, L2, ElasticNet, Penalty
+from minidl.sweeps import sweep
 from minidl.training import callbacks
 from minidl.training.callbacks import Checkpoint, EarlyStopping
 from minidl.training.clipping import ClipNorm, ClipValue
@@ -106,6 +107,7 @@ __all__ = [
     "preflight",
     "schedules",
     "softmax",
+    "sweep",
 ]
 __all__ += layers.__all__
 

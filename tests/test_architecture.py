@@ -18,7 +18,7 @@ FLOORS = [
     ["backend", "data", "initializers"],
     ["layers", "losses", "optimizers"],
     ["training", "multi_task", "weighted", "calibration", "perceptron", "export"],
-    ["diagnostics"],
+    ["diagnostics", "sweeps"],
     ["__init__", "exercises", "playground"],
     ["cli", "sklearn"],
     ["__main__"],
@@ -131,6 +131,8 @@ MAY_BE_HIDDEN = {
     "sklearn": "comes with the extra sklearn",
     "onnx": "comes with the extra export",
     "safetensors": "comes with the extra export",
+    "minidl.sweeps.study": "needs optuna, which comes with the extra sweep",
+    "minidl.sweeps.workers": "likewise",
 }
 
 
@@ -159,7 +161,7 @@ def test_matplotlib_is_imported_only_in_functions():
 
 
 MIRRORED = ["utils", "scalar", "cpu", "cuda", "backend", "layers", "training", "diagnostics", "data", "emulator"]
-MIRRORED += ["exercises", "statistics", "cli", "export", "playground"]
+MIRRORED += ["exercises", "statistics", "cli", "export", "playground", "sweeps"]
 # Tests of several rooms at once, and of what lies beside the package.
 OTHERS = {"operations", "properties", "robustness", "sabotage", "claims", "tooling", "tutorials"}
 

@@ -1,6 +1,7 @@
 """The command line.
 
     minidl train       train a network and write curves.png, history.jsonl and model.npz
+    minidl sweep       search for good hyperparameters
     minidl predict     print what a trained network says about each row of a file
     minidl evaluate    print how good its predictions are for a file with the answers
     minidl export      write a trained network for other programs

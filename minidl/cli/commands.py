@@ -7,12 +7,11 @@ import copy
 import csv
 import importlib.metadata
 import json
-import math
 import os
 import platform
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from minidl.cpu.engine.jit import is_compiled
 from minidl.cpu.engine.thread_pool import thread_count
 from minidl.data import Dataset
 from minidl.data.dataset import check_same_names
-from minidl.perceptron import OPTIMIZERS, perceptron
+from minidl.perceptron import OPTIMIZERS, Settings, outputs_for
 from minidl.playground import serve
 from minidl.utils import checks
 from minidl.utils.code_cache import cache_path
@@ -33,7 +32,6 @@ from minidl.utils.code_cache import cache_path
 OUTPUTS = ("curves.png", "history.jsonl", "model.npz")
 INSPECTION, PREFLIGHT = "inspection.png", "preflight.png"
 EXPORTS = {".onnx": dl.export.to_onnx, ".safetensors": dl.export.save_safetensors}
-STEPS = 500  # at least, unless the user says otherwise
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
 
@@ -44,8 +42,7 @@ def train(options: argparse.Namespace) -> int:
         data = sources.parts(options)
         model = build_model(options, data.train)
         loss = sources.loss_of(options, data.train)
-        optimizer = OPTIMIZERS[options.optimizer](options.learning_rate)
-        epochs, batch_size = _schedule(options, len(data.train))
+        settings = settings_of(options).for_rows(len(data.train))
         print(f"writing to {folder}")
         print(f"{name}: {data}")
         print(model.summary(), flush=True)
@@ -57,9 +54,9 @@ def train(options: argparse.Namespace) -> int:
             data.train,
             validation=data.validation,
             loss=loss,
-            optimizer=optimizer,
-            epochs=epochs,
-            batch_size=batch_size,
+            optimizer=settings.new_optimizer(len(data.train)),
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
             checkpoint=options.checkpoint,
             resume=options.resume,
         )
@@ -149,14 +146,6 @@ def preflight(options: argparse.Namespace) -> int:
     return 0 if result.ok else FAILED
 
 
-def _schedule(options: argparse.Namespace, rows: int) -> tuple[int, int]:
-    """Return epochs and batch size. Of few rows come small batches and many epochs, so that there are enough steps."""
-    batch_size = options.batch_size or min(max(rows // 20, 8), 128)
-    while options.batch_size is None and rows % batch_size == 1:  # of one row there is no batch norm
-        batch_size += 1
-    return options.epochs or max(12, math.ceil(STEPS / math.ceil(rows / batch_size))), batch_size
-
-
 def _judge(model: dl.Sequential, data: Dataset, columns: sources.Columns) -> str:
     """Return how good the predictions are: accuracy and loss, or the error in the units of the targets."""
     if columns.classes is not None:
@@ -186,19 +175,14 @@ def _write_picture(drawable: Any, path: Path) -> None:
     print(f"wrote {path.name} to {path.parent}")
 
 
+def settings_of(options: argparse.Namespace) -> Settings:
+    """Return the settings among the options of a command."""
+    return Settings(**{field.name: getattr(options, field.name) for field in fields(Settings) if field.name in options})
+
+
 def build_model(options: argparse.Namespace, data: Dataset) -> dl.Sequential:
     """Build the network that the options describe."""
-    return perceptron(
-        (data.x.shape[1], *options.layers, data.classes or data.y.shape[1]),
-        activation=options.activation,
-        init=options.init,
-        batch_norm=options.batch_norm,
-        dropout=options.dropout,
-        penalty=dl.ElasticNet(options.l1, options.l2) if options.l1 or options.l2 else None,
-        backend=options.backend,
-        seed=options.seed,
-        dtype=options.dtype,
-    )
+    return settings_of(options).model(data.x.shape[1], outputs_for(data))
 
 
 def playground(options: argparse.Namespace) -> int:

@@ -11,12 +11,15 @@ from typing import Any, NoReturn
 
 import minidl as dl
 from minidl import exercises
-from minidl.cli import commands, course, sources, tutorials
+from minidl.cli import commands, course, search, sources, tutorials
 from minidl.exercises.folders import TIMEOUT
 from minidl.exercises.grading import LEAST_MEMORY, MEMORY
 from minidl.initializers import INITIALIZERS
+from minidl.perceptron import SCHEDULES, STEPS
 from minidl.playground.server import PORT
 from minidl.scalar.activations import ACTIVATIONS
+from minidl.sweeps.search import PRUNERS, SAMPLERS, TRIALS
+from minidl.sweeps.space import HYPERPARAMETERS
 from minidl.utils import checks, habits
 
 BACKENDS = ("auto", "numpy", "cpu", "cuda", "emulator")
@@ -57,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     actions = whole.add_subparsers(required=True, metavar="COMMAND")
 
     _add_train(actions.add_parser("train", help="train a network and write curves.png, history.jsonl and model.npz"))
+    _add_sweep(actions.add_parser("sweep", help="search for hyperparameters and write sweep.png and trials.jsonl"))
     command = actions.add_parser("predict", help="print what a trained network says about each row of a file, as CSV")
     _add_use(command, commands.predict, "a .csv with the columns that it was trained on, or an .npz with an array x")
     command = actions.add_parser("evaluate", help="print how good its predictions are for a file with the answers")
@@ -90,9 +94,10 @@ def _add_train(command: argparse.ArgumentParser) -> None:
     _add_network(command)
     _choose(command, "--optimizer", commands.OPTIMIZERS, "adam")
     _add(command, "--learning-rate", type=_number(0.0, None), default=1e-3, metavar="RATE", help="greater than 0")
+    _choose(command, "--schedule", SCHEDULES, "constant")
     _add(
         command, "--epochs", type=_integer(1), metavar="N",
-        help=f"passes over the training data (default: 12, or more for {commands.STEPS} steps)",
+        help=f"passes over the training data (default: 12, or more for {STEPS} steps)",
     )  # fmt: skip
     _add(
         command, "--batch-size", type=_integer(1), metavar="ROWS",
@@ -100,6 +105,33 @@ def _add_train(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     _add(command, "--checkpoint", metavar="FILE", help="after each epoch, write a checkpoint for --resume")
     _add(command, "--resume", metavar="FILE", help="continue from a checkpoint, with the same options, up to --epochs")
+    _add_output(command)
+
+
+def _add_sweep(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=search.run)
+    _add_data(command)
+    _add(
+        command, "--space", type=_argument(search.entry), nargs="+", metavar="NAME=VALUES",
+        help="what to vary: NAME=LOW:HIGH, or NAME=A,B,C; NAME=VALUE for all trials. The names are "
+        f"{', '.join(HYPERPARAMETERS)}; those left out are as in `minidl train` (default: all but l1 and batch_size)",
+    )  # fmt: skip
+    _add(
+        command, "--trials", type=_integer(1), metavar="N",
+        help=f"how many, with those that the storage has (default: {TRIALS}, or the grid)",
+    )  # fmt: skip
+    _choose(command, "--sampler", SAMPLERS, "tpe")
+    _choose(command, "--pruner", PRUNERS, "median")
+    _add(
+        command, "--storage", metavar="FILE|URL",
+        help=f"where the trials are kept, for others to join (default: {search.JOURNAL} in the folder of --out)",
+    )  # fmt: skip
+    _add(command, "--jobs", type=_integer(1), default=1, metavar="N", help="processes to start here")
+    _add(
+        command, "--epochs", type=_integer(1), metavar="N",
+        help=f"of each trial (default: 12, or more for {STEPS} steps)",
+    )  # fmt: skip
+    _add_run(command)
     _add_output(command)
 
 
@@ -171,8 +203,7 @@ def _add_tutorial(tutorial: argparse.ArgumentParser) -> None:
     _add(command, "--overwrite", action="store_true", help="replace a file that is there")
 
 
-def _add_network(command: argparse.ArgumentParser) -> None:
-    """Add the options for the data and a new network."""
+def _add_data(command: argparse.ArgumentParser) -> None:
     _add(
         command, "--data", type=_data, default="digits", metavar="NAME|FILE",
         help=f"one of {', '.join(sources.DATA)}, a .csv table with a header, or an .npz with arrays x and y",
@@ -184,6 +215,11 @@ def _add_network(command: argparse.ArgumentParser) -> None:
         help="classification or regression (default: by the target; text and whole numbers are classes)",
     )  # fmt: skip
     _add(command, "--delimiter", metavar="CHARACTER", help="between the fields of a .csv (default: a comma)")
+
+
+def _add_network(command: argparse.ArgumentParser) -> None:
+    """Add the options for the data and a new network."""
+    _add_data(command)
     _add(
         command, "--layers", type=_integer(1), nargs="*", default=[512], metavar="WIDTH",
         help="widths of the hidden layers",
@@ -199,6 +235,10 @@ def _add_network(command: argparse.ArgumentParser) -> None:
     _add(command, "--dropout", type=_number(0.0, 1.0), default=0.5, metavar="RATE", help="probability to drop, 0 to 1")
     _add(command, "--l1", type=_number(0.0, math.inf), default=0.0, metavar="STRENGTH", help="L1 penalty on |w|")
     _add(command, "--l2", type=_number(0.0, math.inf), default=0.0, metavar="STRENGTH", help="L2 penalty on w²/2")
+    _add_run(command)
+
+
+def _add_run(command: argparse.ArgumentParser) -> None:
     _add(
         command, "--label-smoothing", type=_number(0.0, 1.0), default=0.0, metavar="SHARE",
         help="share of the target that is spread over all classes",

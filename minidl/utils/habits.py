@@ -307,6 +307,8 @@ CHOICES = {
     "val_accuracy": "validation_accuracy",
     "val_acc": "validation_accuracy",
     "acc": "accuracy",
+    "lr": "learning_rate",
+    "weight_decay": "l2",
     "logistic": "sigmoid",
 }
 

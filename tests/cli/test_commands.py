@@ -399,7 +399,7 @@ def test_a_wrong_option_is_named_with_what_it_expects(option, value, message, ca
             "exercise check saxpy --folders x",
             "minidl exercise check: error: there is no --folders here; did you mean --fo",
         ),
-        ("trian --epochs 2", "minidl: error: COMMAND got 'trian'; expected one of 'train', 'predict', "),
+        ("trian --epochs 2", "minidl: error: COMMAND got 'trian'; expected one of 'train', 'sweep', "),
         ("it's", "minidl: error: COMMAND got \"it's\"; expected one of 'train', "),
         ("exercise strat adam", "minidl exercise: error: ACTION got 'strat'; expected one of 'list', 'start', "),
         ("exercise start saxpi", "minidl exercise start: error: NAME got 'saxpi'; expected one of"),

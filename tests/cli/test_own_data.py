@@ -298,7 +298,8 @@ def test_a_file_that_does_not_fit_the_model(flowers, prices, capsys):
 def test_few_rows_get_small_batches_and_many_epochs():
     def schedule(rows, *options):
         chosen = cli.parser().parse_args(["train", *options])
-        return commands._schedule(chosen, rows)
+        settings = commands.settings_of(chosen).for_rows(rows)
+        return settings.epochs, settings.batch_size
 
     assert schedule(9000) == (12, 128)
     assert schedule(120) == (34, 8)  # 15 steps each
