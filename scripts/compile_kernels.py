@@ -51,7 +51,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that this file can be run from anywhere
 
 import minidl.cuda
-from minidl.cuda import dense
+from minidl.cuda import dense, reduce
 from minidl.cuda.ladder import RUNGS
 from minidl.utils.files import write_whole
 from scripts import expected_kernels, ladder_page, machine_code
@@ -152,8 +152,11 @@ def launched_kernels(dtype: str) -> list[Launch]:
 
     for name, variant in dense.VARIANTS.items():
         if dtype in variant.dtypes:
-            # One variant for all products, and two products for a batch of five rows.
-            with mock.patch.multiple(dense, choose_variant=lambda c, inner, name=name: name, ROWS_AT_ONCE=4):
+            # One variant for all products, and two products and two blocks for a batch of five rows.
+            with (
+                mock.patch.multiple(dense, choose_variant=lambda c, inner, name=name: name, ROWS_AT_ONCE=4),
+                mock.patch.object(reduce, "FEW_ROWS", 4),
+            ):
                 launch = functools.partial(take_notes, capability=variant.capability)
                 for example in examples(dtype):
                     getattr(minidl.cuda, example.operation)(launch, *example.arguments.values())

@@ -90,7 +90,7 @@ class Sizes(NamedTuple):
 
 WHOLE = Sizes(
     tests=(),
-    shapes=((3, 1), (5, 37), (33, 64), (128, 257)),
+    shapes=((3, 1), (5, 37), (33, 64), (128, 257), (521, 34)),
     repetitions=20,
     chains=(gpu_limits.BLOCKS, gpu_limits.ROUNDS),
     copy=2**26,

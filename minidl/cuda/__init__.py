@@ -9,7 +9,7 @@ order, so the same seed gives the same bits.
 from minidl.cuda.activations import activation_backward, activation_forward
 from minidl.cuda.batchnorm import batchnorm_backward, batchnorm_inference, batchnorm_training
 from minidl.cuda.clipping import clip_values, max_norm, norm, scale_to_norm
-from minidl.cuda.dense import column_sums, dense_backward_input, dense_backward_weight, dense_forward
+from minidl.cuda.dense import dense_backward_input, dense_backward_weight, dense_forward
 from minidl.cuda.dropout import dropout
 from minidl.cuda.elementwise import add, advance, copy_columns, gather_rows, mask_rows, scale_rows
 from minidl.cuda.losses import (
@@ -36,4 +36,5 @@ from minidl.cuda.optimizers import (
 from minidl.cuda.penalties import penalty_cost, penalty_gradient
 from minidl.cuda.pooling import fractional_regions, max_pool_backward, max_pool_forward
 from minidl.cuda.prelu import prelu_backward, prelu_forward
+from minidl.cuda.reduce import column_sums
 from minidl.cuda.weightnorm import centered_weight, centered_weight_backward

@@ -1,68 +1,126 @@
 """Batch normalization as CUDA kernels. The equations are in `layers/batchnorm.py`.
 
-A block owns 32 features: threadIdx.x runs along them, so reads are coalesced, and 8 rows of threads share the batch.
+A block owns 32 features: threadIdx.x runs along them, so reads are coalesced, and 8 rows of threads share its rows.
+Where blocks share the rows of a feature, a second kernel puts together what each of them found.
 """
 
 from __future__ import annotations
 
 import math
 
-from numba import cuda
+import numpy as np
+from numba import cuda, float32
 
+from minidl.cuda.engine.edges import put
 from minidl.cuda.reduce import (
+    AT_ONCE,
     BLOCK,
     COLUMNS,
     ROWS,
     block_column_norm,
     block_column_total,
     blocks_down_the_columns,
-    ends_block,
-    one_block_for_32_columns,
+    blocks_for_rows,
+    launch_sums,
+    read_rows,
+    results_of_blocks,
+    rows_of_thread,
 )
 from minidl.scalar.constants import ONE, ZERO
+
+EIGHT, EIGHTH = np.float32(AT_ONCE), np.float32(1 / AT_ONCE)
+
+
+@cuda.jit(device=True)
+def finish_statistics(j, centre, std, factors, running_mean, running_variance, mean, variance, inverse_std):
+    """Write the statistics of a feature, and update the running estimates."""
+    _, unbiased, decay, epsilon = factors
+    spread = std * std
+    mean[j] = centre
+    variance[j] = spread
+    inverse_std[j] = ONE / math.sqrt(spread + epsilon) if spread < math.inf else ONE / std
+    running_mean[j] = decay * running_mean[j] + (ONE - decay) * centre
+    running_variance[j] = decay * running_variance[j] + (ONE - decay) * (unbiased * spread)
 
 
 @cuda.jit
 def statistics(
-    x, one_over_rows, unbiased, decay, epsilon, running_mean, running_variance, mean, variance, inverse_std
+    x, height, offsets, deviations, factors, running_mean, running_variance, mean, variance, inverse_std
 ):  # fmt: skip
-    """Compute the mean, then the variance in a second pass (E[x²] - E[x]² cancels); update the running estimates."""
+    """Find the mean and the standard deviation of the rows of each block; one block alone has those of the batch.
+
+    A thread reads its rows once. Its mean follows them, eight at a time, and where it moves by a `step`, the squares
+    of the distances from it become smaller by rows · step² (Welford 1962): E[x²] - E[x]² would cancel. The mean is kept
+    as an offset from x[0], which stays small where the mean is large, so it loses no digits.
+    """
     partial = cuda.shared.array((ROWS, COLUMNS), x.dtype)
+    one_over_rows = factors[0]
+    j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
+    first, stop = rows_of_thread(x, height)
+    inside = j < x.shape[1] and first < stop
+    xs = cuda.local.array(AT_ONCE, x.dtype)
+    base, offset, squares, count = ZERO, ZERO, ZERO, ZERO
+    if inside:
+        base = x[0, j]
+        offset = x[first, j] - base
+        for start in range(first, stop, ROWS * AT_ONCE):
+            read_rows(x, start, stop, j, xs)
+            step, far = ZERO, ZERO
+            for i in range(AT_ONCE):
+                if start + i * ROWS < stop:
+                    distance = xs[i] - base - offset
+                    step += distance * EIGHTH  # a sum of eight might overflow
+                    far += distance * distance
+                    count += ONE
+            step = step / count * EIGHT
+            offset += step
+            squares += far - count * step * step
+    # The offset of the block is the mean of the threads'; around it, squares are larger by rows · distance².
+    rows_of_block = float32(stop - cuda.blockIdx.y * height)
+    centre = block_column_total(partial, offset / rows_of_block * count)
+    deviation = ZERO
+    if inside:
+        squares += count * (offset - centre) * (offset - centre)
+        deviation = math.sqrt(squares * one_over_rows)
+        if not squares < math.inf:  # an overflow
+            deviation = ZERO
+            for r in range(first, stop, ROWS):
+                deviation = math.hypot(deviation, math.sqrt(one_over_rows) * (x[r, j] - base - centre))
+    deviation = block_column_norm(partial, deviation)
+    if inside and cuda.threadIdx.y == 0:
+        if cuda.gridDim.y > 1:
+            offsets[cuda.blockIdx.y, j] = centre
+            deviations[cuda.blockIdx.y, j] = deviation
+        else:
+            centre += base
+            finish_statistics(
+                j, centre, deviation, factors, running_mean, running_variance, mean, variance, inverse_std
+            )  # fmt: skip
+
+
+@cuda.jit
+def statistics_of_blocks(
+    x, height, offsets, deviations, factors, running_mean, running_variance, mean, variance, inverse_std
+):  # fmt: skip
+    """Put the blocks' means and deviations together: the variance is that inside blocks plus that of their means."""
+    partial = cuda.shared.array((ROWS, COLUMNS), x.dtype)
+    one_over_rows = factors[0]
     j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
     inside = j < x.shape[1]
-    total, part = ZERO, ZERO
+    offset = ZERO
     if inside:
-        # Sums of x - x[0] stay small where the mean is large, so they lose no digits; divided first, they stay finite.
-        for r in range(cuda.threadIdx.y, x.shape[0], ROWS):
-            part += (x[r, j] - x[0, j]) * one_over_rows
-            if ends_block(r):
-                total, part = total + part, ZERO
-    total = block_column_total(partial, total + part)
-    squares, part = ZERO, ZERO
-    centre = ZERO
+        for b in range(cuda.threadIdx.y, offsets.shape[0], ROWS):
+            offset += offsets[b, j] * (float32(min(height, x.shape[0] - b * height)) * one_over_rows)
+    offset = block_column_total(partial, offset)
+    std = ZERO
     if inside:
-        centre = x[0, j] + total
-        for r in range(cuda.threadIdx.y, x.shape[0], ROWS):
-            deviation = x[r, j] - centre
-            part += deviation * deviation
-            if ends_block(r):
-                squares, part = squares + part, ZERO
-    squares = block_column_total(partial, squares + part)
-    std = ZERO  # of a column whose squares overflow
-    scale = math.sqrt(one_over_rows)
-    if inside and squares == math.inf:
-        for r in range(cuda.threadIdx.y, x.shape[0], ROWS):
-            std = math.hypot(std, scale * (x[r, j] - centre))
+        for b in range(cuda.threadIdx.y, offsets.shape[0], ROWS):
+            share = float32(min(height, x.shape[0] - b * height)) * one_over_rows
+            std = math.hypot(std, math.hypot(deviations[b, j], math.sqrt(share) * (offsets[b, j] - offset)))
     std = block_column_norm(partial, std)
     if inside and cuda.threadIdx.y == 0:
-        spread = squares * one_over_rows
-        mean[j] = centre
-        variance[j] = spread
-        inverse_std[j] = ONE / math.sqrt(spread + epsilon)
-        if squares == math.inf:
-            inverse_std[j] = ONE / std
-        running_mean[j] = decay * running_mean[j] + (ONE - decay) * centre
-        running_variance[j] = decay * running_variance[j] + (ONE - decay) * (unbiased * spread)
+        centre = x[0, j] + offset
+        finish_statistics(j, centre, std, factors, running_mean, running_variance, mean, variance, inverse_std)
 
 
 @cuda.jit
@@ -85,24 +143,29 @@ def inference(x, gamma, beta, running_mean, running_variance, epsilon, y):
 
 
 @cuda.jit
-def backward_parameters(x, dy, mean, inverse_std, dgamma, dbeta):
+def backward_parameters(x, dy, mean, inverse_std, height, dgamma, dbeta):
     partial = cuda.shared.array((ROWS, COLUMNS), x.dtype)
     j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
-    inside = j < x.shape[1]
-    sum_dy, part = ZERO, ZERO
-    sum_dy_normalized, part_normalized = ZERO, ZERO
-    if inside:
-        for r in range(cuda.threadIdx.y, x.shape[0], ROWS):
-            part += dy[r, j]
-            part_normalized += dy[r, j] * ((x[r, j] - mean[j]) * inverse_std[j])
-            if ends_block(r):
-                sum_dy, part = sum_dy + part, ZERO
-                sum_dy_normalized, part_normalized = sum_dy_normalized + part_normalized, ZERO
-    sum_dy = block_column_total(partial, sum_dy + part)
-    sum_dy_normalized = block_column_total(partial, sum_dy_normalized + part_normalized)
-    if inside and cuda.threadIdx.y == 0:
-        dbeta[j] = sum_dy
-        dgamma[j] = sum_dy_normalized
+    xs, dys = cuda.local.array(AT_ONCE, x.dtype), cuda.local.array(AT_ONCE, x.dtype)
+    first, stop = rows_of_thread(x, height)
+    sum_dy, sum_dy_normalized = ZERO, ZERO
+    if j < x.shape[1]:
+        centre, inverse = mean[j], inverse_std[j]
+        for start in range(first, stop, ROWS * AT_ONCE):
+            read_rows(x, start, stop, j, xs)
+            read_rows(dy, start, stop, j, dys)
+            part, part_normalized = ZERO, ZERO
+            for i in range(AT_ONCE):
+                if start + i * ROWS < stop:
+                    part += dys[i]
+                    part_normalized += dys[i] * ((xs[i] - centre) * inverse)
+            sum_dy += part
+            sum_dy_normalized += part_normalized
+    sum_dy = block_column_total(partial, sum_dy)
+    sum_dy_normalized = block_column_total(partial, sum_dy_normalized)
+    if cuda.threadIdx.y == 0:
+        put(dbeta, cuda.blockIdx.y, j, sum_dy)
+        put(dgamma, cuda.blockIdx.y, j, sum_dy_normalized)
 
 
 @cuda.jit
@@ -120,11 +183,13 @@ def batchnorm_training(
     launch, x, gamma, beta, running_mean, running_variance, decay, epsilon, mean, variance, inverse_std, y
 ):  # fmt: skip
     real, rows = x.dtype.type, x.shape[0]
-    launch(
-        statistics, one_block_for_32_columns(x), BLOCK,
-        x, real(1 / rows), real(rows / (rows - 1)), real(decay), real(epsilon),
-        running_mean, running_variance, mean, variance, inverse_std,
-    )  # fmt: skip
+    factors = real(1 / rows), real(rows / (rows - 1)), real(decay), real(epsilon)
+    results = factors, running_mean, running_variance, mean, variance, inverse_std
+    grid, height = blocks_for_rows(x)
+    parts = results_of_blocks(x, grid[1], mean, variance)
+    launch(statistics, grid, BLOCK, x, height, *parts, *results)
+    if grid[1] > 1:
+        launch(statistics_of_blocks, grid[:1], BLOCK, x, height, *parts, *results)
     launch(normalize, blocks_down_the_columns(x), BLOCK, x, gamma, beta, mean, inverse_std, y)
 
 
@@ -134,6 +199,6 @@ def batchnorm_inference(launch, x, gamma, beta, running_mean, running_variance, 
 
 
 def batchnorm_backward(launch, x, dy, gamma, mean, inverse_std, dgamma, dbeta, dx):
-    launch(backward_parameters, one_block_for_32_columns(x), BLOCK, x, dy, mean, inverse_std, dgamma, dbeta)
+    launch_sums(launch, backward_parameters, x, (x, dy, mean, inverse_std), dgamma, dbeta)
     grid, one_over_rows = blocks_down_the_columns(x), x.dtype.type(1 / x.shape[0])
     launch(backward_input, grid, BLOCK, x, dy, gamma, mean, inverse_std, dgamma, dbeta, one_over_rows, dx)

@@ -1,4 +1,4 @@
-"""The three matrix products of a dense layer, and column sums, as CUDA kernels.
+"""The three matrix products of a dense layer as CUDA kernels.
 
 The products are the rung "128-bit loads" of `minidl/cuda/ladder` plus what a layer needs: either factor may be
 transposed, a bias may be added at the end, and the tiles come in three sizes. 256 threads compute a square tile of C:
@@ -29,7 +29,6 @@ from numba import cuda
 from minidl.cuda.engine.edges import get_four, tile_of_block
 from minidl.cuda.engine.ptx import aligned, load_four, store_four
 from minidl.cuda.ladder import tensor_cores
-from minidl.cuda.reduce import BLOCK, COLUMNS, ROWS, block_column_total, ends_block, one_block_for_32_columns
 from minidl.scalar.constants import BLOCK_OF_TERMS, ZERO
 from minidl.utils import checks
 
@@ -248,21 +247,6 @@ BACKWARD_WEIGHT = _variants(False, False)  # C = Aᵀ B
 BACKWARD_WEIGHT_ADDED = _variants(False, False, _added)  # C += Aᵀ B
 
 
-@cuda.jit
-def column_sums_kernel(x, sums):
-    partial = cuda.shared.array((ROWS, COLUMNS), x.dtype)
-    column = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
-    total, part = ZERO, ZERO
-    if column < x.shape[1]:
-        for r in range(cuda.threadIdx.y, x.shape[0], ROWS):
-            part += x[r, column]
-            if ends_block(r):
-                total, part = total + part, ZERO
-    total = block_column_total(partial, total + part)
-    if cuda.threadIdx.y == 0 and column < x.shape[1]:
-        sums[column] = total
-
-
 def _tiles(variant, c):
     rows, columns = c.shape
     extent = VARIANTS[variant].extent
@@ -303,7 +287,3 @@ def dense_backward_weight(launch, x, dy, dweight):
         a, b = x[start : start + ROWS_AT_ONCE], dy[start : start + ROWS_AT_ONCE]
         kernels = BACKWARD_WEIGHT_ADDED if start else BACKWARD_WEIGHT
         _launch_product(launch, kernels, a, b, a.shape[0], 0, dweight)
-
-
-def column_sums(launch, x, sums):
-    launch(column_sums_kernel, one_block_for_32_columns(x), BLOCK, x, sums)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from numba import cuda
 
+from minidl.cuda.engine.edges import put
 from minidl.cuda.reduce import (
+    AT_ONCE,
     BLOCK,
     COLUMNS,
     ROWS,
     block_column_total,
     blocks_down_the_columns,
-    ends_block,
-    one_block_for_32_columns,
+    launch_sums,
+    read_rows,
+    rows_of_thread,
 )
 from minidl.scalar.activations import leaky_relu, leaky_relu_by_alpha, leaky_relu_slope
 from minidl.scalar.constants import ZERO
@@ -29,20 +32,26 @@ def forward(x, slope, y):
 
 
 @cuda.jit
-def backward(x, dy, slope, dx, dslope):
+def backward(x, dy, slope, dx, height, dslope):
     partial = cuda.shared.array((ROWS, COLUMNS), x.dtype)
     j = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
-    inside = j < x.shape[1]
-    total, part = ZERO, ZERO
-    if inside:
-        for r in range(cuda.threadIdx.y, x.shape[0], ROWS):
-            dx[r, j] = dy[r, j] * _slope(x[r, j], x[r, j], slope[j])
-            part += dy[r, j] * _by_alpha(x[r, j])
-            if ends_block(r):
-                total, part = total + part, ZERO
-    total = block_column_total(partial, total + part)
-    if inside and cuda.threadIdx.y == 0:
-        dslope[j] = total
+    xs, dys = cuda.local.array(AT_ONCE, x.dtype), cuda.local.array(AT_ONCE, x.dtype)
+    first, stop = rows_of_thread(x, height)
+    total = ZERO
+    if j < x.shape[1]:
+        alpha = slope[j]
+        for start in range(first, stop, ROWS * AT_ONCE):
+            read_rows(x, start, stop, j, xs)
+            read_rows(dy, start, stop, j, dys)
+            part = ZERO
+            for i in range(AT_ONCE):
+                if start + i * ROWS < stop:
+                    dx[start + i * ROWS, j] = dys[i] * _slope(xs[i], xs[i], alpha)
+                    part += dys[i] * _by_alpha(xs[i])
+            total += part
+    total = block_column_total(partial, total)
+    if cuda.threadIdx.y == 0:
+        put(dslope, cuda.blockIdx.y, j, total)
 
 
 def prelu_forward(launch, x, slope, y):
@@ -50,4 +59,4 @@ def prelu_forward(launch, x, slope, y):
 
 
 def prelu_backward(launch, x, dy, slope, dx, dslope):
-    launch(backward, one_block_for_32_columns(x), BLOCK, x, dy, slope, dx, dslope)
+    launch_sums(launch, backward, x, (x, dy, slope, dx), dslope)

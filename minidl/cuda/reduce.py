@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 
-from numba import cuda
+from numba import cuda, uint32
 
+from minidl.cuda.engine import device
+from minidl.cuda.engine.edges import put
 from minidl.scalar.clipping import SMALLEST_SQUARES
-from minidl.scalar.constants import ALL_LANES, BLOCK_OF_TERMS, WARP, ZERO
+from minidl.scalar.constants import ALL_LANES, WARP, ZERO
 
 COLUMNS, ROWS = 32, 8  # a block of column sums: x along the features (coalesced reads), y along the rows
 BLOCK = (COLUMNS, ROWS)
 WARPS = 4  # rows for each block if one warp has one row
 ROW_BLOCK = (WARP, WARPS)
-BLOCK_OF_ROWS = ROWS * BLOCK_OF_TERMS  # of a column: each thread has BLOCK_OF_TERMS of them
+AT_ONCE = 8  # rows of a thread whose loads are all on their way before the first is needed
+FEW_ROWS = 256  # for one block; a second kernel for the partial sums would take longer than fewer rows save
 MOST_BLOCKS = 2048  # that share an elementwise operation: more than a GPU runs at a time
-PARTIALS = 128  # the most blocks that share the sum over a whole array, and so the most partial sums
+PARTIALS = 128  # the most blocks that share the sum over an array or its rows, and so the most partial sums
 
 
 def blocks_down_the_columns(matrix):
@@ -30,6 +33,36 @@ def one_block_for_32_columns(matrix):
     return (-(-matrix.shape[1] // COLUMNS),)
 
 
+def blocks_for_rows(matrix):
+    """Return the grid in which blocks share the rows of each 32 columns, and the number of rows of each block.
+
+    Both depend on the shape alone, and so does the order of a sum: every GPU gets the same bits.
+    """
+    rows, columns = matrix.shape
+    height = max(FEW_ROWS, -(-rows // PARTIALS))
+    return (-(-columns // COLUMNS), -(-rows // height)), height
+
+
+def results_of_blocks(matrix, blocks, *results):
+    """Return an array (blocks, columns) for each of `results` (columns,): scratch, or itself if it is for one block."""
+    if blocks == 1:
+        return [result.reshape(1, -1) for result in results]
+    return [device.scratch(matrix, blocks, number) for number in range(len(results))]
+
+
+def launch_sums(launch, kernel, x, arguments, *sums):
+    """Launch a kernel that adds up the rows of `x`; where blocks share them, add up their partial sums.
+
+    The kernel takes the arguments, the number of rows of a block, and an array (blocks, columns) for each of `sums`.
+    """
+    grid, height = blocks_for_rows(x)
+    partials = results_of_blocks(x, grid[1], *sums)
+    launch(kernel, grid, BLOCK, *arguments, height, *partials)
+    if grid[1] > 1:
+        for partial, total in zip(partials, sums, strict=True):
+            column_sums(launch, partial, total)
+
+
 @cuda.jit(device=True)
 def _sum(a, b):
     return a + b
@@ -42,9 +75,22 @@ def _hypot(a, b):
 
 
 @cuda.jit(device=True)
-def ends_block(row):
-    """Return whether a thread's next row is in another block of terms."""
-    return row % BLOCK_OF_ROWS >= BLOCK_OF_ROWS - ROWS
+def rows_of_thread(matrix, height):
+    """Return the first row of this thread, and where those of its block end; it has every eighth row in between."""
+    start = cuda.blockIdx.y * height
+    return start + cuda.threadIdx.y, min(start + height, matrix.shape[0])
+
+
+@cuda.jit(device=True)
+def read_rows(matrix, start, stop, column, values):
+    """Read this thread's next eight rows of a column; behind the last one, that one again.
+
+    No load depends on another, nor on a branch, so all eight are on their way at the same time. An unsigned index saves
+    the instructions with which Numba looks for negative ones.
+    """
+    for i in range(AT_ONCE):
+        r = start + i * ROWS
+        values[i] = matrix[uint32(r if r < stop else stop - 1), uint32(column)]
 
 
 @cuda.jit(device=True)
@@ -74,6 +120,30 @@ def _over_rows(combine):
 
 block_column_total = _over_rows(_sum)
 block_column_norm = _over_rows(_hypot)
+
+
+@cuda.jit
+def column_sums_kernel(x, height, sums):
+    partial = cuda.shared.array((ROWS, COLUMNS), x.dtype)
+    column = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
+    first, stop = rows_of_thread(x, height)
+    values = cuda.local.array(AT_ONCE, x.dtype)
+    total = ZERO
+    if column < x.shape[1]:
+        for start in range(first, stop, ROWS * AT_ONCE):
+            read_rows(x, start, stop, column, values)
+            part = ZERO
+            for i in range(AT_ONCE):
+                if start + i * ROWS < stop:
+                    part += values[i]
+            total += part
+    total = block_column_total(partial, total)
+    if cuda.threadIdx.y == 0:
+        put(sums, cuda.blockIdx.y, column, total)
+
+
+def column_sums(launch, x, sums):
+    launch_sums(launch, column_sums_kernel, x, (x,), sums)
 
 
 def blocks_for_a_sum(count, threads):

@@ -133,6 +133,21 @@ def test_recordings_in_two_threads_may_overlap(name):
         assert list(pool.map(record, range(2))) == [(1, 11.0), (2, 44.0)]
 
 
+def test_a_recording_keeps_the_memory_for_its_partial_sums(any_backend, rng):
+    if not any_backend.records:
+        pytest.skip("this backend records nothing")
+    x, sums = any_backend.array(np.zeros((600, 5)), np.float32), any_backend.zeros((5,), np.float32)
+    any_backend.operations.column_sums(x, sums)
+    replay = any_backend.record(lambda x: any_backend.operations.column_sums(x, sums), x)
+    for rows in (300, 600, 5000):  # others use such memory in between
+        more = any_backend.array(np.ones((rows, 5)), np.float32)
+        any_backend.operations.column_sums(more, any_backend.zeros((5,), np.float32))
+        values = rng.integers(-9, 9, (600, 5))
+        any_backend.copy_into(x, values.astype(np.float32))
+        replay(x)
+        np.testing.assert_array_equal(any_backend.to_numpy(sums), values.sum(axis=0))
+
+
 def test_a_recording_inside_a_recording_is_refused():
     backend = dl.backend.get("cpu")
     x, y = np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32)

@@ -44,3 +44,19 @@ def test_few_blocks_go_down_all_rows(dtype, operation, monkeypatch):
         for other in found[1:]:
             assert np.isfinite(other).all()
             assert_same_bits(found[0], other)
+
+
+@each("rows", [1, 255, 256, 257, 32768, 32769, 65536, MANY])
+@each("columns", [1, 32, 33, 1024])
+def test_every_row_has_one_block(rows, columns):
+    (across, down), height = reduce.blocks_for_rows(np.empty((rows, columns), np.int8))
+    assert across == -(-columns // reduce.COLUMNS)
+    assert (down - 1) * height < rows <= down * height
+    assert down <= reduce.PARTIALS <= reduce.FEW_ROWS  # so the partial sums need one block
+    assert (down == 1) == (rows <= reduce.FEW_ROWS)
+
+
+def test_a_large_batch_has_blocks_for_a_whole_gpu():
+    multiprocessors, blocks_at_once = 132, 8  # of an H200; 256 threads each
+    (across, down), _ = reduce.blocks_for_rows(np.empty((65536, 1024), np.int8))
+    assert across * down >= 3 * multiprocessors * blocks_at_once

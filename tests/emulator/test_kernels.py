@@ -119,7 +119,7 @@ FAULTS = {
     "one partial sum twice":
         (reduce, "range(1, ROWS)", "range(ROWS)", "batchnorm_training", WRONG),
     "only threads inside the matrix take part in the sum":
-        (batchnorm, "    total = block_column", "    if inside:\n        total = block_column", "batchnorm_training",
+        (batchnorm, "    centre = block_column", "    if inside:\n        centre = block_column", "batchnorm_training",
          BarrierError),
     "one feature too many":
         (batchnorm, "j < x.shape[1]", "j <= x.shape[1]", "batchnorm_inference", OutOfBoundsError),

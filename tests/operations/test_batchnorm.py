@@ -10,8 +10,9 @@ from tests.conftest import each
 from tests.operations import reference
 from tests.operations.calls import assert_close, assert_same_bits, drawn, eps, inout, out, run, seeds
 
-# (rows, features): blocks have 8 rows of 32 features; a row alone has no variance.
-SHAPES = [(2, 1), (2, 33), (3, 31), (7, 32), (8, 5), (9, 64), (17, 33), (37, 40), (257, 3)]
+# (rows, features): blocks have 8 rows of threads and 32 features, and share more than 256 rows; a row alone has no
+# variance.
+SHAPES = [(2, 1), (2, 33), (3, 31), (7, 32), (8, 5), (9, 64), (17, 33), (37, 40), (256, 2), (257, 3), (521, 34)]
 EPSILONS = [1e-5, 0.25]  # the second is large enough to show where it is added
 DECAY = 0.9
 
@@ -110,9 +111,39 @@ def test_a_large_mean_leaves_the_variance_its_digits(any_backend, dtype, rng):
     check_training(any_backend, x, rng, 1e-5)
 
 
+@each("rows", [9, 257, 600])
+def test_the_variance_is_right_to_a_few_roundings(any_backend, rng, rows):
+    """In blocks of rows and in one, wherever the mean lies and in whatever order the rows come."""
+    normal = rng.normal(size=(rows, 8))
+    normal[:, 0] += 10_000
+    normal[0, 1], normal[-1, 2], normal[rows // 2, 3] = 1000, 1000, 1e4
+    normal[:, 4] = np.sort(normal[:, 4])
+    normal[:, 5] += np.arange(rows)
+    normal[:, 6] = np.arange(rows) >= rows // 2
+    normal[:, 7] = 0.1
+    x = normal.astype(np.float32)
+    mean, variance, *_ = train(any_backend, x, *np.ones((4, 8), np.float32), 1e-5)
+    expected_mean, expected, _ = reference.batch_statistics(x.astype(np.float64))
+    np.testing.assert_allclose(variance, expected, rtol=2e-6)
+    sizes = np.abs(expected_mean) + 2 * np.abs(x[0]) + 10 * np.sqrt(expected)  # sums are of x - x[0]
+    assert_close(mean, expected_mean, eps(x.dtype) * sizes)
+
+
+@each("rows", [2, 9, 264, 300])
+def test_a_feature_whose_squares_overflow_is_normalized(any_backend, dtype, rng, rows):
+    x = rng.uniform(-1, 1, (rows, 3)).astype(dtype)
+    scale = dtype.type(2) ** (3 * np.finfo(dtype).maxexp // 4)  # exact, so the reference needs none
+    mean, variance, _, y, *_ = train(any_backend, x * scale, *np.tile([[1], [0], [1], [1]], 3).astype(dtype), 1e-5)
+    expected = (x - x.mean(axis=0, dtype=np.float64)) / x.std(axis=0, dtype=np.float64)
+    np.testing.assert_allclose(mean / scale, x.mean(axis=0, dtype=np.float64), atol=20 * eps(dtype))
+    assert (variance == np.inf).all()
+    np.testing.assert_allclose(y, expected, rtol=200 * eps(dtype), atol=200 * eps(dtype))
+
+
 @each("value", [0.0, -0.0, 0.1, 1000.1, 1e30])
-def test_a_constant_feature_is_exactly_beta(any_backend, dtype, rng, value):
-    x = np.full((37, 3), value, dtype)
+@each("rows", [37, 300])
+def test_a_constant_feature_is_exactly_beta(any_backend, dtype, rng, rows, value):
+    x = np.full((rows, 3), value, dtype)
     gamma, beta = rng.normal(size=(2, 3)).astype(dtype)
     mean, variance, inverse_std, y, _, new_variance = train(any_backend, x, gamma, beta, *np.ones((2, 3), dtype), 1e-5)
     assert (mean == x[0]).all() and (variance == 0).all()
@@ -136,9 +167,10 @@ def test_decay_0_takes_the_batch_and_decay_1_keeps_the_old_estimates(any_backend
         assert_close(new_variance, variance.astype(np.float64) * 9 / 8, 2 * eps(dtype) * variance)
 
 
-def test_nan_spoils_its_feature_and_no_other(any_backend, dtype, rng):
-    x = batch(dtype, rng, 9, 34)
-    x[4, 32] = np.nan
+@each("rows, row", [(9, 4), (300, 0), (300, 4), (300, 299)])
+def test_nan_spoils_its_feature_and_no_other(any_backend, dtype, rng, rows, row):
+    x = batch(dtype, rng, rows, 34)
+    x[row, 32] = np.nan
     for result in train(any_backend, x, *np.ones((4, 34), dtype), 1e-5):
         assert np.isnan(result[..., 32]).all()
         assert np.isfinite(np.delete(result, 32, axis=-1)).all()

@@ -9,8 +9,9 @@ from scripts.kernel_examples import examples
 from tests.conftest import each
 from tests.operations.calls import assert_same_bits
 
-# Several tiles, blocks and warps, and more rows than the threads that add up a loss.
+# Several tiles, blocks and warps, and more rows than the threads that add up a loss or one block of column sums.
 ROWS, COLUMNS = 300, 35
+OF_MANY_ROWS = {"mean_loss", "column_sums", "batchnorm_training", "batchnorm_backward", "prelu_backward"}
 
 
 @each("name", NAMES)
@@ -18,7 +19,7 @@ def test_the_same_inputs_give_the_same_bits(any_backend, dtype, name):
     runs = []
     for _ in range(2):
         results = []
-        for example in examples(dtype, ROWS if name == "mean_loss" else 37, COLUMNS):
+        for example in examples(dtype, ROWS if name in OF_MANY_ROWS else 37, COLUMNS):
             if example.operation == name:
                 arguments = [
                     any_backend.array(value, value.dtype) if isinstance(value, np.ndarray) else value

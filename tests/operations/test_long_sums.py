@@ -44,11 +44,12 @@ def test_statistics_and_slopes_of_a_million_rows(name):
     np.testing.assert_allclose(slopes, [-rows * 0.13, -rows * 0.09], rtol=BOUND)
 
 
-@each("rows", [1, 15, 16, 17, 31, 33, 64, 100])
-def test_every_row_counts_once(any_backend, rng, monkeypatch, rows):
-    """With short blocks of terms: those of a thread, and those of one product."""
+@each("few", [5, 16, 70])
+@each("rows", [1, 15, 16, 17, 31, 33, 64, 100, 141])
+def test_every_row_counts_once(any_backend, rng, monkeypatch, rows, few):
+    """With few rows in a block, and in one product."""
     monkeypatch.setattr(dense, "ROWS_AT_ONCE", 16)
-    monkeypatch.setattr(reduce, "BLOCK_OF_ROWS", 2 * reduce.ROWS)
+    monkeypatch.setattr(reduce, "FEW_ROWS", few)
     x, dy = rng.integers(-9, 9, (rows, 5)).astype(np.float64), rng.integers(-9, 9, (rows, 37)).astype(np.float64)
     np.testing.assert_array_equal(run(any_backend, "dense_backward_weight", x, dy, out(float, 5, 37)), x.T @ dy)
     np.testing.assert_array_equal(run(any_backend, "column_sums", dy, out(float, 37)), dy.sum(axis=0))

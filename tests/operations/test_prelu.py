@@ -10,8 +10,8 @@ from tests.conftest import each
 from tests.operations import reference
 from tests.operations.calls import assert_close, drawn, eps, huge, out, run, seeds
 
-# (rows, features): blocks have 8 rows of 32 features.
-SHAPES = [(1, 1), (1, 33), (2, 31), (7, 32), (8, 5), (9, 64), (17, 33), (37, 40), (257, 3)]
+# (rows, features): blocks have 8 rows of threads and 32 features, and share more than 256 rows.
+SHAPES = [(1, 1), (1, 33), (2, 31), (7, 32), (8, 5), (9, 64), (17, 33), (37, 40), (256, 2), (257, 3), (521, 34)]
 
 
 def check(backend, x, dy, slope):

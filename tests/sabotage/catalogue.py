@@ -420,6 +420,41 @@ CATALOGUE = [
         ("operations/test_dense.py::test_column_sums",),
     ),
     Sabotage(
+        "last-partial-sum-dropped", "cuda/reduce.py", "column_sums(launch, partial, total)",
+        "column_sums(launch, partial[:-1], total)",
+        "The last block has rows, too.",
+        ("operations/test_long_sums.py",),
+    ),
+    Sabotage(
+        "partial-sum-added-twice", "cuda/reduce.py", "min(start + height, matrix.shape[0])",
+        "min(start + height + 1, matrix.shape[0])",
+        "The first row of a block belongs to it alone.",
+        ("operations/test_long_sums.py",),
+    ),
+    Sabotage(
+        "rows-of-the-neighbour", "cuda/reduce.py", "r = start + i * ROWS", "r = start + i",
+        "The rows of a thread are as far apart as there are threads; the next row is that of the next thread.",
+        ("operations/test_long_sums.py",),
+    ),
+    Sabotage(
+        "variance-without-that-of-the-means", "cuda/batchnorm.py",
+        "math.hypot(deviations[b, j], math.sqrt(share) * (offsets[b, j] - offset))", "deviations[b, j]",
+        "The variance of all rows is that inside the blocks plus that of the blocks' means.",
+        ("operations/test_batchnorm.py",),
+    ),
+    Sabotage(
+        "blocks-weigh-alike", "cuda/batchnorm.py",
+        "offsets[b, j] * (float32(min(height, x.shape[0] - b * height)) * one_over_rows)",
+        "offsets[b, j] * (float32(height) * one_over_rows)",
+        "The last block may have fewer rows than the others, and its mean weighs less.",
+        ("operations/test_batchnorm.py",),
+    ),
+    Sabotage(
+        "squares-around-the-old-mean", "cuda/batchnorm.py", "squares += far - count * step * step", "squares += far",
+        "Where the mean moves, the squares of the distances from it become smaller.",
+        ("operations/test_batchnorm.py",),
+    ),
+    Sabotage(
         "tile-edge-off-by-one", "cuda/engine/edges.py",
         "return matrix[row, column] if row < matrix.shape[0] and",
         "return matrix[row, column] if row <= matrix.shape[0] and",

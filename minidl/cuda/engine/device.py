@@ -8,6 +8,7 @@ import functools
 import importlib.util
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from importlib import metadata
@@ -89,6 +90,24 @@ def capability() -> tuple[int, int]:
 def empty(shape: tuple[int, ...], dtype: Any) -> Any:
     """Return an uninitialized array on the device."""
     return _picklable(cuda.device_array(shape, dtype))
+
+
+def scratch(matrix: Any, rows: int, number: int) -> Any:
+    """Return memory for `rows` rows like those of `matrix`, where it is: for what one launch leaves to the next.
+
+    It is the same for every call of a thread with the same number, because what a thread launches runs in this order.
+    """
+    shape = rows, matrix.shape[1]
+    if not is_device_array(matrix):
+        return np.empty(shape, matrix.dtype)
+    return _scratch(shape, matrix.dtype, number, threading.get_ident())
+
+
+@functools.cache
+def _scratch(shape: tuple[int, ...], dtype: Any, number: int, thread: int) -> Any:
+    if _building.get() is not None:
+        raise RuntimeError("a step that needs memory for partial sums must run once before it is recorded")
+    return empty(shape, dtype)
 
 
 def upload(array: np.ndarray) -> Any:

@@ -8,12 +8,14 @@ warp shuffles and 128-bit loads, is done otherwise. Recorders in place of `numba
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -299,3 +301,29 @@ def test_arrays_are_made_and_copied_by_numba(monkeypatch):
     ]
     assert backend.owns(array) and not backend.owns(np.zeros(1)) and not backend.owns([1])
     assert device.name() == "A GPU"
+
+
+def test_scratch_is_the_same_memory_for_every_call_of_a_thread(monkeypatch):
+    cuda = RecordingCuda()
+    monkeypatch.setattr(device, "cuda", cuda)
+    monkeypatch.setattr(device, "_scratch", functools.cache(device._scratch.__wrapped__))
+    matrix = SimpleNamespace(__cuda_ndarray__=True, shape=(300, 7), dtype=np.dtype("float32"))
+    wide = SimpleNamespace(__cuda_ndarray__=True, shape=(300, 7), dtype=np.dtype("float64"))
+    first = device.scratch(matrix, 3, 0)
+    others = [device.scratch(matrix, 3, 1), device.scratch(matrix, 2, 0), device.scratch(wide, 3, 0)]
+    with ThreadPoolExecutor(1) as pool:
+        others.append(pool.submit(device.scratch, matrix, 3, 0).result())
+    assert device.scratch(matrix, 3, 0) is first
+    assert len({id(array) for array in [first, *others]}) == 5 == len(cuda.log)
+    assert cuda.log[0] == ("new", (3, 7), np.float32)
+    with device._building.set(("graph", [])):
+        assert device.scratch(matrix, 3, 0) is first
+        with pytest.raises(RuntimeError, match="must run once before it is recorded"):
+            device.scratch(matrix, 4, 0)
+    assert device.scratch(matrix, 4, 0) is not None  # the failure leaves nothing behind
+
+
+def test_scratch_on_the_host_is_a_new_array():
+    matrix = np.zeros((300, 7), np.float32)
+    one, other = device.scratch(matrix, 3, 0), device.scratch(matrix, 3, 0)
+    assert one.shape == (3, 7) and one.dtype == np.float32 and not np.shares_memory(one, other)
