@@ -133,12 +133,12 @@ def test_recordings_in_two_threads_may_overlap(name):
         assert list(pool.map(record, range(2))) == [(1, 11.0), (2, 44.0)]
 
 
-def test_a_recording_keeps_the_memory_for_its_partial_sums(any_backend, rng):
-    if not any_backend.records:
-        pytest.skip("this backend records nothing")
+def test_a_captured_step_keeps_the_memory_for_its_partial_sums(any_backend, rng):
+    if not any_backend.captures:
+        pytest.skip("this backend captures nothing")
     x, sums = any_backend.array(np.zeros((600, 5)), np.float32), any_backend.zeros((5,), np.float32)
     any_backend.operations.column_sums(x, sums)
-    replay = any_backend.record(lambda x: any_backend.operations.column_sums(x, sums), x)
+    replay = any_backend.capture(lambda x: any_backend.operations.column_sums(x, sums), x)
     for rows in (300, 600, 5000):  # others use such memory in between
         more = any_backend.array(np.ones((rows, 5)), np.float32)
         any_backend.operations.column_sums(more, any_backend.zeros((5,), np.float32))

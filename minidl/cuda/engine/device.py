@@ -106,7 +106,7 @@ def scratch(matrix: Any, rows: int, number: int) -> Any:
 @functools.cache
 def _scratch(shape: tuple[int, ...], dtype: Any, number: int, thread: int) -> Any:
     if _building.get() is not None:
-        raise RuntimeError("a step that needs memory for partial sums must run once before it is recorded")
+        raise RuntimeError("a step that needs memory for partial sums must run once before it is captured")
     return empty(shape, dtype)
 
 

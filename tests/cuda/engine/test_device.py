@@ -318,7 +318,7 @@ def test_scratch_is_the_same_memory_for_every_call_of_a_thread(monkeypatch):
     assert cuda.log[0] == ("new", (3, 7), np.float32)
     with device._building.set(("graph", [])):
         assert device.scratch(matrix, 3, 0) is first
-        with pytest.raises(RuntimeError, match="must run once before it is recorded"):
+        with pytest.raises(RuntimeError, match="must run once before it is captured"):
             device.scratch(matrix, 4, 0)
     assert device.scratch(matrix, 4, 0) is not None  # the failure leaves nothing behind
 
