@@ -203,7 +203,7 @@ def _single_row(a, b, start, c):
 
 @chunked
 @jit
-def _some_of_product(index, chunks, a, a_row, a_k, b, start, c, depth, height, width):
+def _product_tile(index, chunks, a, a_row, a_k, b, start, c, depth, height, width):
     """Compute a tile of C = start + A B."""
     top, bottom, left, right = _tile(index, c.shape[0], height, c.shape[1], width)
     _product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right)
@@ -211,7 +211,7 @@ def _some_of_product(index, chunks, a, a_row, a_k, b, start, c, depth, height, w
 
 @chunked
 @jit
-def _some_of_narrow_product(index, chunks, a, b, start, c, height, width):
+def _narrow_product_tile(index, chunks, a, b, start, c, height, width):
     """Compute some rows of C = Aᵀ B, narrower than a vector, as columns of Bᵀ A."""
     top, bottom, _, _ = _tile(index, c.shape[0], height, c.shape[1], width)
     rows, columns, lanes = c.shape[0], c.shape[1], VECTOR_BYTES // c.itemsize
@@ -228,7 +228,7 @@ def _some_of_narrow_product(index, chunks, a, b, start, c, height, width):
 
 @chunked
 @jit
-def _some_of_product_with_transposed(index, chunks, a, b, start, c, height, width):
+def _product_with_transposed_tile(index, chunks, a, b, start, c, height, width):
     """Compute a tile of C = start + A Bᵀ."""
     top, bottom, left, right = _tile(index, c.shape[0], height, c.shape[1], width)
     depth = a.shape[1]
@@ -271,7 +271,7 @@ def product(a, b, c, row=None):
         _single_row(a, b, start, c)
     else:
         chunks, height, width = _tiles(rows, columns, depth, c.itemsize)
-        _some_of_product(chunks, a, depth, 1, b, start, c, depth, height, width)
+        _product_tile(chunks, a, depth, 1, b, start, c, depth, height, width)
 
 
 def product_of_transposed(a, b, c):
@@ -289,13 +289,13 @@ def product_of_transposed(a, b, c):
     chunks, height, width = _tiles(rows, columns, depth, c.itemsize)
     start = _zeros(max(rows, columns), c.itemsize)
     if columns * c.itemsize < VECTOR_BYTES:
-        _some_of_narrow_product(chunks, a, b, start, c, height, width)
+        _narrow_product_tile(chunks, a, b, start, c, height, width)
     elif depth >= DEEP and columns >= WORTH_A_COPY and a.size * a.itemsize <= TOO_LARGE:
         transposed = np.empty((rows, depth), c.dtype)
         _transpose(chunks_of_loop(a.size), a, transposed)
-        _some_of_product(chunks, transposed, depth, 1, b, start, c, depth, height, width)
+        _product_tile(chunks, transposed, depth, 1, b, start, c, depth, height, width)
     else:
-        _some_of_product(chunks, a, 1, rows, b, start, c, depth, height, width)
+        _product_tile(chunks, a, 1, rows, b, start, c, depth, height, width)
 
 
 @chunked
@@ -329,7 +329,7 @@ def product_with_transposed(a, b, c):
         _dots(a, b, c)
     else:
         chunks, height, width = _tiles(*c.shape, a.shape[1], c.itemsize)
-        _some_of_product_with_transposed(chunks, a, b, _zeros(c.shape[1], c.itemsize), c, height, width)
+        _product_with_transposed_tile(chunks, a, b, _zeros(c.shape[1], c.itemsize), c, height, width)
 
 
 def _tiles(rows, columns, depth, itemsize):
