@@ -136,7 +136,8 @@ def markdown(result: dict[str, Any]) -> str:
         f"A slider move builds a network, sends 200 rows forward and backward, and measures every layer. One thread on "
         f"{where['cpu']}, {result['date']}; load before {where['load_average_before']}. Medians of {result['moves']} "
         f"moves; pictures over {result['seconds']:g} s. \"Beside training\": while another page trains 20 × 128.", "",
-        "| network | CPU of the server | goal | answer after | beside training | pictures a second while it trains |",
+        "| network | CPU of the server | goal | answer after | beside training "
+        f"| pictures a second while it trains, goal {PICTURES:g} |",
         "|---|---:|---:|---:|---:|---:|",
     ]  # fmt: skip
     for name, row in result["rows"].items():
