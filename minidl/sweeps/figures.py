@@ -41,7 +41,7 @@ def draw_sweep(trials: Sequence[Any], importance: dict[str, float]) -> Any:
 
 
 def draw_losses(axes: Any, trials: Sequence[Any]) -> None:
-    """Validation loss of each trial, and the best of the complete ones so far."""
+    """Draw the validation loss of each trial, and the best of the complete ones so far."""
     _scatter(axes, trials, [trial.number for trial in trials])
     complete = [trial.loss if trial.state == "complete" else math.inf for trial in trials]
     best = np.minimum.accumulate(complete)
@@ -55,7 +55,7 @@ def draw_losses(axes: Any, trials: Sequence[Any]) -> None:
 
 
 def draw_importance(axes: Any, importance: dict[str, float]) -> None:
-    """A bar for each hyperparameter, the most important at the top."""
+    """Draw a bar for each hyperparameter, the most important at the top."""
     from matplotlib.ticker import PercentFormatter
 
     names = sorted(importance, key=importance.__getitem__)
@@ -66,7 +66,7 @@ def draw_importance(axes: Any, importance: dict[str, float]) -> None:
 
 
 def draw_slice(axes: Any, trials: Sequence[Any], name: str) -> None:
-    """Validation loss against one hyperparameter, whatever the others were."""
+    """Draw the validation loss against one hyperparameter, whatever the others were."""
     values = [trial.values[name] for trial in trials]
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
         _scatter(axes, trials, values)

@@ -117,13 +117,18 @@ def test_a_constructor_that_raises_says_so_in_its_own_docstring(name):
 VERBS = re.findall(
     r"\w+",
     """
-    Add Advise Allocate Answer Append Apply Average Begin Bound Bring Build Calibrate Call Capture Carry Change
-    Check Combine Compare Compile Compute Convert Copy Count Cut Describe Detect Divide Do Download Draw Drop
-    Emit End Evaluate Find Fit Forget Gather Give Go Hand Handle Initialize Invert Join Jump Keep Label Launch
-    Leave Let Limit List Load Make Mark Measure Merge Multiply Note Number Observe Open Overwrite Parse Pass
-    Predict Print Put Raise Read Refuse Remember Replace Replay Reset Return Round Run Say Scale Send Serve Set
-    Show Shuffle Split Stand Start Store Sum Swap Take Tell Trace Train Translate Transpose Truncate Turn Wait
-    Wrap Write Yield
+    Accept Add Adjust Advise Align Allocate Answer Append Apply Assign Attach Average Begin Bound Bring Build
+    Calibrate Call Capture Carry Change Check Choose Close Collect Combine Compare Compile Compute Connect Convert
+    Copy Count Create Cut Decide Decode Define Delete Describe Detect Divide Do Download Draw Drop Emit Encode End
+    Enforce Enter Estimate Evaluate Exchange Extract Fill Find Fit Flip Forget Gather Get Give Go Hand Handle Ignore
+    Import Include Increase Initialize Insert Inspect Interpolate Invert Iterate Join Jump Keep Label Launch Learn
+    Leave Let Limit List Load Lower Make Mark Match Measure Merge Mix Move Multiply Normalize Note Notify Number
+    Observe Obtain Open Optimize Overwrite Pad Parse Pass Perform Permute Pick Predict Prepare Print Provide Put
+    Raise Reach Read Record Reduce Refuse Register Release Remember Remove Rename Render Repeat Replace Replay Reset
+    Resize Resolve Restore Return Reverse Rotate Round Run Save Say Scale Search Select Send Separate Serve Set
+    Share Show Shuffle Simulate Skip Sort Split Stand Start Stop Store Subtract Suggest Sum Swap Take Tell Trace
+    Train Translate Transpose Truncate Try Turn Undo Unpack Update Use Validate Verify Visit Wait Walk Warn Wrap
+    Write Yield
     """,
 )
 FORMULA = re.compile(r"[a-z] |[A-Za-z]*[^A-Za-z`,.:; ]\S*|\S+ (?:[=←·|]|\*=|\*\*|[-+/*%<>]+) ")

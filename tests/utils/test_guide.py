@@ -16,6 +16,7 @@ import pytest
 import minidl as dl
 import minidl.sklearn
 from minidl.perceptron import perceptron
+from minidl.sweeps.space import read_space
 from minidl.utils import guide, habits
 from tests.conftest import each
 from tests.layers.conftest import EXAMPLES, FEATURES
@@ -173,6 +174,7 @@ def test_a_word_for_a_choice_leads_to_the_right_one(word, right):
         lambda: dl.Dense(3, 2, init=word),
         lambda: dl.EarlyStopping(word),
         lambda: perceptron([2, 2, 2], activation=word),
+        lambda: read_space({word: 1.0}),
     )
     said = []
     for attempt in tries:
