@@ -131,6 +131,9 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
             "`model.parameters()`, each with `parameter.name`, `parameter.value` and `parameter.gradient`",
         "modules, named_modules": "`model.walk()`",
         "register_forward_hook": "`dl.inspect(model, x)` looks at each layer",
+        "register_parameter, add_weight": 'in its method allocate: `layer.parameter("scale", array)`',
+        "register_buffer, named_buffers":
+            'in its method allocate: `layer.state("count", array)`; a `layer.buffer` of minidl is not saved',
         "trainable, requires_grad_": "every parameter is learned",
         "kernel": "`layer.weight`",
         "in_features, num_features": "`layer.n_in`",
