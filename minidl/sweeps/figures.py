@@ -59,8 +59,9 @@ def draw_importance(axes: Any, importance: dict[str, float]) -> None:
     from matplotlib.ticker import PercentFormatter
 
     names = sorted(importance, key=importance.__getitem__)
-    axes.barh(names, [importance[name] for name in names], color=COLOURS[0])
-    axes.set(xlabel="importance", title=f"{names[-1]} matters most")
+    words = [name.replace("_", " ") for name in names]
+    axes.barh(words, [importance[name] for name in names], color=COLOURS[0])
+    axes.set(xlabel="importance", title=f"{words[-1].capitalize()} matters most")
     axes.title.set_fontsize("medium")
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +163,7 @@ def _helpers(plan: Plan, data: Dataset, validation: Dataset, count: int) -> Iter
             helper = subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE, env=environment)
             helpers.append(helper)
             assert helper.stdin is not None
-            with helper.stdin:
+            with suppress(OSError), helper.stdin:  # of one that has been killed; its exit code is told in the end
                 pickle.dump((plan, data, validation), helper.stdin)
         yield helpers
     except BaseException:

@@ -65,6 +65,17 @@ def test_a_silent_worker_is_replaced_and_what_it_still_says_is_refused(tmp_path,
     assert slow.next_attempt() is None
 
 
+def test_settings_that_were_drawn_after_looking_at_other_trials_are_kept(tmp_path):
+    study = Study(plan_for(tmp_path / "j", trials=14, sampler="tpe"))
+    for slot in range(11):  # TPE looks after ten
+        study.finish(study.next_attempt(), float(slot))
+    lost, other = study.next_attempt(), study.next_attempt()
+    study.finish(other, -1.0)  # the best: a new draw would be another one
+    study.give_up(lost)
+    again = study.next_attempt()
+    assert (again.slot, again.settings) == (lost.slot, lost.settings)
+
+
 def test_a_sign_of_life_keeps_the_slot(tmp_path, monkeypatch):
     monkeypatch.setattr(studies, "SIGN", 0.05)
     monkeypatch.setattr(studies, "LEASE", 2.0)

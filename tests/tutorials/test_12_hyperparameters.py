@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 
 def test_figures_are_written(figures):
-    assert figures == ["coarse_to_fine", "search"]
+    assert figures == ["coarse_to_fine", "search", "sweep"]
 
 
 def test_a_logarithmic_scale_reaches_small_rates(names):
@@ -35,3 +39,23 @@ def test_coarse_to_fine_wastes_few_trials_and_its_best_is_not_worse(names):
     for limits in names["narrow"]:
         for name, (low, high) in limits.items():
             assert names["WIDE"][name][0] <= low < high <= names["WIDE"][name][1]
+
+
+def test_a_sweep_finds_better_trials_for_about_the_same_epochs(names):
+    assert [len(sweep.trials) for sweep in names["sweeps"]] == [24] * 5
+    assert names["swept_epochs"].mean() < 120
+    assert names["swept"].mean() < names["best"]["coarse to fine"].mean() < names["best"]["at once"].mean()
+
+
+def test_without_optuna_the_rest_of_the_tutorial_is_the_same(tmp_path):
+    """Its last part, with what stands before it cut off."""
+    source = (Path(__file__).parents[2] / "tutorials" / "12_hyperparameters.py").read_text(encoding="utf-8")
+    last = source[source.index("options = {") : source.index("for row_name, what, _, ours in claims:")]
+    program = (
+        "import sys; sys.modules['optuna'] = None\n"
+        "import minidl as dl\n"
+        "SPACE, train = {'l2': (1e-3, 1e-2)}, dl.data.xor(20)\n"
+        f"validation = train\n{last}"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "sweep needs optuna, of the extra sweep: run pip install 'minidl[sweep]'\n"
