@@ -39,6 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that this 
 import minidl as dl
 from benchmarks import machine
 from minidl import backend as backends
+from minidl.cuda import elementwise
 from minidl.cuda.engine import device
 from minidl.cuda.ladder import product
 from minidl.emulator import launch
@@ -60,6 +61,7 @@ def use_simulator() -> backends.Backend:
     device.why_not = lambda: None  # it says why the simulator is not for users
     # In the simulator `kernel[grid, block]` is the kernel itself, which knows its last grid only: nothing may be kept.
     device._configured = device._configured.__wrapped__
+    elementwise.aligned = lambda vector: False  # it has no 128-bit accesses
     simulated = backends.get("cuda")
     with_simple_kernels(simulated, device.launch)
     return simulated

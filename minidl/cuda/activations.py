@@ -1,12 +1,11 @@
-"""Activation functions as CUDA kernels: one thread for one element, one kernel for each entry of the table."""
+"""Activation functions as CUDA kernels: four elements for a thread, a kernel for each entry of the table."""
 
 from __future__ import annotations
 
 from numba import cuda
 
+from minidl.cuda.elementwise import FOUR, THREADS, four_for_each_thread, read_four, write_four
 from minidl.scalar.activations import ACTIVATIONS
-
-THREADS = 256
 
 
 def _forward_kernel(value):
@@ -14,9 +13,12 @@ def _forward_kernel(value):
 
     @cuda.jit
     def activation_forward(x, alpha, y):
-        i = cuda.grid(1)
+        i, ys = FOUR * cuda.grid(1), cuda.local.array(FOUR, x.dtype)
         if i < x.size:
-            y[i] = value(x[i], alpha)
+            xs = read_four(x, i)
+            for k in range(FOUR):
+                ys[k] = value(xs[k], alpha)
+            write_four(y, i, ys)
 
     return activation_forward
 
@@ -26,9 +28,12 @@ def _backward_kernel(slope):
 
     @cuda.jit
     def activation_backward(x, y, dy, alpha, dx):
-        i = cuda.grid(1)
+        i, dxs = FOUR * cuda.grid(1), cuda.local.array(FOUR, x.dtype)
         if i < x.size:
-            dx[i] = dy[i] * slope(x[i], y[i], alpha)
+            xs, ys, dys = read_four(x, i), read_four(y, i), read_four(dy, i)
+            for k in range(FOUR):
+                dxs[k] = dys[k] * slope(xs[k], ys[k], alpha)
+            write_four(dx, i, dxs)
 
     return activation_backward
 
@@ -37,15 +42,10 @@ FORWARD = {name: _forward_kernel(entry.value) for name, entry in ACTIVATIONS.ite
 BACKWARD = {name: _backward_kernel(entry.slope) for name, entry in ACTIVATIONS.items()}
 
 
-def one_thread_each(count):
-    """Return the grid of 256-thread blocks with one thread for each of `count` elements."""
-    return (-(-count // THREADS),)
-
-
 def activation_forward(launch, name, x, alpha, y):
-    launch(FORWARD[name], one_thread_each(x.size), (THREADS,), x.reshape(-1), alpha, y.reshape(-1))
+    launch(FORWARD[name], four_for_each_thread(x.size), (THREADS,), x.reshape(-1), alpha, y.reshape(-1))
 
 
 def activation_backward(launch, name, x, y, dy, alpha, dx):
     flat = (x.reshape(-1), y.reshape(-1), dy.reshape(-1))
-    launch(BACKWARD[name], one_thread_each(x.size), (THREADS,), *flat, alpha, dx.reshape(-1))
+    launch(BACKWARD[name], four_for_each_thread(x.size), (THREADS,), *flat, alpha, dx.reshape(-1))

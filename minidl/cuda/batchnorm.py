@@ -16,6 +16,7 @@ from minidl.cuda.reduce import (
     AT_ONCE,
     BLOCK,
     COLUMNS,
+    REACH,
     ROWS,
     block_column_norm,
     block_column_total,
@@ -25,6 +26,7 @@ from minidl.cuda.reduce import (
     read_rows,
     results_of_blocks,
     rows_of_thread,
+    write_row,
 )
 from minidl.scalar.constants import ONE, ZERO
 
@@ -63,7 +65,7 @@ def statistics(
     if inside:
         base = x[0, j]
         offset = x[first, j] - base
-        for start in range(first, stop, ROWS * AT_ONCE):
+        for start in range(first, stop, REACH):
             read_rows(x, start, stop, j, xs)
             step, far = ZERO, ZERO
             for i in range(AT_ONCE):
@@ -125,21 +127,25 @@ def statistics_of_blocks(
 
 @cuda.jit
 def normalize(x, gamma, beta, mean, inverse_std, y):
-    j, first = cuda.grid(2)
+    j, xs = cuda.grid(1), cuda.local.array(AT_ONCE, x.dtype)
     if j < x.shape[1]:
         scale, shift, centre, inverse = gamma[j], beta[j], mean[j], inverse_std[j]
-        for r in range(first, x.shape[0], cuda.gridDim.y * ROWS):
-            y[r, j] = scale * ((x[r, j] - centre) * inverse) + shift
+        for start in range(cuda.blockIdx.y * REACH + cuda.threadIdx.y, x.shape[0], cuda.gridDim.y * REACH):
+            read_rows(x, start, x.shape[0], j, xs)
+            for i in range(AT_ONCE):
+                write_row(y, start + i * ROWS, x.shape[0], j, scale * ((xs[i] - centre) * inverse) + shift)
 
 
 @cuda.jit
 def inference(x, gamma, beta, running_mean, running_variance, epsilon, y):
-    j, first = cuda.grid(2)
+    j, xs = cuda.grid(1), cuda.local.array(AT_ONCE, x.dtype)
     if j < x.shape[1]:
         scale, shift, centre = gamma[j], beta[j], running_mean[j]
         std = math.sqrt(running_variance[j] + epsilon)
-        for r in range(first, x.shape[0], cuda.gridDim.y * ROWS):
-            y[r, j] = scale * ((x[r, j] - centre) / std) + shift
+        for start in range(cuda.blockIdx.y * REACH + cuda.threadIdx.y, x.shape[0], cuda.gridDim.y * REACH):
+            read_rows(x, start, x.shape[0], j, xs)
+            for i in range(AT_ONCE):
+                write_row(y, start + i * ROWS, x.shape[0], j, scale * ((xs[i] - centre) / std) + shift)
 
 
 @cuda.jit
@@ -151,7 +157,7 @@ def backward_parameters(x, dy, mean, inverse_std, height, dgamma, dbeta):
     sum_dy, sum_dy_normalized = ZERO, ZERO
     if j < x.shape[1]:
         centre, inverse = mean[j], inverse_std[j]
-        for start in range(first, stop, ROWS * AT_ONCE):
+        for start in range(first, stop, REACH):
             read_rows(x, start, stop, j, xs)
             read_rows(dy, start, stop, j, dys)
             part, part_normalized = ZERO, ZERO
@@ -170,13 +176,18 @@ def backward_parameters(x, dy, mean, inverse_std, height, dgamma, dbeta):
 
 @cuda.jit
 def backward_input(x, dy, gamma, mean, inverse_std, dgamma, dbeta, one_over_rows, dx):
-    j, first = cuda.grid(2)
+    j = cuda.grid(1)
+    xs, dys = cuda.local.array(AT_ONCE, x.dtype), cuda.local.array(AT_ONCE, x.dtype)
     if j < x.shape[1]:
         centre, inverse, by_gamma, by_beta = mean[j], inverse_std[j], dgamma[j], dbeta[j]
         scale = gamma[j] * inverse
-        for r in range(first, x.shape[0], cuda.gridDim.y * ROWS):
-            normalized = (x[r, j] - centre) * inverse
-            dx[r, j] = scale * (dy[r, j] - one_over_rows * (by_beta + normalized * by_gamma))
+        for start in range(cuda.blockIdx.y * REACH + cuda.threadIdx.y, x.shape[0], cuda.gridDim.y * REACH):
+            read_rows(x, start, x.shape[0], j, xs)
+            read_rows(dy, start, x.shape[0], j, dys)
+            for i in range(AT_ONCE):
+                normalized = (xs[i] - centre) * inverse
+                slope = scale * (dys[i] - one_over_rows * (by_beta + normalized * by_gamma))
+                write_row(dx, start + i * ROWS, x.shape[0], j, slope)
 
 
 def batchnorm_training(

@@ -6,7 +6,7 @@ import math
 
 from numba import cuda
 
-from minidl.cuda.activations import THREADS, one_thread_each
+from minidl.cuda.elementwise import FOUR, THREADS, four_for_each_thread, read_four, write_four
 from minidl.cuda.reduce import (
     BLOCK,
     COLUMNS,
@@ -25,9 +25,12 @@ _clip = cuda.jit(device=True)(clip)
 
 @cuda.jit
 def clip_kernel(values, limit):
-    i = cuda.grid(1)
+    i, new = FOUR * cuda.grid(1), cuda.local.array(FOUR, values.dtype)
     if i < values.size:
-        values[i] = _clip(values[i], limit)
+        old = read_four(values, i)
+        for k in range(FOUR):
+            new[k] = _clip(old[k], limit)
+        write_four(values, i, new)
 
 
 @cuda.jit
@@ -60,13 +63,16 @@ def norm_of_partials(partials, result):
 
 @cuda.jit
 def scale_kernel(values, norms, limit):
-    i = cuda.grid(1)
+    i, new = FOUR * cuda.grid(1), cuda.local.array(FOUR, values.dtype)
     if i < values.size:
         norm = ZERO
-        for k in range(norms.size):  # few: one for each array of parameters
-            norm = math.hypot(norm, norms[k])
+        for n in range(norms.size):  # few: one for each array of parameters
+            norm = math.hypot(norm, norms[n])
         if norm > limit / NORM_UNIT:
-            values[i] = values[i] / NORM_UNIT * (limit / norm)
+            old = read_four(values, i)
+            for k in range(FOUR):
+                new[k] = old[k] / NORM_UNIT * (limit / norm)
+            write_four(values, i, new)
 
 
 @cuda.jit
@@ -95,7 +101,7 @@ def max_norm_kernel(weight, limit):
 
 
 def clip_values(launch, values, limit):
-    launch(clip_kernel, one_thread_each(values.size), (THREADS,), values, limit)
+    launch(clip_kernel, four_for_each_thread(values.size), (THREADS,), values, limit)
 
 
 def norm(launch, values, partials, result):
@@ -106,7 +112,7 @@ def norm(launch, values, partials, result):
 
 
 def scale_to_norm(launch, values, norms, limit):
-    launch(scale_kernel, one_thread_each(values.size), (THREADS,), values, norms, limit)
+    launch(scale_kernel, four_for_each_thread(values.size), (THREADS,), values, norms, limit)
 
 
 def max_norm(launch, weight, limit):

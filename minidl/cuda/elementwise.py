@@ -1,17 +1,57 @@
-"""Sums, copies and counters as CUDA kernels: one thread for one element."""
+"""Sums, copies and counters as CUDA kernels, and how kernels share elements among threads.
+
+A kernel that computes one number from one has nothing to do but to wait for the memory. Where all arrays have the same
+shape, a thread has four elements side by side, a 128-bit access each; otherwise it has one.
+"""
 
 from __future__ import annotations
 
 from numba import cuda, uint32
 
-from minidl.cuda.activations import THREADS, one_thread_each
+from minidl.cuda.engine.ptx import aligned, load_four, store_four
+
+THREADS = 256
+FOUR = 4
+
+
+def one_thread_each(count):
+    """Return the grid of 256-thread blocks with one thread for each of `count` elements."""
+    return (-(-count // THREADS),)
+
+
+def four_for_each_thread(count):
+    """Return the grid of 256-thread blocks with one thread for each four of `count` elements."""
+    return one_thread_each(-(-count // FOUR))
+
+
+@cuda.jit(device=True)
+def read_four(vector, first):
+    """Read four elements side by side, as a tuple; behind the last one, that one again."""
+    last = vector.size - 1
+    if aligned(vector) and first + 3 <= last:
+        return load_four(vector, (first,))
+    return vector[first], vector[min(first + 1, last)], vector[min(first + 2, last)], vector[min(first + 3, last)]
+
+
+@cuda.jit(device=True)
+def write_four(vector, first, four):
+    """Write four elements side by side, as far as the vector goes."""
+    if aligned(vector) and first + 3 < vector.size:
+        store_four(vector, (first,), (four[0], four[1], four[2], four[3]))
+    else:
+        for k in range(FOUR):
+            if first + k < vector.size:
+                vector[first + k] = four[k]
 
 
 @cuda.jit
 def add_kernel(a, b, c):
-    i = cuda.grid(1)
-    if i < a.size:
-        c[i] = a[i] + b[i]
+    i, cs = FOUR * cuda.grid(1), cuda.local.array(FOUR, c.dtype)
+    if i < c.size:
+        left, right = read_four(a, i), read_four(b, i)
+        for k in range(FOUR):
+            cs[k] = left[k] + right[k]
+        write_four(c, i, cs)
 
 
 @cuda.jit
@@ -59,7 +99,7 @@ def advance_kernel(counter):
 
 
 def add(launch, a, b, c):
-    launch(add_kernel, one_thread_each(a.size), (THREADS,), a.reshape(-1), b.reshape(-1), c.reshape(-1))
+    launch(add_kernel, four_for_each_thread(a.size), (THREADS,), a.reshape(-1), b.reshape(-1), c.reshape(-1))
 
 
 def copy_columns(launch, source, source_start, scale, target, target_start, count):

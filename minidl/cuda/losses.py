@@ -10,7 +10,7 @@ import math
 
 from numba import cuda
 
-from minidl.cuda.activations import THREADS
+from minidl.cuda.elementwise import THREADS
 from minidl.cuda.reduce import (
     ROW_BLOCK,
     WARP,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import cuda, uint32, uint64
 
-from minidl.cuda.activations import THREADS, one_thread_each
+from minidl.cuda.elementwise import FOUR, THREADS, four_for_each_thread, read_four, write_four
 from minidl.cuda.reduce import ROW_BLOCK, WARP, WARPS, one_warp_for_a_row
 from minidl.scalar.constants import ZERO
 from minidl.scalar.noise import box_muller
@@ -16,15 +16,15 @@ _philox, _pick, _box_muller = (cuda.jit(device=True)(function) for function in (
 @cuda.jit
 def gaussian_noise_kernel(x, key, step, std, y):
     """Add noise: one thread for one Philox block, which is four elements."""
-    group = cuda.grid(1)
-    if 4 * group < x.size:
+    group, ys = cuda.grid(1), cuda.local.array(FOUR, x.dtype)
+    if FOUR * group < x.size:
+        xs = read_four(x, FOUR * group)
         word_0, word_1, word_2, word_3 = _philox(uint32(group), step[0], uint32(0), uint32(0), key[0], key[1])
         normal_0, normal_1 = _box_muller(word_0, word_1, x.dtype.type)
         normal_2, normal_3 = _box_muller(word_2, word_3, x.dtype.type)
-        for lane in range(4):
-            i = 4 * group + lane
-            if i < x.size:
-                y[i] = x[i] + std * _pick(lane, normal_0, normal_1, normal_2, normal_3)
+        for k in range(FOUR):
+            ys[k] = xs[k] + std * _pick(k, normal_0, normal_1, normal_2, normal_3)
+        write_four(y, FOUR * group, ys)
 
 
 @cuda.jit
@@ -39,8 +39,8 @@ def row_dropout_kernel(x, key, step, threshold, scale, y):
 
 
 def gaussian_noise(launch, x, key, step, std, y):
-    groups = -(-x.size // 4)
-    launch(gaussian_noise_kernel, one_thread_each(groups), (THREADS,), x.reshape(-1), key, step, std, y.reshape(-1))
+    grid = four_for_each_thread(x.size)
+    launch(gaussian_noise_kernel, grid, (THREADS,), x.reshape(-1), key, step, std, y.reshape(-1))
 
 
 def row_dropout(launch, x, key, step, threshold, scale, y):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import cuda
 
-from minidl.cuda.activations import THREADS, one_thread_each
+from minidl.cuda.elementwise import FOUR, THREADS, four_for_each_thread, read_four, write_four
 from minidl.cuda.reduce import array_total, block_total, blocks_for_a_sum
 from minidl.scalar.constants import ZERO
 from minidl.scalar.penalties import penalty, penalty_slope
@@ -35,9 +35,12 @@ def total_penalty(partials, cost):
 
 @cuda.jit
 def penalty_gradient_kernel(value, l1, l2, gradient, result):
-    i = cuda.grid(1)
+    i, sums = FOUR * cuda.grid(1), cuda.local.array(FOUR, result.dtype)
     if i < value.size:
-        result[i] = gradient[i] + _penalty_slope(value[i], l1, l2)
+        values, slopes = read_four(value, i), read_four(gradient, i)
+        for k in range(FOUR):
+            sums[k] = slopes[k] + _penalty_slope(values[k], l1, l2)
+        write_four(result, i, sums)
 
 
 def penalty_cost(launch, value, l1, l2, partials, cost):
@@ -49,4 +52,4 @@ def penalty_cost(launch, value, l1, l2, partials, cost):
 
 def penalty_gradient(launch, value, l1, l2, gradient, result):
     flat = gradient.reshape(-1), result.reshape(-1)
-    launch(penalty_gradient_kernel, one_thread_each(value.size), (THREADS,), value.reshape(-1), l1, l2, *flat)
+    launch(penalty_gradient_kernel, four_for_each_thread(value.size), (THREADS,), value.reshape(-1), l1, l2, *flat)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from numba import cuda, uint32
 
-from minidl.cuda.activations import THREADS, one_thread_each
+from minidl.cuda.elementwise import THREADS, one_thread_each
 from minidl.scalar.constants import ZERO
 from minidl.scalar.philox import philox
 from minidl.scalar.pooling import beats, cut

@@ -9,12 +9,14 @@ from minidl.cuda.reduce import (
     AT_ONCE,
     BLOCK,
     COLUMNS,
+    REACH,
     ROWS,
     block_column_total,
     blocks_down_the_columns,
     launch_sums,
     read_rows,
     rows_of_thread,
+    write_row,
 )
 from minidl.scalar.activations import leaky_relu, leaky_relu_by_alpha, leaky_relu_slope
 from minidl.scalar.constants import ZERO
@@ -24,11 +26,13 @@ _value, _slope, _by_alpha = map(cuda.jit(device=True), (leaky_relu, leaky_relu_s
 
 @cuda.jit
 def forward(x, slope, y):
-    j, first = cuda.grid(2)
+    j, xs = cuda.grid(1), cuda.local.array(AT_ONCE, x.dtype)
     if j < x.shape[1]:
         alpha = slope[j]
-        for r in range(first, x.shape[0], cuda.gridDim.y * ROWS):
-            y[r, j] = _value(x[r, j], alpha)
+        for start in range(cuda.blockIdx.y * REACH + cuda.threadIdx.y, x.shape[0], cuda.gridDim.y * REACH):
+            read_rows(x, start, x.shape[0], j, xs)
+            for i in range(AT_ONCE):
+                write_row(y, start + i * ROWS, x.shape[0], j, _value(xs[i], alpha))
 
 
 @cuda.jit
@@ -40,13 +44,13 @@ def backward(x, dy, slope, dx, height, dslope):
     total = ZERO
     if j < x.shape[1]:
         alpha = slope[j]
-        for start in range(first, stop, ROWS * AT_ONCE):
+        for start in range(first, stop, REACH):
             read_rows(x, start, stop, j, xs)
             read_rows(dy, start, stop, j, dys)
             part = ZERO
             for i in range(AT_ONCE):
+                write_row(dx, start + i * ROWS, stop, j, dys[i] * _slope(xs[i], xs[i], alpha))
                 if start + i * ROWS < stop:
-                    dx[start + i * ROWS, j] = dys[i] * _slope(xs[i], xs[i], alpha)
                     part += dys[i] * _by_alpha(xs[i])
             total += part
     total = block_column_total(partial, total)

@@ -16,16 +16,17 @@ BLOCK = (COLUMNS, ROWS)
 WARPS = 4  # rows for each block if one warp has one row
 ROW_BLOCK = (WARP, WARPS)
 AT_ONCE = 8  # rows of a thread whose loads are all on their way before the first is needed
+REACH = ROWS * AT_ONCE  # rows of a block in this time
 FEW_ROWS = 256  # for one block; a second kernel for the partial sums would take longer than fewer rows save
 MOST_BLOCKS = 2048  # that share an elementwise operation: more than a GPU runs at a time
 PARTIALS = 128  # the most blocks that share the sum over an array or its rows, and so the most partial sums
 
 
 def blocks_down_the_columns(matrix):
-    """Return a grid whose threads go down the columns of `matrix`, each with every n-th row for n rows of threads."""
+    """Return a grid whose blocks go down the columns of `matrix`, 64 rows at a time."""
     rows, columns = matrix.shape
     across = -(-columns // COLUMNS)
-    return (across, max(1, min(-(-rows // ROWS), MOST_BLOCKS // across)))
+    return (across, max(1, min(-(-rows // REACH), MOST_BLOCKS // across)))
 
 
 def one_block_for_32_columns(matrix):
@@ -94,6 +95,13 @@ def read_rows(matrix, start, stop, column, values):
 
 
 @cuda.jit(device=True)
+def write_row(matrix, row, stop, column, value):
+    """Write an element of a row before `stop`."""
+    if row < stop:
+        matrix[uint32(row), uint32(column)] = value
+
+
+@cuda.jit(device=True)
 def safe_to_add(squares):
     """Return whether no square has overflowed or vanished."""
     return SMALLEST_SQUARES < squares < math.inf
@@ -130,7 +138,7 @@ def column_sums_kernel(x, height, sums):
     values = cuda.local.array(AT_ONCE, x.dtype)
     total = ZERO
     if column < x.shape[1]:
-        for start in range(first, stop, ROWS * AT_ONCE):
+        for start in range(first, stop, REACH):
             read_rows(x, start, stop, column, values)
             part = ZERO
             for i in range(AT_ONCE):

@@ -37,8 +37,8 @@ class Instructions:
 
     # 128-bit accesses -------------------------------------------------------------------------------------------------
 
-    def aligned(self, matrix: Any) -> bool:
-        return matrix.start % VECTOR_BYTES == 0 and matrix.strides[0] % VECTOR_BYTES == 0
+    def aligned(self, array: Any) -> bool:
+        return array.start % VECTOR_BYTES == 0 and (array.ndim == 1 or array.strides[0] % VECTOR_BYTES == 0)
 
     def load_four(self, array: Any, index: tuple[Any, ...]) -> tuple[Any, ...]:
         if self._observer is None:  # the same, in a third of the time

@@ -37,7 +37,7 @@ def test_few_blocks_go_down_all_rows(dtype, operation, monkeypatch):
     emulator, results = backend.get("emulator"), []
     for most in (1, 5, reduce.MOST_BLOCKS):  # a row of blocks takes all rows; two share them; there are enough for each
         monkeypatch.setattr(reduce, "MOST_BLOCKS", most)
-        (example,) = (example for example in examples(dtype, 29, COLUMNS) if example.operation == operation)
+        (example,) = (example for example in examples(dtype, 150, COLUMNS) if example.operation == operation)
         getattr(emulator.operations, operation)(*example.arguments.values())
         results.append([value for value in example.arguments.values() if isinstance(value, np.ndarray)])
     for found in zip(*results, strict=True):

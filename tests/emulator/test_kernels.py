@@ -16,7 +16,6 @@ from minidl.cuda import (
     dense,
     elementwise,
     losses,
-    noise,
     optimizers,
     penalties,
     pooling,
@@ -146,11 +145,11 @@ FAULTS = {
     "only threads inside the matrix take part in the norm":
         (clipping, "    norm = block_c", "    if not inside:\n        return\n    norm = block_c", "max_norm",
          BarrierError),
-    # One thread for one element.
-    "one element too many":
-        (activations, "if i < x.size", "if i <= x.size", "activation_forward", OutOfBoundsError),
+    # Elements of their own.
+    "four elements too many":
+        (activations, "if i < x.size", "if i <= x.size + 3", "activation_forward", OutOfBoundsError),
     "no look at the size":
-        (optimizers, "if i < value.size:\n        value[i] = _sgd", "if True:\n        value[i] = _sgd", "sgd_update",
+        (optimizers, "    if i < value.size:\n        old, slope =", "    if True:\n        old, slope =", "sgd_update",
          OutOfBoundsError),
     "one pixel too many":
         (pooling, "if index < dx.size", "if index <= dx.size", "max_pool_backward", OutOfBoundsError),
@@ -161,18 +160,19 @@ FAULTS = {
         (elementwise, "if i < source.shape[0] * count", "if i <= source.shape[0] * count", "copy_columns",
          OutOfBoundsError),
     "the last four normal numbers are not cut":
-        (noise, "            if i < x.size:\n", "            if True:\n", "gaussian_noise", OutOfBoundsError),
-    "the last group is not cut":
-        (dropout, "            if i < x.size:\n", "            if i <= x.size:\n", "dropout", OutOfBoundsError),
+        (elementwise, "            if first + k < vector.size:\n", "            if True:\n", "gaussian_noise",
+         OutOfBoundsError),
+    "the last four are read as they stand":
+        (elementwise, "min(first + 3, last)]", "first + 3]", "dropout", OutOfBoundsError),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_shows(fault):
     module, old, new, operation, kind = FAULTS[fault]
-    if module in (edges, reduce):  # the faulty function in the kernels that use it
+    if not hasattr(module, operation):  # the faulty function in the kernels that use it
         functions = vars(altered(module, old, new))
-        module = {"mean_loss": losses, "batchnorm_training": batchnorm, "dense_forward": dense}[operation]
+        module = importlib.import_module(getattr(minidl.cuda, operation).__module__)
         faulty = altered(module, "", "")
         vars(faulty).update({name: function for name, function in functions.items() if hasattr(function, "py_func")})
     else:

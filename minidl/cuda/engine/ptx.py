@@ -52,17 +52,18 @@ def _address_in_shared(builder: Any, pointer: Any) -> Any:
 
 
 @instruction
-def aligned(typing, matrix):
-    """Return whether every row of the matrix begins at a multiple of 16 bytes, as 128-bit accesses need it."""
+def aligned(typing, array):
+    """Return whether the vector, or every row of the matrix, begins at a multiple of 16 bytes: for 128-bit accesses."""
 
     def generate(context, builder, signature, arguments):
         (kind,), (value,) = signature.args, arguments
-        array = context.make_array(kind)(context, builder, value)
-        start, row = builder.ptrtoint(array.data, INT64), cgutils.unpack_tuple(builder, array.strides)[0]
-        rest = builder.and_(builder.or_(start, row), INT64(VECTOR_BYTES - 1))
-        return builder.icmp_unsigned("==", rest, INT64(0))
+        made = context.make_array(kind)(context, builder, value)
+        places = builder.ptrtoint(made.data, INT64)
+        if kind.ndim > 1:
+            places = builder.or_(places, cgutils.unpack_tuple(builder, made.strides)[0])
+        return builder.icmp_unsigned("==", builder.and_(places, INT64(VECTOR_BYTES - 1)), INT64(0))
 
-    return types.boolean(matrix), generate
+    return types.boolean(array), generate
 
 
 @instruction
