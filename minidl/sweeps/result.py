@@ -125,17 +125,17 @@ class Sweep(Report):
 
     def _winner(self) -> Trial:
         if self.best is None:
-            raise ValueError(f"none of {len(self.trials)} trials is complete, so there is no best setting")
+            raise ValueError(f"none of {_count(self.trials)} is complete, so there is no best setting")
         return self.best
 
     def headline(self) -> str:
         best = "" if self.best is None else f", the best: loss {self.best.loss:.4f}"
-        return f"{len(self.trials)} trials{best}"
+        return f"{_count(self.trials)}{best}"
 
     def parts(self) -> Iterator[str | Table]:
         states = [trial.state for trial in self.trials]
         counts = (f"{states.count(state)} {state}" for state in ("complete", "pruned", "diverged") if state in states)
-        yield f"{len(self.trials)} trials: {', '.join(counts)}" if self.trials else "no trial was finished"
+        yield f"{_count(self.trials)}: {', '.join(counts)}" if self.trials else "no trial was finished"
         if not self.trials:
             return
         names = [*self.trials[0].values]
@@ -175,6 +175,10 @@ class Sweep(Report):
         if not self.trials:
             raise ValueError("no trial was finished, so there is nothing to draw")
         return finish(draw_sweep(self.trials, self.importance), path)
+
+
+def _count(trials: Sequence[Trial]) -> str:
+    return f"{len(trials)} trial{'' if len(trials) == 1 else 's'}"
 
 
 def shown(value: Any) -> str:

@@ -103,7 +103,7 @@ class Lines:
     def __init__(self, study: Study, shown: bool):
         self.study, self.shown, self.known = study, shown, {each.number for each in study.results()}
         if shown and self.known:
-            say(f"{len(self.known)} trials are finished already")
+            say(f"finished already: {len(self.known)} of {study.plan.trials}")
 
     def __call__(self) -> None:
         for trial in self.study.results() if self.shown else ():

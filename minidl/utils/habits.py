@@ -196,6 +196,15 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "device": WHERE,
         "random_state, seed": "`dl.Sequential(*layers, seed=0)`",
     },
+    "sweep": {
+        "n_trials, n_iter": "`trials=20`",
+        "n_jobs, n_workers": "`jobs=2`",
+        "search_space, param_grid, param_distributions": '`space={"learning_rate": (1e-4, 0.1), "width": [32, 64]}`',
+        "random_state": "`seed=0`",
+        "study_name": 'a storage has one sweep: `storage="sweep.journal"`',
+        "direction": "leave it out: the smallest validation loss is the best",
+        "batch_size, optimizer, learning_rate": '`space={"learning_rate": (1e-4, 0.1), "batch_size": 64}`',
+    },
     "evaluate": {
         TOO_MANY: "loss needs its name: `dl.evaluate(model, test, loss=loss)`, where test is `dl.data.Dataset(x, y)`",
         "loss": "`loss=dl.SoftmaxCrossEntropy()`",

@@ -118,6 +118,7 @@ def test_where_all_diverge_there_is_no_best():
         space={"learning_rate": [1e30, 1e31], "optimizer": "sgd", "batch_norm": False}, sampler="grid", trials=2
     )
     assert result.best is None
+    assert repr(result) == "<Sweep: 2 trials>"
     assert str(result).startswith("2 trials: 2 diverged\n")
     with pytest.raises(ValueError, match="^none of 2 trials is complete, so there is no best setting$"):
         result.command()
@@ -148,7 +149,7 @@ def test_a_second_call_goes_on_and_a_third_has_nothing_to_do(tmp_path, capsys):
     assert found(second)[:2] == found(first)
     assert [trial.number for trial in second.trials] == [1, 2, 3, 4]
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "2 trials are finished already"
+    assert lines[0] == "finished already: 2 of 4"
     assert [line.partition("   loss")[0] for line in lines[1:]] == ["trial   3", "trial   4"]
     size = path.stat().st_size
     assert found(sweep(trials=4, storage=path)) == found(second)

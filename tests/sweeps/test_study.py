@@ -78,14 +78,14 @@ def test_settings_that_were_drawn_after_looking_at_other_trials_are_kept(tmp_pat
 
 def test_a_sign_of_life_keeps_the_slot(tmp_path, monkeypatch):
     monkeypatch.setattr(studies, "SIGN", 0.05)
-    monkeypatch.setattr(studies, "LEASE", 2.0)
+    monkeypatch.setattr(studies, "LEASE", 3.0)
     worker, other = (Study(plan_for(tmp_path / "j", trials=1)) for _ in range(2))
     attempt = worker.next_attempt()
     found = []
     waiting = threading.Thread(target=lambda: found.append(other.next_attempt()))
     with attempt.alive():
         waiting.start()
-        waiting.join(4.0)  # twice as long
+        waiting.join(5.0)  # which is longer
         assert waiting.is_alive()
     worker.finish(attempt, 0.3)
     waiting.join()
