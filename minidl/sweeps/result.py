@@ -17,6 +17,7 @@ from minidl.utils.files import write_whole
 from minidl.utils.reports import Report, Table
 
 SHOWN = 10  # of the best trials
+COLUMNS = ("trial", "loss", "epochs", "state")
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ class Trial:
     settings: Settings
     losses: Sequence[float]
 
-    def __str__(self) -> str:
-        ended = "" if self.state == "complete" else f", {self.state} after epoch {len(self.losses)}"
-        values = (f"{name} {shown(value)}" for name, value in self.values.items())
-        return "   ".join([f"trial {self.number:>3}", f"loss {self.loss:.4f}{ended}", *values])
+    def row(self) -> list[str]:
+        """Return the trial as a row of a table, whose columns are `COLUMNS` and what was varied."""
+        values = (shown(value) for value in self.values.values())
+        return [str(self.number), f"{self.loss:.4f}", str(len(self.losses)), self.state, *values]
 
     def options(self) -> str:
         """Return the options of `minidl train` that differ from the defaults, as text."""
@@ -140,13 +141,7 @@ class Sweep(Report):
             return
         names = [*self.trials[0].values]
         ranked = sorted(self.trials, key=lambda trial: (trial.state != "complete", trial.loss))[:SHOWN]
-        head = ["trial", "loss", "epochs", "state", *names]
-        rows = [
-            [str(trial.number), f"{trial.loss:.4f}", str(len(trial.losses)), trial.state]
-            + [shown(trial.values[name]) for name in names]
-            for trial in ranked
-        ]
-        yield Table([head, *rows], ">>><" + ">" * len(names))
+        yield Table([[*COLUMNS, *names], *(trial.row() for trial in ranked)], sides(names))
         if self.importance:
             ordered = sorted(self.importance.items(), key=lambda item: -item[1])
             yield "importance: " + ", ".join(f"{name} {share:.0%}" for name, share in ordered)
@@ -179,6 +174,11 @@ class Sweep(Report):
 
 def _count(trials: Sequence[Trial]) -> str:
     return f"{len(trials)} trial{'' if len(trials) == 1 else 's'}"
+
+
+def sides(names: Sequence[str]) -> str:
+    """Return on which side the cells of each column stand."""
+    return ">>><" + ">" * len(names)
 
 
 def shown(value: Any) -> str:

@@ -74,7 +74,7 @@ def sweep(
         backend: "numpy", "cpu", "cuda", "emulator" or "auto".
         dtype: "float32" or "float64".
         seed: Of the draws, and of each trial.
-        progress: Whether to show a bar for each trial and print a line when it is finished.
+        progress: Whether to show a bar for each trial, and a table that grows with each that is finished.
 
     Returns:
         A `minidl.sweeps.Sweep`.
