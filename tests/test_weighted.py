@@ -162,7 +162,7 @@ def test_rows_of_weight_0_do_not_teach(seed):
 
 @pytest.mark.parametrize("name", ["cpu", "numpy", "emulator"])
 def test_a_run_is_the_loop_by_hand(name, tmp_path):
-    """Recorded or not, interrupted and resumed or not: the same bits; and evaluation weighs the rows, too."""
+    """Captured or not, interrupted and resumed or not: the same bits; and evaluation weighs the rows, too."""
     x, labels, _, _ = problem(rows=70)
     weight = np.random.default_rng(1).uniform(0, 2, 70)
     y, loss = weighted(labels, weight), dl.Weighted(dl.SoftmaxCrossEntropy(), class_weight=[1, 3])

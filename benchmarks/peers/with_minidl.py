@@ -54,7 +54,7 @@ class Peer:
         return [parameter.value.copy() for parameter in self._parameters]
 
 
-class Recorded:
+class Captured:
     """A step that is captured and replayed, as others compile theirs."""
 
     def __init__(self, problem: Problem):
@@ -70,7 +70,7 @@ class Recorded:
 
 
 def peers(problem: Problem) -> dict[str, Any]:
-    return {"minidl": Recorded(problem), "minidl by hand": Peer(problem)}
+    return {"minidl": Captured(problem), "minidl by hand": Peer(problem)}
 
 
 class Epochs:

@@ -148,7 +148,7 @@ class Layer(Guarded, TreeNode["Layer"]):
         self.ops = context.backend.operations
         self._parameters, self._state, self._buffers = {}, {}, Buffers(context.backend)
         self.allocate()
-        self._guarded = guarded_attributes(self)
+        self._guarded = guarded_attributes(self)  # which nobody can replace from here on
 
     def setup_children(self, context: Context, next_activations: Iterable[str | None] = ()) -> None:
         """Set up the layers inside, each with the activation behind it as far as there is one."""

@@ -13,7 +13,10 @@ from minidl.utils import checks
 
 
 class Penalized(Layer):
-    """A layer that adds share · Σ (l1 |w| + l2/2 w²) of one of its arrays to the cost, if it has a penalty."""
+    """A layer that adds share · Σ (l1 |w| + l2/2 w²) of one of its arrays to the cost, if it has a penalty.
+
+    The share is 1 for weights, and 1 / rows for a mean over the batch.
+    """
 
     penalty_in_use: Penalty | None = None
 

@@ -10,7 +10,7 @@ from minidl.layers.base import Layer
 from minidl.utils import checks
 from minidl.utils.block_local import BlockLocal
 
-# In `minidl.predict_mc`: the layers that draw at inference, too, each with its counter.
+# While `minidl.predict_mc` runs in this thread: the layers that draw at inference, too, each with its counter.
 SAMPLED = BlockLocal()
 
 

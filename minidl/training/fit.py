@@ -89,7 +89,7 @@ def fit(
         augmentation=augmentation, clip=clip, callbacks=callbacks, graph=graph, progress=progress,
     )  # fmt: skip
     run.callbacks = [*callbacks, *writers]
-    with serving(run.callbacks):
+    with serving(run.callbacks):  # a callback serves one run at a time
         if resume is not None:
             checkpoints.restore(run, resume)
         run.notify("on_start")

@@ -91,7 +91,7 @@ def _misfit(function: Any, positional: int, names: tuple[str, ...]) -> str | Non
 
 
 def guided(function: Function) -> Function:
-    """Give a function the advice of `check_call`."""
+    """Let a call of `function` whose arguments do not fit lead to the right ones, by `check_call`."""
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Recordings belong to the thread that makes them: others compute, record and train meanwhile as if they were alone."""
+"""A capture belongs to the thread that makes it: others compute, capture and train meanwhile as if they were alone."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ def test_the_first_fits_of_a_process_may_be_in_several_threads():
     subprocess.run([sys.executable, "-c", IN_A_FRESH_PROCESS], check=True, timeout=300)
 
 
-def test_predictions_in_other_threads_are_right_while_one_records():
+def test_predictions_in_other_threads_are_right_while_one_captures():
     backend, x = dl.backend.get("cpu"), np.ones((2, 3), np.float32)
     model = dl.Sequential(dl.Dense(3, 2), dl.Tanh(), seed=1, backend="cpu")
     expected, found, y = model.predict(x), [], np.zeros_like(x)
 
-    def record():
+    def calls():
         backend.operations.add(x, x, y)
         others = [threading.Thread(target=lambda: found.append(model.predict(x)))]
         for _ in range(20):  # a thread may get the number of one that has ended
@@ -85,7 +85,7 @@ def test_predictions_in_other_threads_are_right_while_one_records():
         others[0].start()
         others[0].join()
 
-    replay = backend.capture(record)
+    replay = backend.capture(calls)
     assert len(replay) == 1
     assert len(found) == 21
     for prediction in found:
@@ -94,7 +94,7 @@ def test_predictions_in_other_threads_are_right_while_one_records():
     np.testing.assert_array_equal(y, 2 * x)
 
 
-def test_after_recordings_in_threads_nothing_grows():
+def test_after_captures_in_threads_nothing_grows():
     model, x = dl.Sequential(dl.Dense(3, 2), seed=1, backend="cpu"), np.ones((2, 3), np.float32)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(fit, range(4)))
@@ -112,10 +112,10 @@ def test_after_recordings_in_threads_nothing_grows():
 
 
 @pytest.mark.parametrize("name", ["cpu", "emulator"])
-def test_recordings_in_two_threads_may_overlap(name):
+def test_captures_in_two_threads_may_overlap(name):
     backend, turns = dl.backend.get(name), threading.Barrier(2, timeout=60)
 
-    def record(number):
+    def calls(number):
         x = np.full((2, 3), 1 + number, np.float32)
         y = np.zeros_like(x)
 
@@ -130,7 +130,7 @@ def test_recordings_in_two_threads_may_overlap(name):
         return len(replay), y[0, 0]
 
     with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(record, range(2))) == [(1, 11.0), (2, 44.0)]
+        assert list(pool.map(calls, range(2))) == [(1, 11.0), (2, 44.0)]
 
 
 def test_a_captured_step_keeps_the_memory_for_its_partial_sums(any_backend, rng):

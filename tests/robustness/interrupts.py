@@ -66,7 +66,7 @@ def find_rate(network: dl.Sequential) -> None:
     dl.find_learning_rate(network, DATA, loss=loss, optimizer=optimizer, steps=10, batch_size=16)
 
 
-def record(network: dl.Sequential) -> None:
+def capture(network: dl.Sequential) -> None:
     network.forward(X[:16], training=True)
     network.backend.capture(lambda x: network.forward(x, training=True), X[:16])
 
@@ -82,7 +82,7 @@ SCENARIOS: dict[str, tuple[Callable[[Any], Any], bool]] = {
     "fit by hand": (lambda network: fit(network, False), False),
     "fit captured": (lambda network: fit(network, True), False),
     "steps": (steps, False),
-    "record": (record, False),
+    "capture": (capture, False),
 }
 
 

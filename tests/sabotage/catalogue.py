@@ -287,7 +287,7 @@ CATALOGUE = [
     Sabotage(
         "one-call-list-for-all-threads", "utils/block_local.py",
         "class BlockLocal(threading.local):", "class BlockLocal:",
-        "Two threads that record at the same time append to each other's list.",
+        "Two threads that capture at the same time append to each other's list.",
         ("utils/test_block_local.py", "cpu/engine/test_parallel.py", "backend/test_capture.py"),
     ),
     Sabotage(
