@@ -49,7 +49,7 @@ def page() -> str:
     for name, initializer in INITIALIZERS.items():
         defaults = inspect.signature(initializer.function).parameters
         parameters = ", ".join(f"{p}={defaults[p].default!r}" for p in initializer.parameter_names)
-        distribution = inspect.getdoc(initializer).split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
+        distribution = inspect.getdoc(initializer.function).split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
         rows.append(f"| `{name}` | {parameters and f'`{parameters}`'} | {distribution} |")
     gains = []
     for name in ["linear", *ACTIVATIONS]:

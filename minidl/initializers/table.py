@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -35,7 +36,9 @@ class Initializer:
     def __init__(self, function: Callable[..., Array], **parameters: Any):
         self.function = function
         self.parameters = {name: plain(value) for name, value in parameters.items()}
-        self.__doc__ = function.__doc__
+        declared = signature_of(function).parameters.values()
+        arguments = ", ".join(str(each.replace(annotation=each.empty)) for each in declared)
+        self.__doc__ = f"{self.name}({arguments})\n\n{inspect.getdoc(function) or ''}"  # what `help` shows
 
     def draw(self, rng: Generator, fan_in: int, fan_out: int) -> Array:
         """Draw a weight matrix.

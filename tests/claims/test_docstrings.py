@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import pydoc
 import re
 import textwrap
 from pathlib import Path
@@ -79,6 +80,14 @@ def test_the_docstring_of_an_initializer_has_its_parameters(name):
     entry = INITIALIZERS[name]
     for parameter in entry.parameter_names:
         assert mentions(entry.function.__doc__, parameter), parameter
+
+
+def test_help_shows_the_parameters_of_an_initializer_and_their_defaults():
+    text = pydoc.render_doc(INITIALIZERS["he_truncated_normal"], renderer=pydoc.plaintext)
+    call, empty, description = (line.strip() for line in text.splitlines()[-3:])
+    assert call == "he_truncated_normal(rng, fan_in, fan_out, slope=0.0, cut=2.0)"
+    assert not empty
+    assert description.startswith("Draw from a normal cut at")
 
 
 @each("name", PUBLIC)
