@@ -18,7 +18,7 @@ from minidl.utils import checks
 
 OUTPUTS = ("sweep.png", "trials.jsonl")
 JOURNAL = "sweep.journal"
-WORDS = {"yes": True, "no": False}
+WORDS = {"yes": True, "true": True, "no": False, "false": False}
 
 
 def run(options: argparse.Namespace) -> int:
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         result = dl.sweep(
             data.train,
             data.validation,
-            space=dict(options.space) if options.space else None,
+            space=_space(options.space) if options.space else None,
             trials=options.trials,
             sampler=options.sampler,
             pruner=options.pruner,
@@ -66,6 +66,14 @@ def _data_options(options: argparse.Namespace) -> str:
         if (value := getattr(options, option)) is not None:
             words += [f"--{option}", *map(quoted, value if isinstance(value, list) else [value])]
     return " ".join(words)
+
+
+def _space(entries: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in entries]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"--space got {name!r} twice; expected each name once")
+    return dict(entries)
 
 
 def entry(text: str) -> tuple[str, Any]:

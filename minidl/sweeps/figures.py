@@ -21,6 +21,11 @@ STYLES = {
 TOP = 0.97  # of the axes: where the trials stand whose loss is infinite
 
 
+def count_of(trials: Sequence[Any]) -> str:
+    """Return the number of trials in words: "1 trial", "2 trials"."""
+    return f"{len(trials)} {'trial' if len(trials) == 1 else 'trials'}"
+
+
 def draw_sweep(trials: Sequence[Any], importance: dict[str, float]) -> Any:
     """Draw all panels; those that need what there is not are left out."""
     from matplotlib.figure import Figure
@@ -47,7 +52,7 @@ def draw_losses(axes: Any, trials: Sequence[Any]) -> None:
     best = np.minimum.accumulate(complete)
     if np.isfinite(best).any():
         axes.step([trial.number for trial in trials], best, where="post", color="0.4", linestyle="--", label="best")
-        axes.set_title(f"Best of {len(trials)} trials: {best[-1]:.3g}", fontsize="medium")
+        axes.set_title(f"Best of {count_of(trials)}: {best[-1]:.3g}", fontsize="medium")
     axes.set(xlabel="trial", ylabel="validation loss")
     axes.legend(fontsize="small")
     _count(axes)

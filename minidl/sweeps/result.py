@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from minidl.perceptron import Settings
-from minidl.sweeps.figures import draw_sweep
+from minidl.sweeps.figures import count_of, draw_sweep
 from minidl.utils.figures import finish
 from minidl.utils.files import write_whole
 from minidl.utils.reports import Report, Table
@@ -126,17 +126,17 @@ class Sweep(Report):
 
     def _winner(self) -> Trial:
         if self.best is None:
-            raise ValueError(f"none of {_count(self.trials)} is complete, so there is no best setting")
+            raise ValueError(f"none of {count_of(self.trials)} is complete, so there is no best setting")
         return self.best
 
     def headline(self) -> str:
         best = "" if self.best is None else f", the best: loss {self.best.loss:.4f}"
-        return f"{_count(self.trials)}{best}"
+        return f"{count_of(self.trials)}{best}"
 
     def parts(self) -> Iterator[str | Table]:
         states = [trial.state for trial in self.trials]
         counts = (f"{states.count(state)} {state}" for state in ("complete", "pruned", "diverged") if state in states)
-        yield f"{_count(self.trials)}: {', '.join(counts)}" if self.trials else "no trial was finished"
+        yield f"{count_of(self.trials)}: {', '.join(counts)}" if self.trials else "no trial was finished"
         if not self.trials:
             return
         names = [*self.trials[0].values]
@@ -170,10 +170,6 @@ class Sweep(Report):
         if not self.trials:
             raise ValueError("no trial was finished, so there is nothing to draw")
         return finish(draw_sweep(self.trials, self.importance), path)
-
-
-def _count(trials: Sequence[Trial]) -> str:
-    return f"{len(trials)} trial{'' if len(trials) == 1 else 's'}"
 
 
 def sides(names: Sequence[str]) -> str:

@@ -6,6 +6,8 @@ import json
 import re
 import shlex
 from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from minidl.cli.search import entry
 from minidl.perceptron import Settings
 from minidl.sweeps import Sweep, workers
 
+ROOT = Path(__file__).parent.parent.parent
 QUICK = "sweep --data xor --space learning-rate=0.001:0.1 width=2:8 dropout=0 --trials 3 --epochs 2 --backend cpu"
 
 
@@ -71,6 +74,24 @@ def test_the_command_that_it_prints_gives_the_loss_of_the_best_trial(tmp_path, u
     assert len(best["losses"]) == 3
 
 
+def test_the_program_that_it_prints_gives_the_loss_of_the_best_trial(tmp_path, undrawn, capsys):
+    """With the lines that the page has for the data."""
+    rng = np.random.default_rng(0)
+    rows = [f"{a:.4f},{b:.4f},{'setosa' if a > b else 'virginica'}" for a, b in rng.normal(size=(100, 2))]
+    Path("iris.csv").write_text("\n".join(["a,b,species", *rows]))
+    sweep = "sweep --data iris.csv --target species --space width=3,5 schedule=cosine"
+    assert cli.main([*sweep.split(), "--trials", "2", "--epochs", "3", "--pruner", "none"]) == 0
+    printed = capsys.readouterr().out
+    program = printed[printed.index("model = dl.Sequential(") : printed.index("wrote ")]
+    page = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")
+    (data,) = (block for block in re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S) if "iris.csv" in block)
+    names: dict[str, Any] = {}
+    exec(data + program.replace("dl.fit", "run = dl.fit"), names)
+    lines = (tmp_path / "runs" / "iris-1" / "trials.jsonl").read_text().splitlines()
+    best = min(map(json.loads, lines), key=lambda trial: trial["loss"])
+    assert names["run"]["validation_loss"] == best["losses"]
+
+
 def test_the_same_command_with_the_storage_goes_on(tmp_path, undrawn, capsys):
     assert cli.main([*QUICK.split(), "--storage", "mine.journal"]) == 0
     assert cli.main([*QUICK.replace("--trials 3", "--trials 4").split(), "--storage", "mine.journal"]) == 0
@@ -111,6 +132,7 @@ def test_ctrl_c_writes_what_there_is(tmp_path, undrawn, monkeypatch):
         ("width=8:64", ("width", (8, 64))),
         ("width=8,64", ("width", [8, 64])),
         ("batch_norm=yes,No", ("batch_norm", [True, False])),
+        ("batch_norm=True,false", ("batch_norm", [True, False])),
         ("activation=tanh", ("activation", "tanh")),
         ("init=sparse(k=15, std=1.0),auto", ("init", ["sparse(k=15, std=1.0)", "auto"])),
     ],
@@ -128,6 +150,7 @@ def test_an_entry_of_the_space_is_a_range_a_list_or_a_value(text, expected):
             "minidl sweep: error: --space got 'depth'; expected depth=LOW:HIGH, depth=A,B,C or ",
         ),
         ("--space depth=2:1", "minidl: error: space['depth'] got (2, 1); expected (low, high) with low < high"),
+        ("--space depth=1:2 width=8 depth=3", "minidl: error: --space got 'depth' twice; expected each name once"),
         ("--space width=1:2:3", "minidl: error: space['width'] got (1, 2, 3); expected a range (low, high) or a list"),
         (
             "--sampler gird",

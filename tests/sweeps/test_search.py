@@ -255,6 +255,13 @@ def test_importance_names_what_matters():
     assert sweep(trials=3).importance == {}
 
 
+def test_one_trial_is_told_as_one():
+    result = sweep(trials=1)
+    assert str(result).startswith("1 trial: 1 complete\n")
+    assert repr(result).startswith("<Sweep: 1 trial, the best: loss ")
+    assert result.plot().axes[0].get_title().startswith("Best of 1 trial: ")
+
+
 def test_what_a_sweep_shows_and_writes(tmp_path, capsys):
     result = sweep(trials=12, epochs=3, progress=True)
     head, *lines = capsys.readouterr().out.splitlines()
