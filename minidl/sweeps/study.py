@@ -155,13 +155,24 @@ class Study:
         self.plan = plan
         self._domains, self._fixed = read_space(plan.space)
         self._seen: dict[int, tuple[Any, float]] = {}  # by attempt: its last sign of life, and when that came
-        with _quietly():
-            self._study = optuna.create_study(
-                storage=_opened(plan.storage), study_name=NAME, pruner=pruner_of(plan), load_if_exists=True
-            )
-        if "description" not in self._study.user_attrs:
-            self._study.set_user_attr("description", plan.description())
-        self._check_description()
+        self._storage = _opened(plan.storage)
+        try:
+            with _quietly():
+                self._study = optuna.create_study(
+                    storage=self._storage, study_name=NAME, pruner=pruner_of(plan), load_if_exists=True
+                )
+            if "description" not in self._study.user_attrs:
+                self._study.set_user_attr("description", plan.description())
+            self._check_description()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connections to a database."""
+        if isinstance(self._storage, RDBStorage):
+            self._storage.remove_session()
+            self._storage.engine.dispose()
 
     def _check_description(self) -> None:
         if self._study.user_attrs["description"] != self.plan.description():

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -132,26 +132,26 @@ def widest(domain: Domain) -> str:
 
 def run(plan: Plan, data: Dataset, validation: Dataset, jobs: int, progress: bool) -> Sweep:
     """Run a sweep in `jobs` processes, this one among them."""
-    study = Study(plan)
-    rows = Rows(study, progress)
-    with _fewer_threads(jobs), _helpers(plan, data, validation, jobs - 1) as helpers:
-        interrupted = work(study, data, validation, progress, rows)
-        if interrupted:
+    with closing(Study(plan)) as study:
+        rows = Rows(study, progress)
+        with _fewer_threads(jobs), _helpers(plan, data, validation, jobs - 1) as helpers:
+            interrupted = work(study, data, validation, progress, rows)
+            if interrupted:
+                for helper in helpers:
+                    helper.terminate() if sys.platform == "win32" else helper.send_signal(signal.SIGINT)
             for helper in helpers:
-                helper.terminate() if sys.platform == "win32" else helper.send_signal(signal.SIGINT)
-        for helper in helpers:
-            if (code := helper.wait()) not in (0, INTERRUPTED) and not interrupted:
-                say(f"a worker ended with exit code {code}; others did its trial again")
-    rows()
-    return Sweep(
-        study.results(),
-        study.importance(),
-        interrupted,
-        rows=len(data),
-        n_in=data.x.shape[1],
-        n_out=outputs_for(data),
-        classification=data.has_labels,
-    )
+                if (code := helper.wait()) not in (0, INTERRUPTED) and not interrupted:
+                    say(f"a worker ended with exit code {code}; others did its trial again")
+        rows()
+        return Sweep(
+            study.results(),
+            study.importance(),
+            interrupted,
+            rows=len(data),
+            n_in=data.x.shape[1],
+            n_out=outputs_for(data),
+            classification=data.has_labels,
+        )
 
 
 @contextmanager
@@ -195,7 +195,8 @@ def main() -> None:
     """Join a sweep: what a process does that another one has started."""
     try:
         plan, data, validation = pickle.load(sys.stdin.buffer)
-        interrupted = work(Study(plan), data, validation, False, lambda: None)
+        with closing(Study(plan)) as study:
+            interrupted = work(study, data, validation, False, lambda: None)
     except KeyboardInterrupt:
         interrupted = True
     sys.exit(INTERRUPTED if interrupted else 0)

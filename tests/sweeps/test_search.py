@@ -158,9 +158,12 @@ def test_a_second_call_goes_on_and_a_third_has_nothing_to_do(tmp_path, capsys):
 
 
 def test_a_database_does_as_well(tmp_path):
+    """From Python 3.13 on, a connection that is left open is a warning."""
     url = f"sqlite:///{tmp_path / 'sweep.db'}"
     assert found(sweep(trials=3, storage=url, sampler="random")) == found(sweep(trials=3, sampler="random"))
     assert len(sweep(trials=4, storage=url, sampler="random").trials) == 4
+    with pytest.raises(ValueError, match="^storage got .*, which has a sweep of another space"):
+        sweep(trials=4, storage=url, seed=1)
 
 
 def test_another_sweep_is_not_joined(tmp_path):
