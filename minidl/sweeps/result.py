@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -185,4 +186,6 @@ def shown(value: Any) -> str:
 def quoted(value: Any) -> str:
     """Return a value as a word of a command, for the shells of all systems."""
     text = value if isinstance(value, str) else repr(value)
+    if os.name != "nt" and re.search(r'["$`\\!]', text):  # which have a meaning between double quotes there
+        return shlex.quote(text)
     return text if re.fullmatch(r"[\w@%+=:,./\\-]+", text) else f'"{text}"'

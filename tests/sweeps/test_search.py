@@ -18,6 +18,7 @@ import minidl as dl
 from minidl import cli
 from minidl.perceptron import Settings
 from minidl.sweeps import workers
+from minidl.sweeps.result import quoted
 from minidl.sweeps.study import Attempt, Study
 
 TRAIN, VALIDATION = dl.data.circles(60, seed=0), dl.data.circles(40, seed=1)
@@ -256,6 +257,13 @@ def test_importance_names_what_matters():
     assert sum(result.importance.values()) == pytest.approx(1.0)
     assert "importance: learning_rate " in str(result)
     assert sweep(trials=3).importance == {}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has another shell")
+@pytest.mark.parametrize("text", ["mine.csv", "two words", "cost $US", "`id`", 'say "so"', "it's $5!", "a\\b", "*", ""])
+def test_a_word_of_the_command_is_what_the_shell_takes_it_for(text):
+    printed = subprocess.run(["sh", "-c", f"printf %s {quoted(text)}"], capture_output=True, text=True, check=True)
+    assert printed.stdout == text
 
 
 def test_one_trial_is_told_as_one():
