@@ -109,7 +109,7 @@ def variance_scaling(
     distribution: str = "normal",
     cut: float = CUT,
 ) -> Array:
-    """Draw with variance `scale` / n, n by `mode`: "fan_in", "fan_out" or "fan_avg"; the nine that follow do so, too.
+    """Draw with variance `scale` / n, n by `mode`: "fan_in", "fan_out" or "fan_avg"; LeCun, Glorot and He are cases.
 
     distribution is "normal", "uniform" or "truncated_normal", the last cut at `cut` standard deviations.
     """
