@@ -24,6 +24,7 @@ from minidl import (
     layers,
     losses,
     optimizers,
+    parallel,
     schedules,
 )
 from minidl.diagnostics.boundary import decision_boundary
@@ -104,6 +105,7 @@ __all__ = [
     "gains",
     "initializers",
     "inspect",
+    "parallel",
     "preflight",
     "schedules",
     "softmax",

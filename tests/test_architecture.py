@@ -16,7 +16,7 @@ FLOORS = [
     ["utils", "scalar", "statistics"],
     ["operations", "cpu", "cuda", "emulator", "penalties", "schedules"],
     ["backend", "data", "initializers"],
-    ["layers", "losses", "optimizers"],
+    ["layers", "losses", "optimizers", "parallel"],
     ["training", "multi_task", "weighted", "calibration", "perceptron", "export"],
     ["diagnostics", "sweeps"],
     ["__init__", "exercises", "playground"],
@@ -131,6 +131,7 @@ MAY_BE_HIDDEN = {
     "sklearn": "comes with the extra sklearn",
     "onnx": "comes with the extra export",
     "safetensors": "comes with the extra export",
+    "mpi4py": "comes with the extra mpi",
     "minidl.sweeps.study": "needs optuna, which comes with the extra sweep",
     "minidl.sweeps.workers": "likewise",
 }

@@ -43,11 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             finally:
                 sys.stdout.flush()  # here, where it is told if the report cannot be written
         except dl.DivergenceError as error:
-            print(f"minidl: {error}", file=sys.stderr)
-            return FAILED
+            return _failed(str(error), FAILED)
         except (ValueError, TypeError, RuntimeError, OSError, ImportError) as error:
-            print(f"minidl: error: {error}", file=sys.stderr)
-            return WRONG
+            return _failed(f"error: {error}", WRONG)
         except KeyboardInterrupt:
-            print("minidl: interrupted", file=sys.stderr)
-            return INTERRUPTED
+            return _failed("interrupted", INTERRUPTED)
+
+
+def _failed(message: str, code: int) -> int:
+    print(f"minidl: {message}", file=sys.stderr, flush=True)
+    dl.parallel.end_all(code)
+    return code

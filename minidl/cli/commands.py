@@ -37,29 +37,21 @@ FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
 def train(options: argparse.Namespace) -> int:
     """Train the network that the options describe, print the result and write it to a folder."""
+    team = None if options.parts is None else dl.parallel.over(parts=options.parts)
+    if team is not None and team.rank > 0:  # rank 0 prints and writes
+        data = sources.parts(options)
+        return INTERRUPTED if _fit(options, build_model(options, data.train), data, team).interrupted else 0
     name = sources.name_of(options.data)
     with claimed_folder(name, OUTPUTS, options.out, options.overwrite) as folder:
         data = sources.parts(options)
         model = build_model(options, data.train)
-        loss = sources.loss_of(options, data.train)
-        settings = settings_of(options).for_rows(len(data.train))
         print(f"writing to {folder}")
         print(f"{name}: {data}")
         print(model.summary(), flush=True)
         if model.backend.name == "cpu" and not is_compiled():
             print("compiling for this processor, once (about 15 s)", flush=True)
 
-        history = dl.fit(
-            model,
-            data.train,
-            validation=data.validation,
-            loss=loss,
-            optimizer=settings.new_optimizer(len(data.train)),
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            checkpoint=options.checkpoint,
-            resume=options.resume,
-        )
+        history = _fit(options, model, data, team)
         judged = _judge(model, data.test, data.columns)
 
         sources.save(model, data.columns, folder / "model.npz")
@@ -69,6 +61,24 @@ def train(options: argparse.Namespace) -> int:
         print(f"test {judged}")
         print(f"wrote {', '.join(name for name in OUTPUTS if (folder / name).exists())} to {folder}")
     return INTERRUPTED if history.interrupted else 0
+
+
+def _fit(
+    options: argparse.Namespace, model: dl.Sequential, data: sources.Parts, team: dl.parallel.Team | None
+) -> dl.History:
+    settings = settings_of(options).for_rows(len(data.train))
+    return dl.fit(
+        model,
+        data.train,
+        validation=data.validation,
+        loss=sources.loss_of(options, data.train),
+        optimizer=settings.new_optimizer(len(data.train)),
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        checkpoint=options.checkpoint,
+        resume=options.resume,
+        team=team,
+    )
 
 
 def predict(options: argparse.Namespace) -> int:

@@ -104,6 +104,10 @@ def _add_train(command: argparse.ArgumentParser) -> None:
         help="samples for each step (default: a twentieth of them, from 8 to 128)",
     )  # fmt: skip
     _add(command, "--checkpoint", metavar="FILE", help="after each epoch, write a checkpoint for --resume")
+    _add(
+        command, "--parts", type=_integer(1), metavar="N",
+        help="with `mpiexec -n RANKS minidl train`: parts of each batch, which the ranks share",
+    )  # fmt: skip
     _add(command, "--resume", metavar="FILE", help="continue from a checkpoint, with the same options, up to --epochs")
     _add_output(command)
 

@@ -99,7 +99,7 @@ def _epoch(number: int, entry: dict[str, Any]) -> Epoch:
 def _compare(run: Run, description: dict[str, Any]) -> None:
     """Raise ValueError if the checkpoint is of another run, before anything is restored."""
     was = description["settings"]
-    for name, value in {**run.settings, **run.data_digests}.items():
+    for name, value in {"parts": None, **run.settings, **run.data_digests}.items():  # only a team has parts
         value = json.loads(json.dumps(value))  # as a file has it: a tuple becomes a list there
         if was.get(name) != value:
             name, here, there = _difference(name, value, was.get(name))

@@ -8,6 +8,7 @@ import numpy as np
 
 from minidl.layers.base import Layer
 from minidl.layers.sequential import Sequential
+from minidl.optimizers import Optimizer
 from minidl.training.history import History
 
 
@@ -36,3 +37,13 @@ def check_finite(model: Sequential, history: History, name: str, values: Any, wh
     )
     error.layer, error.history = layer, history
     raise error
+
+
+def check_arrays(model: Sequential, optimizer: Optimizer, history: History, when: str) -> None:
+    """Raise DivergenceError if a weight, a running statistic or a moment of the optimizer is NaN or infinite.
+
+    No later loss may show it: weights whose second moment is infinite do not move any more.
+    """
+    moments = {f"state {name} of {optimizer!r}": array for name, array in optimizer.arrays().items()}
+    for name, array in [*model.arrays(), *moments.items()]:
+        check_finite(model, history, name, model.backend.to_numpy(array), when)

@@ -22,13 +22,15 @@ from minidl.data.dataset import Dataset
 from minidl.layers.sequential import Sequential
 from minidl.losses import Loss
 from minidl.optimizers import Optimizer
+from minidl.parallel import Team
 from minidl.training import checkpoints
 from minidl.training.callbacks import Checkpoint, Log
 from minidl.training.evaluation import Evaluation
 from minidl.training.history import Epoch, History
-from minidl.training.interrupts import Flag, interrupt_between_steps
+from minidl.training.interrupts import Flag
 from minidl.training.run import Callback, Run
 from minidl.training.serving import serving
+from minidl.training.team import run_of
 from minidl.utils.guide import guided
 from minidl.utils.output import say
 
@@ -52,6 +54,7 @@ def fit(
     log: str | os.PathLike[str] | None = None,
     graph: bool | str = "auto",
     progress: bool = True,
+    team: Team | None = None,
 ) -> History:
     """Train `model` on `train` and return what happened in each epoch.
 
@@ -75,6 +78,7 @@ def fit(
         log: A .csv or .jsonl file that gets a line after each epoch.
         graph: Whether steps are captured and replayed, see `TrainingStep`; not if a callback follows the steps.
         progress: Whether to show a bar (in a notebook, or where stderr is a terminal) and print a line for each epoch.
+        team: The ranks of MPI that share each batch, see `minidl.parallel`.
 
     Returns:
         The `History`, one `Epoch` for each pass over the data.
@@ -84,7 +88,7 @@ def fit(
         DivergenceError: When the loss or a weight becomes NaN or infinite.
     """
     writers = [writer(path) for writer, path in ((Log, log), (Checkpoint, checkpoint)) if path is not None]
-    run = Run(
+    run = run_of(team)(
         model, train, loss, optimizer, validation=validation, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
         augmentation=augmentation, clip=clip, callbacks=callbacks, graph=graph, progress=progress,
     )  # fmt: skip
@@ -93,14 +97,14 @@ def fit(
         if resume is not None:
             checkpoints.restore(run, resume)
         run.notify("on_start")
-        with interrupt_between_steps() as interrupted:
+        with run.interruption() as interrupted:
             while run.epoch <= run.epochs and not run.stopped and not interrupted:
                 train_epoch(run, interrupted)
         run.history.interrupted = bool(interrupted)
         run.notify("on_end")
-    if progress and run.stopped:
+    if run.progress and run.stopped:
         say(f"stopped: {run.stopped}")
-    if progress and interrupted:
+    if run.progress and interrupted:
         say(f"interrupted; whole epochs: {len(run.history)}. The model keeps what it has learned")
     return run.history
 

@@ -15,9 +15,10 @@ from minidl.losses import Loss
 from minidl.optimizers import Optimizer
 from minidl.training.augmented import checked_augmentation
 from minidl.training.batches import Batches
-from minidl.training.divergence import check_finite
+from minidl.training.divergence import check_arrays, check_finite
 from minidl.training.evaluation import EVALUATION_BATCH, evaluate_batches, prepare
 from minidl.training.history import History
+from minidl.training.interrupts import interrupt_between_steps
 from minidl.training.progress import Progress
 from minidl.training.step import TrainingStep
 from minidl.utils import checks, storage
@@ -77,6 +78,8 @@ class Run:
         training_step: The `TrainingStep` that makes the steps.
         parameters: The parameters of the model.
     """
+
+    evaluate, interruption = staticmethod(evaluate_batches), staticmethod(interrupt_between_steps)  # a team: together
 
     def __init__(
         self,
@@ -198,7 +201,7 @@ class Run:
         """Return loss and accuracy on the validation data; (None, None) without them."""
         if self._validation_batches is None:
             return None, None
-        held_out = evaluate_batches(self.model, self._validation_batches, self.loss)
+        held_out = self.evaluate(self.model, self._validation_batches, self.loss)
         check_finite(self.model, self.history, "validation loss", held_out.loss, f"after epoch {self.epoch}")
         return held_out
 
@@ -216,11 +219,5 @@ class Run:
             check_finite(self.model, self.history, "loss", self.loss.value, f"in epoch {self.epoch}, step {step}")
 
     def check_arrays(self, when: str) -> None:
-        """Raise DivergenceError if a weight, a running statistic or a moment of the optimizer is NaN or infinite.
-
-        No later loss may show it: weights whose second moment is infinite do not move any more.
-        """
-        moments = {f"state {name} of {self.optimizer!r}": array for name, array in self.optimizer.arrays().items()}
-        for name, array in [*self.model.arrays(), *moments.items()]:
-            values = self.model.backend.to_numpy(array)
-            check_finite(self.model, self.history, name, values, f"in {when} of epoch {self.epoch}")
+        """Raise DivergenceError if a weight, a running statistic or a moment of the optimizer is NaN or infinite."""
+        check_arrays(self.model, self.optimizer, self.history, f"in {when} of epoch {self.epoch}")

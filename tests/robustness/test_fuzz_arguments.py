@@ -22,12 +22,13 @@ from minidl.exercises import folders, notebooks
 from minidl.layers import monte_carlo
 from minidl.sklearn import MLPClassifier, MLPRegressor
 from minidl.training import clipping
+from tests.ranks import Rank, Threads
 from tests.robustness.hostile import call
 
 MODULES = [
     dl, dl.backend, dl.calibration, dl.callbacks, dl.data, dl.emulator, dl.gains, dl.initializers, dl.schedules,
     *(importlib.import_module(f"minidl.diagnostics.{found.name}") for found in iter_modules(dl.diagnostics.__path__)),
-    losses, multi_task, penalties, clipping, monte_carlo, exercises, dl.export,
+    losses, multi_task, penalties, clipping, monte_carlo, exercises, dl.export, dl.parallel,
 ]  # fmt: skip
 
 HUGE = (1e300, 10**30, 10**400)
@@ -52,7 +53,7 @@ RESULTS = {
     "AugmentationStep", "Geometric", "Mixing", "Preprocessing", "Configurable",
     "norm", "relative_change", "draw_loss", "draw_accuracy", "draw_curves", "draw_range_test", "save_figure",
     "map_targets", "text", "initializer", "Graph",
-    "ConfusionMatrix", "draw_confusion", "predicted_classes",
+    "ConfusionMatrix", "draw_confusion", "predicted_classes", "Team", "end_all",
 }  # fmt: skip
 
 X = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
@@ -205,7 +206,9 @@ CALLS = {
         "log": None,
         "graph": False,
         "progress": False,
+        "team": None,
     },
+    "over": lambda: {"comm": Rank(Threads(1), 0), "parts": 2},
     "TrainingStep": lambda: {
         "model": model(),
         "loss": dl.SoftmaxCrossEntropy(),
@@ -365,6 +368,7 @@ LEFT_OUT = {
     **{(name, "fan_in"): (HUGE, "a matrix of that size") for name in initializers.INITIALIZERS},
     **{(name, "fan_out"): (HUGE, "a matrix of that size") for name in initializers.INITIALIZERS},
     **{(name, "epochs"): (HUGE, "trains for ever") for name in ("fit", "sweep", "MLPClassifier", "MLPRegressor")},
+    ("over", "comm"): ((None,), "all ranks of MPI"),
     ("find_learning_rate", "steps"): (HUGE, "trains for ever"),
     ("predict_mc", "samples"): (HUGE, "samples for ever"),
     ("predict_augmented", "samples"): (HUGE, "samples for ever"),

@@ -37,7 +37,7 @@ INNER = {
     "TrainingPass.statistics", "TrainingPass.activity", "TrainingPass.delta",
     "Loss.__call__", "Loss.use", "MultiTask.use", "Weighted.use", "Loss.count", "MultiTask.count", "Loss.show",
     "checked", "compute_unchecked",
-    "Graph.add", "Graph.constant", "Graph.node",
+    "Graph.add", "Graph.constant", "Graph.node", "Team.from_all", "Team.own", "Team.sum",
 }  # fmt: skip
 
 

@@ -730,7 +730,7 @@ CATALOGUE = [
         ("operations/test_clipping.py",),
     ),
     Sabotage(
-        "infinite-moments-unseen", "training/run.py", "[*self.model.arrays(), *moments.items()]", "self.model.arrays()",
+        "infinite-moments-unseen", "training/divergence.py", "[*model.arrays(), *moments.items()]", "model.arrays()",
         "Weights whose second moment is infinite stay where they are, and the loss with them.",
         ("training/test_extreme_numbers.py",),
     ),

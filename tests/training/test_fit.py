@@ -940,13 +940,13 @@ def test_a_validation_loss_that_is_not_finite_ends_the_run(monkeypatch, rng):
 
 @pytest.mark.usefixtures("python_handles_interrupts")
 def test_ctrl_c_during_validation_ends_the_run_after_the_epoch(monkeypatch, capsys):
-    real = run.evaluate_batches
+    real = run.Run.evaluate
 
     def interrupted(*args):
         signal.raise_signal(signal.SIGINT)
         return real(*args)
 
-    monkeypatch.setattr(run, "evaluate_batches", interrupted)
+    monkeypatch.setattr(run.Run, "evaluate", staticmethod(interrupted))
     history = fit(make(), data(20), validation=data(10), epochs=3, batch_size=10, progress=True)
     assert history.interrupted
     assert len(history) == 1

@@ -1,0 +1,201 @@
+"""A training run that is shared among the ranks of a team (`minidl.parallel`).
+
+Every rank has the whole data set and the whole model. A batch is cut into parts, rows that follow one another, and each
+rank makes the two passes for its parts. Then gradients, losses, penalties and running estimates are added along one
+tree, and every rank updates its weights, which so stay the same bits everywhere.
+
+Batch normalization sees a part: "ghost batches" (Hoffer et al. 2017). Each part starts from the same running estimates,
+and their mean over the parts, weighted by rows, is that of the batch. A layer that draws counts a draw for each part,
+so that masks depend on the place of a row in the batch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from minidl.backend.snapshot import Snapshot
+from minidl.data.targets import map_targets
+from minidl.layers.sequential import Sequential
+from minidl.layers.stochastic import Stochastic
+from minidl.losses import Loss
+from minidl.optimizers import Optimizer
+from minidl.parallel import Team
+from minidl.training.batches import Batches
+from minidl.training.callbacks import Checkpoint, Log
+from minidl.training.evaluation import Evaluation
+from minidl.training.interrupts import Flag, interrupt_between_steps
+from minidl.training.run import Run
+from minidl.training.step import TrainingStep
+from minidl.utils import checks, storage
+
+
+def run_of(team: Team | None) -> Callable[..., Run]:
+    """Return what makes the run of `minidl.fit`: a `Run`, or for a team a `TeamRun`."""
+    if team is not None and not isinstance(team, Team):
+        raise TypeError(f"team got {checks.describe(team)}; expected one such as minidl.parallel.over(parts=8)")
+    return Run if team is None else partial(TeamRun, team)
+
+
+class TeamRun(Run):
+    """A run of which each rank of a team makes a share.
+
+    All decide alike: they have the same figures, stop if one of them is told to, and take the time of rank 0.
+
+    Raises:
+        ValueError: If the ranks do not have the same model, data and settings, or `graph` is true.
+    """
+
+    def __init__(self, team: Team, *arguments: Any, graph: bool | str = "auto", progress: bool = True, **options: Any):
+        if graph is True:
+            raise ValueError("graph got True; expected 'auto' or False with a team, whose steps run as written")
+        checks.boolean("progress", progress)
+        super().__init__(*arguments, graph=graph, progress=progress and team.rank == 0, **options)
+        self.team = team
+        self.training_step: TeamStep = TeamStep(team, self.model, self.loss, self.optimizer, clip=self.clip)
+        self.settings["parts"] = team.parts
+        weights = storage.checksum(self.model.snapshot())
+        start = {"epochs": self.epochs, **self.settings, **self.data_digests, "weights": weights}
+        first, *others = team.from_all(start)
+        for rank, other in enumerate(others, start=1):
+            if wrong := [name for name in first if other[name] != first[name]]:
+                raise ValueError(
+                    f"{wrong[0]} got other values on rank {rank} than on rank 0; expected one program with one seed "
+                    f"and the same data on all ranks"
+                )
+
+    @contextlib.contextmanager
+    def interruption(self) -> Iterator[Flag]:
+        """Turn Ctrl-C on any rank into a flag that all of them see after the same step."""
+        with interrupt_between_steps() as pressed:
+            self.training_step.pressed = pressed
+            yield self.training_step.interrupted
+
+    def notify(self, event: str) -> None:
+        """Call the callbacks; rank 0 alone writes files."""
+        epochs = self.history.epochs
+        if event == "on_epoch_end":
+            epochs[-1] = replace(epochs[-1], seconds=self.team.from_all(epochs[-1].seconds)[0])
+        for callback in self.callbacks:
+            if self.team.rank == 0 or not isinstance(callback, (Checkpoint, Log)):
+                getattr(callback, event)(self)
+        if event in ("on_start", "on_epoch_end"):
+            step = self.training_step
+            reasons, pressed = zip(*self.team.from_all((self.stopped, bool(step.pressed))), strict=True)
+            self.stopped = next(filter(None, reasons), None)
+            step.interrupted.raised = any(pressed)
+
+    def evaluate(self, model: Sequential, batches: Batches, loss: Loss) -> Evaluation:
+        """Evaluate with the batches shared among the ranks."""
+        numbered = enumerate(batches.in_order(np.arange(batches.rows)))
+
+        def batch(i: int, out: np.ndarray) -> None:
+            x, targets = next(batch for number, batch in numbered if number == i)
+            loss.restart()
+            loss.compute_unchecked(model.forward(x), targets)
+            out[...] = np.concatenate([model.backend.to_numpy(array) for array in _arrays_of(loss, 2)])
+
+        with model.lock:
+            totals = self.team.sum("evaluation", batches.steps, 2 * len(_arrays_of(loss, 2)), np.float64, batch)
+            loss.restart()
+            for array, total in zip(_arrays_of(loss, 2), totals.reshape(-1, 2), strict=True):
+                model.backend.copy_into(array, total)
+            loss.count(batches.rows)
+            return Evaluation(*loss.mean_so_far())
+
+
+class TeamStep(TrainingStep):
+    """A step whose batch is cut into parts, which are shared among the ranks of a team.
+
+    Attributes:
+        pressed: Whether Ctrl-C was pressed on this rank.
+        interrupted: Whether it was pressed on any rank when the last step was made.
+    """
+
+    def __init__(
+        self, team: Team, model: Sequential, loss: Loss, optimizer: Optimizer, *, clip: Callable[..., Any] | None
+    ):
+        super().__init__(model, loss, optimizer, clip=clip, graph=False)
+        self.team, self.pressed, self.interrupted = team, Flag(), Flag()
+        self._states = [array for layer in model.walk() for array in layer.state_arrays()]
+        self._draws = {id(layer.step) for layer in model.walk() if isinstance(layer, Stochastic)}
+        self._costs = [layer.cost for layer in model.walk() if layer.cost is not None]
+
+    @np.errstate(all="ignore")  # what is not finite is found in the results
+    def forward(self, x: Any, targets: Any) -> None:
+        """Make both passes for the own parts, and add the results of all ranks."""
+        backend, loss = self.backend, self.loss
+        rows, smallest = x.shape[0], self.model.smallest_batch
+        parts = max(1, min(self.team.parts, rows // smallest))
+        cuts = [rows * i // parts for i in range(parts + 1)]
+        if not all(array is not None for array in loss.arrays().values()):  # they are made in the first pass
+            with Snapshot(backend, [*self._states, *self._costs]):
+                self._forward_rows(x, targets, slice(smallest))
+            loss.restart()
+
+        averaged = [*_arrays_of(loss, 1), *_of_kind("f", self._states), *self._costs]
+        added = [*_arrays_of(loss, 2), *_of_kind("iu", self._states)]
+        before = Snapshot(backend, [*averaged, *added])
+        gradients = self.parameters[0].slice.storage.gradients
+        results: dict[int, np.ndarray] = {}
+
+        def both_passes(i: int, out: np.ndarray) -> None:
+            own = slice(cuts[i], cuts[i + 1])
+            share = (own.stop - own.start) / rows
+            starts = self._start_part(i, before)
+            self._forward_rows(x, targets, own)
+            self.model.backward_parameters(loss.backward())
+            np.multiply(self._on_host(gradients), out.dtype.type(share), out=out)
+            means = [share * self._on_host(array).reshape(-1) for array in averaged]
+            changes = [self._on_host(array) - start for array, start in zip(added, starts[len(means) :], strict=True)]
+            results[i] = np.concatenate([*means, *map(np.ravel, changes), [bool(self.pressed)]], dtype=np.float64)
+
+        def result(i: int, out: np.ndarray) -> None:
+            out[...] = results[i]
+
+        total = self.team.sum("gradients", parts, gradients.shape[0], self.model.dtype, both_passes)
+        backend.copy_into(gradients, total)
+        sizes = [values.size for _, values in before.values]
+        numbers = self.team.sum("results", parts, sum(sizes) + 1, np.float64, result)
+        *ends, (pressed,) = np.split(numbers, np.cumsum(sizes))
+        for (array, start), end in zip(before.values, ends, strict=True):
+            end = end.reshape(start.shape).astype(start.dtype)
+            backend.copy_into(array, end if any(array is each for each in averaged) else start + end)
+        self.interrupted.raised = bool(pressed)
+        loss.count(rows)
+
+    def update(self) -> None:
+        """Update the parameters, after a clip of the gradients of the whole batch."""
+        if self.clip is not None:
+            self.clip(self.parameters)
+        self.optimizer.step(self.parameters)
+
+    def _forward_rows(self, x: Any, targets: Any, rows: slice) -> None:
+        self._forward(x[rows], map_targets(lambda each: each[rows], targets))
+
+    def _start_part(self, i: int, before: Snapshot) -> list[np.ndarray]:
+        """Set what a step changes to where part i starts from, and return that."""
+        before.restore()
+        for array in _arrays_of(self.loss, 2):
+            self.backend.copy_into(array, np.zeros(2))
+        for array, values in before.values:
+            if id(array) in self._draws:
+                self.backend.copy_into(array, values + np.uint32(i))
+        return [self.backend.to_numpy(array) for array, _ in before.values]
+
+    def _on_host(self, array: Any) -> np.ndarray:
+        return array if self.backend.on_host else self.backend.to_numpy(array)
+
+
+def _arrays_of(loss: Loss, size: int) -> list[Any]:
+    """Return the arrays of a loss that have one number, the mean of the batch, or two, sums since `restart`."""
+    return [array for array in loss.arrays().values() if array is not None and array.shape == (size,)]
+
+
+def _of_kind(kinds: str, arrays: list[Any]) -> list[Any]:
+    return [array for array in arrays if array.dtype.kind in kinds]

@@ -1,0 +1,344 @@
+"""Runs that ranks share: the same bits for any number of them. Threads stand in for the processes of MPI."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minidl as dl
+from minidl.training.callbacks import Callback, Log
+from tests.conftest import each
+from tests.ranks import Threads, bits, data, everything, plain
+
+
+class Seen(dl.Layer):
+    """Passes x on; counts rows and passes, and keeps a mean that moves."""
+
+    def allocate(self):
+        self.rows = self.state("rows", np.zeros(1), np.int64)
+        self.passes = self.state("passes", np.zeros(1), np.uint32)
+        self.moving = self.state("moving", np.zeros(1))
+
+    def forward(self, x, training=False):
+        x = self.begin_forward(x, training)
+        if training:
+            self.rows += len(x)
+            self.passes += np.uint32(1)
+            self.moving *= 0.9
+            self.moving += 0.1 * x.mean()
+        return x
+
+    def backward(self, dy):
+        return self.begin_backward(dy)[1]
+
+
+def train(comm, parts=8, make=everything, train=None, **options):
+    """The results of a run as one rank has them; without `comm`, of a run without a team."""
+    model, optimizer = make(), dl.Adam(0.02)
+    settings = {"loss": dl.SoftmaxCrossEntropy(), "epochs": 2, "batch_size": 16, "progress": False, **options}
+    if callable(settings.get("callbacks")):
+        settings["callbacks"] = settings["callbacks"]()
+    team = None if comm is None else dl.parallel.over(comm, parts)
+    settings.setdefault("optimizer", optimizer)
+    history = dl.fit(model, train or data(50), team=team, **settings)
+    return bits(model, history, settings["optimizer"])
+
+
+def on_ranks(ranks, program=train, **options):
+    return Threads(ranks).run(lambda comm: program(comm, **options))
+
+
+OPTIONS = {
+    "cpu": {"make": everything, "validation": data(9, seed=1), "clip": dl.ClipNorm(0.05)},
+    "numpy": {"make": lambda: everything("numpy"), "clip": dl.ClipValue(0.01)},
+    "emulator": {"make": lambda: plain("emulator", dtype="float32"), "epochs": 1, "train": data(9)},
+    "float64": {"make": lambda: everything(dtype="float64")},
+    "fewer rows than parts": {"train": data(16 + 5)},
+    "uneven parts": {"parts": 7, "batch_size": 17},
+    "ghost batches of two rows": {"batch_size": 9},
+    "own state": {"make": lambda: dl.Sequential(Seen(), dl.Dense(4, 3), seed=0, backend="cpu")},
+    "augmentation": {"augmentation": lambda x, targets, rng: (x + rng.normal(size=x.shape).astype(x.dtype), targets)},
+    "weighted": {"make": plain, "loss": dl.Weighted(dl.SoftmaxCrossEntropy(), class_weight=[1, 2, 0.5])},
+    "many validation batches": {"make": plain, "validation": data(3000, seed=1), "epochs": 1},
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_any_number_of_ranks_gives_the_same_bits(name):
+    options = {"parts": 8, **OPTIONS[name]}
+    (expected,) = on_ranks(1, **options)
+    for ranks in (2, 3, 4):
+        assert all(found == expected for found in on_ranks(ranks, **options))
+
+
+@each("name", [name for name in OPTIONS if name != "many validation batches"])
+def test_one_part_gives_the_bits_of_a_run_without_a_team(name):
+    options = {**OPTIONS[name], "parts": 1}
+    (found,) = on_ranks(1, **options)
+    assert found == train(None, **options)
+
+
+def test_the_parts_matter():
+    assert on_ranks(1, parts=8) != on_ranks(1, parts=4)
+
+
+def test_several_tasks_with_labels_that_are_unknown():
+    rng = np.random.default_rng(0)
+    targets = {"kind": rng.integers(-1, 3, 45), "sign": rng.integers(-1, 2, 45), "value": rng.normal(size=(45, 1))}
+    rows = dl.data.Dataset(rng.normal(size=(45, 4)).astype(np.float32), targets)
+
+    def program(comm, parts=8):
+        heads = dl.Heads(kind=dl.Dense(6, 3), sign=dl.Dense(6, 2), value=dl.Dense(6, 1))
+        losses = {"kind": dl.SoftmaxCrossEntropy(), "sign": dl.SoftmaxCrossEntropy(), "value": dl.MeanSquaredError()}
+        loss, optimizer = dl.MultiTask(heads, weights={"kind": 0.5}, **losses), dl.Adam(0.02)
+        model = dl.Sequential(dl.Dense(4, 6), dl.Tanh(), heads, seed=0, backend="cpu")
+        team = None if comm is None else dl.parallel.over(comm, parts)
+        history = dl.fit(
+            model, rows, validation=rows, loss=loss, optimizer=optimizer, epochs=2, batch_size=16, progress=False,
+            team=team,
+        )  # fmt: skip
+        return {**bits(model, history, optimizer), "heads": repr(loss.by_head())}
+
+    (expected,) = on_ranks(1, program)
+    assert all(found == expected for ranks in (2, 3) for found in on_ranks(ranks, program))
+    assert on_ranks(1, program, parts=1) == [program(None)]
+
+
+def test_without_noise_a_step_is_that_of_the_whole_batch():
+    """The gradient, with penalties once and the limit on its norm; losses and penalties: up to rounding."""
+
+    def program(comm):
+        model = plain()
+        history = dl.fit(
+            model, data(45), loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(0.5), epochs=3, batch_size=20,
+            clip=dl.ClipNorm(0.05), progress=False, team=comm and dl.parallel.over(comm, 7),
+        )  # fmt: skip
+        return model.snapshot(), history
+
+    (expected, history), ((found, shared),) = program(None), Threads(1).run(program)
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-12, atol=1e-14)
+    for column in ("loss", "accuracy", "penalty"):
+        np.testing.assert_allclose(shared[column], history[column], rtol=1e-12)
+    assert history["penalty"][0] > 0.01
+
+
+def trained(layers, parts, rows, seed=0, dtype="float64"):
+    """A model after one step on `rows`, cut into parts."""
+    model = dl.Sequential(*layers, seed=seed, backend="numpy", dtype=dtype)
+
+    def program(comm):
+        dl.fit(model, rows, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(1e-9), epochs=1, batch_size=len(rows),
+               shuffle=False, progress=False, team=dl.parallel.over(comm, parts))  # fmt: skip
+
+    Threads(1).run(program)
+    return model
+
+
+def test_batch_norm_sees_a_part_and_its_estimates_are_means_over_the_parts():
+    rows = data(11)
+    norm = trained([dl.BatchNorm(4, decay=0.75), dl.Dense(4, 3)], 3, rows).layers[0]
+    parts = [rows.x[start:stop].astype(float) for start, stop in ((0, 3), (3, 7), (7, 11))]
+    weights = np.array([3, 4, 4]) / 11
+    mean = weights @ [part.mean(axis=0) for part in parts]
+    variance = weights @ [part.var(axis=0, ddof=1) for part in parts]
+    np.testing.assert_allclose(norm.running_mean, 0.25 * mean, rtol=1e-12)
+    np.testing.assert_allclose(norm.running_variance, 0.75 + 0.25 * variance, rtol=1e-12)
+
+
+def test_each_part_draws_masks_of_its_own_and_counts_them():
+    model = dl.Sequential(dl.Dropout(0.5), dl.Dense(4, 3), seed=0, backend="numpy")
+    rows, masks = dl.data.Dataset(np.ones((8, 4), np.float32), np.zeros(8, np.int64)), []
+    forward = model.layers[1].forward
+
+    def watched(x, training=False):
+        masks.append(x.copy())
+        return forward(x, training)
+
+    model.layers[1].forward = watched
+
+    def program(comm):
+        dl.fit(model, rows, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(0.1), epochs=2, batch_size=8,
+               progress=False, team=dl.parallel.over(comm, 4))  # fmt: skip
+
+    Threads(1).run(program)
+    masks = masks[1:]  # the first pass only makes arrays
+    assert len({mask.tobytes() for mask in masks}) == len(masks) == 8
+    assert model.layers[0].step[0] == 8
+
+
+def test_layers_of_the_users_own_count_rows_and_passes_and_average():
+    rows = data(10)
+    seen = trained([Seen(), dl.Dense(4, 3)], 3, rows).layers[0]
+    assert (seen.rows[0], seen.passes[0]) == (10, 3)
+    np.testing.assert_allclose(seen.moving, [0.1 * rows.x.astype(float).mean()], rtol=1e-12)
+
+
+# Decisions
+
+
+class Stops(Callback):
+    """Tells the run of one rank to stop after the second epoch."""
+
+    def __init__(self, rank):
+        self.rank = rank
+
+    def __repr__(self):
+        return "Stops()"
+
+    def on_epoch_end(self, run):
+        if run.team.rank == self.rank and len(run.history) == 2:
+            run.stop("this rank has had enough")
+
+
+class Presses(Callback):
+    """Presses Ctrl-C on one rank: in a step of the second epoch, or after the epoch."""
+
+    follows_steps = True
+
+    def __init__(self, rank, event):
+        self.rank, self.event = rank, event
+
+    def __repr__(self):
+        return "Presses()"
+
+    def press(self, run, event):
+        if run.team.rank == self.rank and event == self.event and run.epoch == 2 and run.step == 5:
+            run.training_step.pressed.raised = True
+
+    def on_step_start(self, run):
+        self.press(run, "in a step")
+
+    def on_epoch_end(self, run):
+        if run.team.rank == self.rank and self.event == "after an epoch" and len(run.history) == 2:
+            run.training_step.pressed.raised = True
+
+
+def epochs_and_steps(comm, callbacks=(), **options):
+    steps = []
+
+    class Counts(Callback):
+        def on_end(self, run):
+            steps.append((run.step, run.stopped, run.history.interrupted))
+
+    dl.fit(plain(), data(50), loss=dl.SoftmaxCrossEntropy(), optimizer=dl.Adam(0.02), epochs=6, batch_size=16,
+           callbacks=[*(callbacks() if callable(callbacks) else callbacks), Counts()], progress=False,
+           team=dl.parallel.over(comm, 4), **options)  # fmt: skip
+    return steps[0]
+
+
+def test_what_stops_one_rank_stops_all():
+    def program(comm):
+        return epochs_and_steps(comm, [Stops(rank=2)])
+
+    assert Threads(3).run(program) == [(8, "this rank has had enough", False)] * 3
+
+
+@pytest.mark.parametrize(("event", "steps"), [("in a step", 6), ("after an epoch", 8)])
+def test_ctrl_c_on_one_rank_ends_all_after_the_same_step(event, steps):
+    def program(comm):
+        return epochs_and_steps(comm, [Presses(rank=1, event=event)])
+
+    assert Threads(3).run(program) == [(steps, None, True)] * 3
+
+
+def test_early_stopping_sees_the_same_figures_everywhere():
+    options = {
+        "callbacks": lambda: [dl.EarlyStopping("validation_loss", patience=1)], "epochs": 30,
+        "validation": data(20, seed=1), "optimizer": None,
+    }  # fmt: skip
+
+    def program(comm):
+        return train(comm, **{**options, "optimizer": dl.Adam(0.3)})
+
+    first, *others = [found for ranks in (1, 2, 4) for found in Threads(ranks).run(program)]
+    assert all(found == first for found in others)
+    assert 1 < len(first["history"]) < 30
+
+
+def test_a_run_that_diverges_ends_on_all_ranks():
+    def program(comm):
+        with pytest.raises(dl.DivergenceError) as error:
+            train(comm, make=plain, optimizer=dl.SGD(1e200), clip=None)
+        return str(error.value).partition(";")[0]
+
+    assert len(set(Threads(3).run(program))) == 1
+
+
+# Files
+
+
+def test_rank_0_alone_writes_and_prints(tmp_path, capsys):
+    def program(comm):
+        out = tmp_path / str(comm.Get_rank())
+        out.mkdir()
+        callbacks = [dl.Checkpoint(out / "own.ckpt"), Log(out / "own.csv")]
+        train(comm, callbacks=callbacks, checkpoint=out / "c.ckpt", log=out / "l.jsonl", progress=True)
+        return sorted(path.name for path in out.iterdir())
+
+    assert Threads(3).run(program) == [["c.ckpt", "l.jsonl", "own.ckpt", "own.csv"], [], []]
+    assert capsys.readouterr().out.count("epoch   1") == 1
+
+
+def test_a_checkpoint_of_four_ranks_goes_on_with_any_number(tmp_path):
+    path = tmp_path / "epoch-{epoch}.ckpt"
+    expected = on_ranks(4, epochs=4, checkpoint=path, validation=data(20, seed=1))[0]
+    for ranks in (1, 2, 3, 4):
+        options = {"epochs": 4, "resume": tmp_path / "epoch-2.ckpt", "validation": data(20, seed=1)}
+        for found in on_ranks(ranks, **options):
+            found["history"][:2] = expected["history"][:2]  # without seconds
+            assert found == expected
+
+
+@each("parts", [None, 4])
+def test_a_checkpoint_goes_on_with_the_same_parts_only(parts, tmp_path):
+    path = tmp_path / "last.ckpt"
+    on_ranks(1, checkpoint=path)
+    with pytest.raises(ValueError, match=f"parts got {parts}; the checkpoint has 8"):
+        train(None, resume=path) if parts is None else on_ranks(1, parts=parts, resume=path)
+
+
+def test_a_team_does_not_go_on_with_the_checkpoint_of_a_run_without_one(tmp_path):
+    train(None, checkpoint=tmp_path / "last.ckpt")
+    with pytest.raises(ValueError, match="parts got 8; the checkpoint has None"):
+        on_ranks(2, resume=tmp_path / "last.ckpt")
+
+
+# Wrong input
+
+
+def test_wrong_arguments():
+    for team in (3, "two", [1]):
+        with pytest.raises(TypeError, match="team got .*; expected one such as minidl.parallel.over"):
+            dl.fit(plain(), data(9), loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(), team=team)
+    with pytest.raises(ValueError, match="graph got True; expected 'auto' or False with a team"):
+        on_ranks(1, graph=True)
+    with pytest.raises(TypeError, match="progress got 'yes'"):
+        on_ranks(1, progress="yes")
+
+
+@each("name", ["seed", "batch_size", "train", "validation", "epochs"])
+def test_ranks_that_do_not_run_the_same_program_are_refused_everywhere(name):
+    def program(comm):
+        rank = comm.Get_rank()
+        options = {
+            "seed": {"make": lambda: plain(seed=rank)},
+            "batch_size": {"batch_size": 16 + rank},
+            "train": {"train": data(50, seed=rank)},
+            "validation": {"validation": data(50, seed=1) if rank else None},
+            "epochs": {"epochs": 2 + rank},
+        }
+        with pytest.raises(ValueError, match=f"^{name} got other values on rank 1 than on rank 0; expected one"):
+            train(comm, **options[name])
+
+    Threads(3).run(program)
+
+
+def test_other_weights_are_refused():
+    def program(comm):
+        model = plain()
+        model.parameters()[0].value[0, 0] += comm.Get_rank()
+        with pytest.raises(ValueError, match="weights got other values on rank 1"):
+            train(comm, make=lambda: model)
+
+    Threads(2).run(program)
