@@ -1529,6 +1529,32 @@ CATALOGUE = [
         "The picture is the mirror image of what the network says.",
         ("playground/test_playground.py",),
     ),
+    # Ranks -----------------------------------------------------------------------------------------------------------
+    Sabotage(
+        "parts-share-a-mask", "training/team.py", "values + np.uint32(i)", "values",
+        "Every part of a batch would drop the same units.",
+        ("training/test_team.py",),
+    ),
+    Sabotage(
+        "parts-count-alike", "training/team.py", "share = (own.stop - own.start) / rows", "share = 1 / parts",
+        "A row would count more in a small part than in a large one.",
+        ("training/test_team.py",),
+    ),
+    Sabotage(
+        "estimates-follow-the-rank", "training/team.py", "        before.restore()\n", "",
+        "Each part would go on from the running estimates of the one before it on the same rank.",
+        ("training/test_team.py",),
+    ),
+    Sabotage(
+        "ranks-added-in-their-order", "parallel.py", "_sum_at((0, leaves), slices)", "sum(received)",
+        "The sum would depend on how many ranks there are.",
+        ("test_parallel.py",),
+    ),
+    Sabotage(
+        "one-rank-stops-alone", "training/team.py", "next(filter(None, reasons), None)", "self.stopped",
+        "A rank that is told to stop would leave the others waiting.",
+        ("training/test_team.py",),
+    ),
 ]  # fmt: skip
 
 BY_NAME = {sabotage.name: sabotage for sabotage in CATALOGUE}

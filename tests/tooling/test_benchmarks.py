@@ -6,17 +6,19 @@ import json
 import sys
 from itertools import cycle
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from benchmarks import cpu_report, cpu_speed, fresh, limits, machine, products, turns
+from benchmarks import cpu_report, cpu_speed, fresh, limits, machine, parallel, products, turns
 from benchmarks.elementwise import with_minidl as our_operations
 from benchmarks.elementwise import with_numpy as numpy_operations
 from benchmarks.elementwise.given import OPERATIONS, Given
 from benchmarks.peers import with_minidl, with_numpy
 from benchmarks.peers.problem import Problem
 from benchmarks.turns import Disagreement
+from tests.ranks import Threads
 
 BENCHMARKS = Path(cpu_speed.__file__).parent
 TINY = (12, 8, 4, 3)
@@ -229,3 +231,38 @@ def test_the_first_step_in_a_process_is_timed(peer):
     seconds = cpu_speed.fresh(peer)
     assert seconds.keys() == {"import", "first step"}
     assert min(seconds.values()) > 0
+
+
+# Ranks ----------------------------------------------------------------------------------------------------------------
+
+
+def test_ranks_are_compared_with_one_and_with_linear():
+    def run(strong, weak, **alone):
+        taken = {"strong": strong, "weak": weak, **alone}
+        return [{kind: {str(b): {"step": t, "sums": t / 10} for b in parallel.BATCHES} for kind, t in taken.items()}]
+
+    result = {
+        "date": "today", "machine": {"cpu": "this", "load_average_before": 0.1},
+        "settings": {"steps": 1, "repetitions": 1, "parts": 8},
+        "runs": {1: run(0.2, 0.2, alone=0.1), 2: run(0.1, 0.25)},
+    }  # fmt: skip
+    rows = parallel.markdown(result).splitlines()
+    assert "| 512 | 100.0 ms | 1 | 200.0 ms | 1.00 × | 10% | 200.0 ms | 100% |" in rows
+    assert "| 2048 | 100.0 ms | 2 | 100.0 ms | 2.00 × | 10% | 250.0 ms | 80% |" in rows
+
+
+def test_ranks_with_other_weights_are_not_timed(monkeypatch):
+    weights = iter("ab")
+
+    def answer(*arguments, **options):
+        result = {"strong": {str(b): {"weights": found} for found in next(weights) for b in parallel.BATCHES}}
+        return SimpleNamespace(stdout=json.dumps(result))
+
+    monkeypatch.setattr(parallel.subprocess, "run", answer)
+    with pytest.raises(Disagreement, match="steps of 512 rows: ranks have other weights than one another"):
+        parallel.measure([1, 2], steps=1, repetitions=1)
+
+
+def test_the_time_of_sums_is_that_beside_the_leaves():
+    (found,) = Threads(1).run(lambda comm: parallel.steps_of(parallel.TimedTeam(comm, 4), 8, 1))
+    assert 0 < found["sums"] < found["step"]
