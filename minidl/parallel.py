@@ -88,7 +88,7 @@ class Team:
     """
 
     def __init__(self, comm: Any, parts: int):
-        if not hasattr(comm, "Alltoallv"):
+        if not hasattr(comm, "Alltoallv") or not comm:  # MPI.COMM_NULL is false
             raise TypeError(f"comm got {checks.describe(comm)}; expected a communicator such as mpi4py.MPI.COMM_WORLD")
         self._comm, self._buffers = comm, Buffers(backends.get("cpu"))
         self.rank, self.size = comm.Get_rank(), comm.Get_size()

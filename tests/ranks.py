@@ -20,7 +20,11 @@ class Threads:
     def run(self, program):
         """Return program(comm) of each rank, in order."""
         with ThreadPoolExecutor(self.size) as pool:
-            return list(pool.map(lambda rank: self._rank(program, rank), range(self.size)))
+            ends = [pool.submit(self._rank, program, rank) for rank in range(self.size)]
+        errors = [error for end in ends if (error := end.exception())]
+        if errors:  # a barrier breaks because another rank has failed
+            raise min(errors, key=lambda error: isinstance(error, threading.BrokenBarrierError))
+        return [end.result() for end in ends]
 
     def _rank(self, program, rank):
         try:

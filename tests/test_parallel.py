@@ -68,7 +68,8 @@ def test_ranks_own_all_leaves_in_order():
 
 
 def test_wrong_arguments():
-    for comm in (3, "world", [1]):
+    nobodys = type("Comm", (), {"Alltoallv": None, "__bool__": lambda self: False})()  # as MPI.COMM_NULL
+    for comm in (3, "world", [1], nobodys):
         with pytest.raises(TypeError, match="comm got .*; expected a communicator such as mpi4py.MPI.COMM_WORLD"):
             over(comm)
     with pytest.raises(ValueError, match="parts got 2 for 4 ranks; expected at least one part for each rank"):
