@@ -48,7 +48,7 @@ class TeamRun(Run):
     All decide alike: they have the same figures, stop if one of them is told to, and take the time of rank 0.
 
     Raises:
-        ValueError: If the ranks do not have the same model, data and settings, or `graph` is true.
+        ValueError: If the ranks do not have the same model, data, settings and backend, or `graph` is true.
     """
 
     def __init__(self, team: Team, *arguments: Any, graph: bool | str = "auto", progress: bool = True, **options: Any):
@@ -59,9 +59,12 @@ class TeamRun(Run):
         self.team = team
         self.training_step: TeamStep = TeamStep(team, self.model, self.loss, self.optimizer, clip=self.clip)
         self.settings["parts"] = team.parts
-        weights = storage.checksum(self.model.snapshot())
-        start = {"epochs": self.epochs, **self.settings, **self.data_digests, "weights": weights}
-        first, *others = team.from_all(start)
+        start = {"epochs": self.epochs, **self.settings, **self.data_digests, "backend": self.model.backend.name}
+        self._check_same({**start, "weights": storage.checksum(self.model.snapshot())})
+
+    def _check_same(self, start: dict[str, Any]) -> None:
+        """Refuse ranks that do not all begin with the same values."""
+        first, *others = self.team.from_all(start)
         for rank, other in enumerate(others, start=1):
             if wrong := [name for name in first if other[name] != first[name]]:
                 raise ValueError(
@@ -79,6 +82,11 @@ class TeamRun(Run):
     def notify(self, event: str) -> None:
         """Call the callbacks; rank 0 alone writes files."""
         epochs = self.history.epochs
+        if event == "on_start":  # each rank has read the checkpoint to resume, if there is one
+            optimizer, moments = self.optimizer.snapshot() if self.optimizer.steps else ({}, {})
+            place = {"resume": len(epochs), "epochs_trained": self.model.epochs_trained, "optimizer": optimizer}
+            arrays = {"weights": self.model.snapshot(), "moments": moments}
+            self._check_same({**place, **{name: storage.checksum(array) for name, array in arrays.items()}})
         if event == "on_epoch_end":
             epochs[-1] = replace(epochs[-1], seconds=self.team.from_all(epochs[-1].seconds)[0])
         for callback in self.callbacks:
@@ -138,7 +146,7 @@ class TeamStep(TrainingStep):
                 self._forward_rows(x, targets, slice(smallest))
             loss.restart()
 
-        averaged = [*_arrays_of(loss, 1), *_of_kind("f", self._states), *self._costs]
+        averaged = [*_arrays_of(loss, 1), *_of_kind("fb", self._states), *self._costs]  # a boolean: any
         added = [*_arrays_of(loss, 2), *_of_kind("iu", self._states)]
         before = Snapshot(backend, [*averaged, *added])
         gradients = self.parameters[0].slice.storage.gradients

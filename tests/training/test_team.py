@@ -11,6 +11,22 @@ from tests.conftest import each
 from tests.ranks import Threads, bits, data, everything, plain
 
 
+class Alternates(dl.Layer):
+    """Passes x and -x on in turn."""
+
+    def allocate(self):
+        self.negative = self.state("negative", np.zeros(1), np.bool_)
+
+    def forward(self, x, training=False):
+        self.sign = self.dtype.type(-1 if self.negative[0] else 1)
+        if training:
+            self.negative[...] = ~self.negative
+        return self.sign * self.begin_forward(x, training)
+
+    def backward(self, dy):
+        return self.sign * self.begin_backward(dy)[1]
+
+
 class Seen(dl.Layer):
     """Passes x on; counts rows and passes, and keeps a mean that moves."""
 
@@ -57,6 +73,7 @@ OPTIONS = {
     "uneven parts": {"parts": 7, "batch_size": 17},
     "ghost batches of two rows": {"batch_size": 9},
     "own state": {"make": lambda: dl.Sequential(Seen(), dl.Dense(4, 3), seed=0, backend="cpu")},
+    "own switch": {"make": lambda: dl.Sequential(Alternates(), dl.Dense(4, 3), seed=0, backend="cpu")},
     "augmentation": {"augmentation": lambda x, targets, rng: (x + rng.normal(size=x.shape).astype(x.dtype), targets)},
     "weighted": {"make": plain, "loss": dl.Weighted(dl.SoftmaxCrossEntropy(), class_weight=[1, 2, 0.5])},
     "many validation batches": {"make": plain, "validation": data(3000, seed=1), "epochs": 1},
@@ -317,7 +334,7 @@ def test_wrong_arguments():
         on_ranks(1, progress="yes")
 
 
-@each("name", ["seed", "batch_size", "train", "validation", "epochs"])
+@each("name", ["seed", "batch_size", "train", "validation", "epochs", "backend"])
 def test_ranks_that_do_not_run_the_same_program_are_refused_everywhere(name):
     def program(comm):
         rank = comm.Get_rank()
@@ -327,6 +344,7 @@ def test_ranks_that_do_not_run_the_same_program_are_refused_everywhere(name):
             "train": {"train": data(50, seed=rank)},
             "validation": {"validation": data(50, seed=1) if rank else None},
             "epochs": {"epochs": 2 + rank},
+            "backend": {"make": lambda: plain("numpy" if rank else "cpu")},
         }
         with pytest.raises(ValueError, match=f"^{name} got other values on rank 1 than on rank 0; expected one"):
             train(comm, **options[name])
@@ -340,5 +358,33 @@ def test_other_weights_are_refused():
         model.parameters()[0].value[0, 0] += comm.Get_rank()
         with pytest.raises(ValueError, match="weights got other values on rank 1"):
             train(comm, make=lambda: model)
+
+    Threads(2).run(program)
+
+
+def test_ranks_that_resume_other_checkpoints_are_refused(tmp_path):
+    on_ranks(1, checkpoint=tmp_path / "{epoch}.ckpt")
+
+    def program(comm):
+        with pytest.raises(ValueError, match="resume got other values on rank 1"):
+            train(comm, epochs=3, resume=tmp_path / f"{1 + comm.Get_rank()}.ckpt")
+
+    Threads(2).run(program)
+
+
+@each("name", ["epochs_trained", "optimizer", "moments"])
+def test_what_went_before_must_be_the_same_everywhere(name):
+    def program(comm):
+        model, optimizer, rank = plain(), dl.Adam(0.02), comm.Get_rank()
+        settings = {"loss": dl.SoftmaxCrossEntropy(), "optimizer": optimizer, "epochs": 1, "progress": False}
+        if name == "epochs_trained":
+            model.epochs_trained = rank
+        else:
+            begun = model.snapshot()
+            earlier = data(50, seed=rank) if name == "moments" else data(50)
+            dl.fit(model, earlier, batch_size=25 if rank and name == "optimizer" else 50, **settings)
+            model.restore(begun)
+        with pytest.raises(ValueError, match=f"^{name} got other values on rank 1"):
+            dl.fit(model, data(50), team=dl.parallel.over(comm, 4), **settings)
 
     Threads(2).run(program)
