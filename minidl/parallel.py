@@ -120,7 +120,11 @@ class Team:
             size: Numbers in each leaf.
             dtype: Of these numbers.
             leaf: leaf(i, out) writes leaf i. It is called for the own leaves, in their order.
+
+        Raises:
+            TypeError, ValueError: If `leaves` is no integer of at least 1.
         """
+        leaves = checks.integer("leaves", leaves)
         nodes = [[*_within(self.own(leaves, rank), (0, leaves))] for rank in range(self.size)]
         totals = [self._add(name, node, place, size, dtype, leaf) for place, node in enumerate(nodes[self.rank])]
         if self.size == 1:

@@ -76,6 +76,8 @@ def test_wrong_arguments():
         Threads(4).run(lambda comm: over(comm, parts=2))
     with pytest.raises(ValueError, match="parts got 0; expected an integer of at least 1"):
         over(Rank(Threads(1), 0), parts=0)
+    with pytest.raises(ValueError, match="leaves got 0; expected an integer of at least 1"):
+        sums(1, 0)
     with pytest.raises(TypeError, match="parts got 2.0"):
         over(Rank(Threads(1), 0), parts=2.0)
 

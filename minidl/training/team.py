@@ -138,6 +138,7 @@ class TeamStep(TrainingStep):
     def forward(self, x: Any, targets: Any) -> None:
         """Make both passes for the own parts, and add the results of all ranks."""
         backend, loss = self.backend, self.loss
+        self.optimizer.prepare(self.parameters)  # which refuses a model without weights
         rows, smallest = x.shape[0], self.model.smallest_batch
         parts = max(1, min(self.team.parts, rows // smallest))
         cuts = [rows * i // parts for i in range(parts + 1)]

@@ -330,6 +330,8 @@ def test_wrong_arguments():
             dl.fit(plain(), data(9), loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(), team=team)
     with pytest.raises(ValueError, match="graph got True; expected 'auto' or False with a team"):
         on_ranks(1, graph=True)
+    with pytest.raises(ValueError, match="parameters got an empty list; expected those of a model with weights"):
+        on_ranks(2, make=lambda: dl.Sequential(dl.ReLU(), backend="cpu"))
     with pytest.raises(TypeError, match="progress got 'yes'"):
         on_ranks(1, progress="yes")
 
