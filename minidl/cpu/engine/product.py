@@ -23,8 +23,8 @@ good order:
 - Aᵀ B needs no copy: elements of A are read one at a time and may come from anywhere, so A only gets other strides. But
   a tall A is transposed first, because each of the numbers that stand below one another is in another cache line.
 - Every element is one chain of multiply-adds in the order of k, wherever its block begins. So the bits do not depend on
-  the number of threads that share the columns or rows. A chain of more than 1024 is cut, because over the million rows
-  of a batch one chain would be 1 % off.
+  the number of threads that share the columns or rows. In A B and Aᵀ B a chain of more than 1024 is cut, because over
+  the million rows of a batch it would be 1 % off; in A Bᵀ it is as long as a layer is wide.
 """
 
 from __future__ import annotations
