@@ -467,7 +467,7 @@ def test_a_browser_that_returns_only_when_it_ends_gets_the_page(monkeypatch, cap
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent to a whole console there")
-def test_ctrl_c_ends_it_at_once_also_while_it_trains():
+def test_ctrl_c_ends_it_at_once_also_while_it_trains(python_handles_interrupts):
     command = [sys.executable, "-m", "minidl", "playground", "--port", "0"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -491,6 +491,9 @@ def test_ctrl_c_ends_it_at_once_also_while_it_trains():
         thread.start()
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        try:
+            _, err = process.communicate(timeout=30)
+        finally:
+            process.kill()  # or this test would wait for it for ever
         thread.join()
     assert process.returncode == 0 and err == ""
