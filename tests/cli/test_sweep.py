@@ -16,7 +16,8 @@ import minidl as dl
 from minidl import cli
 from minidl.cli.search import entry
 from minidl.perceptron import Settings
-from minidl.sweeps import Sweep, workers
+from minidl.sweeps import Sweep
+from tests.sweeps.conftest import interrupt_second_trial
 
 ROOT = Path(__file__).parent.parent.parent
 QUICK = "sweep --data xor --space learning-rate=0.001:0.1 width=2:8 dropout=0 --trials 3 --epochs 2 --backend cpu"
@@ -112,15 +113,7 @@ def test_where_no_trial_learns_the_exit_code_says_so(tmp_path, undrawn, capsys):
 
 
 def test_ctrl_c_writes_what_there_is(tmp_path, undrawn, monkeypatch):
-    fit, calls = workers.fit, []
-
-    def interrupted(*arguments, **options):
-        calls.append(options)
-        history = fit(*arguments, **options)
-        history.interrupted = len(calls) == 2
-        return history
-
-    monkeypatch.setattr(workers, "fit", interrupted)
+    interrupt_second_trial(monkeypatch)
     assert cli.main([*QUICK.split(), "--out", "result"]) == cli.INTERRUPTED
     assert len((tmp_path / "result" / "trials.jsonl").read_text().splitlines()) == 1
 

@@ -20,6 +20,7 @@ from minidl.perceptron import Settings
 from minidl.sweeps import workers
 from minidl.sweeps.result import quoted
 from minidl.sweeps.study import Attempt, Study
+from tests.sweeps.conftest import interrupt_second_trial
 
 TRAIN, VALIDATION = dl.data.circles(60, seed=0), dl.data.circles(40, seed=1)
 SPACE = {"learning_rate": (1e-3, 0.1), "width": (2, 8), "activation": ["relu", "tanh"], "dropout": 0.0}
@@ -225,15 +226,8 @@ def test_a_process_that_fails_is_told_and_the_others_do_its_trials(monkeypatch, 
 
 
 def test_ctrl_c_keeps_what_was_finished_and_the_next_call_does_the_rest(tmp_path, monkeypatch):
-    path, fit, calls = tmp_path / "sweep.journal", workers.fit, []
-
-    def interrupted(*arguments, **options):
-        calls.append(options)
-        history = fit(*arguments, **options)
-        history.interrupted = len(calls) == 2
-        return history
-
-    monkeypatch.setattr(workers, "fit", interrupted)
+    path, fit = tmp_path / "sweep.journal", workers.fit
+    interrupt_second_trial(monkeypatch)
     result = sweep(trials=3, storage=path)
     assert result.interrupted
     assert [trial.number for trial in result.trials] == [1]

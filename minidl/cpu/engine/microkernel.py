@@ -22,7 +22,7 @@ from typing import Any
 import llvmlite.binding
 from llvmlite import ir
 from numba import types
-from numba.core import config
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 INT = ir.IntType(64)
@@ -175,19 +175,10 @@ def copy_kernel(vectors: int) -> Callable:
             emit = _Emitter(context, builder, signature.args[0], False)
             source, source_at, source_row, target, depth = arguments
             source, target = emit.pointer(source, source_at), emit.pointer(target, INT(0))
-            before = builder.block
-            loop, after = builder.append_basic_block("k"), builder.append_basic_block("done")
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            k = builder.phi(INT)
-            k.add_incoming(INT(0), before)
-            row, to = builder.mul(k, source_row), builder.mul(k, INT(vectors * emit.lanes))
-            for j in range(vectors):
-                emit.store(emit.load(source, row, j, False), target, to, j, False)
-            following = builder.add(k, INT(1))
-            k.add_incoming(following, loop)
-            builder.cbranch(builder.icmp_signed("<", following, depth), loop, after)
-            builder.position_at_end(after)
+            with cgutils.for_range(builder, depth) as loop:
+                row, to = (builder.mul(loop.index, step) for step in (source_row, INT(vectors * emit.lanes)))
+                for j in range(vectors):
+                    emit.store(emit.load(source, row, j, False), target, to, j, False)
             return context.get_dummy_value()
 
         return signature, generate
