@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 import minidl as dl
+from minidl import backend as backends
 from minidl.cli import sources
 from minidl.cli.results import claimed_folder, refuse_to_replace
 from minidl.cpu.engine.jit import is_compiled
@@ -48,8 +49,7 @@ def train(options: argparse.Namespace) -> int:
         print(f"writing to {folder}")
         print(f"{name}: {data}")
         print(model.summary(), flush=True)
-        if model.backend.name == "cpu" and not is_compiled():
-            print("compiling for this processor, once (about 15 s)", flush=True)
+        announce_compiling(options.backend)
 
         history = _fit(options, model, data, team)
         judged = _judge(model, data.test, data.columns)
@@ -61,6 +61,12 @@ def train(options: argparse.Namespace) -> int:
         print(f"test {judged}")
         print(f"wrote {', '.join(name for name in OUTPUTS if (folder / name).exists())} to {folder}")
     return INTERRUPTED if history.interrupted else 0
+
+
+def announce_compiling(backend: str) -> None:
+    """Print why the first step takes long, if it compiles."""
+    if backends.get(backend).name == "cpu" and not is_compiled():
+        print("compiling for this processor, once (about 15 s)", flush=True)
 
 
 def _fit(

@@ -9,9 +9,8 @@ from typing import Any
 
 import minidl as dl
 from minidl.cli import sources
-from minidl.cli.commands import FAILED, INTERRUPTED
+from minidl.cli.commands import FAILED, INTERRUPTED, announce_compiling
 from minidl.cli.results import claimed_folder
-from minidl.cpu.engine.jit import is_compiled
 from minidl.sweeps.result import quoted
 from minidl.sweeps.space import HYPERPARAMETERS
 from minidl.utils import checks
@@ -31,8 +30,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"writing to {folder}")
         print(f"{name}: {data}")
         print(f"to join, or to go on later: the same command with --storage {quoted(str(storage))}", flush=True)
-        if options.backend in ("auto", "cpu") and not is_compiled():
-            print("compiling for this processor, once (about 15 s)", flush=True)
+        announce_compiling(options.backend)
 
         result = dl.sweep(
             data.train,
