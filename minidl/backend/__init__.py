@@ -111,6 +111,10 @@ class Backend:
         refuse_while_capturing(self, "reads from the device")
         return np.array(array)
 
+    def on_the_host(self, array: Any) -> np.ndarray:
+        """Return `array` as NumPy has it: itself where the memory is shared with the host, else a copy."""
+        return array if self.on_host else self.to_numpy(array)
+
     def owns(self, array: Any) -> bool:
         """Return whether `array` is already in the memory of this backend."""
         return isinstance(array, np.ndarray)

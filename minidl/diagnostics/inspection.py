@@ -251,7 +251,7 @@ class TrainingPass:
     def first_not_finite(self) -> str | None:
         """Return the name of the first layer with a NaN or an infinity in its output, or None."""
         outputs = ((layer, self._passes[layer.name].y) for layer in self.layers())
-        return next((layer.name for layer, y in outputs if not np.isfinite(_on_host(layer, y)).all()), None)
+        return next((layer.name for layer, y in outputs if not np.isfinite(layer.backend.on_the_host(y)).all()), None)
 
 
 def _centered(model: Sequential) -> set[str]:
@@ -289,13 +289,9 @@ def _of_weights(layer: Layer, backward: bool) -> dict[str, Any]:
     return {"weight_norm": weight_norm, "weight_gradient_norm": gradient_norm, "weight_ratio": ratio}
 
 
-def _on_host(layer: Layer, array: Any) -> Any:
-    return array if layer.backend.on_host else layer.backend.to_numpy(array)
-
-
 def _float64(layer: Layer, array: Any) -> np.ndarray:
     with np.errstate(invalid="ignore"):  # of a NaN
-        return np.array(_on_host(layer, array), np.float64)
+        return np.array(layer.backend.on_the_host(array), np.float64)
 
 
 def norm(*arrays: np.ndarray) -> float:

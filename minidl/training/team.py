@@ -159,9 +159,12 @@ class TeamStep(TrainingStep):
             starts = self._start_part(i, before)
             self._forward_rows(x, targets, own)
             self.model.backward_parameters(loss.backward())
-            np.multiply(self._on_host(gradients), out.dtype.type(share), out=out)
-            means = [share * self._on_host(array).reshape(-1) for array in averaged]
-            changes = [self._on_host(array) - start for array, start in zip(added, starts[len(means) :], strict=True)]
+            np.multiply(self.backend.on_the_host(gradients), out.dtype.type(share), out=out)
+            means = [share * self.backend.on_the_host(array).reshape(-1) for array in averaged]
+            changes = [
+                self.backend.on_the_host(array) - start
+                for array, start in zip(added, starts[len(means) :], strict=True)
+            ]
             results[i] = np.concatenate([*means, *map(np.ravel, changes), [bool(self.pressed)]], dtype=np.float64)
 
         def result(i: int, out: np.ndarray) -> None:
@@ -196,9 +199,6 @@ class TeamStep(TrainingStep):
             if id(array) in self._draws:
                 self.backend.copy_into(array, values + np.uint32(i))
         return [self.backend.to_numpy(array) for array, _ in before.values]
-
-    def _on_host(self, array: Any) -> np.ndarray:
-        return array if self.backend.on_host else self.backend.to_numpy(array)
 
 
 def _arrays_of(loss: Loss, size: int) -> list[Any]:
