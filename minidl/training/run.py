@@ -80,6 +80,7 @@ class Run:
     """
 
     evaluate, interruption = staticmethod(evaluate_batches), staticmethod(interrupt_between_steps)  # a team: together
+    new_step: Callable[..., Any] = TrainingStep
 
     def __init__(
         self,
@@ -105,14 +106,13 @@ class Run:
         for callback in callbacks:
             checks.instance("callbacks", callback, Callback)
         self.step_callbacks = [callback for callback in callbacks if callback.follows_steps]
-        if self.step_callbacks and graph is True:
+        self.given_loss, loss = loss, checks.instance("loss", loss, Loss).new()
+        self.training_step = self.new_step(model, loss, optimizer, clip=clip, graph=graph)
+        if self.step_callbacks and not isinstance(graph, str) and graph:
             raise ValueError(
                 f"graph got True; expected 'auto' or False beside {self.step_callbacks[0]!r}, which follows the steps"
             )
-        self.given_loss, loss = loss, checks.instance("loss", loss, Loss).new()
-        self.training_step = TrainingStep(model, loss, optimizer, clip=clip, graph=graph)
-        if self.step_callbacks:
-            self.training_step.graph = False
+        self.training_step.graph &= not self.step_callbacks
         self.model, self.train, self.loss, self.optimizer, self.validation = model, train, loss, optimizer, validation
         self.epochs = checks.integer("epochs", epochs)
         self.batch_size = checks.integer("batch_size", batch_size)

@@ -7,7 +7,8 @@ third step is made both ways, and every bit of the results must agree.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -112,9 +113,9 @@ class TrainingStep(CopiedWhole):
     def forget(self) -> None:
         """Capture anew, because something has changed."""
         self._steps: dict[Any, int] = {}  # made so far, by what a graph depends on: on a GPU the arrays, too
-        self._graphs: dict[Any, tuple[Callable[..., None], Callable[..., None]]] = {}  # of forward and of update
+        self._graphs: dict[Any, list[Callable[..., None]]] = {}  # of forward and of update
         self._key: Any = None  # of the present step, as in `_steps`
-        self._replay: tuple[Callable[..., None], Callable[..., None]] | None = None  # the graphs of the present step
+        self._replay: list[Callable[..., None]] = []  # the graphs of the present step
         self._inputs: tuple[Any, ...] = ()
         self._expected: dict[str, np.ndarray] | None = None  # results of the replay, in the step that verifies it
 
@@ -122,75 +123,77 @@ class TrainingStep(CopiedWhole):
 
     def forward(self, x: Any, targets: Any) -> None:
         """Make the forward pass and measure the loss."""
-        self._inputs = (x, *targets.values()) if isinstance(targets, dict) else (x, targets)
-        self._key = self._replay = self._expected = None
-        if self.graph and self.why_not is None and not self.optimizer.schedules.keys() - {"learning_rate"}:
-            self._capture_or_replay(list(targets) if isinstance(targets, dict) else None)
-        if self._replay:
-            self._replay[0](*self._inputs)
-        else:
-            self._forward(x, targets)
+        heads = list(targets) if isinstance(targets, dict) else None
+        forward = partial(self._forward, heads)
+        self._begin((x, *targets.values()) if heads else (x, targets), forward, self._update)
+        (self._replay[0] if self._replay else forward)(*self._inputs)
         self.loss.count(x.shape[0])
 
     def update(self) -> None:
         """Make the backward pass, clip, and update the parameters."""
         if self._replay:
             self.optimizer.prepare(self.parameters)
-            self._replay[1](*self._inputs)
+            self._replay[-1](*self._inputs)
             self.optimizer.steps += 1
         else:
             self._backward()
             self.optimizer.step(self.parameters)
-        if self._expected is not None:
-            self._verify(self._expected)
-        if self._key is not None:  # a step that an exception ended does not count
-            self._steps[self._key] = self._steps.get(self._key, 0) + 1
+        self._end()
 
-    def _forward(self, x: Any, targets: Any) -> None:
-        self.loss.compute_unchecked(self.model.forward(x, training=True), targets)
+    def _forward(self, heads: list[str] | None, x: Any, *targets: Any) -> None:
+        by_head = dict(zip(heads, targets, strict=True)) if heads else targets[0]
+        self.loss.compute_unchecked(self.model.forward(x, training=True), by_head)
 
     def _backward(self) -> None:
         self.model.backward_parameters(self.loss.backward())
         if self.clip is not None:
             self.clip(self.parameters)
 
+    def _update(self, *_: Any) -> None:  # takes the inputs too: dW is made of x
+        self._backward()
+        self.optimizer.apply()
+
     # Capture ---------------------------------------------------------------------------------------------------------
 
-    def _capture_or_replay(self, heads: list[str] | None) -> None:
-        """Capture the second step, verify the third, replay from the fourth on. The first compiles and allocates."""
-        inputs = ((array.shape, self.backend.on_host or id(array)) for array in self._inputs)
-        key = self._key = (*inputs, *self.optimizer.constants())
+    def _begin(self, inputs: tuple[Any, ...], *pieces: Callable[..., None]) -> None:
+        """Begin a step of `pieces`, functions of `inputs`: capture the second, verify the third, replay the fourth.
+
+        The first compiles and allocates.
+        """
+        self._inputs, self._key, self._replay, self._expected = inputs, None, [], None
+        if not self.graph or self.why_not is not None or self.optimizer.schedules.keys() - {"learning_rate"}:
+            return
+        arrays = ((array.shape, self.backend.on_host or id(array)) for array in inputs)
+        key = self._key = (*arrays, *self.optimizer.constants())
         if (number := self._steps.get(key, 0) + 1) == CAPTURE:
-            self._capture(key, heads)
+            self._capture(key, pieces)
         elif number == VERIFICATION:
-            self._expected = self._try_replay(*self._graphs[key])
+            self._expected = self._try_replay(self._graphs[key])
         elif number > VERIFICATION:
             self._replay = self._graphs[key]
 
-    def _capture(self, key: Any, heads: list[str] | None) -> None:
-        """Capture both graphs, without moving anything: the step itself is then made as it is written."""
+    def _end(self) -> None:
+        """End the step; one that an exception ended does not count."""
+        if self._expected is not None:
+            self._verify(self._expected)
+        if self._key is not None:
+            self._steps[self._key] = self._steps.get(self._key, 0) + 1
 
-        def forward(x: Any, *targets: Any) -> None:
-            self._forward(x, dict(zip(heads, targets, strict=True)) if heads else targets[0])
-
-        def update(*_: Any) -> None:  # takes the inputs too: dW is made of x
-            self._backward()
-            self.optimizer.apply()
-
+    def _capture(self, key: Any, pieces: Sequence[Callable[..., None]]) -> None:
+        """Capture each piece, without moving anything: the step itself is then made as it is written."""
         with Snapshot(self.backend, self._arrays().values()):
             self.optimizer.prepare(self.parameters)
             try:
-                graph = self.backend.capture(forward, *self._inputs)
-                self._graphs[key] = graph, self.backend.capture(update, *self._inputs)
+                self._graphs[key] = [self.backend.capture(piece, *self._inputs) for piece in pieces]
             except CaptureError as error:
                 self._give_up(str(error))
 
-    def _try_replay(self, forward: Callable[..., None], update: Callable[..., None]) -> dict[str, np.ndarray]:
+    def _try_replay(self, graphs: list[Callable[..., None]]) -> dict[str, np.ndarray]:
         """Replay the step, return its results, and undo it."""
         with Snapshot(self.backend, self._arrays().values()):
             self.optimizer.prepare(self.parameters)
-            forward(*self._inputs)
-            update(*self._inputs)
+            for graph in graphs:
+                graph(*self._inputs)
             return self._results()
 
     def _verify(self, replayed: dict[str, np.ndarray]) -> None:

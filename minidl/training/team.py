@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from minidl.backend.snapshot import Snapshot
-from minidl.data.targets import map_targets
 from minidl.layers.sequential import Sequential
 from minidl.layers.stochastic import Stochastic
 from minidl.losses import Loss
@@ -48,16 +47,15 @@ class TeamRun(Run):
     All decide alike: they have the same figures, stop if one of them is told to, and take the time of rank 0.
 
     Raises:
-        ValueError: If the ranks do not have the same model, data, settings and backend, or `graph` is true.
+        ValueError: If the ranks do not have the same model, data, settings and backend.
     """
 
-    def __init__(self, team: Team, *arguments: Any, graph: bool | str = "auto", progress: bool = True, **options: Any):
-        if graph is True:
-            raise ValueError("graph got True; expected 'auto' or False with a team, whose steps run as written")
+    training_step: TeamStep
+
+    def __init__(self, team: Team, *arguments: Any, progress: bool = True, **options: Any):
         checks.boolean("progress", progress)
-        super().__init__(*arguments, graph=graph, progress=progress and team.rank == 0, **options)
-        self.team = team
-        self.training_step: TeamStep = TeamStep(team, self.model, self.loss, self.optimizer, clip=self.clip)
+        self.team, self.new_step = team, partial(TeamStep, team)
+        super().__init__(*arguments, progress=progress and team.rank == 0, **options)
         self.settings["parts"] = team.parts
         start = {"epochs": self.epochs, **self.settings, **self.data_digests, "backend": self.model.backend.name}
         self._check_same({**start, "weights": storage.checksum(self.model.snapshot())})
@@ -120,45 +118,59 @@ class TeamRun(Run):
 class TeamStep(TrainingStep):
     """A step whose batch is cut into parts, which are shared among the ranks of a team.
 
+    Both passes of a part are captured together, and the update is captured on its own: the sum between them is none of
+    the backend's operations. The parts of one size have one capture; on a GPU, where a graph knows the addresses of its
+    arrays, each part has its own. No rank needs to know what another one captures.
+
     Attributes:
         pressed: Whether Ctrl-C was pressed on this rank.
         interrupted: Whether it was pressed on any rank when the last step was made.
     """
 
-    def __init__(
-        self, team: Team, model: Sequential, loss: Loss, optimizer: Optimizer, *, clip: Callable[..., Any] | None
-    ):
-        super().__init__(model, loss, optimizer, clip=clip, graph=False)
+    def __init__(self, team: Team, model: Sequential, loss: Loss, optimizer: Optimizer, **options: Any):
+        super().__init__(model, loss, optimizer, **options)
         self.team, self.pressed, self.interrupted = team, Flag(), Flag()
+        self._views: dict[tuple[int, int, int], tuple[Any, Any]] = {}  # of arrays on a GPU: the array and its rows
         self._states = [array for layer in model.walk() for array in layer.state_arrays()]
         self._draws = {id(layer.step) for layer in model.walk() if isinstance(layer, Stochastic)}
         self._costs = [layer.cost for layer in model.walk() if layer.cost is not None]
+
+    @property
+    def _gradients(self) -> Any:
+        return self.parameters[0].slice.storage.gradients
 
     @np.errstate(all="ignore")  # what is not finite is found in the results
     def forward(self, x: Any, targets: Any) -> None:
         """Make both passes for the own parts, and add the results of all ranks."""
         backend, loss = self.backend, self.loss
+        heads = list(targets) if isinstance(targets, dict) else None
+        inputs = (x, *targets.values()) if heads else (x, targets)
         self.optimizer.prepare(self.parameters)  # which refuses a model without weights
         rows, smallest = x.shape[0], self.model.smallest_batch
         parts = max(1, min(self.team.parts, rows // smallest))
         cuts = [rows * i // parts for i in range(parts + 1)]
         if not all(array is not None for array in loss.arrays().values()):  # they are made in the first pass
             with Snapshot(backend, [*self._states, *self._costs]):
-                self._forward_rows(x, targets, slice(smallest))
+                self._forward(heads, *(array[:smallest] for array in inputs))
             loss.restart()
 
         averaged = [*_arrays_of(loss, 1), *_of_kind("fb", self._states), *self._costs]  # a boolean: any
         added = [*_arrays_of(loss, 2), *_of_kind("iu", self._states)]
         before = Snapshot(backend, [*averaged, *added])
-        gradients = self.parameters[0].slice.storage.gradients
+        gradients = self._gradients
         results: dict[int, np.ndarray] = {}
 
-        def both_passes(i: int, out: np.ndarray) -> None:
+        def passes(*arrays: Any) -> None:
+            self._forward(heads, *arrays)
+            self.model.backward_parameters(loss.backward())
+
+        def part(i: int, out: np.ndarray) -> None:
             own = slice(cuts[i], cuts[i + 1])
             share = (own.stop - own.start) / rows
             starts = self._start_part(i, before)
-            self._forward_rows(x, targets, own)
-            self.model.backward_parameters(loss.backward())
+            self._begin(tuple(self._rows(array, own) for array in inputs), passes)
+            (self._replay[0] if self._replay else passes)(*self._inputs)
+            self._end()
             np.multiply(self.backend.on_the_host(gradients), out.dtype.type(share), out=out)
             means = [share * self.backend.on_the_host(array).reshape(-1) for array in averaged]
             changes = [
@@ -170,7 +182,7 @@ class TeamStep(TrainingStep):
         def result(i: int, out: np.ndarray) -> None:
             out[...] = results[i]
 
-        total = self.team.sum("gradients", parts, gradients.shape[0], self.model.dtype, both_passes)
+        total = self.team.sum("gradients", parts, gradients.shape[0], self.model.dtype, part)
         backend.copy_into(gradients, total)
         sizes = [values.size for _, values in before.values]
         numbers = self.team.sum("results", parts, sum(sizes) + 1, np.float64, result)
@@ -180,15 +192,24 @@ class TeamStep(TrainingStep):
             backend.copy_into(array, end if any(array is each for each in averaged) else start + end)
         self.interrupted.raised = bool(pressed)
         loss.count(rows)
+        self._begin((), self._update)
 
-    def update(self) -> None:
-        """Update the parameters, after a clip of the gradients of the whole batch."""
+    def _backward(self) -> None:
+        """Apply the clip alone, to the gradients of the whole batch: the passes are made."""
         if self.clip is not None:
             self.clip(self.parameters)
-        self.optimizer.step(self.parameters)
 
-    def _forward_rows(self, x: Any, targets: Any, rows: slice) -> None:
-        self._forward(x[rows], map_targets(lambda each: each[rows], targets))
+    def _arrays(self) -> dict[str, Any]:
+        return {**super()._arrays(), "gradients": self._gradients}  # which a clip changes and no pass makes anew
+
+    def _rows(self, array: Any, rows: slice) -> Any:
+        """Return these rows: on a GPU the same view each time, as a graph is captured for it."""
+        if self.backend.on_host:
+            return array[rows]
+        view = self._views.get(key := (id(array), rows.start, rows.stop))
+        if view is None or view[0] is not array:
+            view = self._views[key] = array, array[rows]
+        return view[1]
 
     def _start_part(self, i: int, before: Snapshot) -> list[np.ndarray]:
         """Set what a step changes to where part i starts from, and return that."""

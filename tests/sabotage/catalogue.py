@@ -1546,6 +1546,11 @@ CATALOGUE = [
         ("training/test_team.py",),
     ),
     Sabotage(
+        "a-capture-clips-twice", "training/team.py", ', "gradients": self._gradients}', "}",
+        "What the capture of an update has clipped would be clipped again by the step as it is written.",
+        ("training/test_team.py",),
+    ),
+    Sabotage(
         "ranks-added-in-their-order", "parallel.py", "_sum_at((0, leaves), slices)", "sum(received)",
         "The sum would depend on how many ranks there are.",
         ("test_parallel.py",),

@@ -17,7 +17,7 @@ EPOCHS = 4
 
 
 class OnRankOne(Callback):
-    """Does something on rank 1 in the first step of the third epoch."""
+    """Does something on rank 1 in the second step of the third epoch, when rank 0 has written a checkpoint."""
 
     follows_steps = True
     writes = True
@@ -26,7 +26,7 @@ class OnRankOne(Callback):
         self.action = action
 
     def on_step_start(self, run):
-        if run.team.rank == 1 and run.step == 2 * run.batches.steps:
+        if run.team.rank == 1 and run.step == 2 * run.batches.steps + 1:
             self.action()
 
 
@@ -58,6 +58,7 @@ def main(what, folder):
     checkpoint = folder / f"{team.size}-{{epoch}}.ckpt"
     if what == "train":
         results = {"whole": train(team, checkpoint=checkpoint)[0]}
+        results["captured"] = train(team, graph=True)[0]
         results["resumed"] = train(team, resume=folder / "4-2.ckpt")[0]
         pressed = OnRankOne(lambda: os.kill(os.getpid(), signal.SIGINT))
         history = train(team, callbacks=[pressed])[1]

@@ -54,8 +54,9 @@ def test_1_2_and_4_processes_give_the_same_bits_and_resume_one_another(tmp_path)
     found = results_of(tmp_path)
     for ranks in RANKS:
         assert found[ranks]["whole"] == found[4]["whole"], ranks
+        assert found[ranks]["captured"] == found[4]["whole"], ranks
         assert found[ranks]["resumed"] == found[4]["whole"], ranks
-    # Ctrl-C on rank 1, in the first step of the third epoch.
+    # Ctrl-C on rank 1, in the second step of the third epoch.
     assert [found[ranks]["interrupted"] for ranks in RANKS] == [[False, 4], [True, 2], [True, 2]]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -52,8 +54,9 @@ def train(comm, parts=8, make=everything, train=None, **options):
     """The results of a run as one rank has them; without `comm`, of a run without a team."""
     model, optimizer = make(), dl.Adam(0.02)
     settings = {"loss": dl.SoftmaxCrossEntropy(), "epochs": 2, "batch_size": 16, "progress": False, **options}
-    if callable(settings.get("callbacks")):
-        settings["callbacks"] = settings["callbacks"]()
+    for name in ("callbacks", "optimizer"):
+        if callable(settings.get(name)):
+            settings[name] = settings[name]()
     team = None if comm is None else dl.parallel.over(comm, parts)
     settings.setdefault("optimizer", optimizer)
     history = dl.fit(model, train or data(50), team=team, **settings)
@@ -77,6 +80,15 @@ OPTIONS = {
     "augmentation": {"augmentation": lambda x, targets, rng: (x + rng.normal(size=x.shape).astype(x.dtype), targets)},
     "weighted": {"make": plain, "loss": dl.Weighted(dl.SoftmaxCrossEntropy(), class_weight=[1, 2, 0.5])},
     "many validation batches": {"make": plain, "validation": data(3000, seed=1), "epochs": 1},
+    "captured": {"graph": True, "clip": dl.ClipNorm(0.05), "validation": data(9, seed=1), "epochs": 3},
+    "captured in the emulator": {
+        "make": lambda: plain("emulator", dtype="float32"),
+        "graph": np.True_,
+        "train": data(21),
+        "parts": 4,
+        "epochs": 1,
+    },
+    "captured, with a schedule": {"graph": True, "optimizer": lambda: dl.SGD(dl.schedules.Cosine(0.1, 9)), "epochs": 4},
 }
 
 
@@ -95,30 +107,97 @@ def test_one_part_gives_the_bits_of_a_run_without_a_team(name):
     assert found == train(None, **options)
 
 
+CAPTURED = [name for name in OPTIONS if "graph" in OPTIONS[name]]
+
+
+@pytest.mark.parametrize("name", CAPTURED)
+def test_captured_passes_and_updates_give_the_bits_of_those_as_written(name):
+    options = {"parts": 8, **OPTIONS[name]}
+    assert on_ranks(2, **options) == on_ranks(2, **{**options, "graph": False})
+
+
+def test_several_heads_are_captured_too():
+    (expected, _), (found, _) = (Threads(2).run(partial(several_tasks, graph=graph)) for graph in (False, True))
+    assert found == expected
+
+
+@each("ranks", [1, 3])
+def test_no_layer_is_asked_once_passes_of_a_size_are_captured(ranks):
+    """50 rows in batches of 16 and 2: seven parts of 2 and 3 rows, and two of 1."""
+
+    def program(comm, graph):
+        model, rows = plain(), []
+        forward = model.forward
+
+        def watched(x, training=False):
+            rows.append(len(x))
+            return forward(x, training)
+
+        model.forward = watched
+        train(comm, parts=7, make=lambda: model, graph=graph)
+        return rows[1:]  # the first pass only makes arrays
+
+    written = Threads(ranks).run(partial(program, graph=False))
+    captured = Threads(ranks).run(partial(program, graph=True))
+    assert sum(map(len, written)) == 2 * (3 * 7 + 2)
+    for asked in captured:  # the first warms up, the second is captured and made, the third made to be compared with
+        assert asked.count(2) == 4 and asked.count(3) in (0, 4)
+
+
+def test_as_on_a_gpu_a_graph_is_replayed_on_the_arrays_that_it_was_captured_with(monkeypatch):
+    options, replayed = {"clip": dl.ClipNorm(0.05), "train": data(48)}, []
+    expected, kind = on_ranks(2, **options), type(dl.backend.get("cpu"))
+    capture = kind.capture
+
+    def strict(backend, function, *inputs):
+        graph = capture(backend, function, *inputs)
+
+        def replay(*others):
+            assert all(other is given for other, given in zip(others, inputs, strict=True))
+            replayed.append(len(others))
+            graph(*others)
+
+        return replay
+
+    monkeypatch.setattr(kind, "on_host", False)
+    monkeypatch.setattr(kind, "capture", strict)
+    assert on_ranks(2, **options) == expected
+    assert {0, 2} == set(replayed)  # updates; passes of x and targets
+
+
+def test_what_is_more_than_operations_is_told_on_every_rank():
+    def program(comm):
+        with pytest.raises(RuntimeError, match="^graph got True, but this step cannot be captured: "):
+            train(comm, make=OPTIONS["own state"]["make"], graph=True)
+
+    Threads(2).run(program)
+
+
 def test_the_parts_matter():
     assert on_ranks(1, parts=8) != on_ranks(1, parts=4)
 
 
-def test_several_tasks_with_labels_that_are_unknown():
+def several_tasks(comm, parts=8, **options):
+    """The results of a run with three heads and labels that are unknown."""
     rng = np.random.default_rng(0)
     targets = {"kind": rng.integers(-1, 3, 45), "sign": rng.integers(-1, 2, 45), "value": rng.normal(size=(45, 1))}
     rows = dl.data.Dataset(rng.normal(size=(45, 4)).astype(np.float32), targets)
+    heads = dl.Heads(kind=dl.Dense(6, 3), sign=dl.Dense(6, 2), value=dl.Dense(6, 1))
+    losses = {"kind": dl.SoftmaxCrossEntropy(), "sign": dl.SoftmaxCrossEntropy(), "value": dl.MeanSquaredError()}
+    loss, optimizer = dl.MultiTask(heads, weights={"kind": 0.5}, **losses), dl.Adam(0.02)
+    model = dl.Sequential(dl.Dense(4, 6), dl.Tanh(), heads, seed=0, backend="cpu")
+    team = None if comm is None else dl.parallel.over(comm, parts)
+    history = dl.fit(
+        model, rows, validation=rows, loss=loss, optimizer=optimizer, epochs=2, batch_size=16, progress=False,
+        team=team, **options,
+    )  # fmt: skip
+    return {**bits(model, history, optimizer), "heads": repr(loss.by_head())}
 
-    def program(comm, parts=8):
-        heads = dl.Heads(kind=dl.Dense(6, 3), sign=dl.Dense(6, 2), value=dl.Dense(6, 1))
-        losses = {"kind": dl.SoftmaxCrossEntropy(), "sign": dl.SoftmaxCrossEntropy(), "value": dl.MeanSquaredError()}
-        loss, optimizer = dl.MultiTask(heads, weights={"kind": 0.5}, **losses), dl.Adam(0.02)
-        model = dl.Sequential(dl.Dense(4, 6), dl.Tanh(), heads, seed=0, backend="cpu")
-        team = None if comm is None else dl.parallel.over(comm, parts)
-        history = dl.fit(
-            model, rows, validation=rows, loss=loss, optimizer=optimizer, epochs=2, batch_size=16, progress=False,
-            team=team,
-        )  # fmt: skip
-        return {**bits(model, history, optimizer), "heads": repr(loss.by_head())}
 
-    (expected,) = on_ranks(1, program)
-    assert all(found == expected for ranks in (2, 3) for found in on_ranks(ranks, program))
-    assert on_ranks(1, program, parts=1) == [program(None)]
+def test_several_tasks_with_labels_that_are_unknown():
+    (expected,) = on_ranks(1, several_tasks)
+    assert all(found == expected for ranks in (2, 3) for found in on_ranks(ranks, several_tasks))
+    assert on_ranks(1, several_tasks, parts=1) == [several_tasks(None)]
 
 
 def test_without_noise_a_step_is_that_of_the_whole_batch():
@@ -328,8 +407,10 @@ def test_wrong_arguments():
     for team in (3, "two", [1]):
         with pytest.raises(TypeError, match="team got .*; expected one such as minidl.parallel.over"):
             dl.fit(plain(), data(9), loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(), team=team)
-    with pytest.raises(ValueError, match="graph got True; expected 'auto' or False with a team"):
-        on_ranks(1, graph=True)
+    with pytest.raises(ValueError, match="graph got True; expected 'auto' or False on <backend numpy>"):
+        on_ranks(1, graph=True, make=lambda: plain("numpy"))
+    with pytest.raises(ValueError, match=r"graph got True; expected 'auto' or False beside Presses\(\)"):
+        on_ranks(1, graph=np.True_, callbacks=[Presses(0, "in a step")])
     with pytest.raises(ValueError, match="parameters got an empty list; expected those of a model with weights"):
         on_ranks(2, make=lambda: dl.Sequential(dl.ReLU(), backend="cpu"))
     with pytest.raises(TypeError, match="progress got 'yes'"):
