@@ -85,6 +85,22 @@ class Model(Layer):
         self.feature_names = data.feature_names or self.feature_names
         self.class_names = data.class_names or self.class_names
 
+    def gradients(self) -> Any:
+        """Return the gradients of all parameters as one array of the backend, shape (size,), for sums over machines.
+
+        It is no copy: each `parameter.gradient` is a view of its part, which backward passes overwrite. Weights come
+        first, then parameters without weight decay (biases, γ, β, slopes), both in the order of `parameters()`. Each
+        begins at a cache line of 64 bytes; the gaps are 0.
+
+        Raises:
+            ValueError: If the model has no parameters, or belongs to another one, whose array holds its gradients, too.
+        """
+        parameters = self.parameters()
+        if not parameters or self.name:
+            what = f"it belongs to another model, as {self.name}: ask that one" if self.name else "it has no parameters"
+            raise ValueError(f"the model has no array of all gradients, because {what}")
+        return parameters[0].slice.storage.gradients
+
     def first_not_finite(self) -> Layer | None:
         """Return the first layer whose output in the last forward pass has a NaN or an infinity, or None."""
         for layer, output in zip(self.layers, self.outputs, strict=False):

@@ -135,10 +135,6 @@ class TeamStep(TrainingStep):
         self._draws = {id(layer.step) for layer in model.walk() if isinstance(layer, Stochastic)}
         self._costs = [layer.cost for layer in model.walk() if layer.cost is not None]
 
-    @property
-    def _gradients(self) -> Any:
-        return self.parameters[0].slice.storage.gradients
-
     @np.errstate(all="ignore")  # what is not finite is found in the results
     def forward(self, x: Any, targets: Any) -> None:
         """Make both passes for the own parts, and add the results of all ranks."""
@@ -157,7 +153,7 @@ class TeamStep(TrainingStep):
         averaged = [*_arrays_of(loss, 1), *_of_kind("fb", self._states), *self._costs]  # a boolean: any
         added = [*_arrays_of(loss, 2), *_of_kind("iu", self._states)]
         before = Snapshot(backend, [*averaged, *added])
-        gradients = self._gradients
+        gradients = self.model.gradients()
         results: dict[int, np.ndarray] = {}
 
         def passes(*arrays: Any) -> None:
@@ -200,7 +196,7 @@ class TeamStep(TrainingStep):
             self.clip(self.parameters)
 
     def _arrays(self) -> dict[str, Any]:
-        return {**super()._arrays(), "gradients": self._gradients}  # which a clip changes and no pass makes anew
+        return {**super()._arrays(), "gradients": self.model.gradients()}  # which a clip changes and no pass makes anew
 
     def _rows(self, array: Any, rows: slice) -> Any:
         """Return these rows: on a GPU the same view each time, as a graph is captured for it."""

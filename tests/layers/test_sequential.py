@@ -224,6 +224,33 @@ def test_parameters_are_listed_in_the_order_of_the_layers_with_their_names():
     assert model.layers[4].layers[2].layers[0].name == "4.Sequential.2.Sequential.0.Tanh"
 
 
+def test_all_gradients_are_one_array_weights_first_each_at_a_cache_line(any_backend, rng):
+    model = dl.Sequential(dl.Dense(6, 5), dl.BatchNorm(5), dl.Dense(5, 40), backend=any_backend.name)
+    model.backward(np.ones_like(model.forward(draw(rng), training=True)))
+    gradients, line = any_backend.to_numpy(model.gradients()), 64 // 4
+    assert gradients.ndim == 1 and gradients.dtype == model.dtype
+    start = 0
+    parameters = model.parameters()
+    for parameter in [p for p in parameters if p.decays] + [p for p in parameters if not p.decays]:
+        size, gap = parameter.value.size, -parameter.value.size % line
+        own = any_backend.to_numpy(parameter.gradient).reshape(-1)
+        np.testing.assert_array_equal(gradients[start : start + size], own)
+        assert not gradients[start + size : start + size + gap].any()
+        start += size + gap
+    assert start == len(gradients)
+    any_backend.copy_into(model.gradients(), np.full(start, 2, model.dtype))
+    assert all((any_backend.to_numpy(parameter.gradient) == 2).all() for parameter in parameters)
+
+
+def test_a_model_without_parameters_or_inside_another_has_no_array_of_gradients():
+    with pytest.raises(ValueError, match="has no array of all gradients, because it has no parameters"):
+        dl.Sequential(dl.ReLU()).gradients()
+    inner = dl.Sequential(dl.Dense(3, 2))
+    dl.Sequential(inner, backend="cpu")
+    with pytest.raises(ValueError, match="because it belongs to another model, as 0.Sequential: ask that one"):
+        inner.gradients()
+
+
 def test_the_seed_decides_all_weights():
     for a, b in zip(weights(make(seed=7)), weights(make(seed=7)), strict=True):
         np.testing.assert_array_equal(a, b)
