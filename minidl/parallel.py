@@ -19,6 +19,7 @@ It needs the packages of the extra `mpi`: `pip install 'minidl[mpi]'`.
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -33,7 +34,7 @@ Node = tuple[int, int]  # the leaves below it: from the first to before the seco
 Leaf = Callable[[int, np.ndarray], None]
 
 
-def over(comm: Any = None, parts: int = 8) -> Team:
+def over(comm: Any = None, parts: int = 8, *, sync_batch_norm: bool = False) -> Team:
     """Return the team of the ranks of `comm`, for `minidl.fit(..., team=)`.
 
         mpiexec -n 4 python -m mpi4py program.py
@@ -42,12 +43,14 @@ def over(comm: Any = None, parts: int = 8) -> Team:
         comm: A communicator of mpi4py; None for that of all ranks, `MPI.COMM_WORLD`.
         parts: Into how many parts each batch is cut, at least one for each rank. The results depend on it, and not on
             the number of ranks.
+        sync_batch_norm: Whether batch normalization takes mean and variance over the whole batch, which costs two sums
+            a layer, and memory for a copy of the model's gradients and buffers for each part. If not, over each part.
 
     Raises:
         TypeError, ValueError: If `comm` is no communicator, or there are fewer parts than ranks.
         ImportError: Without mpi4py.
     """
-    return Team(_world() if comm is None else comm, parts)
+    return Team(_world() if comm is None else comm, parts, sync_batch_norm)
 
 
 def _world() -> Any:
@@ -56,6 +59,12 @@ def _world() -> Any:
     except (ImportError, RuntimeError) as error:  # without the package; without a library of MPI
         raise ImportError(f"training on several ranks needs MPI: pip install 'minidl[mpi]' ({error})") from error
     return MPI.COMM_WORLD
+
+
+def started_ranks() -> int:
+    """Return how many processes `mpiexec` has started, this one included, as the environment says; 1 without it."""
+    sizes = (os.environ.get(name, "") for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE"))  # of MPICH and Intel; Open MPI
+    return max((int(size) for size in sizes if size.isdecimal()), default=1)
 
 
 def end_all(code: int) -> None:
@@ -78,6 +87,7 @@ class Team:
     Args:
         comm: A communicator of mpi4py.
         parts: Into how many parts each batch is cut.
+        sync_batch_norm: Whether batch normalization sees the whole batch.
 
     Attributes:
         rank: The number of this rank, from 0. Rank 0 prints and writes.
@@ -87,12 +97,15 @@ class Team:
         TypeError, ValueError: If `comm` is no communicator, or there are fewer parts than ranks.
     """
 
-    def __init__(self, comm: Any, parts: int):
+    def __init__(self, comm: Any, parts: int, sync_batch_norm: bool = False):
         if not hasattr(comm, "Alltoallv") or not comm:  # MPI.COMM_NULL is false
             raise TypeError(f"comm got {checks.describe(comm)}; expected a communicator such as mpi4py.MPI.COMM_WORLD")
         self._comm, self._buffers = comm, Buffers(backends.get("cpu"))
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
-        self.parts = checks.integer("parts", parts)
+        self.parts, self.sync_batch_norm = (
+            checks.integer("parts", parts),
+            checks.boolean("sync_batch_norm", sync_batch_norm),
+        )
         if parts < self.size:
             raise ValueError(f"parts got {parts} for {self.size} ranks; expected at least one part for each rank")
 

@@ -38,7 +38,7 @@ FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
 def train(options: argparse.Namespace) -> int:
     """Train the network that the options describe, print the result and write it to a folder."""
-    team = None if options.parts is None else dl.parallel.over(parts=options.parts)
+    team = _team(options)
     if team is not None and team.rank > 0:  # rank 0 prints and writes
         data = sources.parts(options)
         return INTERRUPTED if _fit(options, build_model(options, data.train), data, team).interrupted else 0
@@ -61,6 +61,20 @@ def train(options: argparse.Namespace) -> int:
         print(f"test {judged}")
         print(f"wrote {', '.join(name for name in OUTPUTS if (folder / name).exists())} to {folder}")
     return INTERRUPTED if history.interrupted else 0
+
+
+def _team(options: argparse.Namespace) -> dl.parallel.Team | None:
+    """Return the ranks that share the training; None for a process that trains alone."""
+    if options.parts is not None:
+        return dl.parallel.over(parts=options.parts, sync_batch_norm=options.sync_batch_norm)
+    if options.sync_batch_norm:
+        raise ValueError("--sync-batch-norm got no parts to synchronize; expected --parts N beside it")
+    if (ranks := dl.parallel.started_ranks()) > 1:
+        raise ValueError(
+            f"--parts got nothing, so each of {ranks} ranks would train a model of its own; expected --parts N, with N "
+            f"at least {ranks}, for one model that they train together"
+        )
+    return None
 
 
 def announce_compiling(backend: str) -> None:

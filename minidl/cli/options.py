@@ -108,6 +108,10 @@ def _add_train(command: argparse.ArgumentParser) -> None:
         command, "--parts", type=_integer(1), metavar="N",
         help="with `mpiexec -n RANKS minidl train`: parts of each batch, which the ranks share",
     )  # fmt: skip
+    _add(
+        command, "--sync-batch-norm", action="store_true",
+        help="with --parts: batch norm takes mean and variance over the whole batch, not over each part",
+    )  # fmt: skip
     _add(command, "--resume", metavar="FILE", help="continue from a checkpoint, with the same options, up to --epochs")
     _add_output(command)
 

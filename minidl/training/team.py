@@ -4,9 +4,10 @@ Every rank has the whole data set and the whole model. A batch is cut into parts
 rank makes the two passes for its parts. Then gradients, losses, penalties and running estimates are added along one
 tree, and every rank updates its weights, which so stay the same bits everywhere.
 
-Batch normalization sees a part: "ghost batches" (Hoffer et al. 2017). Each part starts from the same running estimates,
-and their mean over the parts, weighted by rows, is that of the batch. A layer that draws counts a draw for each part,
-so that masks depend on the place of a row in the batch.
+Batch normalization sees a part, "ghost batches" (Hoffer et al. 2017), or on request the whole batch
+(`sync_batch_norm.py`). Each part starts from the same running estimates, and their mean over the parts, weighted by
+rows, is that of the batch. A layer that draws counts a draw for each part, so that masks depend on the place of a row
+in the batch.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from minidl.training.evaluation import Evaluation
 from minidl.training.interrupts import Flag, interrupt_between_steps
 from minidl.training.run import Run
 from minidl.training.step import TrainingStep
+from minidl.training.sync_batch_norm import copy_for_part, run_together
 from minidl.utils import checks, storage
 
 
@@ -56,7 +58,8 @@ class TeamRun(Run):
         checks.boolean("progress", progress)
         self.team, self.new_step = team, partial(TeamStep, team)
         super().__init__(*arguments, progress=progress and team.rank == 0, **options)
-        self.settings["parts"] = team.parts
+        self.training_step.keeps_copies = not self.step_callbacks  # which may change a layer
+        self.settings["parts"] = f"{team.parts} with sync_batch_norm" if team.sync_batch_norm else team.parts
         start = {"epochs": self.epochs, **self.settings, **self.data_digests, "backend": self.model.backend.name}
         self._check_same({**start, "weights": storage.checksum(self.model.snapshot())})
 
@@ -125,20 +128,30 @@ class TeamStep(TrainingStep):
     Attributes:
         pressed: Whether Ctrl-C was pressed on this rank.
         interrupted: Whether it was pressed on any rank when the last step was made.
+        keeps_copies: Whether copies of the model, for `sync_batch_norm`, serve more than one step.
     """
+
+    keeps_copies = True
 
     def __init__(self, team: Team, model: Sequential, loss: Loss, optimizer: Optimizer, **options: Any):
         super().__init__(model, loss, optimizer, **options)
         self.team, self.pressed, self.interrupted = team, Flag(), Flag()
         self._views: dict[tuple[int, int, int], tuple[Any, Any]] = {}  # of arrays on a GPU: the array and its rows
-        self._states = [array for layer in model.walk() for array in layer.state_arrays()]
-        self._draws = {id(layer.step) for layer in model.walk() if isinstance(layer, Stochastic)}
-        self._costs = [layer.cost for layer in model.walk() if layer.cost is not None]
+        self._own = Place(model, loss)
+        self._shares: dict[int, float] = {}
+        if team.sync_batch_norm:
+            if self._graph_required:
+                raise ValueError("graph got True; expected 'auto' or False with sync_batch_norm, which waits in a pass")
+            self.graph = False
+
+    def forget(self) -> None:
+        super().forget()
+        self._copies: dict[int, Place] = {}  # with `sync_batch_norm`: for each part
 
     @np.errstate(all="ignore")  # what is not finite is found in the results
     def forward(self, x: Any, targets: Any) -> None:
         """Make both passes for the own parts, and add the results of all ranks."""
-        backend, loss = self.backend, self.loss
+        backend, loss, sync = self.backend, self.loss, self.team.sync_batch_norm
         heads = list(targets) if isinstance(targets, dict) else None
         inputs = (x, *targets.values()) if heads else (x, targets)
         self.optimizer.prepare(self.parameters)  # which refuses a model without weights
@@ -146,46 +159,46 @@ class TeamStep(TrainingStep):
         parts = max(1, min(self.team.parts, rows // smallest))
         cuts = [rows * i // parts for i in range(parts + 1)]
         if not all(array is not None for array in loss.arrays().values()):  # they are made in the first pass
-            with Snapshot(backend, [*self._states, *self._costs]):
+            with Snapshot(backend, [*self._own.states, *self._own.costs]):
                 self._forward(heads, *(array[:smallest] for array in inputs))
             loss.restart()
 
-        averaged = [*_arrays_of(loss, 1), *_of_kind("fb", self._states), *self._costs]  # a boolean: any
-        added = [*_arrays_of(loss, 2), *_of_kind("iu", self._states)]
-        before = Snapshot(backend, [*averaged, *added])
-        gradients = self.model.gradients()
+        before = [backend.to_numpy(array) for array in self._own.arrays()]
+        averaged, sizes = len(self._own.averaged()), [values.size for values in before]
+        starts: dict[int, list[np.ndarray]] = {}
         results: dict[int, np.ndarray] = {}
 
-        def passes(*arrays: Any) -> None:
-            self._forward(heads, *arrays)
-            self.model.backward_parameters(loss.backward())
+        def passes(i: int) -> None:
+            place, own = self._place(i), slice(cuts[i], cuts[i + 1])
+            self._shares[i] = (own.stop - own.start) / rows
+            starts[i] = place.start(i, before)
+            self._begin(tuple(self._rows(array, own) for array in inputs), both := partial(place.passes, heads))
+            (self._replay[0] if self._replay else both)(*self._inputs)
+            self._end()
 
         def part(i: int, out: np.ndarray) -> None:
-            own = slice(cuts[i], cuts[i + 1])
-            share = (own.stop - own.start) / rows
-            starts = self._start_part(i, before)
-            self._begin(tuple(self._rows(array, own) for array in inputs), passes)
-            (self._replay[0] if self._replay else passes)(*self._inputs)
-            self._end()
-            np.multiply(self.backend.on_the_host(gradients), out.dtype.type(share), out=out)
-            means = [share * self.backend.on_the_host(array).reshape(-1) for array in averaged]
-            changes = [
-                self.backend.on_the_host(array) - start
-                for array, start in zip(added, starts[len(means) :], strict=True)
-            ]
-            results[i] = np.concatenate([*means, *map(np.ravel, changes), [bool(self.pressed)]], dtype=np.float64)
+            if not sync:
+                passes(i)
+            place, share = self._place(i), self._shares[i]
+            np.multiply(backend.on_the_host(place.model.gradients()), out.dtype.type(share), out=out)
+            ends = [backend.on_the_host(array) for array in place.arrays()]
+            means = [share * end for end in ends[:averaged]]
+            changes = [end - start for end, start in zip(ends[averaged:], starts[i][averaged:], strict=True)]
+            results[i] = np.concatenate([*map(np.ravel, means + changes), [bool(self.pressed)]], dtype=np.float64)
 
         def result(i: int, out: np.ndarray) -> None:
             out[...] = results[i]
 
-        total = self.team.sum("gradients", parts, gradients.shape[0], self.model.dtype, part)
-        backend.copy_into(gradients, total)
-        sizes = [values.size for _, values in before.values]
+        if sync:
+            self._copies = self._copies if self.keeps_copies else {}
+            run_together(self.team, parts, passes)
+        gradients = self.model.gradients()
+        backend.copy_into(gradients, self.team.sum("gradients", parts, gradients.shape[0], self.model.dtype, part))
         numbers = self.team.sum("results", parts, sum(sizes) + 1, np.float64, result)
         *ends, (pressed,) = np.split(numbers, np.cumsum(sizes))
-        for (array, start), end in zip(before.values, ends, strict=True):
+        for number, (array, start, end) in enumerate(zip(self._own.arrays(), before, ends, strict=True)):
             end = end.reshape(start.shape).astype(start.dtype)
-            backend.copy_into(array, end if any(array is each for each in averaged) else start + end)
+            backend.copy_into(array, end if number < averaged else start + end)
         self.interrupted.raised = bool(pressed)
         loss.count(rows)
         self._begin((), self._update)
@@ -196,7 +209,16 @@ class TeamStep(TrainingStep):
             self.clip(self.parameters)
 
     def _arrays(self) -> dict[str, Any]:
-        return {**super()._arrays(), "gradients": self.model.gradients()}  # which a clip changes and no pass makes anew
+        # A clip changes the gradients, and no pass makes them anew.
+        return {**super()._arrays(), "gradients": self.model.gradients()}
+
+    def _place(self, i: int) -> Place:
+        """Return where the passes of part i are made."""
+        if not self.team.sync_batch_norm:
+            return self._own
+        if i not in self._copies:
+            self._copies[i] = Place(*copy_for_part(self.model, self.loss, lambda: self._shares[i]))
+        return self._copies[i]
 
     def _rows(self, array: Any, rows: slice) -> Any:
         """Return these rows: on a GPU the same view each time, as a graph is captured for it."""
@@ -207,15 +229,37 @@ class TeamStep(TrainingStep):
             view = self._views[key] = array, array[rows]
         return view[1]
 
-    def _start_part(self, i: int, before: Snapshot) -> list[np.ndarray]:
-        """Set what a step changes to where part i starts from, and return that."""
-        before.restore()
+
+class Place:
+    """Where passes of parts are made: a model with its loss, and what a pass changes in them beside the gradients."""
+
+    def __init__(self, model: Sequential, loss: Loss):
+        self.model, self.loss, self.backend = model, loss, model.backend
+        self.states = [array for layer in model.walk() for array in layer.state_arrays()]
+        self.draws = {id(layer.step) for layer in model.walk() if isinstance(layer, Stochastic)}
+        self.costs = [layer.cost for layer in model.walk() if layer.cost is not None]
+
+    def averaged(self) -> list[Any]:
+        """Return the arrays whose mean over the parts, weighted by rows, counts; a boolean: any."""
+        return [*_arrays_of(self.loss, 1), *_of_kind("fb", self.states), *self.costs]
+
+    def arrays(self) -> list[Any]:
+        """Return these, and the arrays whose changes are added up."""
+        return [*self.averaged(), *_arrays_of(self.loss, 2), *_of_kind("iu", self.states)]
+
+    def start(self, i: int, before: list[np.ndarray]) -> list[np.ndarray]:
+        """Set the arrays to where part i starts from, and return that."""
+        for array, values in zip(self.arrays(), before, strict=True):
+            self.backend.copy_into(array, values + np.uint32(i) if id(array) in self.draws else values)
         for array in _arrays_of(self.loss, 2):
             self.backend.copy_into(array, np.zeros(2))
-        for array, values in before.values:
-            if id(array) in self._draws:
-                self.backend.copy_into(array, values + np.uint32(i))
-        return [self.backend.to_numpy(array) for array, _ in before.values]
+        return [self.backend.to_numpy(array) for array in self.arrays()]
+
+    def passes(self, heads: list[str] | None, x: Any, *targets: Any) -> None:
+        """Make both passes."""
+        by_head = dict(zip(heads, targets, strict=True)) if heads else targets[0]
+        self.loss.compute_unchecked(self.model.forward(x, training=True), by_head)
+        self.model.backward_parameters(self.loss.backward())
 
 
 def _arrays_of(loss: Loss, size: int) -> list[Any]:

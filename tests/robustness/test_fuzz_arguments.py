@@ -53,7 +53,7 @@ RESULTS = {
     "AugmentationStep", "Geometric", "Mixing", "Preprocessing", "Configurable",
     "norm", "relative_change", "draw_loss", "draw_accuracy", "draw_curves", "draw_range_test", "save_figure",
     "map_targets", "text", "initializer", "Graph",
-    "ConfusionMatrix", "draw_confusion", "predicted_classes", "Team", "end_all",
+    "ConfusionMatrix", "draw_confusion", "predicted_classes", "Team", "end_all", "started_ranks",
 }  # fmt: skip
 
 X = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
@@ -208,7 +208,7 @@ CALLS = {
         "progress": False,
         "team": None,
     },
-    "over": lambda: {"comm": Rank(Threads(1), 0), "parts": 2},
+    "over": lambda: {"comm": Rank(Threads(1), 0), "parts": 2, "sync_batch_norm": False},
     "TrainingStep": lambda: {
         "model": model(),
         "loss": dl.SoftmaxCrossEntropy(),

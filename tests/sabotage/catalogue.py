@@ -1536,18 +1536,26 @@ CATALOGUE = [
         ("training/test_team.py",),
     ),
     Sabotage(
-        "parts-count-alike", "training/team.py", "share = (own.stop - own.start) / rows", "share = 1 / parts",
+        "parts-count-alike", "training/team.py", "(own.stop - own.start) / rows", "1 / parts",
         "A row would count more in a small part than in a large one.",
         ("training/test_team.py",),
     ),
     Sabotage(
-        "estimates-follow-the-rank", "training/team.py", "        before.restore()\n", "",
+        "estimates-follow-the-rank", "training/team.py",
+        "            self.backend.copy_into(array, values + np.uint32(i) if id(array) in self.draws else values)\n",
+        "            if id(array) in self.draws:\n"
+        "                self.backend.copy_into(array, values + np.uint32(i))\n",
         "Each part would go on from the running estimates of the one before it on the same rank.",
         ("training/test_team.py",),
     ),
     Sabotage(
         "a-capture-clips-twice", "training/team.py", ', "gradients": self.model.gradients()}', "}",
         "What the capture of an update has clipped would be clipped again by the step as it is written.",
+        ("training/test_team.py",),
+    ),
+    Sabotage(
+        "batch-norm-back-in-parts", "training/sync_batch_norm.py", "    layer.ops.add(dx, difference, dx)\n", "",
+        "The gradient would take mean and variance for those of the part.",
         ("training/test_team.py",),
     ),
     Sabotage(

@@ -59,6 +59,7 @@ def main(what, folder):
     if what == "train":
         results = {"whole": train(team, checkpoint=checkpoint)[0]}
         results["captured"] = train(team, graph=True)[0]
+        results["synchronized"] = train(dl.parallel.over(parts=8, sync_batch_norm=True))[0]
         results["resumed"] = train(team, resume=folder / "4-2.ckpt")[0]
         pressed = OnRankOne(lambda: os.kill(os.getpid(), signal.SIGINT))
         history = train(team, callbacks=[pressed])[1]

@@ -55,6 +55,7 @@ def test_1_2_and_4_processes_give_the_same_bits_and_resume_one_another(tmp_path)
     for ranks in RANKS:
         assert found[ranks]["whole"] == found[4]["whole"], ranks
         assert found[ranks]["captured"] == found[4]["whole"], ranks
+        assert found[ranks]["synchronized"] == found[4]["synchronized"] != found[4]["whole"], ranks
         assert found[ranks]["resumed"] == found[4]["whole"], ranks
     # Ctrl-C on rank 1, in the second step of the third epoch.
     assert [found[ranks]["interrupted"] for ranks in RANKS] == [[False, 4], [True, 2], [True, 2]]
@@ -81,6 +82,7 @@ def test_an_exception_on_one_rank_ends_all_with_its_traceback(tmp_path):
 
 def test_the_command_line(tmp_path):
     options = ["-m", "minidl", "train", "--parts", "4", "--epochs", "1", "--layers", "8", "--batch-size", "512"]
+    options += ["--sync-batch-norm"]
     done = mpiexec(2, *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("epoch   1") == done.stdout.count("test accuracy") == 1
@@ -92,6 +94,15 @@ def test_the_command_line(tmp_path):
     done = mpiexec(2, *options, "--out", "runs/digits-1", cwd=tmp_path)  # refused by rank 0, for which rank 1 waits
     assert done.returncode == 2
     assert "--out: " in done.stderr and "there already" in done.stderr
+
+
+def test_ranks_without_parts_are_refused(tmp_path):
+    done = mpiexec(2, "-m", "minidl", "train", "--epochs", "1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "minidl: error: --parts got nothing, so each of 2 ranks would train a model of its own" in done.stderr
+    assert not list(tmp_path.iterdir())
+    done = mpiexec(1, "-m", "minidl", "train", "--epochs", "1", "--layers", "8", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_page_shows_equal_hashes():

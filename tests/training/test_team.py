@@ -50,14 +50,14 @@ class Seen(dl.Layer):
         return self.begin_backward(dy)[1]
 
 
-def train(comm, parts=8, make=everything, train=None, **options):
+def train(comm, parts=8, make=everything, train=None, sync=False, **options):
     """The results of a run as one rank has them; without `comm`, of a run without a team."""
     model, optimizer = make(), dl.Adam(0.02)
     settings = {"loss": dl.SoftmaxCrossEntropy(), "epochs": 2, "batch_size": 16, "progress": False, **options}
     for name in ("callbacks", "optimizer"):
         if callable(settings.get(name)):
             settings[name] = settings[name]()
-    team = None if comm is None else dl.parallel.over(comm, parts)
+    team = None if comm is None else dl.parallel.over(comm, parts, sync_batch_norm=sync)
     settings.setdefault("optimizer", optimizer)
     history = dl.fit(model, train or data(50), team=team, **settings)
     return bits(model, history, settings["optimizer"])
@@ -65,6 +65,15 @@ def train(comm, parts=8, make=everything, train=None, **options):
 
 def on_ranks(ranks, program=train, **options):
     return Threads(ranks).run(lambda comm: program(comm, **options))
+
+
+def normalized(backend="cpu", dtype="float64", **options):
+    """Without noise, so that a team's steps are those of one process up to rounding."""
+    return dl.Sequential(
+        dl.Dense(4, 6, penalty=dl.L2(1e-2)), dl.BatchNorm(6), dl.Tanh(),
+        dl.Residual(dl.Dense(6, 6), dl.BatchNorm(6, decay=0.7), dl.SiLU()), dl.Dense(6, 3),
+        backend=backend, seed=0, dtype=dtype, **options,
+    )  # fmt: skip
 
 
 OPTIONS = {
@@ -88,6 +97,15 @@ OPTIONS = {
         "parts": 4,
         "epochs": 1,
     },
+    "synchronized batch norm": {"sync": True, "clip": dl.ClipNorm(0.05), "validation": data(9, seed=1)},
+    "synchronized batch norm, by NumPy": {"sync": True, "make": lambda: normalized("numpy", dtype="float32")},
+    "synchronized batch norm, in the emulator": {
+        "sync": True,
+        "make": lambda: normalized("emulator", dtype="float32"),
+        "train": data(19),
+        "parts": 4,
+        "epochs": 1,
+    },
     "captured, with a schedule": {"graph": True, "optimizer": lambda: dl.SGD(dl.schedules.Cosine(0.1, 9)), "epochs": 4},
 }
 
@@ -100,7 +118,10 @@ def test_any_number_of_ranks_gives_the_same_bits(name):
         assert all(found == expected for found in on_ranks(ranks, **options))
 
 
-@each("name", [name for name in OPTIONS if name != "many validation batches"])
+UP_TO_ROUNDING = [name for name in OPTIONS if name == "many validation batches" or "synchronized" in name]
+
+
+@each("name", OPTIONS.keys() - UP_TO_ROUNDING)
 def test_one_part_gives_the_bits_of_a_run_without_a_team(name):
     options = {**OPTIONS[name], "parts": 1}
     (found,) = on_ranks(1, **options)
@@ -177,7 +198,7 @@ def test_the_parts_matter():
     assert on_ranks(1, parts=8) != on_ranks(1, parts=4)
 
 
-def several_tasks(comm, parts=8, **options):
+def several_tasks(comm, parts=8, sync=False, **options):
     """The results of a run with three heads and labels that are unknown."""
     rng = np.random.default_rng(0)
     targets = {"kind": rng.integers(-1, 3, 45), "sign": rng.integers(-1, 2, 45), "value": rng.normal(size=(45, 1))}
@@ -186,7 +207,7 @@ def several_tasks(comm, parts=8, **options):
     losses = {"kind": dl.SoftmaxCrossEntropy(), "sign": dl.SoftmaxCrossEntropy(), "value": dl.MeanSquaredError()}
     loss, optimizer = dl.MultiTask(heads, weights={"kind": 0.5}, **losses), dl.Adam(0.02)
     model = dl.Sequential(dl.Dense(4, 6), dl.Tanh(), heads, seed=0, backend="cpu")
-    team = None if comm is None else dl.parallel.over(comm, parts)
+    team = None if comm is None else dl.parallel.over(comm, parts, sync_batch_norm=sync)
     history = dl.fit(
         model, rows, validation=rows, loss=loss, optimizer=optimizer, epochs=2, batch_size=16, progress=False,
         team=team, **options,
@@ -198,6 +219,7 @@ def test_several_tasks_with_labels_that_are_unknown():
     (expected,) = on_ranks(1, several_tasks)
     assert all(found == expected for ranks in (2, 3) for found in on_ranks(ranks, several_tasks))
     assert on_ranks(1, several_tasks, parts=1) == [several_tasks(None)]
+    assert on_ranks(2, several_tasks, sync=True)[0] == expected  # without a batch norm to synchronize
 
 
 def test_without_noise_a_step_is_that_of_the_whole_batch():
@@ -219,13 +241,13 @@ def test_without_noise_a_step_is_that_of_the_whole_batch():
     assert history["penalty"][0] > 0.01
 
 
-def trained(layers, parts, rows, seed=0, dtype="float64"):
+def trained(layers, parts, rows, seed=0, dtype="float64", **options):
     """A model after one step on `rows`, cut into parts."""
     model = dl.Sequential(*layers, seed=seed, backend="numpy", dtype=dtype)
 
     def program(comm):
         dl.fit(model, rows, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(1e-9), epochs=1, batch_size=len(rows),
-               shuffle=False, progress=False, team=dl.parallel.over(comm, parts))  # fmt: skip
+               shuffle=False, progress=False, team=dl.parallel.over(comm, parts, **options))  # fmt: skip
 
     Threads(1).run(program)
     return model
@@ -240,6 +262,56 @@ def test_batch_norm_sees_a_part_and_its_estimates_are_means_over_the_parts():
     variance = weights @ [part.var(axis=0, ddof=1) for part in parts]
     np.testing.assert_allclose(norm.running_mean, 0.25 * mean, rtol=1e-12)
     np.testing.assert_allclose(norm.running_variance, 0.75 + 0.25 * variance, rtol=1e-12)
+
+
+def test_synchronized_batch_norm_is_that_of_one_process():
+    """Weights, and so gradients, running estimates and figures, after 12 steps in parts of 2 and 3 rows."""
+
+    def program(comm, sync=True):
+        model, optimizer = normalized(), dl.SGD(0.3)
+        team = comm and dl.parallel.over(comm, 7, sync_batch_norm=sync)
+        history = dl.fit(
+            model, data(50), validation=data(20, seed=1), loss=dl.SoftmaxCrossEntropy(), optimizer=optimizer, epochs=3,
+            batch_size=16, clip=dl.ClipNorm(0.5), progress=False, team=team,
+        )  # fmt: skip
+        return model.snapshot(), history
+
+    (expected, figures), ((found, shared), *_) = program(None), Threads(3).run(program)
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-10, atol=1e-12, err_msg=name)
+    for column in ("loss", "accuracy", "penalty", "validation_loss"):
+        np.testing.assert_allclose(shared[column], figures[column], rtol=1e-11)
+    ((ghosts, _),) = Threads(1).run(partial(program, sync=False))
+    assert abs(ghosts["1.gamma"] - expected["1.gamma"]).max() > 1e-3
+
+
+@each("dtype", ["float32", "float64"])
+def test_synchronized_batch_norm_knows_the_variance_beside_a_large_mean(dtype):
+    rng = np.random.default_rng(0)
+    x = rng.normal(1000, 3, (64, 4)).astype(np.float32)
+    rows = dl.data.Dataset(x, rng.integers(0, 3, 64))
+    layers = [dl.BatchNorm(4, decay=0.75), dl.Dense(4, 3)]
+    norm = trained(layers, 8, rows, dtype=dtype, sync_batch_norm=True).layers[0]
+    rtol = {"float32": 1e-5, "float64": 1e-10}[dtype]  # (mean/std)² times float64, and the rounded means of parts
+    np.testing.assert_allclose(norm.running_mean, 0.25 * x.astype(float).mean(axis=0), rtol=rtol)
+    np.testing.assert_allclose(norm.running_variance, 0.75 + 0.25 * x.astype(float).var(axis=0, ddof=1), rtol=rtol)
+
+
+def test_a_callback_may_change_a_layer_between_steps_of_synchronized_batch_norm():
+    class Slower(Callback):
+        follows_steps = True
+
+        def on_step_start(self, run):
+            run.model.layers[1].decay = 0.5 + 0.05 * run.step
+
+    def program(comm):
+        model = normalized()
+        team = comm and dl.parallel.over(comm, 4, sync_batch_norm=True)
+        dl.fit(model, data(50), loss=dl.SoftmaxCrossEntropy(), optimizer=dl.SGD(0.1), epochs=2, batch_size=16,
+               callbacks=[Slower()], progress=False, team=team)  # fmt: skip
+        return model.layers[1].running_mean
+
+    np.testing.assert_allclose(Threads(1).run(program)[0], program(None), rtol=1e-10)
 
 
 def test_each_part_draws_masks_of_its_own_and_counts_them():
@@ -352,10 +424,11 @@ def test_early_stopping_sees_the_same_figures_everywhere():
     assert 1 < len(first["history"]) < 30
 
 
-def test_a_run_that_diverges_ends_on_all_ranks():
+@each("sync", [False, True])
+def test_a_run_that_diverges_ends_on_all_ranks(sync):
     def program(comm):
         with pytest.raises(dl.DivergenceError) as error:
-            train(comm, make=plain, optimizer=dl.SGD(1e200), clip=None)
+            train(comm, make=normalized if sync else plain, optimizer=dl.SGD(1e200), sync=sync)
         return str(error.value).partition(";")[0]
 
     assert len(set(Threads(3).run(program))) == 1
@@ -394,6 +467,16 @@ def test_a_checkpoint_goes_on_with_the_same_parts_only(parts, tmp_path):
         train(None, resume=path) if parts is None else on_ranks(1, parts=parts, resume=path)
 
 
+def test_a_checkpoint_of_synchronized_batch_norm_goes_on_with_it_only(tmp_path):
+    path = tmp_path / "epoch-{epoch}.ckpt"
+    (expected,) = on_ranks(1, epochs=3, sync=True, checkpoint=path)
+    for found in on_ranks(3, epochs=3, sync=True, resume=tmp_path / "epoch-2.ckpt"):
+        found["history"][:2] = expected["history"][:2]  # without seconds
+        assert found == expected
+    with pytest.raises(ValueError, match="parts got 8; the checkpoint has '8 with sync_batch_norm'"):
+        on_ranks(1, epochs=3, resume=tmp_path / "epoch-2.ckpt")
+
+
 def test_a_team_does_not_go_on_with_the_checkpoint_of_a_run_without_one(tmp_path):
     train(None, checkpoint=tmp_path / "last.ckpt")
     with pytest.raises(ValueError, match="parts got 8; the checkpoint has None"):
@@ -411,6 +494,8 @@ def test_wrong_arguments():
         on_ranks(1, graph=True, make=lambda: plain("numpy"))
     with pytest.raises(ValueError, match=r"graph got True; expected 'auto' or False beside Presses\(\)"):
         on_ranks(1, graph=np.True_, callbacks=[Presses(0, "in a step")])
+    with pytest.raises(ValueError, match="graph got True; expected 'auto' or False with sync_batch_norm"):
+        on_ranks(1, graph=True, sync=True)
     with pytest.raises(ValueError, match="parameters got an empty list; expected those of a model with weights"):
         on_ranks(2, make=lambda: dl.Sequential(dl.ReLU(), backend="cpu"))
     with pytest.raises(TypeError, match="progress got 'yes'"):
