@@ -141,8 +141,7 @@ class Sweep(Report):
         if not self.trials:
             return
         names = [*self.trials[0].values]
-        ranked = sorted(self.trials, key=lambda trial: (trial.state != "complete", trial.loss))[:SHOWN]
-        yield Table([[*COLUMNS, *names], *(trial.row() for trial in ranked)], sides(names))
+        yield Table([[*COLUMNS, *names], *(trial.row() for trial in best_first(self.trials))], sides(names))
         if self.importance:
             ordered = sorted(self.importance.items(), key=lambda item: -item[1])
             yield "importance: " + ", ".join(f"{name} {share:.0%}" for name, share in ordered)
@@ -171,6 +170,11 @@ class Sweep(Report):
         if not self.trials:
             raise ValueError("no trial was finished, so there is nothing to draw")
         return finish(draw_sweep(self.trials, self.importance), path)
+
+
+def best_first(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the ten best trials, the complete ones first."""
+    return sorted(trials, key=lambda trial: (trial.state != "complete", trial.loss))[:SHOWN]
 
 
 def sides(names: Sequence[str]) -> str:

@@ -74,7 +74,8 @@ def sweep(
         backend: "numpy", "cpu", "cuda", "emulator" or "auto".
         dtype: "float32" or "float64".
         seed: Of the draws, and of each trial.
-        progress: Whether to show a bar for each trial, and a table that grows with each that is finished.
+        progress: Whether to show a bar for each trial, and the finished ones: on a terminal a table of the best that is
+            drawn anew after each trial, elsewhere a line for each.
 
     Returns:
         A `minidl.sweeps.Sweep`.

@@ -17,8 +17,8 @@ from optuna.exceptions import UpdateFinishedTrialError
 from minidl.cpu.engine.thread_pool import set_thread_count, thread_count
 from minidl.data import Dataset
 from minidl.perceptron import Settings, outputs_for
-from minidl.sweeps.result import COLUMNS, Sweep, shown, sides
-from minidl.sweeps.space import Choices, Domain, read_space
+from minidl.sweeps.live import display
+from minidl.sweeps.result import Sweep
 from minidl.sweeps.study import Attempt, Plan, Study
 from minidl.training.divergence import DivergenceError
 from minidl.training.fit import fit
@@ -26,7 +26,6 @@ from minidl.training.history import History
 from minidl.training.progress import Progress
 from minidl.training.run import Callback, Run
 from minidl.utils.output import say
-from minidl.utils.tables import aligned
 
 CHILD = "from minidl.sweeps.workers import main; main()"
 INTERRUPTED = 130  # exit code
@@ -99,50 +98,19 @@ def _try(study: Study, attempt: Attempt, data: Dataset, validation: Dataset, pro
     return True
 
 
-class Rows:
-    """Prints a table that grows by a row for each trial, whoever finished it."""
-
-    def __init__(self, study: Study, shown: bool):
-        self.study, self.shown, self.known = study, shown, {each.number for each in study.results()}
-        domains, _ = read_space(study.plan.space)
-        self.head = [*COLUMNS, *domains]
-        self.widest = [str(study.plan.trials), "99.9999", "", "complete", *map(widest, domains.values())]
-        if shown and self.known:
-            say(f"finished already: {len(self.known)} of {study.plan.trials}")
-        if shown:
-            self._print(self.head)
-
-    def __call__(self) -> None:
-        """Print the rows that are new."""
-        for trial in self.study.results() if self.shown else ():
-            if trial.number not in self.known:
-                self.known.add(trial.number)
-                self._print(trial.row())
-
-    def _print(self, row: list[str]) -> None:
-        say(aligned([self.head, self.widest, row], sides(self.head[len(COLUMNS) :]))[-1])
-
-
-def widest(domain: Domain) -> str:
-    """Return the longest text of a value."""
-    if isinstance(domain, Choices):
-        return max(map(shown, domain.values), key=len)
-    return shown(domain.high) if domain.integer else shown(1.23e-05)
-
-
 def run(plan: Plan, data: Dataset, validation: Dataset, jobs: int, progress: bool) -> Sweep:
     """Run a sweep in `jobs` processes, this one among them."""
     with closing(Study(plan)) as study:
-        rows = Rows(study, progress)
+        show = display(study, progress)
         with _fewer_threads(jobs), _helpers(plan, data, validation, jobs - 1) as helpers:
-            interrupted = work(study, data, validation, progress, rows)
+            interrupted = work(study, data, validation, progress, show)
             if interrupted:
                 for helper in helpers:
                     helper.terminate() if sys.platform == "win32" else helper.send_signal(signal.SIGINT)
             for helper in helpers:
                 if (code := helper.wait()) not in (0, INTERRUPTED) and not interrupted:
                     say(f"a worker ended with exit code {code}; others did its trial again")
-        rows()
+        show()
         return Sweep(
             study.results(),
             study.importance(),

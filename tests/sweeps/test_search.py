@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -20,6 +21,7 @@ from minidl.perceptron import Settings
 from minidl.sweeps import workers
 from minidl.sweeps.result import quoted
 from minidl.sweeps.study import Attempt, Study
+from tests.conftest import each
 from tests.sweeps.conftest import interrupt_second_trial
 
 TRAIN, VALIDATION = dl.data.circles(60, seed=0), dl.data.circles(40, seed=1)
@@ -284,6 +286,54 @@ def test_what_a_sweep_shows_and_writes(tmp_path, capsys):
     assert [record["number"] for record in records] == [*range(1, 13)]
     again = Settings(**{**records[0]["settings"], "layers": tuple(records[0]["settings"]["layers"])})
     assert again == result.trials[0].settings
+
+
+class Terminal(io.StringIO):
+    """Says that it is one, and knows the two sequences of a table that is drawn anew."""
+
+    def isatty(self):
+        return True
+
+    def screens(self):
+        """What stood there after each drawing."""
+        lines, screens = [], []
+        for drawing in re.split(r"(?=\x1b\[\d+F)", self.getvalue()):
+            up = re.match(r"\x1b\[(\d+)F\x1b\[J", drawing)
+            assert drawing.count("\x1b") == (2 if up else 0)
+            lines = [*(lines[: -int(up[1])] if up else lines), *drawing[up.end() if up else 0 :].splitlines()]
+            screens.append(lines)
+        return screens
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a console gets lines")
+@each("height", [40, 8, 2])
+def test_a_terminal_shows_the_best_trials_in_one_place(height):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", terminal := Terminal())
+        for name, value in {"TERM": "xterm", "LINES": height, "COLUMNS": 60}.items():
+            patch.setenv(name, str(value))
+        result = sweep(trials=12, epochs=3, progress=True)
+        screens = terminal.screens()
+    assert len(screens) == 13
+    assert screens[0][0].split()[:4] == ["trial", "loss", "epochs", "state"]
+    assert screens[0][1:] == ["0 of 12 trials are finished"]
+    for done, (head, *rows, status) in enumerate(screens[1:], start=1):
+        ranked = sorted(result.trials[:done], key=lambda trial: (trial.state != "complete", trial.loss))
+        assert [int(row.split()[0]) for row in rows] == [t.number for t in ranked[: min(10, max(height - 4, 0))]]
+        assert head == screens[0][0]
+        last = result.trials[done - 1]
+        expected = f"{done} of 12 trials are finished; the last one is trial {done}: {last.state}, loss {last.loss:.4f}"
+        assert status == expected[:59]
+        assert max(map(len, (head, *rows))) <= 59
+
+
+@each("name", ["TERM", "progress"])
+def test_a_terminal_that_cannot_go_up_gets_lines_and_one_that_nobody_reads_nothing(name, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    monkeypatch.setenv("TERM", "dumb" if name == "TERM" else "xterm")
+    sweep(trials=3, progress=name == "TERM")
+    assert len(terminal.getvalue().splitlines()) == (4 if name == "TERM" else 0)
+    assert "\x1b" not in terminal.getvalue()
 
 
 def test_the_picture_has_a_panel_for_losses_for_importance_and_for_each_hyperparameter(tmp_path):
