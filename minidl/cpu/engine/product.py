@@ -14,14 +14,16 @@ are in benchmarks/results/cpu_product.md. This file covers C of any size with su
 good order:
 
 - C is computed in panels of 4 vectors of columns, from top to bottom, while the panel of B stays in the cache.
-- The remaining columns are computed vector by vector, in taller blocks; the last one masks the lanes past the edge. The
-  remaining rows are computed in fours, twos and ones.
-- Before many rows of A use it, a panel of B is copied into memory of its own. Where it lies, its rows are as far apart
-  as B is wide: each on another page if B is wide, and in the same few sets of the cache if the distance is a power of
-  two.
+- The remaining columns are computed as one more panel, with some that are known already; if they are few, vector by
+  vector, in taller blocks, and the last one masks the lanes past the edge. The remaining rows are computed in fours,
+  twos and ones.
+- Before many rows of A use it, a panel of a wide B is copied into memory of its own. Where it lies, its rows are as far
+  apart as B is wide: each on another page, and in the same few sets of the cache if the distance is a power of two. A
+  copy also begins with a cache line: loads of vectors that lie in two of them take twice as long.
 - A Bᵀ always copies: B is read in vectors along j, so each of its panels is transposed on the way, in registers.
 - Aᵀ B needs no copy: elements of A are read one at a time and may come from anywhere, so A only gets other strides. But
-  a tall A is transposed first, because each of the numbers that stand below one another is in another cache line.
+  each of the numbers that stand below one another is in another cache line. So an A for which the cache is too small is
+  transposed first, as many rows of C at a time as fit into it.
 - Every element is one chain of multiply-adds in the order of k, wherever its block begins. So the bits do not depend on
   the number of threads that share the columns or rows. In A B and Aᵀ B a chain of more than 1024 is cut, because over
   the million rows of a batch it would be 1 % off; in A Bᵀ it is as long as a layer is wide.
@@ -38,14 +40,16 @@ from minidl.cpu.engine import blas, microkernel
 from minidl.cpu.engine.jit import inline, jit, jit_in_any_order
 from minidl.cpu.engine.microkernel import PANEL, VECTOR_BYTES, block_rows, micro_kernel
 from minidl.cpu.engine.parallel import chunked, serial
-from minidl.cpu.engine.thread_pool import chunks_for, chunks_of_loop
+from minidl.cpu.engine.thread_pool import chunks_for
 from minidl.scalar.constants import BLOCK_OF_TERMS
+from minidl.utils.processor import level_2_cache
 
 # Leave all products to NumPy's BLAS: for comparison, and on processors without fused multiply-add.
 BLAS = os.environ.get("MINIDL_BLAS", "0" if microkernel.FUSED else "1") == "1"
+LEVEL_2_CACHE = level_2_cache()
 SPEED = 5e5  # of one core, about: multiply-adds in a microsecond, times the bytes of a number
 WORTH_A_COPY = 64  # rows of C that a copied panel of B must serve, or columns that a transposed A must
-DEEP, TOO_LARGE = 128, 2**26  # Aᵀ B transposes A from so many rows on, and up to so many bytes
+NARROW = 6  # panels: rows of B up to so wide lie close enough together to be read where they are
 # Arguments between compiled functions: Numba would compile a version for each literal number.
 NONE, ONE = np.int64(0), np.int64(1)
 FEW_ROWS = 4  # up to this many rows of A, A Bᵀ takes scalar products of rows and transposes nothing
@@ -130,24 +134,32 @@ _copy_panel = microkernel.copy_kernel(PANEL)
 _transpose_whole, _transpose_some = map(microkernel.transpose_kernel, (False, True))
 
 
-@jit
-def _transpose_panel(b, row, depth, columns, panel, width):
-    """Set panel[k, j] = B[row + j, k]: rows of B, of length `depth`, become columns.
+@inline
+def _room(count, like):
+    """Return room for `count` numbers that begins with a whole vector: one in two cache lines would take two loads."""
+    memory = np.empty(count + VECTOR_BYTES // like.itemsize, like.dtype)
+    start = -memory.ctypes.data % VECTOR_BYTES // like.itemsize
+    return memory[start : start + count]
 
-    The panel holds whole vectors of k; its entries with k of `depth` or more are never read.
+
+@jit
+def _transpose(source, at, source_row, target, target_row, rows, columns):
+    """Set target[i, j] = source[j, i], with the source from index `at` on.
+
+    The target has room for whole vectors of i; its entries with i of `rows` or more are never read.
     """
-    lanes = VECTOR_BYTES // b.itemsize
-    whole_rows, whole_depth = columns // lanes * lanes, depth // lanes * lanes
-    for j in range(0, whole_rows, lanes):
-        at = (row + j) * depth
-        for k in range(0, whole_depth, lanes):
-            _transpose_whole(b, at + k, depth, panel, k * width + j, width, lanes, lanes)
-        if whole_depth < depth:
-            rest = depth - whole_depth
-            _transpose_some(b, at + whole_depth, depth, panel, whole_depth * width + j, width, rest, lanes)
-    for j in range(whole_rows, columns):
-        for k in range(depth):
-            panel[k * width + j] = b[(row + j) * depth + k]
+    lanes = VECTOR_BYTES // source.itemsize
+    whole_rows, whole_columns = rows // lanes * lanes, columns // lanes * lanes
+    for j in range(0, whole_columns, lanes):
+        first = at + j * source_row
+        for i in range(0, whole_rows, lanes):
+            _transpose_whole(source, first + i, source_row, target, i * target_row + j, target_row, lanes, lanes)
+        if whole_rows < rows:
+            rest, to = rows - whole_rows, whole_rows * target_row + j
+            _transpose_some(source, first + whole_rows, source_row, target, to, target_row, rest, lanes)
+    for j in range(whole_columns, columns):
+        for i in range(rows):
+            target[i * target_row + j] = source[at + j * source_row + i]
 
 
 @inline
@@ -158,15 +170,22 @@ def _tile(index, rows, height, columns, width):
     return top, min(top + height, rows), left, min(left + width, columns)
 
 
-@inline
-def _product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right):
-    """Compute the rows top:bottom and the columns left:right of C = start + A B, where `start` is one row for all."""
-    a, block, sums = a.reshape(-1), min(depth, BLOCK_OF_TERMS), c
+@jit
+def _product(a, a_row, a_k, b, start, c, depth, left, right, transposed):
+    """Compute the columns left:right of C = start + A B, where `start` is one row for all.
+
+    A is flat. It is transposed first, into `transposed`, if that has room.
+    """
+    block, sums = min(depth, BLOCK_OF_TERMS), c
     for k in range(0, depth, block):
         part = b[k : k + block]
-        _short_product(a[k * a_k :], a_row, a_k, part, start, sums, len(part), top, bottom, left, right)
+        source, source_row, source_k = a[k * a_k :], a_row, a_k
+        if transposed.size > 0:
+            _transpose(a, k * a_k, a_k, transposed, len(part), len(c), len(part))
+            source, source_row, source_k = transposed, len(part), ONE
+        _short_product(source, source_row, source_k, part, start, sums, len(part), left, right)
         if k > 0:
-            for i in range(top, bottom):
+            for i in range(len(c)):
                 for j in range(left, right):
                     c[i, j] += sums[i, j]
         elif depth > block:  # `start` may be longer than a row of C
@@ -174,39 +193,45 @@ def _product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right):
 
 
 @inline
-def _short_product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right):
+def _short_product(a, a_row, a_k, b, start, c, depth, left, right):
     """Do the same for a depth of up to BLOCK_OF_TERMS, with one chain of additions for each element."""
-    c_row = c.shape[1]
-    if bottom - top == 1:
-        _row(a.reshape(-1), top * a_row, a_k, b, start, c.reshape(-1), top * c_row, left, right)
+    rows, c_row = c.shape
+    if rows == 1:
+        _row(a, NONE, a_k, b, start, c.reshape(-1), NONE, left, right)
         return
-    a, b, c = a.reshape(-1), b.reshape(-1), c.reshape(-1)
-    width = PANEL * (VECTOR_BYTES // c.itemsize)
-    many = bottom - top >= WORTH_A_COPY
-    panel = np.empty(depth * width if many else 0, c.dtype)
+    b, c = b.reshape(-1), c.reshape(-1)
+    lanes = VECTOR_BYTES // c.itemsize
+    width = PANEL * lanes
+    worth = rows >= WORTH_A_COPY and right - left >= width and (c_row > NARROW * width or c_row % lanes != 0)
+    panel = _room(depth * width if worth else NONE, c)
     for j in range(left, right, width):
         count = min(width, right - j)
-        if many and count == width:
+        if width // 2 < count < width <= right - left:  # some columns again, which changes none of their bits
+            j, count = right - width, width
+        if worth and count == width:
             _copy_panel(b, j, c_row, panel, depth)
             source, at, source_row = panel, NONE, width
         else:
             source, at, source_row = b, j, c_row
-        _panel(a, a_row, a_k, source, at, source_row, start, NONE, c, c_row, j, count, top, bottom, depth)
+        _panel(a, a_row, a_k, source, at, source_row, start, NONE, c, c_row, j, count, NONE, rows, depth)
 
 
 @serial
 @jit
 def _single_row(a, b, start, c):
     """Compute C = start + A B for a single row of A: too little work for threads and for as many arguments as below."""
-    _product(a, NONE, ONE, b, start, c, b.shape[0], NONE, ONE, NONE, b.shape[1])
+    _product(a.reshape(-1), NONE, ONE, b, start, c, b.shape[0], NONE, b.shape[1], _room(NONE, c))
 
 
 @chunked
 @jit
-def _product_tile(index, chunks, a, a_row, a_k, b, start, c, depth, height, width):
-    """Compute a tile of C = start + A B."""
+def _product_tile(index, chunks, a, a_row, a_k, b, start, c, depth, height, width, block, room):
+    """Compute a tile of C = start + A B, `block` rows at a time, with room for so many numbers of A transposed."""
     top, bottom, left, right = _tile(index, c.shape[0], height, c.shape[1], width)
-    _product(a, a_row, a_k, b, start, c, depth, top, bottom, left, right)
+    a, transposed = a.reshape(-1), _room(room, c)
+    for i in range(top, bottom, block):
+        rows = c[i : min(i + block, bottom)]
+        _product(a[i * a_row :], a_row, a_k, b, start, rows, depth, left, right, transposed)
 
 
 @chunked
@@ -216,7 +241,8 @@ def _narrow_product_tile(index, chunks, a, b, start, c, height, width):
     top, bottom, _, _ = _tile(index, c.shape[0], height, c.shape[1], width)
     rows, columns, lanes = c.shape[0], c.shape[1], VECTOR_BYTES // c.itemsize
     transposed = np.empty((lanes, rows), c.dtype)  # more rows than C has columns: whole vectors
-    _product(b, ONE, columns, a, start, transposed, a.shape[0], NONE, columns, top, bottom)
+    b, nothing = b.reshape(-1), _room(NONE, c)
+    _product(b, ONE, columns, a, start, transposed[:columns], a.shape[0], top, bottom, nothing)
     whole = top + (bottom - top) // lanes * lanes
     flat, c = transposed.reshape(-1), c.reshape(-1)
     for i in range(top, whole, lanes):
@@ -233,11 +259,14 @@ def _product_with_transposed_tile(index, chunks, a, b, start, c, height, width):
     top, bottom, left, right = _tile(index, c.shape[0], height, c.shape[1], width)
     depth = a.shape[1]
     a, b, c_row, c = a.reshape(-1), b.reshape(-1), c.shape[1], c.reshape(-1)
-    width = PANEL * (VECTOR_BYTES // c.itemsize)
-    panel = np.empty((depth + VECTOR_BYTES // c.itemsize) * width, c.dtype)
+    lanes = VECTOR_BYTES // c.itemsize
+    width = PANEL * lanes
+    panel = _room((depth + lanes) * width, c)
     for j in range(left, right, width):
         count = min(width, right - j)
-        _transpose_panel(b, j, depth, count, panel, width)
+        if width // 2 < count < width <= right - left:
+            j, count = right - width, width
+        _transpose(b, j * depth, depth, panel, width, depth, count)
         _panel(a, depth, ONE, panel, NONE, width, start, NONE, c, c_row, j, count, top, bottom, depth)
 
 
@@ -271,7 +300,7 @@ def product(a, b, c, row=None):
         _single_row(a, b, start, c)
     else:
         chunks, height, width = _tiles(rows, columns, depth, c.itemsize)
-        _product_tile(chunks, a, depth, 1, b, start, c, depth, height, width)
+        _product_tile(chunks, a, depth, 1, b, start, c, depth, height, width, height, 0)
 
 
 def product_of_transposed(a, b, c):
@@ -290,29 +319,14 @@ def product_of_transposed(a, b, c):
     start = _zeros(max(rows, columns), c.itemsize)
     if columns * c.itemsize < VECTOR_BYTES:
         _narrow_product_tile(chunks, a, b, start, c, height, width)
-    elif depth >= DEEP and columns >= WORTH_A_COPY and a.size * a.itemsize <= TOO_LARGE:
-        transposed = np.empty((rows, depth), c.dtype)
-        _transpose(chunks_of_loop(a.size), a, transposed)
-        _product_tile(chunks, transposed, depth, 1, b, start, c, depth, height, width)
+    elif columns >= WORTH_A_COPY and a.size * a.itemsize > LEVEL_2_CACHE // 2:
+        chunks, height, width = _tiles(rows, columns, depth, c.itemsize, by_rows=True)
+        terms = min(BLOCK_OF_TERMS, depth)
+        block = max(LEVEL_2_CACHE // 2 // (terms * c.itemsize), WORTH_A_COPY)
+        room = (block + VECTOR_BYTES // c.itemsize) * terms
+        _product_tile(chunks, a, 1, rows, b, start, c, depth, height, width, block, room)
     else:
-        _product_tile(chunks, a, 1, rows, b, start, c, depth, height, width)
-
-
-@chunked
-@jit
-def _transpose(index, chunks, a, result):
-    """Set result = Aᵀ."""
-    rows, columns = result.shape
-    top, bottom, left, right = _tile(index, rows, -(-rows // chunks), columns, columns)
-    flat, target, lanes = a.reshape(-1), result.reshape(-1), VECTOR_BYTES // a.itemsize
-    for i in range(top, bottom, lanes):
-        for k in range(left, right, lanes):
-            if i + lanes <= bottom and k + lanes <= right:
-                _transpose_whole(flat, k * rows + i, rows, target, i * columns + k, columns, lanes, lanes)
-            else:
-                for j in range(i, min(i + lanes, bottom)):
-                    for m in range(k, min(k + lanes, right)):
-                        result[j, m] = a[m, j]
+        _product_tile(chunks, a, 1, rows, b, start, c, depth, height, width, height, 0)
 
 
 def product_with_transposed(a, b, c):
@@ -332,13 +346,13 @@ def product_with_transposed(a, b, c):
         _product_with_transposed_tile(chunks, a, b, _zeros(c.shape[1], c.itemsize), c, height, width)
 
 
-def _tiles(rows, columns, depth, itemsize):
+def _tiles(rows, columns, depth, itemsize, by_rows=False):
     """Return number, height and width of the tiles of C that threads share: panels of columns, if there are enough."""
     wanted = chunks_for(rows * columns * depth * itemsize / SPEED)
     if wanted == 1:
         return 1, rows, columns
     panel, block = PANEL * (VECTOR_BYTES // itemsize), block_rows(PANEL)
-    width = _share_of(columns, panel, wanted)
+    width = columns if by_rows else _share_of(columns, panel, wanted)
     across = math.ceil(columns / width)
     height = _share_of(rows, block, math.ceil(wanted / across))
     return across * math.ceil(rows / height), height, width

@@ -134,11 +134,19 @@ def test_to_transpose_first_changes_no_bit(dtype, rng, monkeypatch):
     for m, k, n in [(67, 128, 64), (30, 1100, 100), (256, 200, 300)]:
         a, b, row = matrices(rng, m, k, n, dtype)
         found = []
-        for deep, too_large in [(128, 2**26), (k + 1, 2**26), (128, a.nbytes - 1)]:
-            monkeypatch.setattr(product, "DEEP", deep)
-            monkeypatch.setattr(product, "TOO_LARGE", too_large)
+        for cache in (2 * a.nbytes, a.nbytes, 0):  # as it is; transposed at once; 64 rows at a time
+            monkeypatch.setattr(product, "LEVEL_2_CACHE", cache)
             found.append(multiply("aᵀ b", a, b, row).tobytes())
         assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_column_does_not_depend_on_the_columns_beside_it(form, rng):
+    a, b, row = matrices(rng, 140, 100, 64 + 60, np.float32)  # the second panel begins within the first
+    whole = multiply(form, a, b, row)
+    for last in (64, 80, 99, 123):
+        some = multiply(form, a, np.ascontiguousarray(b[:, :last]), row[:last])
+        np.testing.assert_array_equal(some, whole[:, :last])
 
 
 @pytest.mark.parametrize("form", FORMS)
