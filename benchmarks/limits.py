@@ -22,7 +22,7 @@ def fma_peak(seconds: float = 0.5) -> float:
     fastest = 0.0
     for lanes in LANES:
         kernel, rounds = _fma_kernel(lanes), 200_000
-        values = np.ones(lanes, np.float32)  # not 0: half of a number again and again ends in subnormal ones, which are slow
+        values = np.ones(lanes, np.float32)  # of 0, half and half again would become a subnormal number, which is slow
         kernel(values, rounds)
         end = time.perf_counter() + seconds / len(LANES)
         while (start := time.perf_counter()) < end:
