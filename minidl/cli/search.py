@@ -14,6 +14,7 @@ from minidl.cli.results import claimed_folder
 from minidl.sweeps.result import quoted
 from minidl.sweeps.space import HYPERPARAMETERS
 from minidl.utils import checks
+from minidl.utils.reprs import without_password
 
 OUTPUTS = ("sweep.png", "trials.jsonl")
 JOURNAL = "sweep.journal"
@@ -29,7 +30,8 @@ def run(options: argparse.Namespace) -> int:
         storage = options.storage or folder / JOURNAL
         print(f"writing to {folder}")
         print(f"{name}: {data}")
-        print(f"to join, or to go on later: the same command with --storage {quoted(str(storage))}", flush=True)
+        shown = quoted(without_password(str(storage)))
+        print(f"to join, or to go on later: the same command with --storage {shown}", flush=True)
         announce_compiling(options.backend)
 
         result = dl.sweep(

@@ -40,6 +40,7 @@ from minidl.perceptron import Settings
 from minidl.sweeps.result import Trial
 from minidl.sweeps.space import Domain, Range, grid, read_space, with_values
 from minidl.utils.files import WRITABLE, naming
+from minidl.utils.reprs import without_password
 
 NAME = "minidl sweep"
 FIRST = b'{"op_code":'  # how a journal begins
@@ -176,8 +177,8 @@ class Study:
 
     def _check_description(self) -> None:
         if self._study.user_attrs["description"] != self.plan.description():
-            got = f"storage got {self.plan.storage!r}, which has a sweep of another space, other settings or other data"
-            raise ValueError(f"{got}; expected a new one, or the same arguments")
+            got = f"storage got {without_password(self.plan.storage)!r}, which has a sweep of another space"
+            raise ValueError(f"{got}, other settings or other data; expected a new one, or the same arguments")
 
     def next_attempt(self) -> Attempt | None:
         """Return what to do next, None when all slots are finished. Waits while others may leave one open."""
@@ -301,7 +302,8 @@ def _opened(storage: str) -> BaseStorage:
         try:
             return RDBStorage(storage)
         except Exception as error:  # whatever the driver of a database raises
-            raise ValueError(f"storage got {storage!r}; expected the URL of a database ({error})") from error
+            message = f"storage got {storage!r}; expected the URL of a database ({error})"
+            raise ValueError(without_password(message)) from error
     with naming("storage", storage, WRITABLE):
         with open(storage, "ab+") as file:  # a new one if there is none
             file.seek(0)

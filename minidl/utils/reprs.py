@@ -55,6 +55,15 @@ def plain(value: Any) -> Any:
     return value
 
 
+def without_password(text: str) -> str:
+    """Return a text with *** in place of the passwords in URLs: scheme://user:password@host/name?password=password."""
+    return re.sub(r"(://[^\s:/@]*:)[^\s@]*(?=@)|(?<=[?&])(pass(?:word|wd)?|pwd)=[^\s&'\"]*", _starred, text)
+
+
+def _starred(found: re.Match[str]) -> str:
+    return f"{found[1]}***" if found[1] else f"{found[2]}=***"
+
+
 def without_address(value: Any) -> str:
     """Return the repr of anything without what differs from run to run.
 

@@ -112,6 +112,15 @@ def test_where_no_trial_learns_the_exit_code_says_so(tmp_path, undrawn, capsys):
     assert [record["loss"] for record in records] == [None, None]
 
 
+def test_the_password_of_a_database_is_not_shown(capsys):
+    url = "nothing://me:s3cret@here/sweep"
+    assert cli.main([*QUICK.split(), "--storage", url]) == cli.WRONG
+    shown = capsys.readouterr()
+    assert '--storage "nothing://me:***@here/sweep"' in shown.out
+    assert "storage got 'nothing://me:***@here/sweep'; expected the URL of a database" in shown.err
+    assert "s3cret" not in shown.out + shown.err
+
+
 def test_ctrl_c_writes_what_there_is(tmp_path, undrawn, monkeypatch):
     interrupt_second_trial(monkeypatch)
     assert cli.main([*QUICK.split(), "--out", "result"]) == cli.INTERRUPTED

@@ -363,6 +363,10 @@ def test_the_picture_has_a_panel_for_losses_for_importance_and_for_each_hyperpar
             {"storage": "nowhere/sweep.journal"},
             "^storage got 'nowhere/sweep.journal'; expected a file that can be writ",
         ),
+        (
+            {"storage": "nothing://me:s3cret@here?password=s3cret"},
+            r"^storage got 'nothing://me:\*\*\*@here\?password=\*\*\*'; expected the URL of a database (?!.*s3cret)",
+        ),
         ({"storage": "nothing://here"}, "^storage got 'nothing://here'; expected the URL of a database "),
         ({"storage": 3}, "^storage got 3; expected the path of a file or folder$"),
         ({"backend": "gpu"}, "^backend got 'gpu'; .*; did you mean 'cuda'[?]$"),

@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import pytest
 
-from minidl.utils.reprs import Configurable, plain, without_address
+from minidl.utils.reprs import Configurable, plain, without_address, without_password
 
 
 class Thing(Configurable):
@@ -51,3 +51,17 @@ def test_numbers_inside_other_objects_print_as_pythons_own(kind):
     )
     assert without_address(len).startswith("<built-in function len")
     assert without_address(Thing).endswith("Thing'>") and " at 0x" not in without_address(lambda: 0)
+
+
+def test_a_url_is_shown_without_its_password():
+    for text, expected in {
+        "postgresql://me:s3cret@host:5432/sweep": "postgresql://me:***@host:5432/sweep",
+        "mysql+pymysql://me:a/b:c@host/sweep?x=1": "mysql+pymysql://me:***@host/sweep?x=1",
+        "redis://:s3cret@host:6379/0": "redis://:***@host:6379/0",
+        "mysql://host/sweep?user=me&password=s3cret&x=1": "mysql://host/sweep?user=me&password=***&x=1",
+        "sqlite:///sweep.db": "sqlite:///sweep.db",
+        "postgresql://me@host:5432/sweep": "postgresql://me@host:5432/sweep",
+        r"C:\\sweep.journal": r"C:\\sweep.journal",
+        "got 'mysql://me:a@h/b' and 'mysql://me:c@h/d'": "got 'mysql://me:***@h/b' and 'mysql://me:***@h/d'",
+    }.items():
+        assert without_password(text) == expected
