@@ -123,9 +123,9 @@ class TrainingStep(CopiedWhole):
 
     def forward(self, x: Any, targets: Any) -> None:
         """Make the forward pass and measure the loss."""
-        heads = list(targets) if isinstance(targets, dict) else None
+        heads, arrays = (list(targets), targets.values()) if isinstance(targets, dict) else (None, [targets])
         forward = partial(self._forward, heads)
-        self._begin((x, *targets.values()) if heads else (x, targets), forward, self._update)
+        self._begin((x, *arrays), forward, self._update)
         (self._replay[0] if self._replay else forward)(*self._inputs)
         self.loss.count(x.shape[0])
 
@@ -156,10 +156,7 @@ class TrainingStep(CopiedWhole):
     # Capture ---------------------------------------------------------------------------------------------------------
 
     def _begin(self, inputs: tuple[Any, ...], *pieces: Callable[..., None]) -> None:
-        """Begin a step of `pieces`, functions of `inputs`: capture the second, verify the third, replay the fourth.
-
-        The first compiles and allocates.
-        """
+        """Begin a step of `pieces`, functions of `inputs`: capture the second, verify the third, replay those after."""
         self._inputs, self._key, self._replay, self._expected = inputs, None, [], None
         if not self.graph or self.why_not is not None or self.optimizer.schedules.keys() - {"learning_rate"}:
             return

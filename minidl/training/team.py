@@ -25,7 +25,7 @@ from minidl.layers.sequential import Sequential
 from minidl.layers.stochastic import Stochastic
 from minidl.losses import Loss
 from minidl.optimizers import Optimizer
-from minidl.parallel import Team
+from minidl.parallel import Team, end_all
 from minidl.training.batches import Batches
 from minidl.training.callbacks import Checkpoint, Log
 from minidl.training.evaluation import Evaluation
@@ -34,6 +34,10 @@ from minidl.training.run import Run
 from minidl.training.step import TrainingStep
 from minidl.training.sync_batch_norm import copy_for_part, run_together
 from minidl.utils import checks, storage
+from minidl.utils.output import say
+
+ONE_PROGRAM = "one program with one seed and the same data on all ranks"
+SAME = "weights that only training changes, on processors of one kind, and so the same"
 
 
 def run_of(team: Team | None) -> Callable[..., Run]:
@@ -63,22 +67,29 @@ class TeamRun(Run):
         start = {"epochs": self.epochs, **self.settings, **self.data_digests, "backend": self.model.backend.name}
         self._check_same({**start, "weights": storage.checksum(self.model.snapshot())})
 
-    def _check_same(self, start: dict[str, Any]) -> None:
-        """Refuse ranks that do not all begin with the same values."""
-        first, *others = self.team.from_all(start)
+    def _check_same(self, values: dict[str, Any], expected: str = ONE_PROGRAM) -> None:
+        """Refuse ranks that do not all have the same values."""
+        first, *others = self.team.from_all(values)
         for rank, other in enumerate(others, start=1):
             if wrong := [name for name in first if other[name] != first[name]]:
-                raise ValueError(
-                    f"{wrong[0]} got other values on rank {rank} than on rank 0; expected one program with one seed "
-                    f"and the same data on all ranks"
-                )
+                raise ValueError(f"{wrong[0]} got other values on rank {rank} than on rank 0; expected {expected}")
 
     @contextlib.contextmanager
     def interruption(self) -> Iterator[Flag]:
         """Turn Ctrl-C on any rank into a flag that all of them see after the same step."""
-        with interrupt_between_steps() as pressed:
+        with interrupt_between_steps() as pressed, self._exit_of_all():
             self.training_step.pressed = pressed
             yield self.training_step.interrupted
+
+    @contextlib.contextmanager
+    def _exit_of_all(self) -> Iterator[None]:
+        """Let `sys.exit` on one rank, of which the others would know nothing, end all of them when it has ended."""
+        try:
+            yield
+        except SystemExit as left:
+            say(f"rank {self.team.rank} has left the training by sys.exit, so all ranks end")
+            end_all(left.code if isinstance(left.code, int) and left.code else 1)
+            raise
 
     def notify(self, event: str) -> None:
         """Call the callbacks; rank 0 alone writes files."""
@@ -90,9 +101,12 @@ class TeamRun(Run):
             self._check_same({**place, **{name: storage.checksum(array) for name, array in arrays.items()}})
         if event == "on_epoch_end":
             epochs[-1] = replace(epochs[-1], seconds=self.team.from_all(epochs[-1].seconds)[0])
-        for callback in self.callbacks:
-            if self.team.rank == 0 or not isinstance(callback, (Checkpoint, Log)):
-                getattr(callback, event)(self)
+        with self._exit_of_all():
+            for callback in self.callbacks:
+                if self.team.rank == 0 or not isinstance(callback, (Checkpoint, Log)):
+                    getattr(callback, event)(self)
+        if event == "on_epoch_end":
+            self._check_same({"weights": storage.checksum(self.model.snapshot())}, f"{SAME} after epoch {len(epochs)}")
         if event in ("on_start", "on_epoch_end"):
             step = self.training_step
             reasons, pressed = zip(*self.team.from_all((self.stopped, bool(step.pressed))), strict=True)

@@ -67,7 +67,7 @@ def main(what, folder):
         if team.rank == 0:
             (folder / f"{team.size}.json").write_text(json.dumps(results))
     else:
-        action = {"kill": lambda: os.kill(os.getpid(), signal.SIGKILL), "fail": fail}[what]
+        action = {"kill": lambda: os.kill(os.getpid(), signal.SIGKILL), "fail": fail, "exit": sys.exit}[what]
         train(team, checkpoint=folder / "last.ckpt", callbacks=[OnRankOne(action)])
 
 

@@ -30,14 +30,14 @@ PAGE = ROOT / "docs" / "parallel.md"
 RANKS = (1, 2, 4)
 
 
-def mpiexec(ranks, *arguments, cwd=ROOT):
+def mpiexec(ranks, *arguments, cwd=ROOT, timeout=300):
     env = {**os.environ, "PYTHONPATH": str(ROOT), "MINIDL_NUM_THREADS": "1"}
     command = [MPIEXEC, "-n", str(ranks), sys.executable, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, cwd=cwd)
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=env, cwd=cwd)
 
 
-def program(ranks, what, folder):
-    return mpiexec(ranks, "-m", "mpi4py", ranks_program.__file__, what, str(folder))
+def program(ranks, what, folder, **options):
+    return mpiexec(ranks, "-m", "mpi4py", ranks_program.__file__, what, str(folder), **options)
 
 
 def results_of(folder):
@@ -78,6 +78,12 @@ def test_an_exception_on_one_rank_ends_all_with_its_traceback(tmp_path):
     done = program(2, "fail", tmp_path)
     assert done.returncode != 0
     assert done.stderr.count("LookupError: rank 1 has lost its way") == 1
+
+
+def test_an_exit_of_one_rank_ends_all(tmp_path):
+    done = program(2, "exit", tmp_path, timeout=100)
+    assert done.returncode == 1
+    assert "rank 1 has left the training by sys.exit, so all ranks end" in done.stdout
 
 
 def test_the_command_line(tmp_path):

@@ -530,6 +530,23 @@ def test_other_weights_are_refused():
     Threads(2).run(program)
 
 
+@each("epoch", [1, 2])
+def test_weights_that_drift_apart_are_found_after_the_epoch_on_all_ranks(epoch):
+    class Touches(Callback):
+        writes = True
+
+        def on_epoch_end(self, run):
+            if run.team.rank == 2 and len(run.history) == epoch:
+                run.parameters[0].value[0, 0] += 1e-9
+
+    def program(comm):
+        message = f"weights got other values on rank 2 than on rank 0; expected .* and so the same after epoch {epoch}$"
+        with pytest.raises(ValueError, match=message):
+            train(comm, make=plain, epochs=3, callbacks=[Touches()])
+
+    Threads(3).run(program)
+
+
 def test_ranks_that_resume_other_checkpoints_are_refused(tmp_path):
     on_ranks(1, checkpoint=tmp_path / "{epoch}.ckpt")
 
