@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 OURS = "minidl"
 BUSY = 0.5  # programs that want to run: libraries whose threads wait for each other then wait for those as well
-STEPS = ("step", "normalized", "deep")
+STEPS = ("step", "normalized", "deep", "wide")
 
 # Okabe & Ito's palette: distinct for colour-blind readers; the markers keep it readable in black and white.
 STYLES = {
@@ -42,7 +42,7 @@ def markdown(result: dict[str, Any]) -> str:
     lines = [
         "# minidl on the CPU",
         "",
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, load average "
+        f"{machine['cpu']} ({machine['processor']}), {machine['cores']} cores, {machine['system']}, load average "
         f"{machine['load_average_before']} before the start; {used}; {result['date']}.",
         "",
         f"float32. Median of {settings['repetitions']} turns of about {settings['turn_seconds']} s. In the tables of "
@@ -98,21 +98,71 @@ def _seconds(value: float) -> str:
     return f"{value * 1e6:.3g} µs"
 
 
-def figure(result: dict[str, Any]) -> Figure | None:
-    """Times of training steps as multiples of minidl's, a panel for each number of threads; None if there are none."""
-    runs = [run for run in result["runs"] if any(name in run["workloads"] for name in STEPS)]
-    if not runs:
+def overview(results: dict[str, dict[str, Any]]) -> str:
+    """Return a page with the training steps of each processor; `results`, by the name of its file, have medians."""
+    columns = [(result, run) for result in results.values() for run in result["runs"]]
+    kinds = [f"{name} ({result['machine']['cpu']}, {result['date']})" for name, result in results.items()]
+    lines = [
+        "# Training steps, processor by processor",
+        "",
+        "Time of a captured step, in float32; in brackets, how many times as long JAX's compiled step takes, and the "
+        "fastest of PyTorch's three: eager, with a fused optimizer, compiled. `cpu_speed/` beside this page has all "
+        f"figures of {', '.join(kinds)}.",
+        "",
+        "| | " + " | ".join(f"{r['machine']['processor']}, {_threads(run)}" for r, run in columns) + " |",
+        "|---" * (1 + len(columns)) + "|",
+    ]
+    cases = dict.fromkeys(case for _, run in columns for case in _steps(run))
+    lines += [
+        f"| {case} | " + " | ".join(_beside(_steps(run).get(case)) for _, run in columns) + " |" for case in cases
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _threads(run: dict[str, Any]) -> str:
+    return f"{run['threads']} thread{'s' * (run['threads'] > 1)}"
+
+
+def _steps(run: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Return the times of each training step, by its network and batch."""
+    return {
+        f"{table['title'].removeprefix('One training step: ')}, {row['case']}": row["measured"]
+        for name in STEPS
+        if (table := run["workloads"].get(name))
+        for row in table["rows"]
+    }
+
+
+def _beside(times: dict[str, float] | None) -> str:
+    if times is None:
+        return ""
+    torch = [time for name, time in times.items() if name.startswith(("PyTorch", "torch"))]
+    peers = {"JAX": times.get("JAX jit"), "PyTorch": min(torch, default=None)}
+    parts = [f"{name} {time / times[OURS]:.2f}" for name, time in peers.items() if time is not None]
+    return f"{_seconds(times[OURS])} ({', '.join(parts)})"
+
+
+def figure(results: Sequence[dict[str, Any]]) -> Figure | None:
+    """Times of training steps as multiples of minidl's, a panel for each processor and number of threads, if any."""
+    drawn = [[(result, run) for run in result["runs"] if _steps(run)] for result in results]
+    drawn = [row for row in drawn if row]
+    if not drawn:
         return None
-    picture = Figure(figsize=(5.8 * len(runs), 4.6), layout="constrained")
-    for axes, run in zip(picture.subplots(1, len(runs), sharey=True, squeeze=False)[0], runs, strict=True):
-        _draw(axes, run)
-    picture.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3 * len(runs), fontsize="small")
+    across = max(map(len, drawn))
+    picture = Figure(figsize=(5.8 * across, 4.3 * len(drawn) + 0.4), layout="constrained")
+    grid = picture.subplots(len(drawn), across, sharey=True, squeeze=False)
+    for places, row in zip(grid, drawn, strict=True):
+        for axes, (result, run) in zip(places, row, strict=False):
+            _draw(axes, run, result["machine"]["processor"])
+        for axes in places[len(row) :]:
+            axes.set_visible(False)
+    picture.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize="small")
     return picture
 
 
-def _draw(axes: Any, run: dict[str, Any]) -> None:
+def _draw(axes: Any, run: dict[str, Any], processor: str) -> None:
     workloads = run["workloads"]
-    suffix = {"step": "", "normalized": "\nbatch norm,\nAdam", "deep": "\n10 × 500\ntanh"}
+    suffix = {"step": "", "normalized": "\nbatch norm,\nAdam", "deep": "\n10 × 500\ntanh", "wide": "\n2 × 4096"}
     shown = [(name, row) for name in STEPS if name in workloads for row in workloads[name]["rows"]]
     ratios: dict[str, list[float]] = {}
     for _, row in shown:
@@ -131,14 +181,14 @@ def _draw(axes: Any, run: dict[str, Any]) -> None:
     axes.set_xlim(-0.5, len(shown) - 0.5)
     axes.set_ylabel("time of a step / minidl's time")
     axes.grid(alpha=0.3, axis="y")
-    axes.set_title(_claim(run["threads"], ratios), fontsize="medium")
+    axes.set_title(_claim(f"{processor}, {_threads(run)}", ratios), fontsize="medium")
 
 
-def _claim(threads: int, ratios: dict[str, list[float]]) -> str:
+def _claim(where: str, ratios: dict[str, list[float]]) -> str:
     """How much of minidl's time the two large frameworks take."""
     parts = [
         f"{name} takes {min(ratios[name]):.2g} to {max(ratios[name]):.2g} times as long as minidl"
         for name in ("JAX jit", "PyTorch")
         if name in ratios
     ]
-    return "\n".join([f"One training step on {threads} thread{'s' * (threads > 1)}:", *parts])
+    return "\n".join([f"{where}: a training step of", *parts])

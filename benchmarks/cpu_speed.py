@@ -8,7 +8,8 @@ there is one process, which may run on so many cores only and tells every librar
 compared first, and the benchmark stops where they disagree. Then the contenders take turns of many steps each; tables
 show the median over the turns.
 
-A whole run writes benchmarks/results/cpu_speed.json and .md and docs/images/cpu_speed.png. With --only or --quick it
+A whole run writes its figures to benchmarks/results/cpu_speed/, where each kind of processor keeps its last run, and
+all kinds side by side to benchmarks/results/cpu_speed.md and docs/images/cpu_speed.png. With --only or --quick it
 prints the tables, and writes them where --out says. A package that is not installed is left out, and the table says so.
 """
 
@@ -45,6 +46,7 @@ from minidl.utils.figures import save_figure
 from minidl.utils.files import write_whole
 
 HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
 COMPARED_STEPS = 10
 PEERS = {"minidl": "minidl", "jax": "JAX jit", "torch": "PyTorch", "sklearn": "scikit-learn", "numpy": "NumPy"}
 NEEDS_COMPILER = "torch.compile"
@@ -156,6 +158,12 @@ def deep(settings: Settings) -> Table:
     return steps(title, {"batch 128": problem}, settings)
 
 
+def wide(settings: Settings) -> Table:
+    sizes = (784, 512, 512, 10) if settings.quick else (784, 4096, 4096, 10)
+    title = "One training step: 784-4096-4096-10, ReLU, softmax cross-entropy, momentum"
+    return steps(title, {"batch 512": Problem(sizes, 512)}, settings)
+
+
 # Epochs ---------------------------------------------------------------------------------------------------------------
 
 
@@ -229,19 +237,19 @@ def time_product(
 
 def elementwise(settings: Settings) -> Table:
     found, missing = modules("elementwise", "numpy", "minidl", "torch")
-    rows, notes = [], []
-    for place, numbers in (("L2", 1 << 16), ("memory", 1 << (20 if settings.quick else 25))):
-        bandwidth = limits.copy_bandwidth(numbers)
-        notes.append(f"{bandwidth / 1e9:.0f} GB/s in {place} ({4 * numbers >> 10} KiB an array)")
-        given = Given(numbers)
+    table_rows, notes = [], []
+    for rows, features in ((128, 512), (512, 256) if settings.quick else (4096, 1024)):
+        shape, bandwidth = f"{rows} × {features}", limits.copy_bandwidth(rows * features)
+        notes.append(f"{bandwidth / 1e9:.0f} GB/s for {shape} ({4 * rows * features >> 10} KiB an array)")
+        given = Given(rows * features, features)
         for operation in OPERATIONS:
-            row = {"case": f"{operation}, {place}", "work": given.bytes(operation), "limit": bandwidth}
-            rows.append({**row, "measured": time_operation(operation, given, found, settings)})
+            row = {"case": f"{operation}, {shape}", "work": given.bytes(operation), "limit": bandwidth}
+            table_rows.append({**row, "measured": time_operation(operation, given, found, settings)})
     note = (
         f"In brackets the share of what a copy in one thread reaches: {', '.join(notes)}. An array that is changed in "
         "place counts twice, read and written, and takes less time than reading one and writing another."
     )
-    return table("Elementwise operations", "byte/s", rows, missing, note)
+    return table("Elementwise operations", "byte/s", table_rows, missing, note)
 
 
 def time_operation(
@@ -305,6 +313,7 @@ WORKLOADS: dict[str, Callable[[Settings], Table]] = {
     "step": plain,
     "normalized": normalized,
     "deep": deep,
+    "wide": wide,
     "epoch": epoch,
     "products": matrix_products,
     "elementwise": elementwise,
@@ -401,21 +410,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     result = cpu_report.medians(result)
     text = cpu_report.markdown(result)
     print(text)
-    out = options.out or (HERE / "results" / "cpu_speed" if whole else None)
-    if out:
-        write(
-            result, text, out, HERE.parent / "docs" / "images" / "cpu_speed.png" if whole else out.with_suffix(".png")
-        )
+    if whole and options.out is None:
+        write(result, text, RESULTS / "cpu_speed" / result["machine"]["processor"])
+        write_overview()
+    elif options.out:
+        write(result, text, options.out)
+        draw([result], options.out.with_suffix(".png"))
     return 0
 
 
-def write(result: dict[str, Any], text: str, out: Path, picture: Path) -> None:
+def write(result: dict[str, Any], text: str, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with write_whole(out.with_suffix(".json"), "w") as file:
         file.write(machine.as_json(result) + "\n")
     with write_whole(out.with_suffix(".md"), "w") as file:
         file.write(text)
-    figure = cpu_report.figure(result)
+
+
+def write_overview() -> None:
+    """Write the page and the picture of all processors of which figures are kept."""
+    kept = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((RESULTS / "cpu_speed").glob("*.json"))}
+    with write_whole(RESULTS / "cpu_speed.md", "w") as file:
+        file.write(cpu_report.overview(kept))
+    draw(list(kept.values()), HERE.parent / "docs" / "images" / "cpu_speed.png")
+
+
+def draw(results: Sequence[dict[str, Any]], picture: Path) -> None:
+    figure = cpu_report.figure(results)
     if figure is not None:
         save_figure(figure, picture)
 

@@ -18,6 +18,7 @@ def describe() -> dict[str, Any]:
     """The processor, how many cores it has and this process may use, the system, and how busy it is."""
     return {
         "cpu": cpu_model(),
+        "processor": llvmlite.binding.get_host_cpu_name(),  # its kind: znver5, emeraldrapids, apple-m1
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.release()}",
         "load_average_before": load_average(),

@@ -57,17 +57,25 @@ def test_training_steps_are_measured_without_the_other_frameworks(alone):
     text = cpu_report.markdown(result)
     assert "PyTorch: torch is not installed." in text
     assert text.count("| batch 128 |") == 2
-    (axes,) = cpu_report.figure(result).axes
+    (axes,) = cpu_report.figure([result]).axes
     assert [line.get_label() for line in axes.get_lines()] == ["minidl", "NumPy"]
+    page = cpu_report.overview({"here": result, "there": result})
+    assert page.count(f"| {result['machine']['processor']}, 1 thread ") == 2
+    assert "batch 128 | " in page and "JAX" not in page.partition("|---")[2]
     ratio = sum(row["NumPy"]) / sum(row["minidl"])  # of two turns the median is the mean
     np.testing.assert_allclose(axes.get_lines()[1].get_ydata()[0], ratio, rtol=1e-5)
     assert f"(× {ratio:.2f}) |" in text
 
 
-def test_the_figures_that_are_kept_give_the_page_that_is_kept():
+def test_the_figures_that_are_kept_give_the_pages_that_are_kept():
     results = BENCHMARKS / "results"
-    kept = json.loads((results / "cpu_speed.json").read_text(encoding="utf-8"))
-    assert cpu_report.markdown(kept) == (results / "cpu_speed.md").read_text(encoding="utf-8")
+    kept = {}
+    for path in sorted((results / "cpu_speed").glob("*.json")):
+        kept[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+        assert kept[path.stem]["machine"]["processor"] == path.stem
+        assert cpu_report.markdown(kept[path.stem]) == path.with_suffix(".md").read_text(encoding="utf-8")
+    assert len(kept) >= 2, "of one processor only"
+    assert cpu_report.overview(kept) == (results / "cpu_speed.md").read_text(encoding="utf-8")
     assert cpu_report.medians({"measured": {"minidl": [3.0, 1.0, 2.0000001]}, "rest": [1]}) == {
         "measured": {"minidl": 2.0}, "rest": [1],
     }  # fmt: skip
