@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
 
+import minidl as dl
 from minidl.data import Dataset, one_hot
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -27,6 +29,30 @@ def test_arrays_of_the_right_form_are_not_copied(dtype):
         dataset = Dataset(x, y)
         assert dataset.x is x
         assert dataset.y is y
+
+
+@pytest.mark.parametrize("mode", ["r", "c"])  # read only; changes stay in memory
+def test_a_file_is_read_batch_by_batch(tmp_path, mode):
+    """Training on a file of 32 MB takes the memory of its batches and of the order of its rows."""
+    file = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (1 << 16, 128))
+    file[:, 0] = np.resize([-1.0, 1.0], len(file))
+    file.flush()
+    x = np.load(tmp_path / "x.npy", mmap_mode=mode)
+    model = dl.Sequential(dl.Dense(128, 2), backend="cpu", seed=0)
+    tracemalloc.start()
+    try:
+        dataset = Dataset(x, (x[:, 0] > 0).astype(np.int64))
+        train, validation = dataset[: 1 << 15], dataset[1 << 15 :]
+        dl.fit(
+            model, train, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.Adam(1e-2), epochs=1, validation=validation,
+            progress=False,
+        )  # fmt: skip
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert np.shares_memory(dataset.x, x)
+    assert peak < x.nbytes / 4
+    assert dl.evaluate(model, validation, loss=dl.SoftmaxCrossEntropy()).accuracy == 1
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int32, np.uint64, ">i4"])
