@@ -33,26 +33,21 @@ def test_arrays_of_the_right_form_are_not_copied(dtype):
 
 @pytest.mark.parametrize("mode", ["r", "c"])  # read only; changes stay in memory
 def test_a_file_is_read_batch_by_batch(tmp_path, mode):
-    """Training on a file of 32 MB takes the memory of its batches and of the order of its rows."""
-    file = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (1 << 16, 128))
-    file[:, 0] = np.resize([-1.0, 1.0], len(file))
-    file.flush()
-    x = np.load(tmp_path / "x.npy", mmap_mode=mode)
+    """Training on a file of 128 MiB takes the memory of its batches and of the order of its rows."""
+    np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (1 << 18, 128))  # zeros, which take no disk
+    x, y = np.load(tmp_path / "x.npy", mmap_mode=mode), np.resize([0, 1], 1 << 18)
     model = dl.Sequential(dl.Dense(128, 2), backend="cpu", seed=0)
+    loss = dl.SoftmaxCrossEntropy()
     tracemalloc.start()
     try:
-        dataset = Dataset(x, (x[:, 0] > 0).astype(np.int64))
-        train, validation = dataset[: 1 << 15], dataset[1 << 15 :]
-        dl.fit(
-            model, train, loss=dl.SoftmaxCrossEntropy(), optimizer=dl.Adam(1e-2), epochs=1, validation=validation,
-            progress=False,
-        )  # fmt: skip
+        dataset = Dataset(x, y)
+        train, validation = dataset[: 1 << 17], dataset[1 << 17 :]
+        dl.fit(model, train, loss=loss, optimizer=dl.SGD(), epochs=1, validation=validation, progress=False)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert np.shares_memory(dataset.x, x)
-    assert peak < x.nbytes / 4
-    assert dl.evaluate(model, validation, loss=dl.SoftmaxCrossEntropy()).accuracy == 1
+    assert peak < x.nbytes / 5
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int32, np.uint64, ">i4"])
