@@ -208,11 +208,10 @@ def _short_product(a, a_row, a_k, b, start, c, depth, left, right):
         count = min(width, right - j)
         if width // 2 < count < width <= right - left:  # some columns again, which changes none of their bits
             j, count = right - width, width
+        source, at, source_row = b, j, c_row
         if worth and count == width:
             _copy_panel(b, j, c_row, panel, depth)
             source, at, source_row = panel, NONE, width
-        else:
-            source, at, source_row = b, j, c_row
         _panel(a, a_row, a_k, source, at, source_row, start, NONE, c, c_row, j, count, NONE, rows, depth)
 
 
@@ -241,8 +240,7 @@ def _narrow_product_tile(index, chunks, a, b, start, c, height, width):
     top, bottom, _, _ = _tile(index, c.shape[0], height, c.shape[1], width)
     rows, columns, lanes = c.shape[0], c.shape[1], VECTOR_BYTES // c.itemsize
     transposed = np.empty((lanes, rows), c.dtype)  # more rows than C has columns: whole vectors
-    b, nothing = b.reshape(-1), _room(NONE, c)
-    _product(b, ONE, columns, a, start, transposed[:columns], a.shape[0], top, bottom, nothing)
+    _product(b.reshape(-1), ONE, columns, a, start, transposed[:columns], len(a), top, bottom, _room(NONE, c))
     whole = top + (bottom - top) // lanes * lanes
     flat, c = transposed.reshape(-1), c.reshape(-1)
     for i in range(top, whole, lanes):
@@ -259,9 +257,8 @@ def _product_with_transposed_tile(index, chunks, a, b, start, c, height, width):
     top, bottom, left, right = _tile(index, c.shape[0], height, c.shape[1], width)
     depth = a.shape[1]
     a, b, c_row, c = a.reshape(-1), b.reshape(-1), c.shape[1], c.reshape(-1)
-    lanes = VECTOR_BYTES // c.itemsize
-    width = PANEL * lanes
-    panel = _room((depth + lanes) * width, c)
+    width = PANEL * (VECTOR_BYTES // c.itemsize)
+    panel = _room((depth + width) * width, c)
     for j in range(left, right, width):
         count = min(width, right - j)
         if width // 2 < count < width <= right - left:
