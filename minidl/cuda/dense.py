@@ -3,7 +3,8 @@
 The products are the rung "128-bit loads" of `minidl/cuda/ladder` plus what a layer needs: either factor may be
 transposed, a bias may be added at the end, and the tiles come in three sizes. 256 threads compute a square tile of C:
 
-    fetch     each thread reads four elements of each factor into registers, one step before they are used
+    fetch     each thread reads four elements of each factor into registers, one step before they are used; as long as
+              all of them exist, by `fetch_whole`, with two instructions
     store     it writes them to shared memory, with k from top to bottom for both factors, transposed or not
     multiply  each thread multiplies a column of four or eight elements by a row of the same length, for each k
     write     the sums pass through shared memory, where the slices are added, to C
@@ -12,6 +13,9 @@ A very small product uses one thread for each element and no tiles. A batch of 1
 GPU with more than a hundred multiprocessors. So there are small tiles, in which the threads form slices that share the
 inner dimension: slice s takes the s-th part of every step, and the partial sums are added in the order of s. That order
 is fixed, so the same input gives the same bits.
+
+Whatever is no multiply-add takes time from the multiply-adds. So whole steps have a loop of their own that looks for no
+edges, and the multiply-adds of a step stand in the code one after the other, without a loop that counts.
 
 Large float32 products run on tensor cores (compute capability 8.0) only on request.
 MINIDL_TF32=tf32 rounds the factors to 10 bits of mantissa, a relative error of up to 1e-3 in each product;
@@ -24,7 +28,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from numba import cuda
+from numba import config, cuda
 
 from minidl.cuda.engine.edges import get_four, tile_of_block
 from minidl.cuda.engine.ptx import aligned, load_four, store_four
@@ -44,6 +48,7 @@ class Variant(NamedTuple):
 
     extent: int  # rows and columns of C that a block computes
     threads: int
+    blocks: int | None = None  # that a multiprocessor must have registers for, where the compiler would take more
     dtypes: tuple[str, ...] = ("float32", "float64")
     capability: tuple[int, int] = (7, 5)  # the lowest compute capability
 
@@ -58,7 +63,7 @@ class Tiling(NamedTuple):
 
 VARIANTS = {
     "plain": Variant(16, 256),
-    "large": Variant(128, 256, dtypes=("float32",)),  # 64 sums of float64 leave a thread no registers
+    "large": Variant(128, 256, blocks=2, dtypes=("float32",)),  # 64 sums of float64 leave a thread no registers
     "small": Variant(32, 256),
     "tiny": Variant(16, 256),
     "tf32": Variant(64, 128, dtypes=("float32",), capability=(8, 0)),
@@ -69,32 +74,43 @@ MULTIPLY_ADD = {"tf32": tensor_cores.multiply_add_once, "3xtf32": tensor_cores.m
 
 
 def _straight(extent):
-    """Return `fetch` and `store` for a factor with k from row to row: B in A B, A in Aᵀ B."""
+    """Return `fetch`, `fetch_whole` and `store` for a factor with k from row to row: B in A B, A in Aᵀ B."""
     quads = extent // 4
 
     @cuda.jit(device=True)
-    def fetch(matrix, start, k, wide):
+    def fetch(matrix, start, k):
         t = cuda.threadIdx.x
-        return get_four(matrix, k + t // quads, start + t % quads * 4, wide)
+        return get_four(matrix, k + t // quads, start + t % quads * 4, False)
+
+    @cuda.jit(device=True)
+    def fetch_whole(matrix, start, k):
+        t = cuda.threadIdx.x  # beyond the last column any element will do: what becomes of it is never written
+        return load_four(matrix, (k + t // quads, min(start + t % quads * 4, matrix.shape[1] - 4)))
 
     @cuda.jit(device=True)
     def store(four, tile):
         t = cuda.threadIdx.x
         store_four(tile, (t // quads, t % quads * 4), four)
 
-    return fetch, store, extent
+    return fetch, fetch_whole, store, extent
 
 
 def _transposed(extent):
-    """Return `fetch` and `store` for a factor with k along each row: A in A B, B in A Bᵀ.
+    """Return `fetch`, `fetch_whole` and `store` for a factor with k along each row: A in A B, B in A Bᵀ.
 
     Two neighbouring threads read 32 bytes of a row, one sector; the 16 pairs of a warp read 16 rows.
     """
 
     @cuda.jit(device=True)
-    def fetch(matrix, start, k, wide):
+    def fetch(matrix, start, k):
         t = cuda.threadIdx.x
-        return get_four(matrix, start + t // 2 % extent, k + (t // (2 * extent) * 2 + t % 2) * 4, wide)
+        return get_four(matrix, start + t // 2 % extent, k + (t // (2 * extent) * 2 + t % 2) * 4, False)
+
+    @cuda.jit(device=True)
+    def fetch_whole(matrix, start, k):
+        t = cuda.threadIdx.x
+        row = min(start + t // 2 % extent, matrix.shape[0] - 1)
+        return load_four(matrix, (row, k + (t // (2 * extent) * 2 + t % 2) * 4))
 
     @cuda.jit(device=True)
     def store(four, tile):
@@ -102,7 +118,7 @@ def _transposed(extent):
         i, k = t // 2 % extent, (t // (2 * extent) * 2 + t % 2) * 4
         tile[k, i], tile[k + 1, i], tile[k + 2, i], tile[k + 3, i] = four
 
-    return fetch, store, extent + PADDING
+    return fetch, fetch_whole, store, extent + PADDING
 
 
 # What becomes of the total of an element of C before it is written; `more` is the bias where there is one.
@@ -123,10 +139,32 @@ def _added(total, more, c, row, column):
     return total + c[row, column]
 
 
+def _unrolled(multiply, count):
+    """Return `multiply` for `count` numbers of k, one after the other."""
+    if count == 1:
+        return multiply
+    half = count // 2
+    multiply_half = _unrolled(multiply, half)
+
+    @cuda.jit(device=True)
+    def multiply_all(tile_a, tile_b, k, row, column, column_of_a, row_of_b, sums):
+        multiply_half(tile_a, tile_b, k, row, column, column_of_a, row_of_b, sums)
+        multiply_half(tile_a, tile_b, k + half, row, column, column_of_a, row_of_b, sums)
+
+    return multiply_all
+
+
+def _kernel_of(variant):
+    """Return `cuda.jit` for a kernel of this variant. (Numba's simulator does not know `launch_bounds`.)"""
+    _, threads, blocks, *_ = VARIANTS[variant]
+    bounded = blocks and not getattr(config, "ENABLE_CUDASIM", False)
+    return cuda.jit(launch_bounds=(threads, blocks)) if bounded else cuda.jit()
+
+
 def _tiled(variant, load_a, load_b, finish):
     (extent, threads, *_), (side, slices, depth) = VARIANTS[variant], TILINGS[variant]
-    fetch_a, store_a, pitch_a = load_a(extent)
-    fetch_b, store_b, pitch_b = load_b(extent)
+    fetch_a, fetch_whole_a, store_a, pitch_a = load_a(extent)
+    fetch_b, fetch_whole_b, store_b, pitch_b = load_b(extent)
     groups = side // 4  # a thread's rows are groups of four, `stride` apart, and so are its columns
     stride = extent // groups
     across = stride // 4  # threads side by side
@@ -139,7 +177,17 @@ def _tiled(variant, load_a, load_b, finish):
             found = load_four(tile, (k, g * stride + first))
             numbers[4 * g], numbers[4 * g + 1], numbers[4 * g + 2], numbers[4 * g + 3] = found
 
-    @cuda.jit
+    @cuda.jit(device=True)
+    def multiply(tile_a, tile_b, k, row, column, column_of_a, row_of_b, sums):
+        fragment(tile_a, k, row, column_of_a)
+        fragment(tile_b, k, column, row_of_b)
+        for i in range(side):
+            for j in range(side):
+                sums[i, j] += column_of_a[i] * row_of_b[j]
+
+    multiply_part = _unrolled(multiply, part)
+
+    @_kernel_of(variant)
     def product(a, b, inner, more, c):
         tile_a = cuda.shared.array((depth, pitch_a), c.dtype, alignment=16)
         tile_b = cuda.shared.array((depth, pitch_b), c.dtype, alignment=16)
@@ -151,26 +199,35 @@ def _tiled(variant, load_a, load_b, finish):
         t = cuda.threadIdx.x
         my_slice, ty, tx = t // patches, t % patches // across, t % across
         mine = top + 4 * ty < c.shape[0] and left + 4 * tx < c.shape[1]
-        wide_a, wide_b = aligned(a), aligned(b)
+        stop = inner - my_slice * part if mine else 0
         for i in range(side):
             for j in range(side):
                 sums[i, j] = ZERO
 
-        four_a, four_b = fetch_a(a, top, 0, wide_a), fetch_b(b, left, 0, wide_b)
-        for k in range(0, inner, depth):
+        four_a, four_b = fetch_a(a, top, 0), fetch_b(b, left, 0)
+        k = 0
+        # Where every group of four is aligned and lies inside or outside as a whole:
+        if aligned(a) and aligned(b) and a.shape[1] % 4 == 0 and b.shape[1] % 4 == 0:
+            while k + 2 * depth <= inner:
+                store_a(four_a, tile_a)
+                store_b(four_b, tile_b)
+                cuda.syncthreads()
+                # The next step's elements are on their way while this one's are multiplied.
+                four_a, four_b = fetch_whole_a(a, top, k + depth), fetch_whole_b(b, left, k + depth)
+                if mine:
+                    multiply_part(tile_a, tile_b, my_slice * part, 4 * ty, 4 * tx, column_of_a, row_of_b, sums)
+                cuda.syncthreads()
+                k += depth
+        while k < inner:
             store_a(four_a, tile_a)
             store_b(four_b, tile_b)
             cuda.syncthreads()
-            # The next step's elements are on their way while this one's are multiplied.
-            four_a, four_b = fetch_a(a, top, k + depth, wide_a), fetch_b(b, left, k + depth, wide_b)
-            if mine and k + my_slice * part < inner:
-                for at in range(my_slice * part, (my_slice + 1) * part):
-                    fragment(tile_a, at, 4 * ty, column_of_a)
-                    fragment(tile_b, at, 4 * tx, row_of_b)
-                    for i in range(side):
-                        for j in range(side):
-                            sums[i, j] += column_of_a[i] * row_of_b[j]
+            if k + depth < inner:
+                four_a, four_b = fetch_a(a, top, k + depth), fetch_b(b, left, k + depth)
+            if k < stop:
+                multiply_part(tile_a, tile_b, my_slice * part, 4 * ty, 4 * tx, column_of_a, row_of_b, sums)
             cuda.syncthreads()
+            k += depth
 
         x = t % extent
         for i in range(side):  # row i of every thread

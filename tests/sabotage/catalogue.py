@@ -363,15 +363,14 @@ CATALOGUE = [
     # CUDA kernels in the emulator ------------------------------------------------------------------------------------
     Sabotage(
         "missing-first-barrier", "cuda/dense.py",
-        "            store_b(four_b, tile_b)\n            cuda.syncthreads()\n",
-        "            store_b(four_b, tile_b)\n",
+        "            store_b(four_b, tile_b)\n            cuda.syncthreads()\n            if",
+        "            store_b(four_b, tile_b)\n            if",
         "A thread multiplies numbers that its neighbours have not loaded yet.",
         ("operations/test_dense.py",),
     ),
     Sabotage(
         "missing-second-barrier", "cuda/dense.py",
-        "sums[i, j] += column_of_a[i] * row_of_b[j]\n            cuda.syncthreads()\n",
-        "sums[i, j] += column_of_a[i] * row_of_b[j]\n",
+        "column_of_a, row_of_b, sums)\n            cuda.syncthreads()\n", "column_of_a, row_of_b, sums)\n",
         "A fast thread overwrites the tile while a slow one still reads it.",
         ("cuda/ladder/test_ladder.py",),
     ),
@@ -383,8 +382,30 @@ CATALOGUE = [
     ),
     Sabotage(
         "next-step-fetched-twice", "cuda/dense.py",
-        "fetch_b(b, left, k + depth, wide_b)", "fetch_b(b, left, k, wide_b)",
+        "fetch_b(b, left, k + depth)", "fetch_b(b, left, k)",
         "Right for products with one step, and for nothing else.",
+        ("cuda/ladder/test_ladder.py",),
+    ),
+    Sabotage(
+        "whole-steps-without-their-barrier", "cuda/dense.py",
+        "                cuda.syncthreads()\n                k += depth\n", "                k += depth\n",
+        "The loop for whole steps needs both barriers as well; few small products ever reach it.",
+        ("cuda/ladder/test_ladder.py",),
+    ),
+    Sabotage(
+        "whole-steps-past-the-end", "cuda/dense.py", "while k + 2 * depth <= inner:", "while k + depth <= inner:",
+        "A step fetches the next one's elements, and after the last there are none.",
+        ("cuda/ladder/test_ladder.py",),
+    ),
+    Sabotage(
+        "four-columns-that-hang-over", "cuda/dense.py", " and a.shape[1] % 4 == 0 and b.shape[1] % 4 == 0:", ":",
+        "In float64 a row of six is aligned; moved inside as a whole, its last four are not the two that are wanted.",
+        ("cuda/ladder/test_ladder.py",),
+    ),
+    Sabotage(
+        "rows-read-past-the-last", "cuda/dense.py",
+        "row = min(start + t // 2 % extent, matrix.shape[0] - 1)", "row = start + t // 2 % extent",
+        "Nobody writes what becomes of a row outside, but it is somebody else's memory.",
         ("cuda/ladder/test_ladder.py",),
     ),
     Sabotage(
@@ -479,8 +500,8 @@ CATALOGUE = [
         ("cuda/ladder/test_ladder.py",),
     ),
     Sabotage(
-        "inner-dimension-rounded-down", "cuda/dense.py", "for k in range(0, inner, depth):",
-        "for k in range(0, inner // depth * depth, depth):",
+        "inner-dimension-rounded-down", "cuda/dense.py",
+        "        while k < inner:", "        while k + depth <= inner:",
         "Right for multiples of a step, and for nothing else.",
         ("cuda/ladder/test_ladder.py",),
     ),

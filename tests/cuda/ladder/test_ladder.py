@@ -89,6 +89,30 @@ def test_every_way_of_the_dense_products_is_right(monkeypatch, rng, name, dtype,
     assert (np.abs(found - expected) <= allowed).all()
 
 
+@pytest.mark.parametrize(("name", "dtype"), [way for way in EVERY_VARIANT if way[0] in dense.TILINGS])
+@pytest.mark.parametrize("columns", [6, 8])
+def test_products_of_several_whole_steps(monkeypatch, rng, name, dtype, columns):
+    monkeypatch.setattr(dense, "choose_variant", lambda c, inner: name)
+    # Two whole steps and the rest. A row of six has no group of four at its end, and in float64 it is aligned.
+    size = 5, 3 * dense.TILINGS[name].depth + 4, columns
+    with race_detector():
+        found, expected, bias, a, b = all_products(rng, dtype, size)
+    assert (np.abs(found - expected) <= tolerance(name, dtype, a, b) + 2 * np.finfo(dtype).eps * bias).all()
+
+
+@pytest.mark.parametrize("name", dense.TILINGS)
+def test_whole_steps_and_the_others_give_the_same_bits(monkeypatch, rng, name):
+    monkeypatch.setattr(dense, "choose_variant", lambda c, inner: name)
+    depth = dense.TILINGS[name].depth
+    a, b = matrix(rng, 5, 3 * depth, "float32"), matrix(rng, 3 * depth, 8, "float32")
+    c = np.empty((2, 5, 8), np.float32)
+    dense.dense_forward(launch, a, b, None, c[0])
+    elsewhere = matrix(rng, 5, 3 * depth, "float32", shift=1)  # not aligned
+    elsewhere[...] = a
+    dense.dense_forward(launch, elsewhere, b, None, c[1])
+    assert c[0].tobytes() == c[1].tobytes()
+
+
 @pytest.mark.parametrize("name", dense.VARIANTS)
 def test_no_way_of_the_dense_products_races(monkeypatch, rng, name):
     monkeypatch.setattr(dense, "choose_variant", lambda c, inner: name)
