@@ -11,10 +11,11 @@ Errors, besides what the compiler refuses:
 
     float64      an instruction of double precision in a float32 version: a consumer GPU runs it 32 or 64 times as
                  slowly, and it slips in unseen: `x * 0.1` is enough
-    stack        arrays in local memory or spilled registers
+    stack        arrays in local memory or spilled registers; a kernel with bounds on its launch may spill
     limits       more registers or shared memory than a block of that launch can have
     difference   figures other than those in scripts/expected_kernels.json; with another compiler than the one it was
                  written with, they are only reported
+    nodes        a training step of more or fewer launches than in that file, whatever the compiler
     ladder       a docs/ladder.md that is not what those figures and the emulator's trace of each rung give
 
 The option --accept makes the new figures the expected ones and writes docs/kernels.md and docs/ladder.md.
@@ -54,7 +55,7 @@ import minidl.cuda
 from minidl.cuda import dense, reduce
 from minidl.cuda.ladder import RUNGS
 from minidl.utils.files import write_whole
-from scripts import expected_kernels, ladder_page, machine_code
+from scripts import expected_kernels, ladder_page, machine_code, step_nodes
 from scripts.expected_kernels import Expected, Version
 from scripts.kernel_examples import examples
 from scripts.machine_code import Figures, Instruction
@@ -72,6 +73,7 @@ class Launch(NamedTuple):
     types: tuple[Any, ...]
     threads: int
     capability: tuple[int, int] = (0, 0)  # the lowest that it can be compiled for
+    step: int = 0  # in a product: multiply-adds of a thread in a step of k
 
 
 class Compiled(NamedTuple):
@@ -144,11 +146,13 @@ def launched_kernels(dtype: str) -> list[Launch]:
     """
     blocks: dict[tuple[Any, tuple[Any, ...]], int] = {}
     capabilities: dict[Any, tuple[int, int]] = {}
+    steps: dict[Any, int] = {}
 
-    def take_notes(kernel, grid, block, *arguments, capability=(0, 0)):
+    def take_notes(kernel, grid, block, *arguments, capability=(0, 0), step=0):
         key = kernel, tuple(map(numba.typeof, arguments))
         blocks[key] = max(blocks.get(key, 0), math.prod(block))
         capabilities.setdefault(kernel, capability)
+        steps.setdefault(kernel, step)
 
     for name, variant in dense.VARIANTS.items():
         if dtype in variant.dtypes:
@@ -157,21 +161,30 @@ def launched_kernels(dtype: str) -> list[Launch]:
                 mock.patch.multiple(dense, choose_variant=lambda c, inner, name=name: name, ROWS_AT_ONCE=4),
                 mock.patch.object(reduce, "FEW_ROWS", 4),
             ):
-                launch = functools.partial(take_notes, capability=variant.capability)
+                side, slices, depth = dense.TILINGS.get(name, (1, 1, 1))
+                known = {"capability": variant.capability, "step": side * side * depth // slices}
+                launch = functools.partial(take_notes, **known)
                 for example in examples(dtype):
                     getattr(minidl.cuda, example.operation)(launch, *example.arguments.values())
     matrix = np.zeros((2, 2), dtype)
     for rung in RUNGS.values():
         if dtype in rung.dtypes:
-            take_notes(rung.kernel, rung.grid(matrix), rung.block, *[matrix] * 3, capability=rung.capability)
+            known = {"capability": rung.capability, "step": _step_of_rung(sys.modules[rung.kernel.py_func.__module__])}
+            take_notes(rung.kernel, rung.grid(matrix), rung.block, *[matrix] * 3, **known)
     names = {kernel: name for name, kernel in all_kernels().items()}
     launches: dict[str, Launch] = {}
     for (kernel, types), threads in blocks.items():
         name = names.get(kernel, kernel.py_func.__qualname__)
         while name in launches:  # the same kernel with other types
             name += "'"
-        launches[name] = Launch(name, kernel, types, threads, capabilities[kernel])
+        step = steps[kernel] if name.startswith(("dense.", "ladder.")) else 0  # the others are no products
+        launches[name] = Launch(name, kernel, types, threads, capabilities[kernel], step)
     return list(launches.values())
+
+
+def _step_of_rung(module: ModuleType) -> int:
+    """Multiply-adds of a thread in a step of k; where a rung has no tile for each thread, its step is one number."""
+    return getattr(module, "SIDE", 1) ** 2 * getattr(module, "DEPTH", 1)
 
 
 def targets(launch: Launch, capabilities: Sequence[str] = CAPABILITIES) -> list[str]:
@@ -210,10 +223,11 @@ def compile_kernels(launches: Mapping[Version, Launch]) -> list[Compiled]:
 
 
 def _judged(version: Version, launch: Launch, log: str, code: Sequence[Instruction]) -> Compiled:
-    figures = machine_code.figures(log, code)
+    figures = machine_code.figures(log, code, launch.threads, version.capability, launch.step)
+    bounded = bool(launch.kernel.targetoptions.get("launch_bounds"))
     double = any(str(getattr(kind, "dtype", kind)) == "float64" for kind in launch.types)
     widest = "float64" if double else version.dtype
-    return Compiled(version, figures, list(machine_code.problems(figures, code, widest, launch.threads)))
+    return Compiled(version, figures, list(machine_code.problems(figures, code, widest, launch.threads, bounded)))
 
 
 def to_cubin(launch: Launch, capability: str) -> tuple[bytes, str]:
@@ -344,12 +358,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         problems.append(f"--kernel got {options.kernel!r}, which is in the name of no kernel")
     print(f"\n{len(versions)} versions in {time.perf_counter() - start:.0f} s, {len(problems)} problems")
 
+    nodes = len(step_nodes.launches_of_step())
     if options.accept and not problems:
-        expected = Expected(expected_kernels.compiler(), found)
+        expected = Expected(expected_kernels.compiler(), found, nodes)
         expected_kernels.write(expected)
         with write_whole(ladder_page.PAGE, "w") as file:
             file.write(ladder_text(expected))
     else:
+        before = expected_kernels.read().nodes
+        if nodes != before:
+            problems.append(f"a training step: nodes {before} → {nodes}; if this is meant: --accept")
         problems += compare(found, everything)
         if (
             everything

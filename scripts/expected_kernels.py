@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minidl.utils.files import write_whole
+from scripts import step_nodes
 from scripts.machine_code import Figures
 
 FILE = Path(__file__).with_suffix(".json")
@@ -30,13 +31,37 @@ compute capability {capabilities}, as the compiler makes it; no GPU has run it f
   the longest; empty if there is no loop.
 - **FMA**: the share of these that are fused multiply-adds, in percent: what a matrix product is there for. The others
   load, compute addresses and count.
+- **all of k**: the same share of all that a product executes in a step of its inner dimension, loads from memory and
+  barriers included, where no edge of a matrix is near. A product can have no more of a GPU's multiply-adds than that.
+- **warps**: how many fit on a multiprocessor, by their registers, their shared memory and its own limits.
+- **KB in flight**: what these warps read from memory before one of them writes or waits at a barrier, at most: reads
+  that wait for each other count, too.
 
-Where the targets differ, a cell has a number for each, in this order. The stack of every kernel is empty: nothing is
-spilled to local memory, and the check fails if that changes. In the float32 versions no instruction is float64. "–" is
-a target that lacks the instructions of the kernel: tensor cores and cp.async begin with 8.0.
+Where the targets differ, a cell has a number for each, in this order. In the float32 versions no instruction is
+float64. "–" is a target that lacks the instructions of the kernel: tensor cores and cp.async begin with 8.0.
+
+The stack of a kernel is empty, and the check fails where it is not. The exception are the large products: they would
+take 129 to 167 registers, so that one block of 8 warps fits on a multiprocessor; bounded to 128, two fit. What they
+spill (at most {spilled} bytes) is three loads in a step of 580 instructions.
+
+A captured training step of {step} has {nodes} nodes in its two CUDA graphs.
+
+All of this is counted, and a difference from the last accepted figures fails the check; what it does to the time is for
+a GPU to say.
 
 Compiled with {compiler}.
 """
+
+
+COLUMNS = {
+    "registers": "registers",
+    "shared": "shared",
+    "inner loop": "loop",
+    "FMA": "fma_share",
+    "all of k": "step_share",
+    "warps": "warps",
+    "KB in flight": "kilobytes",
+}
 
 
 class Version(NamedTuple):
@@ -55,6 +80,7 @@ class Expected(NamedTuple):
 
     compiler: dict[str, str]
     kernels: dict[Version, Figures]
+    nodes: int = 0  # of the graphs of a training step
 
 
 def compiler() -> dict[str, str]:
@@ -72,7 +98,7 @@ def _version(package: str) -> str:
 def read(file: Path = FILE) -> Expected:
     content = json.loads(file.read_text(encoding="utf-8"))
     kernels = {Version(*name.split()): Figures(*figures) for name, figures in content["kernels"].items()}
-    return Expected(content["compiler"], kernels)
+    return Expected(content["compiler"], kernels, content["nodes"])
 
 
 def write(expected: Expected, file: Path = FILE, page_file: Path = PAGE) -> None:
@@ -80,6 +106,7 @@ def write(expected: Expected, file: Path = FILE, page_file: Path = PAGE) -> None
     lines = [f"  {json.dumps(' '.join(name))}: {json.dumps(figures)}" for name, figures in expected.kernels.items()]
     with write_whole(file, "w") as opened:
         opened.write(f'{{"compiler": {json.dumps(expected.compiler)},\n "figures": {json.dumps(Figures._fields)},\n')
+        opened.write(f' "nodes": {expected.nodes},\n')
         opened.write(' "kernels": {\n' + ",\n".join(lines) + "\n}}\n")
     with write_whole(page_file, "w") as opened:
         opened.write(page(expected))
@@ -101,16 +128,20 @@ def page(expected: Expected) -> str:
     """The text of the page."""
     capabilities = list(dict.fromkeys(name.capability for name in expected.kernels))
     versions = ", ".join(f"{package} {number}" for package, number in expected.compiler.items())
-    text = HEAD.format(capabilities=" / ".join(capabilities), compiler=versions)
+    facts = {
+        "spilled": max(figures.stack for figures in expected.kernels.values()),
+        "step": step_nodes.STEP,
+        "nodes": expected.nodes,
+    }
+    text = HEAD.format(capabilities=" / ".join(capabilities), compiler=versions, **facts)
     for dtype in dict.fromkeys(name.dtype for name in expected.kernels):
-        text += f"\n## {dtype}\n\n| kernel | registers | shared | inner loop | FMA |\n|---|---|---|---|---|\n"
+        text += f"\n## {dtype}\n\n| kernel | {' | '.join(COLUMNS)} |\n|---{'|---' * len(COLUMNS)}|\n"
         for kernel in dict.fromkeys(name.kernel for name in expected.kernels):
             found = [expected.kernels.get(Version(kernel, dtype, capability)) for capability in capabilities]
             if not any(found):
                 continue
             columns = [
-                [getattr(figures, column) if figures else None for figures in found]
-                for column in ("registers", "shared", "loop", "fma_share")
+                [getattr(figures, column) if figures else None for figures in found] for column in COLUMNS.values()
             ]
             cells = [_cell(numbers) for numbers in columns]
             text += f"| `{kernel}` | {' | '.join(cells)} |\n"

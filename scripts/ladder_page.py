@@ -33,10 +33,11 @@ with matrices of {size} × {size}, where nothing hangs over an edge.
 | {columns} |
 {line}
 """
-COLUMNS = ["rung", "file", "registers", "shared bytes", "inner loop", "FMA %"]
+COLUMNS = ["rung", "file", "registers", "shared bytes", "inner loop", "FMA %", "of all k", "warps", "KB in flight"]
 COLUMNS += ["sectors", "shared accesses", "conflict", "flops", "intensity"]
 TAIL = """
-- **registers** of a thread, **shared bytes** of a block, **inner loop** and **FMA %** as in [kernels.md](kernels.md).
+- **registers** of a thread, **shared bytes** of a block, **inner loop**, **FMA %** of it and of all that a step of k
+  executes, **warps** of a multiprocessor and **KB in flight** there as in [kernels.md](kernels.md).
   A tensor core is no FMA: one such instruction does 1024 multiply-adds for a warp, where an FMA does 32.
 - **sectors** of 32 bytes that all accesses to global memory move, were there no cache.
 - **shared accesses**: instructions of a warp that read or write shared memory, for each instruction that 32
@@ -48,7 +49,8 @@ TAIL = """
   it waits for its memory, if the caches do not help.
 
 The large tiles of `minidl/cuda/dense.py` are the rung "128-bit loads" with 128 × 128 elements of C for a block instead
-of 64 × 64, which doubles the intensity. Matrices as small as these would leave most of a GPU idle: that is what its
+of 64 × 64, which doubles the intensity, and with the loop over a tile written out, which brings 66 % of multiply-adds
+over all of k to 88. Matrices as small as these would leave most of a GPU idle: that is what its
 small tiles are for.
 """
 
@@ -91,6 +93,9 @@ def page(expected: Expected, names: Mapping[Any, str], moved: Mapping[str, Traff
             figures.shared or "",
             figures.loop,
             figures.fma_share or "",
+            figures.step_share or "",
+            figures.warps,
+            figures.kilobytes,
             found.sectors,
             f"{found.shared:.2g}" if found.shared else "",
             found.conflict or "",

@@ -11,6 +11,24 @@ from typing import NamedTuple
 REGISTERS_OF_A_BLOCK = 65536  # of 32 bits
 REGISTERS_AT_ONCE = 8  # a thread gets them in multiples of this
 STATIC_SHARED = 48 * 1024  # bytes that a block may have without asking for more at the launch
+LANES = 32  # threads of a warp
+
+
+class Multiprocessor(NamedTuple):
+    """What the blocks on one multiprocessor share, besides its registers."""
+
+    warps: int
+    blocks: int
+    shared: int  # bytes
+    reserved: int  # bytes of shared memory that the system takes for each block
+
+
+MULTIPROCESSORS = {
+    "7.5": Multiprocessor(32, 16, 64 * 1024, 0),
+    "8.0": Multiprocessor(64, 32, 164 * 1024, 1024),
+    "9.0": Multiprocessor(64, 32, 228 * 1024, 1024),
+    "10.0": Multiprocessor(64, 32, 228 * 1024, 1024),
+}
 
 
 class Figures(NamedTuple):
@@ -21,11 +39,25 @@ class Figures(NamedTuple):
     stack: int  # bytes of slow local memory, a thread: arrays that are indexed at run time, and what is spilled
     loop: int  # instructions of the inner loop; 0 if the kernel has none
     fma: int  # how many of these are fused multiply-adds
+    step: int = 0  # in a product: instructions that a thread executes in a step of k, where no edge is near; else 0
+    step_fma: int = 0  # how many of these are fused multiply-adds
+    warps: int = 0  # that fit on a multiprocessor
+    in_flight: int = 0  # bytes that these read from global memory, at most, with no write and no barrier between
 
     @property
     def fma_share(self) -> int:
         """The share of fused multiply-adds in the inner loop, in percent."""
         return round(100 * self.fma / self.loop) if self.loop else 0
+
+    @property
+    def step_share(self) -> int:
+        """The share of fused multiply-adds in all that a step of k executes, in percent."""
+        return round(100 * self.step_fma / self.step) if self.step else 0
+
+    @property
+    def kilobytes(self) -> int:
+        """What is in flight, in KB."""
+        return round(self.in_flight / 1024)
 
 
 class Instruction(NamedTuple):
@@ -81,24 +113,47 @@ def _instruction(line: re.Match[str], start: int) -> Instruction:
     return Instruction(line["opcode"], bool(line["predicate"] or before), index)
 
 
-def figures(assembler_log: str, code: Sequence[Instruction]) -> Figures:
-    """From what the assembler says with the option -v, and the code. Raises ValueError if the log lacks a figure."""
+def figures(
+    assembler_log: str, code: Sequence[Instruction], threads: int = LANES, capability: str = "9.0", step: int = 0
+) -> Figures:
+    """From what the assembler says with the option -v, and the code.
+
+    `threads` are those of a block, `step` the multiply-adds of one of them in a step of k, if the kernel is a product.
+    Raises ValueError if the log lacks a figure.
+    """
     registers = re.search(r"Used (\d+) registers", assembler_log)
     stack = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", assembler_log)
     if not registers or not stack:
         raise ValueError(f"the assembler does not say which registers or stack are used: {assembler_log!r}")
     shared = re.search(r"(\d+) bytes smem", assembler_log)  # left out if it is 0
+    of_block = int(shared[1]) if shared else 0
     loop = inner_loop(code)
-    return Figures(int(registers[1]), int(shared[1]) if shared else 0, int(stack[1]), len(loop), multiply_adds(loop))
+    warps = warps_of(int(registers[1]), of_block, threads, capability)
+    in_flight = bytes_in_flight(code) * LANES * warps
+    cost = int(registers[1]), of_block, int(stack[1]), len(loop), multiply_adds(loop)
+    return Figures(*cost, *step_of_product(code, step), warps, in_flight)
 
 
-def problems(found: Figures, code: Sequence[Instruction], dtype: str, threads: int) -> Iterator[str]:
-    """What must not be, in a kernel whose widest numbers are `dtype` and whose blocks have `threads` threads."""
+def warps_of(registers: int, shared: int, threads: int, capability: str) -> int:
+    """How many warps fit on a multiprocessor, by registers, shared memory and its own limits."""
+    has, of_block = MULTIPROCESSORS[capability], -(-threads // LANES)
+    of_warp = -(-registers // REGISTERS_AT_ONCE) * REGISTERS_AT_ONCE * LANES
+    blocks = min(has.warps, REGISTERS_OF_A_BLOCK // of_warp) // of_block
+    return of_block * min(blocks, has.blocks, has.shared // max(shared + has.reserved, 1))
+
+
+def problems(
+    found: Figures, code: Sequence[Instruction], dtype: str, threads: int, bounded: bool = False
+) -> Iterator[str]:
+    """What must not be, in a kernel whose widest numbers are `dtype` and whose blocks have `threads` threads.
+
+    A kernel with bounds on its launch (`bounded`) has chosen more warps over a few spilled registers.
+    """
     double = float64_opcodes(code)
     if dtype == "float32" and double:
         kinds = ", ".join(sorted(set(double)))
         yield f"{len(double)} float64 instructions in the float32 version ({kinds})"
-    if found.stack:
+    if found.stack and not bounded:
         yield f"{found.stack} bytes of stack in a thread: an array without constant indices, or spilled registers"
     registers = -(-found.registers // REGISTERS_AT_ONCE) * REGISTERS_AT_ONCE * threads
     if registers > REGISTERS_OF_A_BLOCK:
@@ -115,17 +170,92 @@ def float64_opcodes(code: Sequence[Instruction]) -> list[str]:
 
 
 def inner_loop(code: Sequence[Instruction]) -> list[Instruction]:
-    """Of the loops that contain no other, the one with the most fused multiply-adds, and of equal ones the longest.
+    """Of the loops that contain no other, the one with the most fused multiply-adds, else the longest.
 
-    So it is what a kernel is there for, and not the rest that is left over when the compiler unrolls it.
+    So it is what a kernel is there for, and not the rest that is left over when the compiler unrolls it. Of two with as
+    many multiply-adds it is the shorter one: the other looks for the edges of a matrix.
+    """
+    start, end = _inner_loop(list(_loops(code)), code)
+    return code[start : end + 1]
+
+
+def _inner_loop(loops: Sequence[tuple[int, int]], code: Sequence[Instruction]) -> tuple[int, int]:
+    inner = [loop for loop in loops if not any(loop != other and _inside(other, loop) for other in loops)]
+
+    def merit(loop: tuple[int, int]) -> tuple[int, int]:
+        found, length = multiply_adds(code[loop[0] : loop[1] + 1]), loop[1] - loop[0]
+        return found, -length if found else length
+
+    return max(inner, key=merit, default=(0, -1))
+
+
+def _inside(inner: tuple[int, int], outer: tuple[int, int]) -> bool:
+    return outer[0] <= inner[0] and inner[1] <= outer[1]
+
+
+def step_of_product(code: Sequence[Instruction], multiply_adds_of_step: int) -> tuple[int, int]:
+    """Return how many instructions a thread executes in a step of k, and how many of them are multiply-adds.
+
+    The step is a pass through the loop around the inner one, or through the inner loop where the compiler has unrolled
+    it, on the way that reads most from global memory with the fewest instructions: no edge of a matrix is near there.
     """
     loops = list(_loops(code))
-    inner = [
-        code[start : end + 1]
-        for start, end in loops
-        if not any((start, end) != (s, e) and start <= s and e <= end for s, e in loops)
-    ]
-    return max(inner, key=lambda loop: (multiply_adds(loop), len(loop)), default=[])
+    inner = _inner_loop(loops, code)
+    once = _cheapest(code, *inner) if multiply_adds_of_step and loops else None
+    if not once or not once.multiply_adds:
+        return 0, 0
+    around = [loop for loop in loops if _inside(inner, loop)]
+    whole = _cheapest(code, min(around)[0], max(end for _, end in around))
+    assert whole is not None
+    more = multiply_adds_of_step // once.multiply_adds - 1 if len(around) > 1 else 0  # passes of the inner loop
+    return more * once.length - whole.negative_length, whole.multiply_adds + more * once.multiply_adds
+
+
+class _Way(NamedTuple):
+    """A way through code; the better one of two is the larger one."""
+
+    multiply_adds: int
+    read: int  # bytes from global memory
+    negative_length: int
+
+    @property
+    def length(self) -> int:
+        return -self.negative_length
+
+    def after(self, instruction: Instruction) -> _Way:
+        return _Way(
+            self.multiply_adds + multiply_adds([instruction]),
+            self.read + _bytes_read(instruction.opcode),
+            self.negative_length - 1,
+        )
+
+
+def _cheapest(code: Sequence[Instruction], start: int, end: int) -> _Way | None:
+    """The best way from one instruction to a later one, forwards only, or None."""
+    ways: dict[int, _Way] = {end: _Way(0, 0, 0).after(code[end])}
+    for here in range(end - 1, start - 1, -1):
+        onwards = [ways[there] for there in _followers(code, here) if there in ways and there > here]
+        if onwards:
+            ways[here] = max(onwards).after(code[here])
+    return ways.get(start)
+
+
+def bytes_in_flight(code: Sequence[Instruction]) -> int:
+    """The most that a thread reads from global memory on a way forwards without a write, a barrier or a call."""
+    found = [0] * (len(code) + 1)
+    for here in range(len(code) - 1, -1, -1):
+        if not code[here].opcode.startswith(("ST", "BAR", "RED", "ATOM", "CALL", "EXIT", "RET")):
+            onwards = max((found[there] for there in _followers(code, here) if there > here), default=0)
+            found[here] = onwards + _bytes_read(code[here].opcode)
+    return max(found)
+
+
+def _bytes_read(opcode: str) -> int:
+    """Bytes that an instruction reads from global memory: LDG.E.128 reads 16, LDGSTS copies past the registers."""
+    if not opcode.startswith("LDG"):
+        return 0
+    sizes = {"128": 16, "64": 8, "U16": 2, "S16": 2, "U8": 1, "S8": 1}
+    return next((sizes[part] for part in opcode.split(".") if part in sizes), 4)
 
 
 def multiply_adds(loop: Sequence[Instruction]) -> int:
@@ -156,10 +286,13 @@ def _reaches(code: Sequence[Instruction], start: int, end: int) -> bool:
         if here in seen or not start <= here < end:
             continue
         seen.add(here)
-        opcode, conditional, target = code[here]
-        jumps, leaves = opcode.startswith("BRA"), opcode.startswith(("EXIT", "RET"))
-        if target is not None:
-            waiting.append(target)
-        if conditional or not (jumps or leaves):
-            waiting.append(here + 1)
+        waiting += _followers(code, here)
     return False
+
+
+def _followers(code: Sequence[Instruction], here: int) -> list[int]:
+    """The instructions that can follow on this one."""
+    opcode, conditional, target = code[here]
+    jumps, leaves = opcode.startswith("BRA"), opcode.startswith(("EXIT", "RET"))
+    next_one = [here + 1] if conditional or not (jumps or leaves) else []
+    return next_one if target is None else [target, *next_one]

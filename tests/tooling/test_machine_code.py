@@ -75,7 +75,7 @@ def test_the_recorded_kernel():
     assert code[17] == ("BRA", False, 11)
     assert code[18] == ("BRA", False, 18)
     assert machine_code.float64_opcodes(code) == []
-    assert machine_code.figures(LOG, code) == Figures(registers=38, shared=2176, stack=16, loop=10, fma=2)
+    assert machine_code.figures(LOG, code)[:5] == (38, 2176, 16, 10, 2)
 
 
 def test_the_assembler_leaves_out_shared_memory_that_is_0():
@@ -136,14 +136,75 @@ def test_of_loops_side_by_side_the_longer_one_counts():
     remainder = [".L_x_1:", "FADD R1, R2", "@P1 BRA `(.L_x_1)"]
     unrolled = [".L_x_2:", "FADD R1, R2", "DFMA R1, R2, R3", "@P1 BRA `(.L_x_2)"]
     for lines in (remainder + unrolled, unrolled + remainder):
-        assert machine_code.figures(LOG, code_of(*lines, "EXIT"))[3:] == (3, 1)
+        assert machine_code.figures(LOG, code_of(*lines, "EXIT"))[3:5] == (3, 1)
 
 
 def test_the_loop_with_the_multiply_adds_counts_even_if_another_is_longer():
     product = [".L_x_1:", "FFMA R1, R2, R3", "FFMA R1, R2, R3", "@P1 BRA `(.L_x_1)"]
     write = [".L_x_2:", *["FADD R1, R2"] * 9, "FFMA R1, R2, R3", "@P1 BRA `(.L_x_2)"]
     for lines in (product + write, write + product):
-        assert machine_code.figures(LOG, code_of(*lines, "EXIT"))[3:] == (3, 2)
+        assert machine_code.figures(LOG, code_of(*lines, "EXIT"))[3:5] == (3, 2)
+
+
+def test_of_two_loops_with_as_many_multiply_adds_the_shorter_one_counts():
+    whole = [".L_x_1:", "LDG.E.128 R1, R2", "FFMA R1, R2, R3", "@P1 BRA `(.L_x_1)"]
+    edges = [".L_x_2:", *["LDG.E R1, R2"] * 4, "FFMA R1, R2, R3", "@P1 BRA `(.L_x_2)"]
+    for lines in (whole + edges, edges + whole):
+        assert machine_code.figures(LOG, code_of(*lines, "EXIT"))[3:5] == (3, 1)
+
+
+# A product: its step fetches four numbers with one instruction or with four, and its inner loop has two multiply-adds.
+STEP = [
+    ".L_x_1:", "STS R1, R2", "BAR.SYNC 0x0", "@P1 BRA `(.L_x_2)",
+    "LDG.E R1, R2", "LDG.E R1, R2", "LDG.E R1, R2", "LDG.E R1, R2", "BRA `(.L_x_3)",
+    ".L_x_2:", "LDG.E.128 R1, R2",
+    ".L_x_3:", "LDS R1, R2", "FFMA R1, R2, R3", "FFMA R1, R2, R3", "@P2 BRA `(.L_x_3)",
+    "BAR.SYNC 0x0", "@P3 BRA `(.L_x_1)", "EXIT",
+]  # fmt: skip
+
+
+def test_what_a_step_of_a_product_executes():
+    code = code_of(*STEP)
+    # STS, BAR, BRA, LDG.E.128, eight times the four of the inner loop, BAR, BRA; the four narrow loads are a rare way.
+    assert machine_code.step_of_product(code, 16) == (4 + 8 * 4 + 2, 16)
+    assert machine_code.step_of_product(code, 0) == (0, 0)
+    found = machine_code.figures(LOG, code, step=16)
+    assert (found.step, found.step_fma, found.step_share) == (38, 16, 42) and found.fma_share == 50
+    unrolled = [line for line in STEP if "P2" not in line]
+    assert machine_code.step_of_product(code_of(*unrolled), 2) == (9, 2)
+    assert machine_code.step_of_product(code_of("FFMA R1, R2, R3", "EXIT"), 2) == (0, 0)
+
+
+def test_the_bytes_that_a_thread_has_in_flight():
+    assert machine_code.bytes_in_flight(code_of(*STEP)) == 16
+    reads = ["LDG.E.128 R1, R2", "LDG.E.64 R1, R2", "LDG.E.U8 R1, R2", "LDGSTS.E R1, R2", "LDS.128 R1, R2"]
+    assert machine_code.bytes_in_flight(code_of(*reads, "EXIT")) == 16 + 8 + 1 + 4
+    for wait in ("STG.E R1, R2", "STS R1, R2", "BAR.SYNC 0x0", "EXIT"):
+        assert machine_code.bytes_in_flight(code_of(*reads[:2], wait, reads[0], "EXIT")) == 24
+
+
+@pytest.mark.parametrize(
+    ("registers", "shared", "threads", "capability", "warps"),
+    [
+        (128, 16512, 256, "9.0", 16),
+        (129, 16512, 256, "9.0", 8),
+        (32, 0, 256, "9.0", 64),
+        (33, 0, 256, "9.0", 48),
+        (32, 0, 256, "7.5", 32),
+        (16, 0, 32, "9.0", 32),  # by the number of blocks
+        (16, 0, 32, "7.5", 16),
+        (16, 16384, 64, "7.5", 8),  # by shared memory
+        (16, 16384, 64, "8.0", 18),  # and what the system takes of it
+        (128, 0, 64, "10.0", 16),
+    ],
+)
+def test_the_warps_that_fit_on_a_multiprocessor(registers, shared, threads, capability, warps):
+    assert machine_code.warps_of(registers, shared, threads, capability) == warps
+
+
+def test_what_is_in_flight_is_that_of_all_warps():
+    found = machine_code.figures(LOG, code_of("LDG.E.128 R1, R2", "EXIT"), threads=256, capability="9.0")
+    assert found.warps == 48 and found.in_flight == 48 * 32 * 16 and found.kilobytes == 24
 
 
 def test_an_endless_loop_with_its_way_out_in_the_middle():
@@ -197,3 +258,9 @@ def test_limits(figures, threads, problem):
     found = Figures(**{"registers": 16, "shared": 0, "stack": 0, "loop": 0, "fma": 0, **figures})
     for dtype in ("float32", "float64"):
         assert list(machine_code.problems(found, code_of("EXIT"), dtype, threads)) == ([problem] if problem else [])
+
+
+def test_a_kernel_with_bounds_on_its_launch_may_spill():
+    found = Figures(registers=128, shared=0, stack=8, loop=0, fma=0)
+    assert list(machine_code.problems(found, code_of("EXIT"), "float32", 256))
+    assert not list(machine_code.problems(found, code_of("EXIT"), "float32", 256, bounded=True))
