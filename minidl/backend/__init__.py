@@ -208,7 +208,10 @@ class CUDA(Backend):
 
     def capture(self, function: Callable[..., None], *inputs: Any) -> Callable[..., None]:
         with capturing(self):
-            graph = device.capture(lambda: function(*inputs))
+            try:
+                graph = device.capture(lambda: function(*inputs))
+            except device.NoScratchError as error:
+                raise CaptureError(str(error)) from None
 
         def replay(*others: Any) -> None:
             if any(other is not given for other, given in zip(others, inputs, strict=True)):

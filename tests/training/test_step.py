@@ -385,6 +385,27 @@ def test_the_backend_is_as_before_after_a_recording_that_failed():
     assert backend.empty((2,), np.float32).shape == (2,)
 
 
+def test_a_second_step_in_another_thread_is_made_as_it_is_written():
+    backend_or_skip("cuda")
+    ((x, labels),) = batches(FEATURES, 3, rows=300, steps=1)  # so many rows are summed up in parts
+    model = dl.Sequential(dl.BatchNorm(FEATURES), dl.Dense(FEATURES, 3), seed=0, backend="cuda")
+    step = dl.TrainingStep(model, dl.SoftmaxCrossEntropy(), dl.Momentum(0.1))
+    step(x, labels)
+    failures = []
+
+    def elsewhere():
+        try:
+            step(x, labels)
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    step(x, labels)
+    assert not failures and "must run once in the thread" in step.why_not
+
+
 def test_other_threads_are_neither_recorded_nor_refused():
     backend, x = dl.backend.get("cpu"), np.ones((2, 3), np.float32)
     failures = []

@@ -96,18 +96,29 @@ def scratch(matrix: Any, rows: int, number: int) -> Any:
     """Return memory for `rows` rows like those of `matrix`, where it is: for what one launch leaves to the next.
 
     It is the same for every call of a thread with the same number, because what a thread launches runs in this order.
+    It ends with the thread; a graph keeps its own.
+
+    Raises:
+        NoScratchError: If there is none yet and a graph is being captured, in which nothing can be allocated.
     """
     shape = rows, matrix.shape[1]
     if not is_device_array(matrix):
         return np.empty(shape, matrix.dtype)
-    return _scratch(shape, matrix.dtype, number, threading.get_ident())
+    kept, key = vars(_of_thread).setdefault("scratch", {}), (shape, matrix.dtype, number)
+    if key not in kept:
+        if _building.get() is not None:
+            raise NoScratchError(
+                "a step must run once in the thread that captures it: it needs memory for partial sums"
+            )
+        kept[key] = empty(shape, matrix.dtype)
+    return kept[key]
 
 
-@functools.cache
-def _scratch(shape: tuple[int, ...], dtype: Any, number: int, thread: int) -> Any:
-    if _building.get() is not None:
-        raise RuntimeError("a step that needs memory for partial sums must run once before it is captured")
-    return empty(shape, dtype)
+_of_thread = threading.local()
+
+
+class NoScratchError(RuntimeError):
+    """Raised when a graph that is being captured needs memory that the thread does not have yet."""
 
 
 def upload(array: np.ndarray) -> Any:

@@ -8,13 +8,15 @@ warp shuffles and 128-bit loads, is done otherwise. Recorders in place of `numba
 
 from __future__ import annotations
 
-import functools
+import gc
 import importlib.util
 import json
 import os
 import subprocess
 import sys
+import threading
 import warnings
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +25,7 @@ import numpy as np
 import pytest
 
 from minidl import backend as backends
+from minidl.backend.capture import CaptureError
 from minidl.cuda.engine import device
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -306,7 +309,7 @@ def test_arrays_are_made_and_copied_by_numba(monkeypatch):
 def test_scratch_is_the_same_memory_for_every_call_of_a_thread(monkeypatch):
     cuda = RecordingCuda()
     monkeypatch.setattr(device, "cuda", cuda)
-    monkeypatch.setattr(device, "_scratch", functools.cache(device._scratch.__wrapped__))
+    monkeypatch.setattr(device, "_of_thread", threading.local())
     matrix = SimpleNamespace(__cuda_ndarray__=True, shape=(300, 7), dtype=np.dtype("float32"))
     wide = SimpleNamespace(__cuda_ndarray__=True, shape=(300, 7), dtype=np.dtype("float64"))
     first = device.scratch(matrix, 3, 0)
@@ -318,9 +321,32 @@ def test_scratch_is_the_same_memory_for_every_call_of_a_thread(monkeypatch):
     assert cuda.log[0] == ("new", (3, 7), np.float32)
     with device._building.set(("graph", [])):
         assert device.scratch(matrix, 3, 0) is first
-        with pytest.raises(RuntimeError, match="must run once before it is captured"):
+        with pytest.raises(device.NoScratchError, match="must run once in the thread that captures it"):
             device.scratch(matrix, 4, 0)
     assert device.scratch(matrix, 4, 0) is not None  # the failure leaves nothing behind
+
+
+def test_scratch_ends_with_its_thread(monkeypatch):
+    monkeypatch.setattr(device, "empty", lambda shape, dtype: np.empty(shape, dtype))
+    monkeypatch.setattr(device, "_of_thread", threading.local())
+    matrix = SimpleNamespace(__cuda_ndarray__=True, shape=(300, 7), dtype=np.dtype("float32"))
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(lambda: weakref.ref(device.scratch(matrix, 3, 0))).result()
+        assert made() is pool.submit(device.scratch, matrix, 3, 0).result()
+    gc.collect()
+    assert made() is None
+
+
+def test_a_step_that_lacks_scratch_cannot_be_captured(monkeypatch):
+    def capture(function):
+        with device._building.set(("graph", [])):
+            function()
+
+    monkeypatch.setattr(device, "_of_thread", threading.local())
+    monkeypatch.setattr(device, "capture", capture)
+    matrix = SimpleNamespace(__cuda_ndarray__=True, shape=(300, 7), dtype=np.dtype("float32"))
+    with pytest.raises(CaptureError, match="needs memory for partial sums"):
+        backends.CUDA().capture(lambda: device.scratch(matrix, 3, 0))
 
 
 def test_scratch_on_the_host_is_a_new_array():
