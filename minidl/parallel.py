@@ -102,10 +102,8 @@ class Team:
             raise TypeError(f"comm got {checks.describe(comm)}; expected a communicator such as mpi4py.MPI.COMM_WORLD")
         self._comm, self._buffers = comm, Buffers(backends.get("cpu"))
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
-        self.parts, self.sync_batch_norm = (
-            checks.integer("parts", parts),
-            checks.boolean("sync_batch_norm", sync_batch_norm),
-        )
+        self.parts = checks.integer("parts", parts)
+        self.sync_batch_norm = checks.boolean("sync_batch_norm", sync_batch_norm)
         if parts < self.size:
             raise ValueError(f"parts got {parts} for {self.size} ranks; expected at least one part for each rank")
 
