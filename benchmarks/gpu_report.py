@@ -199,6 +199,36 @@ def _products(found: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _ways(found: dict[str, Any]) -> list[str]:
+    now, best = found["now"], found["best"]
+    limits = f"ENOUGH_BLOCKS = {best['ENOUGH_BLOCKS']} and LITTLE = {best['LITTLE']}"
+    text = (
+        f"With ENOUGH_BLOCKS = {now['ENOUGH_BLOCKS']} and LITTLE = {now['LITTLE']} in `minidl/cuda/dense.py` these "
+        f"products take {now['cost']:.2f} times as long as by the fastest ways, on average; "
+    )
+    if best["cost"] < now["cost"]:
+        text += (
+            f"with {limits} it would be {best['cost']:.2f}. If other GPUs say the same, write these limits into that "
+            "file and run `pytest tests/cuda tests/operations/test_dense.py`. The order of the sums changes with the "
+            "way, so the last bits of the results do, too."
+        )
+    else:
+        text += "no other limits that were tried cost less. Nothing is to be done."
+    names = list(dict.fromkeys(name for row in found["shapes"].values() for name in row["milliseconds"]))
+    cells = [
+        [
+            shape,
+            *(_time(row["milliseconds"][way]) if way in row["milliseconds"] else "" for way in names),
+            row["chosen"],
+            "" if row["chosen"] == row["fastest"] else row["fastest"],
+        ]
+        for shape, row in found["shapes"].items()
+    ]
+    head = ["rows × columns × k", *names, "chosen", "faster"]
+    wrong = [f"\n**{name} disagrees: {reason}.**" for name, reason in found["disagreeing"].items()]
+    return ["## Ways of a product", "", text, "", *table(head, cells), *wrong]
+
+
 def _elementwise(found: dict[str, Any]) -> list[str]:
     lines = [
         "## Elementwise operations, batch norm, softmax and optimizers",
@@ -234,5 +264,6 @@ SECTIONS = {
     "limits": _limits,
     "step": _step,
     "products": _products,
+    "ways": _ways,
     "elementwise": _elementwise,
 }

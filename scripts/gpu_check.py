@@ -19,6 +19,7 @@ The parts, in their order:
                  weights differ is not timed
     products     of square matrices, that of a dense layer and every rung of the ladder, beside PyTorch's, which is
                  cuBLAS
+    ways         each way of a dense product at the shapes of layers, and the limits between the ways that cost least
     elementwise  activations, dropout, batch norm, losses and optimizers beside PyTorch, as a share of the bandwidth of
                  a copy; results are compared first
 
@@ -62,7 +63,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that this file can be run from anywhere
 
 import minidl as dl
-from benchmarks import gpu_elementwise, gpu_limits, gpu_products, gpu_report, gpu_step, gpu_timing
+from benchmarks import gpu_elementwise, gpu_limits, gpu_products, gpu_report, gpu_step, gpu_timing, gpu_ways
 from benchmarks.peers.problem import Problem
 from minidl.backend import Backend
 from minidl.cuda.engine import device
@@ -85,6 +86,7 @@ class Sizes(NamedTuple):
     problem: Problem
     steps: int
     products: tuple[int, ...]
+    ways: tuple[tuple[int, int, int], ...]
     elementwise: tuple[tuple[int, ...], int, int]  # numbers, features, and calls between two looks at the clock
 
 
@@ -97,6 +99,7 @@ WHOLE = Sizes(
     problem=gpu_step.PROBLEM,
     steps=50,
     products=(1024, 4096),
+    ways=gpu_ways.SHAPES,
     elementwise=((gpu_elementwise.SMALL, 2**26), gpu_elementwise.FEATURES, 50),
 )
 QUICK = Sizes(
@@ -108,6 +111,7 @@ QUICK = Sizes(
     problem=Problem((19, 12, 8, 4), 16, optimizer="adam"),
     steps=2,
     products=(70,),
+    ways=((5, 6, 7), (33, 10, 40)),
     elementwise=((2**10,), 64, 1),
 )
 
@@ -267,6 +271,10 @@ def products(run: Run) -> dict[str, Any]:
     return gpu_products.products(run.place, run.peer, sizes.products, sizes.repetitions, peak, capability)
 
 
+def ways(run: Run) -> dict[str, Any]:
+    return gpu_ways.ways(run.place, run.sizes.ways, run.sizes.repetitions)
+
+
 def elementwise(run: Run) -> dict[str, Any]:
     numbers, features, calls = run.sizes.elementwise
     largest = gpu_elementwise.large(device.free_memory())
@@ -282,6 +290,7 @@ PARTS: dict[str, Callable[[Run], dict[str, Any]]] = {
     "limits": limits,
     "step": step,
     "products": products,
+    "ways": ways,
     "elementwise": elementwise,
 }
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
-from benchmarks import gpu_elementwise, gpu_limits, gpu_products, gpu_report, gpu_step, gpu_timing
+from benchmarks import gpu_elementwise, gpu_limits, gpu_products, gpu_report, gpu_step, gpu_timing, gpu_ways
 from benchmarks.elementwise import with_numpy
 from benchmarks.elementwise.given import OPERATIONS
 from benchmarks.gpu_timing import Place, Taken, between_events, medians, take_turns
@@ -300,6 +300,29 @@ def test_what_a_gpu_has_no_instructions_for_is_left_out(few_calls):
     assert {*RUNGS} - found.keys() == {"double buffer", "tf32", "3xTF32"} and "128-bit loads" in found
 
 
+def test_every_way_of_a_product_is_measured_and_compared(few_calls, monkeypatch):
+    monkeypatch.setattr(gpu_ways, "CALLS", 2)
+    found = gpu_ways.ways(place_with(Clock(tick=2)), [(5, 6, 7), (3, 20, 36)], repetitions=1)
+    assert found["shapes"].keys() == {"5 × 6 × 7", "3 × 20 × 36"} and not found["disagreeing"]
+    for row in found["shapes"].values():
+        assert row["milliseconds"] == dict.fromkeys(gpu_ways.WAYS, 1.0) and row["chosen"] == "plain"
+        assert row["error"].keys() == {*gpu_ways.WAYS} and max(row["error"].values()) < 1e-6
+    assert found["now"] == found["best"] == {"ENOUGH_BLOCKS": 64, "LITTLE": 16384, "cost": 1.0}  # all take as long
+    nothing = place_with(Clock(tick=2), "cpu", lambda *arguments: None)
+    found = gpu_ways.ways(nothing, [(5, 6, 7)], repetitions=1)
+    assert len(found["disagreeing"]) == len(gpu_ways.WAYS) and found["disagreeing"]["tiny of (5, 6, 7)"] == "error nan"
+
+
+def test_the_limits_whose_choices_cost_least():
+    fast, slow = {"plain": 4.0, "tiny": 3.0, "small": 1.0, "large": 2.0}, {"plain": 1.0, "tiny": 2.0, "small": 2.0}
+    times = {(128, 256, 784): fast, (16, 16, 16): slow}  # the first has 32 small tiles, the second 4096 multiply-adds
+    assert gpu_ways.cost(times, 64, 16384) == (3 + 1) / 2
+    assert gpu_ways.cost(times, 32, 16384) == 1
+    assert gpu_ways.cost(times, 32, 2048) == (1 + 2) / 2
+    assert gpu_ways.cost(times, 1, 16384) == (2 + 1) / 2
+    assert gpu_ways.cost(times, 1, 2048) == (2 + 2) / 2  # a way that was not tried counts as the slowest
+
+
 def test_a_rung_that_writes_nothing_has_no_finite_error():
     place = place_with(Clock(tick=6), "cpu", lambda *arguments: None)
     found = gpu_products.products(place, None, sizes=(3,), repetitions=1)
@@ -412,6 +435,19 @@ def made_up_result():
         "limits": {"fma_teraflop_per_second": 61.2, "copy_gigabyte_per_second": {"copy by driver": 4321.4}},
         "step": step,
         "products": {"4096": products},
+        "ways": {
+            "shapes": {
+                "128 × 512 × 784": {
+                    "milliseconds": {"tiny": 0.008, "small": 0.004},
+                    "chosen": "tiny",
+                    "fastest": "small",
+                    "error": {},
+                }
+            },
+            "now": {"ENOUGH_BLOCKS": 64, "LITTLE": 16384, "cost": 2.0},
+            "best": {"ENOUGH_BLOCKS": 32, "LITTLE": 8192, "cost": 1.0},
+            "disagreeing": {"plain of (1, 2, 3)": "error 1.0e-02"},
+        },
         "elementwise": {"missing": {}, "disagreeing": {}, "sizes": {"67108864": rows}},
     }
     return {
@@ -442,10 +478,18 @@ def test_the_page_has_the_machine_all_parts_and_the_targets_as_numbers():
         "| PyTorch eager | 200 µs | 4.00 | 200 µs | 2.00 |",
         "torch.compile is left out: RuntimeError: no compiler.",
         "| dense layer | 3 ms | 45.8 | 0.80 | 75% | 2.0e-07 |",
+        "| 128 × 512 × 784 | 8 µs | 4 µs | tiny | small |",
+        "**plain of (1, 2, 3) disagrees: error 1.0e-02.**",
         "| gelu backward | 512 MiB | 2 ms | 84% | 3 ms | 60% | 1.50 |",
     ):
         assert line in text.splitlines(), line
     assert "A quick run" not in text
+    assert (
+        "take 2.00 times as long as by the fastest ways, on average; with ENOUGH_BLOCKS = 32 and LITTLE = 8192" in text
+    )
+    result = made_up_result()
+    result["parts"]["ways"]["result"]["best"]["cost"] = 2.0
+    assert "no other limits that were tried cost less. Nothing is to be done." in gpu_report.markdown(result)
 
 
 def test_what_was_not_measured_is_neither_met_nor_missed():
