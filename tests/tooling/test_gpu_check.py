@@ -446,7 +446,7 @@ def made_up_result():
             },
             "now": {"ENOUGH_BLOCKS": 64, "LITTLE": 16384, "cost": 2.0},
             "best": {"ENOUGH_BLOCKS": 32, "LITTLE": 8192, "cost": 1.0},
-            "disagreeing": {"plain of (1, 2, 3)": "error 1.0e-02"},
+            "disagreeing": {},
         },
         "elementwise": {"missing": {}, "disagreeing": {}, "sizes": {"67108864": rows}},
     }
@@ -479,7 +479,6 @@ def test_the_page_has_the_machine_all_parts_and_the_targets_as_numbers():
         "torch.compile is left out: RuntimeError: no compiler.",
         "| dense layer | 3 ms | 45.8 | 0.80 | 75% | 2.0e-07 |",
         "| 128 × 512 × 784 | 8 µs | 4 µs | tiny | small |",
-        "**plain of (1, 2, 3) disagrees: error 1.0e-02.**",
         "| gelu backward | 512 MiB | 2 ms | 84% | 3 ms | 60% | 1.50 |",
     ):
         assert line in text.splitlines(), line
@@ -489,7 +488,10 @@ def test_the_page_has_the_machine_all_parts_and_the_targets_as_numbers():
     )
     result = made_up_result()
     result["parts"]["ways"]["result"]["best"]["cost"] = 2.0
-    assert "no other limits that were tried cost less. Nothing is to be done." in gpu_report.markdown(result)
+    result["parts"]["ways"]["result"]["disagreeing"] = {"plain of (1, 2, 3)": "error 1.0e-02"}
+    text = gpu_report.markdown(result)
+    assert "no other limits that were tried cost less. Nothing is to be done." in text
+    assert "**plain of (1, 2, 3) disagrees: error 1.0e-02.**" in text
 
 
 def test_what_was_not_measured_is_neither_met_nor_missed():
@@ -589,6 +591,7 @@ def test_the_files_say_what_was_measured_and_where(on_a_gpu, tmp_path, capsys):
         ("sanitizer", {"tools": {"memcheck": {"exit_code": 0}, "racecheck": {"exit_code": 99}}}),
         ("step", {"missing": {}, "disagreeing": {"PyTorch eager": "differs"}}),
         ("step", {"missing": {"minidl": "RuntimeError"}, "disagreeing": {}}),
+        ("ways", {"disagreeing": {"tiny of (1, 2, 3)": "error nan"}}),
         ("elementwise", {"disagreeing": {"adam": "differs"}}),
         ("products", {"1024": {"naive": {"error": 1e-4}}}),
         ("products", {"1024": {"naive": {"error": 1e-7}, "tf32": {"error": float("nan")}}}),
