@@ -28,7 +28,7 @@ compute capability {capabilities}, as the compiler makes it; no GPU has run it f
   are there to hide the memory's latency.
 - **shared**: bytes of shared memory of a block.
 - **inner loop**: instructions of the loop that contains no other; of several, the one with the most multiply-adds, then
-  the longest; empty if there is no loop.
+  the shorter one, which looks for no edges; without multiply-adds the longest; empty if there is no loop.
 - **FMA**: the share of these that are fused multiply-adds, in percent: what a matrix product is there for. The others
   load, compute addresses and count.
 - **all of k**: the same share of all that a product executes in a step of its inner dimension, loads from memory and
