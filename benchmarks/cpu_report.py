@@ -191,4 +191,4 @@ def _claim(where: str, ratios: dict[str, list[float]]) -> str:
         for name in ("JAX jit", "PyTorch")
         if name in ratios
     ]
-    return "\n".join([f"{where}: a training step of", *parts])
+    return "\n".join([f"One training step, {where}:", *parts])
