@@ -173,30 +173,39 @@ def from_ordered_bits(typing, integer):
 
 
 def _reduction(form: Format) -> Callable:
-    """Return x ↦ (eʳ - 1, n₁, n₂) with integers n₁ + n₂ = n, for x = n ln 2 + r.
-
-    Two integers, because 2ⁿ alone may overflow or underflow where 2ⁿ eʳ does not.
-    """
-    half, shift, log2_e, high, low = form.half, form.shift, form.log2_e, form.ln_2_high, form.ln_2_low
-    least, greatest, first, others = form.least, form.greatest, form.exp_series[0], form.exp_series[1:]
+    """Return x ↦ (eʳ - 1, n) for x = n ln 2 + r, with x so small that 2ⁿ and n ln 2 are numbers of this type."""
+    shift, log2_e, high, low = form.shift, form.log2_e, form.ln_2_high, form.ln_2_low
+    first, others = form.exp_series[0], form.exp_series[1:]
 
     @inlined
     def reduced(x):
-        x = least if x < least else greatest if x > greatest else x  # a NaN stays one
         n = (x * log2_e + shift) - shift
         r = (x - n * high) - n * low
         series = first
         for coefficient in others:
             series = series * r + coefficient
-        n_1 = (n * half + shift) - shift
-        return r + r * r * series, n_1, n - n_1
+        return r + r * r * series, n
 
     return reduced
 
 
+def _reduction_of_any(form: Format) -> Callable:
+    """Return x ↦ (eʳ - 1, n₁, n₂) with integers n₁ + n₂ = n, as 2ⁿ may overflow or underflow where 2ⁿ eʳ does not."""
+    reduced, half, shift, least, greatest = _reduction(form), form.half, form.shift, form.least, form.greatest
+
+    @inlined
+    def reduced_of_any(x):
+        # A NaN stays one.
+        from_one, n = reduced(least if x < least else greatest if x > greatest else x)
+        n_1 = (n * half + shift) - shift
+        return from_one, n_1, n - n_1
+
+    return reduced_of_any
+
+
 @_for_each_format
 def exp(form):
-    reduced, one = _reduction(form), form.one
+    reduced, one = _reduction_of_any(form), form.one
 
     def exp(x):
         from_one, n_1, n_2 = reduced(x)
@@ -205,38 +214,29 @@ def exp(form):
     return exp
 
 
-def _expm1_in_two_parts(form):
-    """Return x ↦ eˣ - 1, except for the sign of a zero, and the rounding error of its last addition."""
-    reduced, one = _reduction(form), form.one
-
-    @inlined
-    def expm1_in_two_parts(x):
-        from_one, n_1, n_2 = reduced(x)
-        power, whole = _scale(one, n_1), _scale(one, n_2)
-        rest = power - _scale(one, -n_2)
-        value = power * from_one + rest
-        return value * whole, (power * from_one - (value - rest)) * whole
-
-    return expm1_in_two_parts
-
-
 @_for_each_format
 def expm1(form):
-    expm1_in_two_parts = _expm1_in_two_parts(form)
+    reduced, one = _reduction_of_any(form), form.one
 
     def expm1(x):
-        value, _ = expm1_in_two_parts(x)
-        return copysign(value, x)
+        from_one, n_1, n_2 = reduced(x)
+        value = _scale(one, n_1) * from_one + (_scale(one, n_1) - _scale(one, -n_2))
+        return copysign(value * _scale(one, n_2), x)
 
     return expm1
 
 
 @_for_each_format
 def tanh(form):
-    expm1_in_two_parts, half, one, two = _expm1_in_two_parts(form), form.half, form.one, form.two
+    reduced, half, one, two, least = _reduction(form), form.half, form.one, form.two, form.real(-40)
 
     def tanh(x):
-        w, lost = expm1_in_two_parts(-two * abs(x))
+        x_2 = -two * abs(x)
+        from_one, n = reduced(least if x_2 < least else x_2)  # e⁻⁴⁰ is nothing beside 1
+        power = _scale(one, n)
+        rest = power - one
+        w = power * from_one + rest  # e⁻²ˣ - 1, and the rounding error of this addition:
+        lost = power * from_one - (w - rest)
         w *= -half
         ratio = w / (one - w)
         # The slope of w / (1 - w) is (1 + ratio)², at most 4.
@@ -281,8 +281,8 @@ def erfc(form):
         series = first
         for coefficient in others:
             series = series * t + coefficient
-        from_one, n_1, n_2 = reduced(-size * size)
-        tail = t * series * (one + from_one) * _scale(one, n_1 + n_2)
+        from_one, n = reduced(-size * size)
+        tail = t * series * (one + from_one) * _scale(one, n)
         return np.float32(tail if x > zero else two - tail)
 
     return erfc
