@@ -357,7 +357,7 @@ def matrix(argument: str, value: Any, dtype: Any = None) -> np.ndarray:
 def finite(argument: str, array: np.ndarray) -> np.ndarray:
     """Return `array` if every entry is finite; otherwise raise ValueError that says where the first bad one is."""
     # The least and the greatest number need no second array, and a NaN is both.
-    if array.size > 0 and not (math.isfinite(array.min()) and math.isfinite(array.max())):
+    if array.size > 0 and not (np.isfinite(array.min()) and np.isfinite(array.max())):
         good = np.isfinite(array)
         index = tuple(int(i) for i in np.unravel_index(int(np.argmin(good)), array.shape))
         where = f"row {index[0]}, column {index[1]}" if array.ndim == 2 else f"index {index[0]}" if index else "it"
