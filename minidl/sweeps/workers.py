@@ -107,10 +107,11 @@ def run(plan: Plan, data: Dataset, validation: Dataset, jobs: int, progress: boo
             if interrupted:
                 for helper in helpers:
                     helper.terminate() if sys.platform == "win32" else helper.send_signal(signal.SIGINT)
-            for helper in helpers:
-                if (code := helper.wait()) not in (0, INTERRUPTED) and not interrupted:
-                    say(f"a worker ended with exit code {code}; others did its trial again")
+            codes = [helper.wait() for helper in helpers]
         show()
+        for code in codes:  # below the table, which would be drawn over it
+            if code not in (0, INTERRUPTED) and not interrupted:
+                say(f"a worker ended with exit code {code}; others did its trial again")
         return Sweep(
             study.results(),
             study.importance(),

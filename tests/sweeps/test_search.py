@@ -327,6 +327,20 @@ def test_a_terminal_shows_the_best_trials_in_one_place(height):
         assert max(map(len, (head, *rows))) <= 59
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there a console gets lines")
+def test_what_is_said_of_a_worker_stands_below_the_table(monkeypatch):
+    """The last trials are those of others, which this process shows in the end."""
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(workers, "CHILD", "import sys; sys.stdin.buffer.read(); sys.exit(3)")
+    work = workers.work
+    monkeypatch.setattr(workers, "work", lambda *arguments: work(*arguments[:-1], lambda: None))
+    sweep(trials=2, jobs=2, progress=True)
+    head, *_, status, told = terminal.screens()[-1]
+    assert told == "a worker ended with exit code 3; others did its trial again"
+    assert head.startswith("trial") and status.startswith("2 of 2 trials are finished")
+
+
 @each("name", ["TERM", "progress"])
 def test_a_terminal_that_cannot_go_up_gets_lines_and_one_that_nobody_reads_nothing(name, monkeypatch):
     monkeypatch.setattr(sys, "stdout", terminal := Terminal())
