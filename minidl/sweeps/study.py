@@ -18,6 +18,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -299,11 +300,15 @@ class _Lock(JournalFileOpenLock):
 def _opened(storage: str) -> BaseStorage:
     """Return the storage at a URL, or a journal in the file."""
     if "://" in storage:
+        shown = without_password(storage)
+        if re.match("[^/]*://[^/:]*:[^@]*@[^/?]*@", storage):  # or the name of a host would show a part of the password
+            raise ValueError(f"storage got {shown!r}, whose password has an @; expected %40 in its place")
         try:
             return RDBStorage(storage)
         except Exception as error:  # whatever the driver of a database raises
-            message = f"storage got {storage!r}; expected the URL of a database ({error})"
-            raise ValueError(without_password(message)) from error
+            reason = str(error).replace(storage, shown)
+            message = f"storage got {shown!r}; expected the URL of a database ({reason})"
+            raise ValueError(message) from (error if reason == str(error) else None)
     with naming("storage", storage, WRITABLE):
         with open(storage, "ab+") as file:  # a new one if there is none
             file.seek(0)

@@ -55,13 +55,14 @@ def plain(value: Any) -> Any:
     return value
 
 
-def without_password(text: str) -> str:
-    """Return a text with *** in place of the passwords in URLs: scheme://user:password@host/name?password=password."""
-    return re.sub(r"(://[^\s:/@]*:)[^\s@]*(?=@)|(?<=[?&])(pass(?:word|wd)?|pwd)=[^\s&'\"]*", _starred, text)
+# As SQLAlchemy reads them: a user may have an @. A password with one is hidden to its end, though nobody can log in so.
+_PASSWORD = re.compile(r"(?s)(?<=://)([^/:]*:).*(?=@)")
+_OPTION = re.compile(r"(?i)((?:pass(?:word|wd|phrase)?|pwd)(?:=|%3D))(?:(?!%3B)[^&;])*")
 
 
-def _starred(found: re.Match[str]) -> str:
-    return f"{found[1]}***" if found[1] else f"{found[2]}=***"
+def without_password(url: str) -> str:
+    """Return a URL with *** in place of its passwords: scheme://user:password@host/name?password=password."""
+    return _OPTION.sub(r"\1***", _PASSWORD.sub(r"\1***", url))
 
 
 def without_address(value: Any) -> str:

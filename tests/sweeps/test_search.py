@@ -381,6 +381,10 @@ def test_the_picture_has_a_panel_for_losses_for_importance_and_for_each_hyperpar
             {"storage": "nothing://me:s3cret@here?password=s3cret"},
             r"^storage got 'nothing://me:\*\*\*@here\?password=\*\*\*'; expected the URL of a database (?!.*s3cret)",
         ),
+        (
+            {"storage": "mysql://me:a@b:c@here/sweep"},
+            r"^storage got 'mysql://me:\*\*\*@here/sweep', whose password has an @; expected %40 in its place$",
+        ),
         ({"storage": "nothing://here"}, "^storage got 'nothing://here'; expected the URL of a database "),
         ({"storage": 3}, "^storage got 3; expected the path of a file or folder$"),
         ({"backend": "gpu"}, "^backend got 'gpu'; .*; did you mean 'cuda'[?]$"),

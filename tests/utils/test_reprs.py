@@ -62,6 +62,10 @@ def test_a_url_is_shown_without_its_password():
         "sqlite:///sweep.db": "sqlite:///sweep.db",
         "postgresql://me@host:5432/sweep": "postgresql://me@host:5432/sweep",
         r"C:\\sweep.journal": r"C:\\sweep.journal",
-        "got 'mysql://me:a@h/b' and 'mysql://me:c@h/d'": "got 'mysql://me:***@h/b' and 'mysql://me:***@h/d'",
+        "postgresql://me@server:s3cret@host/sweep": "postgresql://me@server:***@host/sweep",
+        "mysql://me:two words@host/sweep": "mysql://me:***@host/sweep",
+        "mysql://me:a@b@host/sweep": "mysql://me:***@host/sweep",
+        "postgresql://host/sweep?sslpassword=it's&PASSWORD=a b": "postgresql://host/sweep?sslpassword=***&PASSWORD=***",
+        "mssql+pyodbc:///?odbc_connect=UID%3Dsa%3BPWD%3Ds3%26t%3BA%3Dy": "mssql+pyodbc:///?odbc_connect=UID%3Dsa%3BPWD%3D***%3BA%3Dy",
     }.items():
         assert without_password(text) == expected
