@@ -24,12 +24,14 @@ class DivergenceError(ArithmeticError):
     history: History
 
 
-def check_finite(model: Sequential, history: History, name: str, values: Any, when: str) -> None:
-    """Raise DivergenceError if one of the values is NaN or infinite."""
+def check_finite(
+    model: Sequential, history: History, name: str, values: Any, when: str, layer: Layer | None = None
+) -> None:
+    """Raise DivergenceError if one of the values is NaN or infinite. A `layer` is the first with such an output."""
     wrong = ~np.isfinite(values)
     if not np.any(wrong):
         return
-    layer = model.first_not_finite()
+    layer = layer or model.first_not_finite()
     where = f"the first layer with a non-finite output is {layer.label}" if layer else "all layer outputs are finite"
     error = DivergenceError(
         f"the {name} became {np.asarray(values)[wrong].flat[0]} {when}; {where}. "

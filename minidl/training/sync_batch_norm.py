@@ -57,19 +57,24 @@ def run_together(team: Team, parts: int, run: Callable[[int], None]) -> None:
     running = {i: greenlet.greenlet(run) for i in team.own(parts)}
     for each in running.values():
         each.gr_context = contextvars.copy_context()  # in which np.errstate lives
-    brought = {i: each.switch(i) for i, each in running.items()}
-    while True:
-        sizes = [values.size for values in brought.values() if values is not None]
-        if parts < team.size:  # some ranks have no part, and do not know what the others wait for
-            sizes = [size for sizes in team.from_all(sizes) for size in sizes]
-        if not sizes:
-            return
+    try:
+        brought = {i: each.switch(i) for i, each in running.items()}
+        while True:
+            sizes = [values.size for values in brought.values() if values is not None]
+            if parts < team.size:  # some ranks have no part, and do not know what the others wait for
+                sizes = [size for sizes in team.from_all(sizes) for size in sizes]
+            if not sizes:
+                return
 
-        def leaf(i: int, out: np.ndarray, brought: dict[int, Any] = brought) -> None:
-            out[...] = brought[i]
+            def leaf(i: int, out: np.ndarray, brought: dict[int, Any] = brought) -> None:
+                out[...] = brought[i]
 
-        total = team.sum("batch norm", parts, sizes[0], np.float64, leaf)
-        brought = {i: each.switch(total) for i, each in running.items()}
+            total = team.sum("batch norm", parts, sizes[0], np.float64, leaf)
+            brought = {i: each.switch(total) for i, each in running.items()}
+    finally:
+        for each in running.values():
+            if not each.dead:  # because another one has failed
+                each.throw()
 
 
 def _sum_of_all(values: np.ndarray) -> list[np.ndarray]:

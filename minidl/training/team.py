@@ -13,6 +13,7 @@ in the batch.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -28,6 +29,7 @@ from minidl.optimizers import Optimizer
 from minidl.parallel import Team, end_all
 from minidl.training.batches import Batches
 from minidl.training.callbacks import Checkpoint, Log
+from minidl.training.divergence import check_finite
 from minidl.training.evaluation import Evaluation
 from minidl.training.interrupts import Flag, interrupt_between_steps
 from minidl.training.run import Run
@@ -113,6 +115,14 @@ class TeamRun(Run):
             self.stopped = next(filter(None, reasons), None)
             step.interrupted.raised = any(pressed)
 
+    def check_loss(self, step: int) -> None:
+        """Raise DivergenceError on all ranks, which have the same loss; it names the first layer in any part."""
+        if not math.isfinite(self.loss.value):
+            wrong = set().union(*self.team.from_all(self.training_step.not_finite))
+            layer = next((layer for layer in self.model.walk() if layer.label in wrong), None)
+            when = f"in epoch {self.epoch}, step {step}"
+            check_finite(self.model, self.history, "loss", self.loss.value, when, layer)
+
     def evaluate(self, model: Sequential, batches: Batches, loss: Loss) -> Evaluation:
         """Evaluate with the batches shared among the ranks."""
         numbered = enumerate(batches.in_order(np.arange(batches.rows)))
@@ -143,6 +153,7 @@ class TeamStep(TrainingStep):
         pressed: Whether Ctrl-C was pressed on this rank.
         interrupted: Whether it was pressed on any rank when the last step was made.
         keeps_copies: Whether copies of the model, for `sync_batch_norm`, serve more than one step.
+        not_finite: Of each own part with a NaN or an infinity in the last step, the first layer that had it.
     """
 
     keeps_copies = True
@@ -153,6 +164,7 @@ class TeamStep(TrainingStep):
         self._views: dict[tuple[int, int, int], tuple[Any, Any]] = {}  # of arrays on a GPU: the array and its rows
         self._own = Place(model, loss)
         self._shares: dict[int, float] = {}
+        self.not_finite: set[str] = set()
         if team.sync_batch_norm:
             if self._graph_required:
                 raise ValueError("graph got True; expected 'auto' or False with sync_batch_norm, which waits in a pass")
@@ -181,6 +193,7 @@ class TeamStep(TrainingStep):
         averaged, sizes = len(self._own.averaged()), [values.size for values in before]
         starts: dict[int, list[np.ndarray]] = {}
         results: dict[int, np.ndarray] = {}
+        self.not_finite = set()
 
         def passes(i: int) -> None:
             place, own = self._place(i), slice(cuts[i], cuts[i + 1])
@@ -199,6 +212,8 @@ class TeamStep(TrainingStep):
             means = [share * end for end in ends[:averaged]]
             changes = [end - start for end, start in zip(ends[averaged:], starts[i][averaged:], strict=True)]
             results[i] = np.concatenate([*map(np.ravel, means + changes), [bool(self.pressed)]], dtype=np.float64)
+            if not np.isfinite(results[i]).all() and (layer := place.model.first_not_finite()):
+                self.not_finite.add(layer.label)
 
         def result(i: int, out: np.ndarray) -> None:
             out[...] = results[i]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 from functools import partial
 
+import greenlet
 import numpy as np
 import pytest
 
 import minidl as dl
 from minidl.training.callbacks import Callback, Log
 from tests.conftest import each
-from tests.ranks import Threads, bits, data, everything, plain
+from tests.ranks import Rank, Threads, bits, data, everything, plain
 
 
 class Alternates(dl.Layer):
@@ -424,14 +426,56 @@ def test_early_stopping_sees_the_same_figures_everywhere():
     assert 1 < len(first["history"]) < 30
 
 
+class Breaks(dl.Layer):
+    """Makes a NaN of a row that is all 7."""
+
+    def forward(self, x, training=False):
+        x = self.begin_forward(x, training)
+        return np.where((x == 7).all(axis=1, keepdims=True), np.nan, x).astype(x.dtype)
+
+    def backward(self, dy):
+        return self.begin_backward(dy)[1]
+
+
 @each("sync", [False, True])
-def test_a_run_that_diverges_ends_on_all_ranks(sync):
+@each("row", [0, 5, 15])
+def test_a_run_that_diverges_ends_on_all_ranks_which_name_the_layer(sync, row):
+    x = np.ones((16, 4), np.float32)
+    x[row] = 7
+
     def program(comm):
-        with pytest.raises(dl.DivergenceError) as error:
-            train(comm, make=normalized if sync else plain, optimizer=dl.SGD(1e200), sync=sync)
-        return str(error.value).partition(";")[0]
+        model = dl.Sequential(dl.LeakyReLU(), Breaks(), dl.BatchNorm(4), dl.Dense(4, 3), seed=0, backend="cpu")
+        with pytest.raises(dl.DivergenceError, match="the first layer with a non-finite output is 1 Breaks") as error:
+            train(comm, make=lambda: model, train=dl.data.Dataset(x, np.zeros(16, int)), shuffle=False, sync=sync)
+        assert error.value.layer is model.layers[1]
+        return str(error.value)
 
     assert len(set(Threads(3).run(program))) == 1
+
+
+class Fails(Breaks):
+    """Fails in the second part of a step."""
+
+    def forward(self, x, training=False):
+        Fails.asked += training
+        if Fails.asked == 3:  # the first pass makes arrays
+            raise LookupError("no such row")
+        return self.begin_forward(x, training)
+
+
+def test_a_part_that_fails_leaves_none_suspended():
+    Fails.asked, before = 0, suspended()
+    model = dl.Sequential(dl.BatchNorm(4), Fails(), dl.BatchNorm(4), dl.Dense(4, 3), seed=0, backend="cpu")
+    with pytest.raises(LookupError, match="no such row") as error:
+        train(Rank(Threads(1), 0), make=lambda: model, sync=True)
+    assert error.value.__traceback__ is not None  # which keeps what was called
+    assert suspended() == before
+
+
+def suspended():
+    return sum(
+        isinstance(each, greenlet.greenlet) and bool(each) and each.parent is not None for each in gc.get_objects()
+    )
 
 
 # Files
