@@ -90,7 +90,8 @@ class TeamRun(Run):
             yield
         except SystemExit as left:
             say(f"rank {self.team.rank} has left the training by sys.exit, so all ranks end")
-            end_all(left.code if isinstance(left.code, int) and left.code else 1)
+            code = left.code if isinstance(left.code, int) else 1
+            end_all(code & 0xFF or 1)  # of 256 systems would make 0
             raise
 
     def notify(self, event: str) -> None:
@@ -103,7 +104,8 @@ class TeamRun(Run):
             self._check_same({**place, **{name: storage.checksum(array) for name, array in arrays.items()}})
         if event == "on_epoch_end":
             epochs[-1] = replace(epochs[-1], seconds=self.team.from_all(epochs[-1].seconds)[0])
-        with self._exit_of_all():
+        during = event not in ("on_start", "on_end")  # the time of `interruption`
+        with contextlib.nullcontext() if during else self._exit_of_all():
             for callback in self.callbacks:
                 if self.team.rank == 0 or not isinstance(callback, (Checkpoint, Log)):
                     getattr(callback, event)(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from functools import partial
 
 import greenlet
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import minidl as dl
+from minidl.training import team as teams
 from minidl.training.callbacks import Callback, Log
 from tests.conftest import each
 from tests.ranks import Rank, Threads, bits, data, everything, plain
@@ -476,6 +478,28 @@ def suspended():
     return sum(
         isinstance(each, greenlet.greenlet) and bool(each) and each.parent is not None for each in gc.get_objects()
     )
+
+
+@each("event", ["on_start", "on_step_end", "on_epoch_end", "on_end"])
+@each("code", [(None, 1), (0, 1), (3, 3), (-1, 255), (256, 1), ("text", 1)])
+def test_an_exit_in_a_callback_is_told_once_with_a_code_other_than_0(event, code, monkeypatch, capsys):
+    class Leaves(Callback):
+        follows_steps = True
+
+        def __repr__(self):
+            return "Leaves()"
+
+    def leave(run):
+        if run.team.rank == 1:
+            sys.exit(code[0])
+
+    codes = []
+    monkeypatch.setattr(teams, "end_all", codes.append)
+    monkeypatch.setattr(Leaves, event, staticmethod(leave))
+    with pytest.raises(SystemExit):
+        on_ranks(2, make=plain, callbacks=lambda: [Leaves()])
+    assert codes == [code[1]]
+    assert capsys.readouterr().out.count("rank 1 has left the training by sys.exit") == 1
 
 
 # Files
