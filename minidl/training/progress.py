@@ -41,7 +41,8 @@ class Progress:
         options = {"total": steps, "desc": name, "leave": False}
         if not (self.shown and in_notebook()):
             hide = None if self.shown else True  # None: only where it is a terminal
-            with tqdm(**options, disable=hide, file=Output(sys.stderr)) as bar:
+            # A bar that is wider than the terminal leaves a line each time that it is drawn.
+            with tqdm(**options, disable=hide, file=Output(sys.stderr), dynamic_ncols=True) as bar:
                 yield bar
         elif (widget := _widget()) is None:  # among the lines of the epochs, which take its place
             with tqdm(**options, file=Output(sys.stdout)) as bar:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import pytest
 from numba.core.event import install_listener, trigger_event
 
 from minidl.training.progress import Progress, _Compiling
+from tests.conftest import each
 
 
 def compile_something():
@@ -40,6 +42,26 @@ def test_functions_that_are_compiled_are_counted_beside_the_bar_of_a_terminal(mo
     assert not terminal or "compiling" not in [line for line in lines if line.strip()][-1]
     compile_something()  # no bar listens any more
     assert shown.getvalue().split("\r") == lines
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="without pty")
+@each("columns", [20, 40, 80, 0])
+def test_a_bar_fits_the_terminal(columns):
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with pytest.MonkeyPatch.context() as patch, open(theirs, "w") as terminal:
+        patch.setattr(sys, "stderr", terminal)
+        with Progress(True).bar("epoch 1/1", 3) as bar:
+            bar.set_postfix_str("loss 0.1234, accuracy 95.00%, " * 2)
+        shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert "epoch 1/1" in shown
+    assert max(map(len, shown.split("\r"))) < (columns or 150)  # of a terminal of 0 columns nobody knows the size
 
 
 def test_the_end_of_what_another_thread_began_before_does_not_keep_the_bar_compiling():
