@@ -51,6 +51,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(message: str, code: int) -> int:
-    print(f"minidl: {message}", file=sys.stderr, flush=True)
+    print(f"minidl: {message}\n", end="", file=sys.stderr, flush=True)  # in one piece: other ranks write there, too
     dl.parallel.end_all(code)
     return code

@@ -68,7 +68,7 @@ def draw_importance(axes: Any, importance: dict[str, float]) -> None:
     axes.barh(words, [importance[name] for name in names], color=COLOURS[0])
     axes.set(xlabel="importance", title=f"{words[-1].capitalize()} matters most")
     axes.title.set_fontsize("medium")
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
 def draw_slice(axes: Any, trials: Sequence[Any], name: str) -> None:

@@ -23,6 +23,8 @@ def display(study: Study, visible: bool) -> Rows:
 class Rows:
     """Prints a row for each trial."""
 
+    waits = False  # and the user sees that: other processes have all trials that are left
+
     def __init__(self, study: Study, visible: bool):
         self.study, self.visible, self.known = study, visible, {each.number for each in study.results()}
         domains, _ = read_space(study.plan.space)
@@ -37,17 +39,24 @@ class Rows:
             say(f"finished already: {len(self.known)} of {self.study.plan.trials}")
         say(self.lines([])[0])
 
-    def __call__(self) -> None:
-        """Show the trials that are new."""
+    def __call__(self, waits: bool = False) -> None:
+        """Show the trials that are new, and once that it waits for other processes."""
         trials = self.study.results() if self.visible else []
         new = [trial for trial in trials if trial.number not in self.known]
         self.known.update(trial.number for trial in new)
         if new:
             self.show(trials, new)
+        if self.visible and waits and not self.waits:
+            self.note("waiting for other processes, up to a minute for one that was killed")
+        self.waits = waits
 
     def show(self, trials: Sequence[Trial], new: Sequence[Trial]) -> None:
         for line in self.lines(new)[1:]:
             say(line)
+
+    def note(self, text: str) -> None:
+        """Print a line below the trials."""
+        say(text)
 
     def lines(self, trials: Sequence[Trial]) -> list[str]:
         """Return the heading and a line for each trial, of the same widths each time."""
@@ -71,8 +80,12 @@ class LiveTable(Rows):
         table = self.lines(best_first(trials))[: max(height - 3, 1)]  # below are the status, a bar and the cursor
         lines = [line[: columns - 1] for line in (*table, status)]
         up = f"\x1b[{self.drawn}F\x1b[J" if self.drawn else ""  # and clear what is below
-        self.drawn = len(lines)
+        self.drawn, self.waits = len(lines), False
         say(up + "\n".join(lines))
+
+    def note(self, text: str) -> None:
+        self.drawn += 1
+        say(text[: shutil.get_terminal_size().columns - 1])
 
 
 def widest(domain: Domain) -> str:

@@ -21,7 +21,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -181,8 +181,12 @@ class Study:
             got = f"storage got {without_password(self.plan.storage)!r}, which has a sweep of another space"
             raise ValueError(f"{got}, other settings or other data; expected a new one, or the same arguments")
 
-    def next_attempt(self) -> Attempt | None:
-        """Return what to do next, None when all slots are finished. Waits while others may leave one open."""
+    def next_attempt(self, wait: Callable[[], None] = lambda: None) -> Attempt | None:
+        """Return what to do next, None when all slots are finished.
+
+        Args:
+            wait: Called again and again while others have all the slots that are left, and may leave one open.
+        """
         while True:
             self._check_description()
             attempts = self._study.get_trials(deepcopy=False)
@@ -195,6 +199,7 @@ class Study:
             slot = next((slot for slot in slots if slot not in taken), None)
             waiting = any(attempt.state == TrialState.WAITING for attempt in attempts)
             if slot is None and not waiting:
+                wait()
                 time.sleep(PAUSE)
             elif (attempt := self._start(attempts, None if waiting else slot)) is not None:
                 return attempt

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,10 @@ def train(settings: Settings, train: Dataset, validation: Dataset, callback: Cal
     )
 
 
-def work(study: Study, data: Dataset, validation: Dataset, progress: bool, show: Callable[[], None]) -> bool:
+def work(study: Study, data: Dataset, validation: Dataset, progress: bool, show: Callable[..., None]) -> bool:
     """Do one attempt after the other until all trials are finished; return whether Ctrl-C came first."""
     try:
-        while (attempt := study.next_attempt()) is not None:
+        while (attempt := study.next_attempt(partial(show, waits=True))) is not None:
             try:
                 whole = _try(study, attempt, data, validation, progress)
             except BaseException:
@@ -108,7 +109,8 @@ def run(plan: Plan, data: Dataset, validation: Dataset, jobs: int, progress: boo
                 for helper in helpers:
                     helper.terminate() if sys.platform == "win32" else helper.send_signal(signal.SIGINT)
             codes = [helper.wait() for helper in helpers]
-        show()
+        if not interrupted:  # after Ctrl-C there are lines below the table already
+            show()
         for code in codes:  # below the table, which would be drawn over it
             if code not in (0, INTERRUPTED) and not interrupted:
                 say(f"a worker ended with exit code {code}; others did its trial again")
@@ -165,7 +167,7 @@ def main() -> None:
     try:
         plan, data, validation = pickle.load(sys.stdin.buffer)
         with closing(Study(plan)) as study:
-            interrupted = work(study, data, validation, False, lambda: None)
+            interrupted = work(study, data, validation, False, lambda waits=False: None)
     except KeyboardInterrupt:
         interrupted = True
     sys.exit(INTERRUPTED if interrupted else 0)

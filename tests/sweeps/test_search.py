@@ -18,11 +18,14 @@ import pytest
 import minidl as dl
 from minidl import cli
 from minidl.perceptron import Settings
+from minidl.sweeps import study as studies
 from minidl.sweeps import workers
+from minidl.sweeps.live import display
 from minidl.sweeps.result import quoted
 from minidl.sweeps.study import Attempt, Study
 from tests.conftest import each
 from tests.sweeps.conftest import interrupt_second_trial
+from tests.sweeps.test_study import plan_for
 
 TRAIN, VALIDATION = dl.data.circles(60, seed=0), dl.data.circles(40, seed=1)
 SPACE = {"learning_rate": (1e-3, 0.1), "width": (2, 8), "activation": ["relu", "tanh"], "dropout": 0.0}
@@ -334,11 +337,40 @@ def test_what_is_said_of_a_worker_stands_below_the_table(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(workers, "CHILD", "import sys; sys.stdin.buffer.read(); sys.exit(3)")
     work = workers.work
-    monkeypatch.setattr(workers, "work", lambda *arguments: work(*arguments[:-1], lambda: None))
+    monkeypatch.setattr(workers, "work", lambda *arguments: work(*arguments[:-1], lambda **_: None))
     sweep(trials=2, jobs=2, progress=True)
     head, *_, status, told = terminal.screens()[-1]
     assert told == "a worker ended with exit code 3; others did its trial again"
     assert head.startswith("trial") and status.startswith("2 of 2 trials are finished")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a console gets lines")
+@each("kind", ["xterm", "dumb"])
+def test_who_waits_for_another_process_says_so_and_shows_what_it_finishes(tmp_path, kind):
+    other = Study(plan_for(tmp_path / kind, trials=3))
+    taken = [other.next_attempt() for _ in range(3)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(studies, "PAUSE", 0.0)
+        patch.setattr(sys, "stdout", terminal := Terminal())
+        patch.setenv("TERM", kind)
+        patch.setenv("COLUMNS", "60")
+        show = display(study := Study(plan_for(tmp_path / kind, trials=3)), True)
+
+        def wait():
+            show(waits=True)
+            show(waits=True)
+            other.finish(taken.pop(0), 0.5)
+
+        assert study.next_attempt(wait) is None
+        show()
+    waiting = "waiting for other processes, up to a minute for one that was killed"
+    if kind == "dumb":
+        lines = terminal.getvalue().splitlines()
+        assert [line.split()[0] for line in lines] == ["trial", "waiting", "1", "2", "3"]
+        assert lines[1] == waiting
+    else:
+        assert [len(screen) for screen in terminal.screens()] == [3, 4, 5, 5]
+        assert [screen[-1] == waiting[:59] for screen in terminal.screens()] == [True, True, True, False]
 
 
 @each("name", ["TERM", "progress"])
