@@ -70,9 +70,11 @@ def expect(kind, module, operation, original):
 
 
 WAIT = "            cuda.syncthreads()\n"
-FIRST_FETCH = "        four_a, four_b = fetch_a(a, top, 0,"
+FIRST_FETCH = "        four_a, four_b = fetch_a(a, top, 0)"
 AFTER_LOAD = "            store_b(four_b, tile_b)\n"
-AFTER_USE = "                            sums[i, j] += column_of_a[i] * row_of_b[j]\n"
+AFTER_USE = """            if k < stop:
+                multiply_part(tile_a, tile_b, my_slice * part, 4 * ty, 4 * tx, column_of_a, row_of_b, sums)
+"""
 
 FAULTS = {
     # The products.
@@ -89,15 +91,16 @@ FAULTS = {
         (dense, "matrix, start + t // 2 % extent", "matrix, start - 1 + t // 2 % extent", "dense_forward",
          OutOfBoundsError),
     "a slice is too wide":
-        (dense, "(my_slice + 1) * part)", "(my_slice + 1) * part + 1)", "dense_backward_weight", OutOfBoundsError),
+        (dense, "_unrolled(multiply, part)", "_unrolled(multiply, 2 * part)", "dense_backward_weight",
+         OutOfBoundsError),
     "a slice is too narrow":
-        (dense, "(my_slice + 1) * part)", "(my_slice + 1) * part - 1)", "dense_forward", WRONG),
+        (dense, "_unrolled(multiply, part)", "_unrolled(multiply, part // 2)", "dense_forward", WRONG),
     "a slice too few is added":
         (dense, "range(1, slices)", "range(2, slices)", "dense_forward", WRONG),
     "a slice too many is added":
         (dense, "range(1, slices)", "range(1, slices + 1)", "dense_forward", OutOfBoundsError),
     "the next step is the same again":
-        (dense, "fetch_a(a, top, k + depth, wide_a)", "fetch_a(a, top, k, wide_a)", "dense_backward_weight", WRONG),
+        (dense, "fetch_a(a, top, k + depth)", "fetch_a(a, top, k)", "dense_backward_weight", WRONG),
     "the result is stored outside":
         (dense, "if row < c.shape[0]:", "if True:", "dense_forward", OutOfBoundsError),
     "threads outside the result leave before the barriers":

@@ -258,7 +258,7 @@ def _product_with_transposed_tile(index, chunks, a, b, start, c, height, width):
     depth = a.shape[1]
     a, b, c_row, c = a.reshape(-1), b.reshape(-1), c.shape[1], c.reshape(-1)
     width = PANEL * (VECTOR_BYTES // c.itemsize)
-    panel = _room((depth + width) * width, c)
+    panel = _room((depth + VECTOR_BYTES // c.itemsize) * width, c)
     for j in range(left, right, width):
         count = min(width, right - j)
         if width // 2 < count < width <= right - left:
