@@ -160,7 +160,7 @@ def deep(settings: Settings) -> Table:
 
 def wide(settings: Settings) -> Table:
     sizes = (784, 512, 512, 10) if settings.quick else (784, 4096, 4096, 10)
-    title = "One training step: 784-4096-4096-10, ReLU, softmax cross-entropy, momentum"
+    title = f"One training step: {'-'.join(map(str, sizes))}, ReLU, softmax cross-entropy, momentum"
     return steps(title, {"batch 512": Problem(sizes, 512)}, settings)
 
 
@@ -237,19 +237,20 @@ def time_product(
 
 def elementwise(settings: Settings) -> Table:
     found, missing = modules("elementwise", "numpy", "minidl", "torch")
-    table_rows, notes = [], []
-    for rows, features in ((128, 512), (512, 256) if settings.quick else (4096, 1024)):
-        shape, bandwidth = f"{rows} × {features}", limits.copy_bandwidth(rows * features)
-        notes.append(f"{bandwidth / 1e9:.0f} GB/s for {shape} ({4 * rows * features >> 10} KiB an array)")
-        given = Given(rows * features, features)
+    rows, notes = [], []
+    for batch, features in ((128, 512), (512, 256) if settings.quick else (4096, 1024)):
+        shape, numbers = f"{batch} × {features}", batch * features
+        bandwidth = limits.copy_bandwidth(numbers)
+        notes.append(f"{bandwidth / 1e9:.0f} GB/s for {shape} ({4 * numbers >> 10} KiB an array)")
+        given = Given(numbers, features)
         for operation in OPERATIONS:
             row = {"case": f"{operation}, {shape}", "work": given.bytes(operation), "limit": bandwidth}
-            table_rows.append({**row, "measured": time_operation(operation, given, found, settings)})
+            rows.append({**row, "measured": time_operation(operation, given, found, settings)})
     note = (
         f"In brackets the share of what a copy in one thread reaches: {', '.join(notes)}. An array that is changed in "
         "place counts twice, read and written, and takes less time than reading one and writing another."
     )
-    return table("Elementwise operations", "byte/s", table_rows, missing, note)
+    return table("Elementwise operations", "byte/s", rows, missing, note)
 
 
 def time_operation(

@@ -220,7 +220,8 @@ def expm1(form):
 
     def expm1(x):
         from_one, n_1, n_2 = reduced(x)
-        value = _scale(one, n_1) * from_one + (_scale(one, n_1) - _scale(one, -n_2))
+        power = _scale(one, n_1)
+        value = power * from_one + (power - _scale(one, -n_2))
         return copysign(value * _scale(one, n_2), x)
 
     return expm1
