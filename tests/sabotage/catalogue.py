@@ -274,6 +274,12 @@ CATALOGUE = [
         ("cpu/engine/test_parallel.py",),
     ),
     Sabotage(
+        "workers-sleep-during-a-replay", "cpu/engine/thread_pool.py",
+        "if not _queue[work_queue.OWNED]:", "if True:",
+        "A worker that waited for a slow thread sleeps until the end of the step: right, and slow.",
+        ("cpu/engine/test_thread_pool.py",),
+    ),
+    Sabotage(
         "replay-forgets-where-a-view-begins", "cpu/engine/parallel.py", "argument.ctypes.data - given.ctypes.data", "0",
         "A call may have taken a part of an input, which does not begin where the input does.",
         ("cpu/engine/test_parallel.py",),

@@ -88,7 +88,8 @@ class _Worker:
         while True:
             work_queue.worker_loop(_address, SPIN_LIMIT)
             self.asleep = True  # the next task runs without this worker, and the one after it wakes the worker
-            self._alarms.get()
+            if not _queue[work_queue.OWNED]:  # else more tasks may come of a replay, which cannot wake anybody
+                self._alarms.get()
             self.asleep = False
 
 

@@ -94,6 +94,20 @@ def test_workers_that_fell_asleep_wake_up():
         assert two_threads_have_met()
 
 
+def test_workers_stay_awake_until_a_replay_ends():
+    thread_pool.set_thread_count(2)
+    alone, arrived, looks = np.zeros(2, np.int64), np.zeros(2, np.int64), 50_000_000
+    with capture_calls([]) as calls:
+        meet(1, alone, looks)  # in vain: longer than a worker waits for the next task
+        meet(2, arrived, looks)
+    for _ in range(20):
+        arrived[:] = 0
+        calls()
+        if arrived[0] > 0:
+            return
+    raise AssertionError("the second task of the replay was always done by one thread")
+
+
 def test_one_thread_starts_no_worker(monkeypatch):
     thread_pool.set_thread_count(1)
     monkeypatch.setattr(thread_pool, "_workers", [])
