@@ -202,13 +202,13 @@ CATALOGUE = [
         ("layers/test_base.py",),
     ),
     Sabotage(
-        "product-rows-left-over-forgotten", "cpu/engine/product.py", "if i + 2 <= last:", "if i + 3 <= last:",
+        "product-rows-left-over-forgotten", "cpu/engine/product.py", "if i + 2 <= rows:", "if i + 3 <= rows:",
         "128 rows are 21 blocks of 6 and 2 more.",
         ("cpu/engine/test_product.py",),
     ),
     Sabotage(
-        "a-copied-panel-of-other-columns", "cpu/engine/product.py", "_copy_panel(b, j, c_row",
-        "_copy_panel(b, left, c_row",
+        "a-copied-panel-of-other-columns", "cpu/engine/product.py", "_copy_panel(b, at, columns",
+        "_copy_panel(b, left, columns",
         "From 64 rows on, each panel of B is copied: from its own columns.",
         ("cpu/engine/test_product.py",),
     ),

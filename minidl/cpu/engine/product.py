@@ -52,6 +52,7 @@ WORTH_A_COPY = 64  # rows of C that a copied panel of B must serve, or columns t
 NARROW = 6  # panels: rows of B up to so wide lie close enough together to be read where they are
 # Arguments between compiled functions: Numba would compile a version for each literal number.
 NONE, ONE = np.int64(0), np.int64(1)
+PLAIN, B_TRANSPOSED, C_TRANSPOSED = range(3)  # forms of a tile
 FEW_ROWS = 4  # up to this many rows of A, A Bᵀ takes scalar products of rows and transposes nothing
 
 
@@ -66,24 +67,20 @@ def _macro_kernel(vectors, partial):
     better_as_fours = tall_rows + 2 if vectors > 1 and tall_rows == 6 else -1
     tall, four, two, one = (micro_kernel(rows, vectors, partial) for rows in (tall_rows, 4, 2, 1))
 
-    @jit
-    def macro_kernel(a, a_row, a_k, b, b_at, b_k, start, start_row, c, c_row, column, first, last, depth, lanes):
-        i = first
-        while i + tall_rows <= last and last - i != better_as_fours:
-            s, t = column + i * start_row, column + i * c_row
-            tall(a, i * a_row, a_row, a_k, b, b_at, b_k, start, s, start_row, c, t, c_row, depth, lanes)
+    @inline
+    def macro_kernel(a, a_row, a_k, b, b_at, b_k, start, c, c_row, column, rows, depth, lanes):
+        i = 0
+        while i + tall_rows <= rows and rows - i != better_as_fours:
+            tall(a, i * a_row, a_row, a_k, b, b_at, b_k, start, column, 0, c, column + i * c_row, c_row, depth, lanes)
             i += tall_rows
-        while i + 4 <= last:
-            s, t = column + i * start_row, column + i * c_row
-            four(a, i * a_row, a_row, a_k, b, b_at, b_k, start, s, start_row, c, t, c_row, depth, lanes)
+        while i + 4 <= rows:
+            four(a, i * a_row, a_row, a_k, b, b_at, b_k, start, column, 0, c, column + i * c_row, c_row, depth, lanes)
             i += 4
-        if i + 2 <= last:
-            s, t = column + i * start_row, column + i * c_row
-            two(a, i * a_row, a_row, a_k, b, b_at, b_k, start, s, start_row, c, t, c_row, depth, lanes)
+        if i + 2 <= rows:
+            two(a, i * a_row, a_row, a_k, b, b_at, b_k, start, column, 0, c, column + i * c_row, c_row, depth, lanes)
             i += 2
-        if i < last:
-            s, t = column + i * start_row, column + i * c_row
-            one(a, i * a_row, a_row, a_k, b, b_at, b_k, start, s, start_row, c, t, c_row, depth, lanes)
+        if i < rows:
+            one(a, i * a_row, a_row, a_k, b, b_at, b_k, start, column, 0, c, column + i * c_row, c_row, depth, lanes)
 
     return macro_kernel
 
@@ -94,40 +91,38 @@ _wide_row = micro_kernel(1, 4 * PANEL, False)  # a single row of C leaves regist
 
 
 @jit
-def _row(a, a_at, a_k, b, start, c, c_at, left, right):
+def _row(a, a_k, b, start, c, depth, left, right):
     """Compute the columns left:right of a single row of C. Each number of B is used once, so rows are read in order."""
-    depth, columns, flat_b = b.shape[0], b.shape[1], b.reshape(-1)
-    lanes = VECTOR_BYTES // c.itemsize
+    columns, lanes = c.size, VECTOR_BYTES // c.itemsize
     while left + 4 * PANEL * lanes <= right:
-        to = c_at + left
-        _wide_row(a, a_at, 0, a_k, flat_b, left, columns, start, left, 0, c, to, 0, depth, lanes)
+        _wide_row(a, 0, 0, a_k, b, left, columns, start, left, 0, c, left, 0, depth, lanes)
         left += 4 * PANEL * lanes
     if left == right:
         return
-    c, start = c[c_at + left : c_at + right], start[left:right]
+    c, start = c[left:right], start[left:right]
     for j in range(c.size):
         c[j] = start[j]
     for k in range(0, depth - 1, 2):  # two rows at a time, so that C is loaded and stored half as often
-        a_0, b_0 = a[a_at + k * a_k], b[k, left:right]
-        a_1, b_1 = a[a_at + (k + 1) * a_k], b[k + 1, left:right]
+        a_0, b_0 = a[k * a_k], b[k * columns + left : k * columns + right]
+        a_1, b_1 = a[(k + 1) * a_k], b[(k + 1) * columns + left : (k + 1) * columns + right]
         for j in range(c.size):
             c[j] = (c[j] + a_0 * b_0[j]) + a_1 * b_1[j]
     if depth % 2 == 1:
-        a_0, b_0 = a[a_at + (depth - 1) * a_k], b[depth - 1, left:right]
+        a_0, b_0 = a[(depth - 1) * a_k], b[(depth - 1) * columns + left : depth * columns - columns + right]
         for j in range(c.size):
             c[j] += a_0 * b_0[j]
 
 
 @inline
-def _panel(a, a_row, a_k, b, b_at, b_k, start, start_row, c, c_row, column, columns, first, last, depth):
+def _panel(a, a_row, a_k, b, b_at, b_k, start, c, c_row, column, columns, rows, depth):
     """Compute up to PANEL vectors of columns of C, with B from index `b_at` on."""
     lanes = VECTOR_BYTES // c.itemsize
     if columns == PANEL * lanes:
-        _panel_kernel(a, a_row, a_k, b, b_at, b_k, start, start_row, c, c_row, column, first, last, depth, lanes)
+        _panel_kernel(a, a_row, a_k, b, b_at, b_k, start, c, c_row, column, rows, depth, lanes)
     else:  # vector by vector, in taller blocks
         for j in range(0, columns, lanes):
             at, to, rest = b_at + j, column + j, min(lanes, columns - j)
-            _vector_kernel(a, a_row, a_k, b, at, b_k, start, start_row, c, c_row, to, first, last, depth, rest)
+            _vector_kernel(a, a_row, a_k, b, at, b_k, start, c, c_row, to, rows, depth, rest)
 
 
 _copy_panel = microkernel.copy_kernel(PANEL)
@@ -170,101 +165,88 @@ def _tile(index, rows, height, columns, width):
     return top, min(top + height, rows), left, min(left + width, columns)
 
 
-@jit
-def _product(a, a_row, a_k, b, start, c, depth, left, right, transposed):
-    """Compute the columns left:right of C = start + A B, where `start` is one row for all.
-
-    A is flat. It is transposed first, into `transposed`, if that has room.
-    """
-    block, sums = min(depth, BLOCK_OF_TERMS), c
-    for k in range(0, depth, block):
-        part = b[k : k + block]
-        source, source_row, source_k = a[k * a_k :], a_row, a_k
-        if transposed.size > 0:
-            _transpose(a, k * a_k, a_k, transposed, len(part), len(c), len(part))
-            source, source_row, source_k = transposed, len(part), ONE
-        _short_product(source, source_row, source_k, part, start, sums, len(part), left, right)
-        if k > 0:
-            for i in range(len(c)):
-                for j in range(left, right):
-                    c[i, j] += sums[i, j]
-        elif depth > block:  # `start` may be longer than a row of C
-            start, sums = np.zeros_like(start[:right]), np.empty_like(c)
-
-
-@inline
-def _short_product(a, a_row, a_k, b, start, c, depth, left, right):
-    """Do the same for a depth of up to BLOCK_OF_TERMS, with one chain of additions for each element."""
-    rows, c_row = c.shape
-    if rows == 1:
-        _row(a, NONE, a_k, b, start, c.reshape(-1), NONE, left, right)
-        return
-    b, c = b.reshape(-1), c.reshape(-1)
-    lanes = VECTOR_BYTES // c.itemsize
-    width = PANEL * lanes
-    worth = rows >= WORTH_A_COPY and right - left >= width and (c_row > NARROW * width or c_row % lanes != 0)
-    panel = _room(depth * width if worth else NONE, c)
-    for j in range(left, right, width):
-        count = min(width, right - j)
-        if width // 2 < count < width <= right - left:  # some columns again, which changes none of their bits
-            j, count = right - width, width
-        source, at, source_row = b, j, c_row
-        if worth and count == width:
-            _copy_panel(b, j, c_row, panel, depth)
-            source, at, source_row = panel, NONE, width
-        _panel(a, a_row, a_k, source, at, source_row, start, NONE, c, c_row, j, count, NONE, rows, depth)
-
-
 @serial
 @jit
 def _single_row(a, b, start, c):
     """Compute C = start + A B for a single row of A: too little work for threads and for as many arguments as below."""
-    _product(a.reshape(-1), NONE, ONE, b, start, c, b.shape[0], NONE, b.shape[1], _room(NONE, c))
+    _row(a.reshape(-1), ONE, b.reshape(-1), start, c.reshape(-1), b.shape[0], NONE, b.shape[1])
 
 
-@chunked
-@jit
-def _product_tile(index, chunks, a, a_row, a_k, b, start, c, depth, height, width, block, room):
-    """Compute a tile of C = start + A B, `block` rows at a time, with room for so many numbers of A transposed."""
-    top, bottom, left, right = _tile(index, c.shape[0], height, c.shape[1], width)
-    a, transposed = a.reshape(-1), _room(room, c)
-    for i in range(top, bottom, block):
-        rows = c[i : min(i + block, bottom)]
-        _product(a[i * a_row :], a_row, a_k, b, start, rows, depth, left, right, transposed)
+@inline
+def _add_columns(sums, more, rows, columns, left, right):
+    """Add the columns left:right of `more` to those of `sums`."""
+    for at in range(0, rows * columns, columns):
+        to, terms = sums[at + left : at + right], more[at + left : at + right]
+        for j in range(to.size):
+            to[j] += terms[j]
 
 
-@chunked
-@jit
-def _narrow_product_tile(index, chunks, a, b, start, c, height, width):
-    """Compute some rows of C = Aᵀ B, narrower than a vector, as columns of Bᵀ A."""
-    top, bottom, _, _ = _tile(index, c.shape[0], height, c.shape[1], width)
-    rows, columns, lanes = c.shape[0], c.shape[1], VECTOR_BYTES // c.itemsize
-    transposed = np.empty((lanes, rows), c.dtype)  # more rows than C has columns: whole vectors
-    _product(b.reshape(-1), ONE, columns, a, start, transposed[:columns], len(a), top, bottom, _room(NONE, c))
-    whole = top + (bottom - top) // lanes * lanes
-    flat, c = transposed.reshape(-1), c.reshape(-1)
-    for i in range(top, whole, lanes):
-        _transpose_some(flat, i, rows, c, i * columns, columns, lanes, columns)
-    for i in range(whole, bottom):
+@inline
+def _transpose_narrow(source, rows, target, columns, first, last):
+    """Set the rows first:last of the target, shape (rows, columns), to columns of the source, which has all lanes."""
+    lanes = VECTOR_BYTES // source.itemsize
+    whole = first + (last - first) // lanes * lanes
+    for i in range(first, whole, lanes):
+        _transpose_some(source, i, rows, target, i * columns, columns, lanes, columns)
+    for i in range(whole, last):
         for j in range(columns):
-            c[i * columns + j] = transposed[j, i]
+            target[i * columns + j] = source[j * rows + i]
 
 
 @chunked
 @jit
-def _product_with_transposed_tile(index, chunks, a, b, start, c, height, width):
-    """Compute a tile of C = start + A Bᵀ."""
-    top, bottom, left, right = _tile(index, c.shape[0], height, c.shape[1], width)
-    depth = a.shape[1]
-    a, b, c_row, c = a.reshape(-1), b.reshape(-1), c.shape[1], c.reshape(-1)
-    width = PANEL * (VECTOR_BYTES // c.itemsize)
-    panel = _room((depth + VECTOR_BYTES // c.itemsize) * width, c)
-    for j in range(left, right, width):
-        count = min(width, right - j)
-        if width // 2 < count < width <= right - left:
-            j, count = right - width, width
-        _transpose(b, j * depth, depth, panel, width, depth, count)
-        _panel(a, depth, ONE, panel, NONE, width, start, NONE, c, c_row, j, count, top, bottom, depth)
+def _product_tile(index, chunks, a, a_row, a_k, b, start, c, depth, form, height, width, block, room):
+    """Compute a tile of C = start + A B, where `start` is one row for all.
+
+    This is one function, because a function is compiled once more with each that calls it.
+
+    Args:
+        a_row, a_k: The distances of two numbers of A below and beside each other.
+        form: PLAIN; B_TRANSPOSED: `b` is Bᵀ; C_TRANSPOSED: `c` becomes Cᵀ, with rows shorter than a vector.
+        height, width: Of the tile.
+        block: So many rows at a time.
+        room: For so many numbers of A, which are transposed first; 0 if they are not.
+    """
+    lanes, rows, columns = VECTOR_BYTES // c.itemsize, c.shape[0], c.shape[1]
+    if form == C_TRANSPOSED:
+        rows, columns = columns, rows
+    top, bottom, left, right = _tile(index, rows, height, columns, width)
+    terms, width = depth if form == B_TRANSPOSED else min(depth, BLOCK_OF_TERMS), PANEL * lanes
+    worth = bottom - top >= WORTH_A_COPY and right - left >= width
+    worth = worth and (columns > NARROW * width or columns % lanes != 0)
+    a, b, c = a.reshape(-1), b.reshape(-1), c.reshape(-1)
+    result = _room(lanes * columns, c) if form == C_TRANSPOSED else c
+    panel = _room((terms + lanes) * width if worth or form == B_TRANSPOSED else NONE, c)
+    transposed = _room(room, c)
+    for i in range(top, bottom, block):
+        rows, above, sums = min(block, bottom - i), start, result[i * columns :]
+        for k in range(0, depth, terms):  # `terms` of them are one chain of additions
+            part, source, source_row, source_k = min(terms, depth - k), a[i * a_row + k * a_k :], a_row, a_k
+            if room > 0:
+                _transpose(source, NONE, a_k, transposed, part, rows, part)
+                source, source_row, source_k = transposed, part, ONE
+            if rows == 1 and form != B_TRANSPOSED:
+                _row(source, source_k, b[k * columns :], above, sums[:columns], part, left, right)
+            else:
+                for j in range(left, right, width):
+                    count = min(width, right - j)
+                    if width // 2 < count < width <= right - left:  # some columns again, which changes no bit of them
+                        j, count = right - width, width
+                    lines, at, b_row = b, k * columns + j, columns
+                    if form == B_TRANSPOSED:
+                        _transpose(b, j * depth, depth, panel, width, depth, count)
+                        lines, at, b_row = panel, NONE, width
+                    elif worth and count == width:
+                        _copy_panel(b, at, columns, panel, part)
+                        lines, at, b_row = panel, NONE, width
+                    _panel(source, source_row, source_k, lines, at, b_row, above, sums, columns, j, count, rows, part)
+            if k > 0:
+                _add_columns(result[i * columns :], sums, rows, columns, left, right)
+            elif depth > terms:  # `start` may be longer than a row of C
+                above, sums = _room(right, c), _room(rows * columns, c)
+                above[:] = 0
+    if form == C_TRANSPOSED:
+        _transpose_narrow(result, columns, c, rows, left, right)
 
 
 @serial
@@ -293,11 +275,11 @@ def product(a, b, c, row=None):
         return
     (rows, columns), depth = c.shape, a.shape[1]
     start = _zeros(columns, c.itemsize) if row is None else row
-    if rows == 1:
+    if rows == 1 and depth <= BLOCK_OF_TERMS:
         _single_row(a, b, start, c)
     else:
         chunks, height, width = _tiles(rows, columns, depth, c.itemsize)
-        _product_tile(chunks, a, depth, 1, b, start, c, depth, height, width, height, 0)
+        _product_tile(chunks, a, depth, 1, b, start, c, depth, PLAIN, height, width, height, 0)
 
 
 def product_of_transposed(a, b, c):
@@ -315,15 +297,16 @@ def product_of_transposed(a, b, c):
     chunks, height, width = _tiles(rows, columns, depth, c.itemsize)
     start = _zeros(max(rows, columns), c.itemsize)
     if columns * c.itemsize < VECTOR_BYTES:
-        _narrow_product_tile(chunks, a, b, start, c, height, width)
+        chunks, _, width = _tiles(1, rows, columns * depth, c.itemsize)
+        _product_tile(chunks, b, 1, columns, a, start, c, depth, C_TRANSPOSED, columns, width, columns, 0)
     elif columns >= WORTH_A_COPY and a.size * a.itemsize > LEVEL_2_CACHE // 2:
         chunks, height, width = _tiles(rows, columns, depth, c.itemsize, by_rows=True)
         terms = min(BLOCK_OF_TERMS, depth)
         block = max(LEVEL_2_CACHE // 2 // (terms * c.itemsize), WORTH_A_COPY)
         room = (block + VECTOR_BYTES // c.itemsize) * terms
-        _product_tile(chunks, a, 1, rows, b, start, c, depth, height, width, block, room)
+        _product_tile(chunks, a, 1, rows, b, start, c, depth, PLAIN, height, width, block, room)
     else:
-        _product_tile(chunks, a, 1, rows, b, start, c, depth, height, width, height, 0)
+        _product_tile(chunks, a, 1, rows, b, start, c, depth, PLAIN, height, width, height, 0)
 
 
 def product_with_transposed(a, b, c):
@@ -339,8 +322,10 @@ def product_with_transposed(a, b, c):
     elif len(c) <= FEW_ROWS:
         _dots(a, b, c)
     else:
-        chunks, height, width = _tiles(*c.shape, a.shape[1], c.itemsize)
-        _product_with_transposed_tile(chunks, a, b, _zeros(c.shape[1], c.itemsize), c, height, width)
+        depth = a.shape[1]
+        chunks, height, width = _tiles(*c.shape, depth, c.itemsize)
+        start = _zeros(c.shape[1], c.itemsize)
+        _product_tile(chunks, a, depth, 1, b, start, c, depth, B_TRANSPOSED, height, width, height, 0)
 
 
 def _tiles(rows, columns, depth, itemsize, by_rows=False):
