@@ -5,6 +5,7 @@ from __future__ import annotations
 from minidl.cpu.engine.jit import jit, scalar
 from minidl.cpu.engine.parallel import parallel
 from minidl.cpu.engine.thread_pool import chunk
+from minidl.cpu.engine.vector_loop import vector_loop
 from minidl.scalar.activations import ACTIVATIONS
 
 
@@ -15,6 +16,7 @@ def _forward_loop(value):
         x, y = x.reshape(-1), y.reshape(-1)
         for i in chunk(index, chunks, x.size):
             y[i] = value(x[i], alpha)
+        vector_loop()
 
     return forward
 
@@ -26,6 +28,7 @@ def _backward_loop(slope):
         x, y, dy, dx = x.reshape(-1), y.reshape(-1), dy.reshape(-1), dx.reshape(-1)
         for i in chunk(index, chunks, x.size):
             dx[i] = dy[i] * slope(x[i], y[i], alpha)
+        vector_loop()
 
     return backward
 

@@ -180,16 +180,7 @@ ACTIVATIONS: dict[str, Activation] = {
             kinks=(0.0,),
         ),
         Activation("softplus", "Softplus", softplus, softplus_slope, "log(1 + exp(z))"),
-        Activation(
-            "elu",
-            "ELU",
-            elu,
-            elu_slope,
-            "z if z > 0 else alpha * (exp(z) - 1)",
-            parameter="alpha",
-            default=1.0,
-            kinks=(0.0,),
-        ),
+        Activation("elu", "ELU", elu, elu_slope, "z if z > 0 else alpha * (exp(z) - 1)", "alpha", 1.0, kinks=(0.0,)),
         Activation(
             "selu",
             "SELU",

@@ -13,6 +13,8 @@ from scipy import special
 
 from minidl.cpu.activations import BACKWARD, FORWARD
 from minidl.cpu.engine import jit, vector_math
+from minidl.cpu.engine.microkernel import VECTOR_BYTES
+from minidl.cpu.engine.vector_loop import SIDE_BY_SIDE
 
 ULPS = 2  # in the last place of the exact result, denormal or not
 FUNCTIONS = ["exp", "expm1", "tanh", "log", "log1p"]
@@ -227,3 +229,5 @@ def test_activations_are_vector_loops(name):
             assert re.search(r"<\d+ x double>", code) and not re.search(r"call double @erfc", code)
         else:
             assert_vectors_of_float32(code)
+        steps = re.findall(r"%index\.next\S* = add nuw i64 %index\S*, (\d+)", code)
+        assert max(map(int, steps)) >= SIDE_BY_SIDE * VECTOR_BYTES // 4
