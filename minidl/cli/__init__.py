@@ -20,6 +20,7 @@ files, 130 interrupted by Ctrl-C.
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: Command-line arguments; None for those of the process.
     """
+    if arguments is None:
+        gc.freeze()  # what is imported stays: no collection, of many while Numba compiles, has to look at it again
     with contextlib.redirect_stdout(Output(sys.stdout)), contextlib.redirect_stderr(Output(sys.stderr)):
         try:
             try:

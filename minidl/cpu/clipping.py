@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from minidl.cpu.engine.jit import jit, jit_in_any_order, scalar
+from minidl.cpu.engine.jit import helper, helper_in_any_order, jit, scalar
 from minidl.cpu.engine.parallel import serial
 from minidl.scalar.clipping import NORM_UNIT, SMALLEST_SQUARES, clip
 
@@ -20,7 +20,7 @@ def clip_values(values, limit):
         values[i] = _clip(values[i], limit)
 
 
-@jit_in_any_order
+@helper_in_any_order
 def _squares(values):
     squares = 0.0  # a float64 on purpose: in float32 a long running sum loses digits, and squares overflow
     for i in range(values.size):
@@ -29,7 +29,7 @@ def _squares(values):
     return squares
 
 
-@jit
+@helper
 def length(values):
     """Return √(Σ v²) as a float64, in units of NORM_UNIT."""
     squares = _squares(values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minidl.cpu.engine.jit import jit, jit_in_any_order, scalar
+from minidl.cpu.engine.jit import helper, helper_in_any_order, inline, jit, jit_in_any_order, scalar
 from minidl.cpu.engine.parallel import serial
 from minidl.cpu.engine.vector_math import exp, from_ordered_bits, inlined, log, ordered_bits
 from minidl.scalar.constants import ONE, ZERO
@@ -26,7 +26,7 @@ def _surprise(z, largest, log_total):
     return log_total - (z - largest)
 
 
-@jit
+@inline
 def _largest(z, r):
     """Return the largest number of row r; a NaN counts as the largest."""
     highest = ordered_bits(z[r, 0])
@@ -36,7 +36,7 @@ def _largest(z, r):
     return from_ordered_bits(highest)
 
 
-@jit
+@inline
 def _first(z, r, value):
     """Return the first column where row r has this value, or else the last column."""
     j = 0
@@ -45,7 +45,7 @@ def _first(z, r, value):
     return j
 
 
-@jit
+@inline
 def _exponentials(x, y):
     """Set y[r] = exp(x[r] - max x[r])."""
     for r in range(x.shape[0]):
@@ -57,7 +57,7 @@ def _exponentials(x, y):
         y[i] = exp(y[i])
 
 
-@jit_in_any_order
+@helper_in_any_order
 def _row_total(y, r):
     total = ZERO
     for j in range(y.shape[1]):
@@ -65,7 +65,7 @@ def _row_total(y, r):
     return total
 
 
-@jit
+@helper
 def _normalize(y, r):
     """Divide row r by its sum, and return the sum."""
     total = _row_total(y, r)
@@ -92,7 +92,7 @@ def softmax_cross_entropy_forward(logits, labels, probabilities, row_losses, row
         row_correct[r] = ONE if _first(logits, r, largest) == labels[r] else ZERO
 
 
-@jit_in_any_order
+@helper_in_any_order
 def _soft_loss(logits, targets, r, largest, log_total):
     loss = ZERO
     for j in range(logits.shape[1]):

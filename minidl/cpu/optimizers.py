@@ -7,7 +7,7 @@ dtype.
 
 from __future__ import annotations
 
-from minidl.cpu.engine.jit import jit, scalar
+from minidl.cpu.engine.jit import inline, jit, scalar
 from minidl.cpu.engine.parallel import parallel, serial
 from minidl.cpu.engine.thread_pool import chunk
 from minidl.scalar import optimizers as rules
@@ -22,61 +22,66 @@ _adam = scalar(rules.adam)
 BLOCK = 2048  # numbers
 
 
-def _from_the_end(update):
-    """Turn a compiled update(index, chunks, *arguments) into a loop from the end of the arrays to their beginning.
+@inline
+def _from_the_end(index, chunks, size):
+    """Return the number of blocks of range(size), and those of a chunk, from the end of the arrays to their beginning.
 
     The first layer lies at the beginning of the arrays. Its gradient is computed last and its weights are needed first,
     so its gradient is still in the cache when the update starts, and its weights when the next step starts.
     """
-
-    @jit
-    def in_blocks(index, chunks, *arguments):
-        blocks = chunks * ((arguments[0].size + chunks * BLOCK - 1) // (chunks * BLOCK))
-        for block in range(blocks * (index + 1) // chunks - 1, blocks * index // chunks - 1, -1):
-            update(block, blocks, *arguments)
-
-    return parallel(in_blocks, described_by=update)
+    blocks = chunks * ((size + chunks * BLOCK - 1) // (chunks * BLOCK))
+    return blocks, range(blocks * (index + 1) // chunks - 1, blocks * index // chunks - 1, -1)
 
 
-@_from_the_end
+@parallel
 @jit
 def sgd_update(index, chunks, value, gradient, learning_rate):
-    for i in chunk(index, chunks, value.size):
-        value[i] = _sgd(value[i], gradient[i], learning_rate[0])
+    blocks, own = _from_the_end(index, chunks, value.size)
+    for block in own:
+        for i in chunk(block, blocks, value.size):
+            value[i] = _sgd(value[i], gradient[i], learning_rate[0])
 
 
-@_from_the_end
+@parallel
 @jit
 def momentum_update(index, chunks, value, gradient, velocity, learning_rate, momentum):
-    for i in chunk(index, chunks, value.size):
-        value[i], velocity[i] = _momentum(value[i], gradient[i], velocity[i], learning_rate[0], momentum)
+    blocks, own = _from_the_end(index, chunks, value.size)
+    for block in own:
+        for i in chunk(block, blocks, value.size):
+            value[i], velocity[i] = _momentum(value[i], gradient[i], velocity[i], learning_rate[0], momentum)
 
 
-@_from_the_end
+@parallel
 @jit
 def nesterov_update(index, chunks, value, gradient, velocity, learning_rate, momentum):
-    for i in chunk(index, chunks, value.size):
-        value[i], velocity[i] = _nesterov(value[i], gradient[i], velocity[i], learning_rate[0], momentum)
+    blocks, own = _from_the_end(index, chunks, value.size)
+    for block in own:
+        for i in chunk(block, blocks, value.size):
+            value[i], velocity[i] = _nesterov(value[i], gradient[i], velocity[i], learning_rate[0], momentum)
 
 
-@_from_the_end
+@parallel
 @jit
 def rmsprop_update(index, chunks, value, gradient, mean_square, learning_rate, decay, epsilon):
-    for i in chunk(index, chunks, value.size):
-        value[i], mean_square[i] = _rmsprop(value[i], gradient[i], mean_square[i], learning_rate[0], decay, epsilon)
+    blocks, own = _from_the_end(index, chunks, value.size)
+    for block in own:
+        for i in chunk(block, blocks, value.size):
+            value[i], mean_square[i] = _rmsprop(value[i], gradient[i], mean_square[i], learning_rate[0], decay, epsilon)
 
 
-@_from_the_end
+@parallel
 @jit
 def adam_update(
     index, chunks, value, gradient, first, second, correction, learning_rate, beta1, beta2, epsilon, weight_decay
 ):  # fmt: skip
     rate, correction1, correction2 = learning_rate[0], correction[0], correction[1]
-    for i in chunk(index, chunks, value.size):
-        value[i], first[i], second[i] = _adam(
-            value[i], gradient[i], first[i], second[i], correction1, correction2,
-            rate, beta1, beta2, epsilon, weight_decay,
-        )  # fmt: skip
+    blocks, own = _from_the_end(index, chunks, value.size)
+    for block in own:
+        for i in chunk(block, blocks, value.size):
+            value[i], first[i], second[i] = _adam(
+                value[i], gradient[i], first[i], second[i], correction1, correction2,
+                rate, beta1, beta2, epsilon, weight_decay,
+            )  # fmt: skip
 
 
 @serial

@@ -9,10 +9,12 @@ from typing import Any
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
+from numba.extending import register_jitable
 
 from minidl.cpu.engine import vector_math
 from minidl.utils.code_cache import SourceCache, SourceLocator, StampedFile, cache_path, fingerprint, source_digest
 
+CONTRACT, ANY_ORDER = frozenset({"contract"}), frozenset({"contract", "reassoc"})
 SOURCES = "scalar", "cpu"  # folders of all that a loop is made from
 
 
@@ -44,7 +46,7 @@ class _SourceCache(SourceCache, FunctionCache):
         return sig, codegen.magic_tuple(), fingerprint(self._py_func)
 
 
-def jit(function: Callable, liberties: frozenset[str] = frozenset({"contract"})) -> Any:
+def jit(function: Callable, liberties: frozenset[str] = CONTRACT) -> Any:
     """Compile `function` on its first call for each combination of argument types, through the cache above.
 
     Args:
@@ -68,10 +70,20 @@ def jit(function: Callable, liberties: frozenset[str] = frozenset({"contract"}))
 
 def jit_in_any_order(function: Callable) -> Any:
     """Compile as `jit` does, but let the compiler add the terms of a sum in any order, many side by side."""
-    return jit(function, frozenset({"contract", "reassoc"}))
+    return jit(function, ANY_ORDER)
 
 
-# For a helper with few callers: becomes part of each before LLVM sees it, which otherwise compiles it once more.
+def helper(function: Callable, liberties: frozenset[str] = CONTRACT) -> Any:
+    """Let compiled functions call `function`; without machine code for calls from Python, which run its source."""
+    return register_jitable(error_model="numpy", fastmath=set(liberties))(function)
+
+
+def helper_in_any_order(function: Callable) -> Any:
+    """Do so, but let the compiler add the terms of a sum in any order."""
+    return helper(function, ANY_ORDER)
+
+
+# For a short helper: becomes part of each caller before LLVM sees it, which otherwise compiles it once more.
 inline = numba.njit(inline="always")
 
 

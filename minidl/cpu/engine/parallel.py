@@ -32,19 +32,18 @@ NO_CALLEE = -1  # in place of a number of failures, or of an address
 _capture = BlockLocal()  # the CallList to which the calls of this thread are appended
 
 
-def parallel(function: Any, described_by: Any = None) -> Callable:
+def parallel(function: Any) -> Callable:
     """Turn a compiled function(index, chunks, *arguments), which does one chunk of a loop, into the whole loop.
 
-    The result is called with `arguments`, the first of them an array over which the loop goes once. Its name and
-    signature are those of `described_by`, or else of the function.
+    The result is called with `arguments`, the first of them an array over which the loop goes once.
     """
-    run_chunks, described_by = chunked(function), (described_by or function).py_func
+    run_chunks = chunked(function)
 
-    @functools.wraps(described_by)
+    @functools.wraps(function.py_func)
     def run(*arguments):
         run_chunks(thread_pool.chunks_of_loop(arguments[0].size), *arguments)
 
-    signature = inspect.signature(described_by)
+    signature = inspect.signature(function.py_func)
     run.__signature__ = signature.replace(parameters=list(signature.parameters.values())[2:])  # type: ignore[attr-defined]
     run.compiled = function  # type: ignore[attr-defined]
     return run

@@ -37,7 +37,7 @@ import os
 import numpy as np
 
 from minidl.cpu.engine import blas, microkernel
-from minidl.cpu.engine.jit import inline, jit, jit_in_any_order
+from minidl.cpu.engine.jit import helper, inline, jit, jit_in_any_order
 from minidl.cpu.engine.microkernel import PANEL, VECTOR_BYTES, block_rows, micro_kernel
 from minidl.cpu.engine.parallel import chunked, serial
 from minidl.cpu.engine.thread_pool import chunks_for
@@ -90,7 +90,7 @@ _vector_kernel = _macro_kernel(1, True)
 _wide_row = micro_kernel(1, 4 * PANEL, False)  # a single row of C leaves registers free for many columns
 
 
-@jit
+@helper
 def _row(a, a_k, b, start, c, depth, left, right):
     """Compute the columns left:right of a single row of C. Each number of B is used once, so rows are read in order."""
     columns, lanes = c.size, VECTOR_BYTES // c.itemsize
@@ -137,7 +137,7 @@ def _room(count, like):
     return memory[start : start + count]
 
 
-@jit
+@helper
 def _transpose(source, at, source_row, target, target_row, rows, columns):
     """Set target[i, j] = source[j, i], with the source from index `at` on.
 

@@ -30,7 +30,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from minidl.cpu.engine.jit import jit
+from minidl.cpu.engine.jit import helper, inline, jit
 
 STATE, FUNCTION, ARGUMENTS = 0, 1, 2
 DONE, FAILED = 8, 9  # in another cache line: they change while others look at the state
@@ -63,17 +63,17 @@ def run(queue, function, arguments, chunks):
     return failed
 
 
-@jit
+@inline
 def _take(queue):
     return queue != 0 and _exchange(queue, OWNED, 0, 1)
 
 
-@jit
+@inline
 def _give_back(queue):
     store(queue, OWNED, 0)
 
 
-@jit
+@inline
 def _run_alone(function, arguments, chunks):
     failed = 0
     for index in range(chunks):
@@ -82,7 +82,7 @@ def _run_alone(function, arguments, chunks):
     return failed
 
 
-@jit
+@helper
 def _run_shared(queue, function, arguments, chunks):
     store(queue, FUNCTION, function)
     store(queue, ARGUMENTS, arguments)
@@ -104,7 +104,7 @@ def worker_loop(queue, spin_limit):
         looks = spin_limit if _run_chunks(queue, False) else looks - 1
 
 
-@jit
+@helper
 def _run_chunks(queue, from_below):
     """Run chunks of the present task until none is left. Returns whether there was one."""
     helped = False
@@ -141,7 +141,8 @@ def replay(queue, tasks, patches, expected, *inputs):
         expected: `describe` of other inputs. Where these differ in size or type nothing runs, and the result is -1.
         inputs: Arrays.
     """
-    described = describe(*inputs)
+    described = np.empty((len(inputs), 3), np.int64)
+    _describe(inputs, described)
     for i in range(len(expected)):
         if described[i, 1] != expected[i, 1] or described[i, 2] != expected[i, 2]:
             return -1
