@@ -72,11 +72,8 @@ def micro_kernel(rows: int, vectors: int, partial: bool) -> Callable:
 
     @intrinsic
     def kernel(typing, a, a_at, a_row, a_k, b, b_at, b_k, start, start_at, start_row, c, c_at, c_row, depth, columns):
-        array, integer = a, types.int64
-        at_and_row = (integer, integer)
-        signature = types.void(
-            array, *at_and_row, integer, array, *at_and_row, array, *at_and_row, array, *at_and_row, integer, integer
-        )
+        index = types.int64
+        signature = types.void(a, index, index, index, a, index, index, a, index, index, a, index, index, index, index)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             emit = _Emitter(context, builder, signature.args[0], partial)
@@ -87,6 +84,8 @@ def micro_kernel(rows: int, vectors: int, partial: bool) -> Callable:
             emit.columns = columns
             block = [(i, j) for i in range(rows) for j in range(vectors)]
             first = [emit.load(start, emit.plus(start_row, i), j, j == vectors - 1) for i, j in block]
+            for i, j in block:  # written when the loop ends: by then it is in the second-level cache
+                emit.prefetch(c, emit.plus(c_row, i), j)
 
             before = builder.block
             loop, after = builder.append_basic_block("k"), builder.append_basic_block("done")
@@ -214,9 +213,7 @@ class _Emitter:
         if self.partial and last:
             operands = [at, ir.IntType(32)(self.bytes), self._mask(), self.vector(None)]
             return self._call(f"llvm.masked.load.{self.name}.p0", self.vector, operands)
-        value = self.builder.load(at)
-        value.align = self.bytes
-        return value
+        return self.builder.load(at, align=self.bytes)
 
     def store(self, value: Any, pointer: Any, offset: Any, j: int, last: bool) -> None:
         at = self._vector_at(pointer, offset, j)
@@ -224,7 +221,11 @@ class _Emitter:
             operands = [value, at, ir.IntType(32)(self.bytes), self._mask()]
             self._call(f"llvm.masked.store.{self.name}.p0", ir.VoidType(), operands)
         else:
-            self.builder.store(value, at).align = self.bytes
+            self.builder.store(value, at, align=self.bytes)
+
+    def prefetch(self, pointer: Any, offset: Any, j: int) -> None:
+        at = self.builder.bitcast(self._vector_at(pointer, offset, j), ir.IntType(8).as_pointer())
+        self._call("llvm.prefetch.p0", ir.VoidType(), [at, *map(ir.IntType(32), (0, 2, 1))])  # read, level 2, data
 
     def broadcast(self, pointer: Any, offset: Any) -> Any:
         return self._spread(self.builder.load(self.builder.gep(pointer, [offset])), self.vector)
