@@ -16,7 +16,8 @@ class Batches:
     """Batches of inputs and targets.
 
     Batches of one size are the same arrays with other contents. If it fits, the whole data set is copied into the
-    memory of the backend once, and each batch is gathered there by the indices of its rows.
+    memory of the backend once, and each batch is gathered there by the indices of its rows. On the CPU NumPy gathers
+    them: as fast as a compiled loop, which would first have to be compiled.
 
     Args:
         backend: Where batches live.
@@ -37,7 +38,7 @@ class Batches:
 
     def in_order(self, order: np.ndarray) -> Iterator[tuple[Any, Any]]:
         """Yield all rows in the order of the indices `order`, shape (rows,); the last batch may be smaller."""
-        if not self.backend.can_hold(sum(array.nbytes for array in self.arrays.values())):
+        if self.backend.name == "cpu" or not self.backend.can_hold(sum(array.nbytes for array in self.arrays.values())):
             yield from self.augmented(order, lambda x, targets: (x, targets))
             return
         if not self._device_arrays:

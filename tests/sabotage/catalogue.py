@@ -1022,13 +1022,13 @@ CATALOGUE = [
     Sabotage(
         "last-partial-batch-dropped", "training/batches.py", "        if rest:\n", "        if False:\n",
         "In an evaluation some samples would never be counted.",
-        ("training/test_fit.py",),
+        ("training/test_batches.py",),
     ),
     Sabotage(
         "labels-in-another-order", "training/batches.py", "gather_rows(array, order, number, batch)",
         "gather_rows(array, order if batch.ndim == 2 else np.sort(order), number, batch)",
         "x and y must be shuffled together.",
-        ("training/test_fit.py",),
+        ("training/test_batches.py",),
     ),
     Sabotage(
         "averages-ignore-the-batch-size", "losses.py", "        self._rows_so_far += rows\n",
