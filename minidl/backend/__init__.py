@@ -24,6 +24,8 @@ import minidl.emulator
 from minidl.backend.capture import CaptureError, capturing, refuse_while_capturing
 from minidl.cpu.engine.parallel import capture_calls, plain
 from minidl.cuda.engine import device
+from minidl.cuda.engine.launches import note_launches, noted
+from minidl.cuda.joined import joined
 from minidl.cuda.reduce import PARTIALS
 from minidl.operations import NAMES, Operations
 from minidl.utils import checks
@@ -41,6 +43,7 @@ class Backend:
             where a look means waiting for a GPU.
         on_host: Whether arrays of this backend are NumPy arrays.
         can_capture: Whether `capture` can be used.
+        can_join: Whether operations that are captured can share a launch.
         partial_sums: Length of the scratch array that `norm` and `penalty_cost` need to sum over an array.
     """
 
@@ -49,6 +52,7 @@ class Backend:
     readback_interval = 1
     on_host = True
     can_capture = True
+    can_join = False
     partial_sums = 1
 
     def __repr__(self) -> str:
@@ -123,14 +127,15 @@ class Backend:
         """Return whether `size` bytes of data may stay in the memory of this backend."""
         return True
 
-    def capture(self, function: Callable[..., None], *inputs: Any) -> Callable[..., None]:
+    def capture(self, function: Callable[..., None], *inputs: Any, join: bool = True) -> Callable[..., None]:
         """Run `function(*inputs)` and return a callable that replays its operations on other inputs of the same shapes.
 
-        On a GPU a replay takes the same arrays, with other contents: a CUDA graph holds their addresses.
+        Where operations are kernels, they run when `function` has ended. On a GPU a replay takes the same arrays, with other contents: a CUDA graph holds their addresses.
 
         Args:
             function: Calls operations on `inputs` and on other arrays.
             *inputs: Arrays of this backend.
+            join: Whether kernels may share a launch, as `minidl/cuda/joined.py` says.
 
         Returns:
             The callable, which takes arrays in place of `inputs`.
@@ -152,7 +157,7 @@ class NumPy(Backend):
         for name in NAMES:  # like compiled loops, give no warning where a number overflows
             setattr(self.operations, name, np.errstate(all="ignore")(getattr(self.operations, name)))
 
-    def capture(self, function: Callable[..., None], *inputs: Any) -> Callable[..., None]:
+    def capture(self, function: Callable[..., None], *inputs: Any, join: bool = True) -> Callable[..., None]:
         raise CaptureError("the backend 'numpy' runs every step as it is written; the others can capture one")
 
 
@@ -165,20 +170,31 @@ class CPU(Backend):
 
 class Emulator(Backend):
     name = "emulator"
+    can_join = True
     partial_sums = PARTIALS
 
     def __init__(self) -> None:
-        self.operations = _operations_of(minidl.cuda, plain(minidl.emulator.launch))
+        self._launch = plain(minidl.emulator.launch)
+        self.operations = _operations_of(minidl.cuda, noted(self._launch))
+
+    def capture(self, function: Callable[..., None], *inputs: Any, join: bool = True) -> Callable[..., None]:
+        with capturing(self), note_launches() as launches:
+            function(*inputs)
+        with capture_calls(inputs) as calls:
+            for kernel, grid, block, arguments in joined(launches) if join else launches:
+                self._launch(kernel, grid, block, *arguments)
+        return calls
 
 
 class CUDA(Backend):
     name = "cuda"
     readback_interval = 50
+    can_join = True
     partial_sums = PARTIALS
     on_host = False
 
     def __init__(self) -> None:
-        self.operations = _operations_of(minidl.cuda, device.launch)
+        self.operations = _operations_of(minidl.cuda, noted(device.launch))
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         refuse_while_capturing(self, "allocates memory")
@@ -206,19 +222,16 @@ class CUDA(Backend):
     def owns(self, array: Any) -> bool:
         return device.is_device_array(array)
 
-    def capture(self, function: Callable[..., None], *inputs: Any) -> Callable[..., None]:
-        with capturing(self):
-            try:
-                graph = device.capture(lambda: function(*inputs))
-            except device.NoScratchError as error:
-                raise CaptureError(str(error)) from None
+    def capture(self, function: Callable[..., None], *inputs: Any, join: bool = True) -> Callable[..., None]:
+        with capturing(self), note_launches() as launches:
+            function(*inputs)
+        graph = device.capture(joined(launches) if join else launches)
 
         def replay(*others: Any) -> None:
             if any(other is not given for other, given in zip(others, inputs, strict=True)):
                 raise ValueError("inputs got other arrays than those of the capture")
             graph()
 
-        replay(*inputs)
         return replay
 
     def can_hold(self, size: int) -> bool:

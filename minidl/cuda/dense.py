@@ -25,8 +25,9 @@ gives NaN. `tensor_cores.py` of the ladder explains both.
 
 from __future__ import annotations
 
+import functools
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from numba import config, cuda
 
@@ -288,13 +289,50 @@ def _on_tensor_cores(variant, factor_a, factor_b, finish):
     return product
 
 
+class Product(NamedTuple):
+    """What a kernel computes, and how: `along_a` and `along_b` say whether k runs along each row of the factor."""
+
+    variant: str
+    along_a: bool
+    along_b: bool
+    finish: Any
+
+    def kernel(self):
+        both = self.along_a, self.along_b
+        if self.variant in TILINGS:
+            kernel = _tiled(self.variant, *[_transposed if along else _straight for along in both], self.finish)
+        elif self.variant in MULTIPLY_ADD:
+            factors = [tensor_cores.along() if along else tensor_cores.across() for along in both]
+            kernel = _on_tensor_cores(self.variant, *factors, self.finish)
+        else:
+            kernel = _plain(*[_at if along else _at_transposed for along in both], self.finish)
+        PRODUCTS[kernel] = self
+        return kernel
+
+
+PRODUCTS: dict[Any, Product] = {}  # by their kernels
+
+
 def _variants(along_a, along_b, finish=_alone):
-    """Return a kernel for each variant; `along_a` and `along_b` say whether k runs along each row of the factor."""
-    loads = [_transposed if along else _straight for along in (along_a, along_b)]
-    factors = [tensor_cores.along() if along else tensor_cores.across() for along in (along_a, along_b)]
-    elements = [_at if along else _at_transposed for along in (along_a, along_b)]
-    kernels = {variant: _tiled(variant, *loads, finish) for variant in TILINGS} | {"plain": _plain(*elements, finish)}
-    return kernels | {variant: _on_tensor_cores(variant, *factors, finish) for variant in MULTIPLY_ADD}
+    return {variant: Product(variant, along_a, along_b, finish).kernel() for variant in VARIANTS}
+
+
+@functools.cache
+def handing_on(kernel, take):
+    """Return a kernel like this one, whose elements of C go to `take(element, row, column, ...)` when they are known.
+
+    Its argument `more` is a tuple: that of `kernel`, and what `take` gets besides.
+    """
+    product = PRODUCTS[kernel]
+    finish = product.finish
+
+    @cuda.jit(device=True)
+    def finish_and_hand_on(total, more, c, row, column):
+        element = finish(total, more[0], c, row, column)
+        take(element, row, column, *more[1:])
+        return element
+
+    return product._replace(finish=finish_and_hand_on).kernel()
 
 
 FORWARD = _variants(True, False)  # C = A B

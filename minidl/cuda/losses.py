@@ -16,6 +16,7 @@ from minidl.cuda.reduce import (
     WARP,
     WARPS,
     array_total,
+    lane_and_warp,
     one_warp_for_a_row,
     warp_max,
     warp_min,
@@ -37,53 +38,60 @@ _soft_cross_entropy = cuda.jit(device=True)(soft_cross_entropy)
 
 
 @cuda.jit(device=True)
-def _largest(x, row):
+def lane_and_row():
+    """Return which thread of its warp this one is, and the row that the warp has."""
+    lane, warp = lane_and_warp()
+    return lane, cuda.blockIdx.x * WARPS + warp
+
+
+@cuda.jit(device=True)
+def _largest(x, lane, row):
     """Find the largest element of a row with one warp; every lane gets it, as in the next two functions."""
     largest = x[row, 0]
-    for j in range(cuda.threadIdx.x, x.shape[1], WARP):
+    for j in range(lane, x.shape[1], WARP):
         largest = max(largest, x[row, j])
     return warp_max(largest)
 
 
 @cuda.jit(device=True)
-def _first(x, row, value):
+def _first(x, lane, row, value):
     """Find the first column of a row that holds `value`."""
     first = x.shape[1]
-    for j in range(cuda.threadIdx.x, x.shape[1], WARP):
+    for j in range(lane, x.shape[1], WARP):
         if x[row, j] == value:
             first = min(first, j)
     return warp_min(first)
 
 
 @cuda.jit(device=True)
-def _exp_total(x, row, largest):
+def _exp_total(x, lane, row, largest):
     """Add up exp(xⱼ - largest) over a row."""
     total = ZERO
-    for j in range(cuda.threadIdx.x, x.shape[1], WARP):
+    for j in range(lane, x.shape[1], WARP):
         total += math.exp(x[row, j] - largest)
     return warp_sum(total)
 
 
 @cuda.jit
 def softmax_kernel(x, y):
-    row = cuda.blockIdx.x * WARPS + cuda.threadIdx.y
+    lane, row = lane_and_row()
     if row >= x.shape[0]:  # the whole warp leaves
         return
-    largest = _largest(x, row)
-    total = _exp_total(x, row, largest)
-    for j in range(cuda.threadIdx.x, x.shape[1], WARP):
+    largest = _largest(x, lane, row)
+    total = _exp_total(x, lane, row, largest)
+    for j in range(lane, x.shape[1], WARP):
         y[row, j] = math.exp(x[row, j] - largest) / total
 
 
 @cuda.jit
 def softmax_losses(logits, labels, row_losses, row_correct):
-    row = cuda.blockIdx.x * WARPS + cuda.threadIdx.y
+    lane, row = lane_and_row()
     if row >= logits.shape[0]:
         return
-    largest = _largest(logits, row)
-    total = _exp_total(logits, row, largest)
-    best = _first(logits, row, largest)
-    if cuda.threadIdx.x == 0:
+    largest = _largest(logits, lane, row)
+    total = _exp_total(logits, lane, row, largest)
+    best = _first(logits, lane, row, largest)
+    if lane == 0:
         label = labels[row]
         row_losses[row] = math.log(total) - (logits[row, label] - largest)
         row_correct[row] = ONE if best == label else ZERO
@@ -91,27 +99,27 @@ def softmax_losses(logits, labels, row_losses, row_correct):
 
 @cuda.jit
 def soft_losses(logits, targets, row_losses, row_correct):
-    row = cuda.blockIdx.x * WARPS + cuda.threadIdx.y
+    lane, row = lane_and_row()
     if row >= logits.shape[0]:
         return
-    largest = _largest(logits, row)
-    log_total = math.log(_exp_total(logits, row, largest))
+    largest = _largest(logits, lane, row)
+    log_total = math.log(_exp_total(logits, lane, row, largest))
     loss = ZERO
-    for j in range(cuda.threadIdx.x, logits.shape[1], WARP):
+    for j in range(lane, logits.shape[1], WARP):
         loss += _soft_cross_entropy(targets[row, j], log_total - (logits[row, j] - largest))
     loss = warp_sum(loss)
-    best = _first(logits, row, largest)
-    expected = _first(targets, row, _largest(targets, row))
-    if cuda.threadIdx.x == 0:
+    best = _first(logits, lane, row, largest)
+    expected = _first(targets, lane, row, _largest(targets, lane, row))
+    if lane == 0:
         row_losses[row] = loss
         row_correct[row] = ONE if best == expected else ZERO
 
 
 @cuda.jit
 def softmax_cross_entropy_backward_kernel(probabilities, labels, one_over_rows, dlogits):
-    row = cuda.blockIdx.x * WARPS + cuda.threadIdx.y
+    lane, row = lane_and_row()
     if row < probabilities.shape[0]:
-        for j in range(cuda.threadIdx.x, probabilities.shape[1], WARP):
+        for j in range(lane, probabilities.shape[1], WARP):
             target = ONE if j == labels[row] else ZERO
             dlogits[row, j] = (probabilities[row, j] - target) * one_over_rows
 
@@ -122,16 +130,16 @@ def _forward_kernel(row_loss, row_score):
 
     @cuda.jit
     def mean_over_outputs(outputs, targets, one_over_columns, row_losses, row_correct):
-        row = cuda.blockIdx.x * WARPS + cuda.threadIdx.y
+        lane, row = lane_and_row()
         if row >= outputs.shape[0]:
             return
         loss, correct = ZERO, ZERO
-        for j in range(cuda.threadIdx.x, outputs.shape[1], WARP):
+        for j in range(lane, outputs.shape[1], WARP):
             loss += row_loss(outputs[row, j], targets[row, j])
             correct += row_score(outputs[row, j], targets[row, j])
         loss = warp_sum(loss)
         correct = warp_sum(correct)
-        if cuda.threadIdx.x == 0:
+        if lane == 0:
             row_losses[row] = loss * one_over_columns
             row_correct[row] = correct * one_over_columns
 
@@ -143,9 +151,9 @@ def _backward_kernel(slope):
 
     @cuda.jit
     def mean_over_outputs_backward(outputs, targets, one_over_count, doutputs):
-        row = cuda.blockIdx.x * WARPS + cuda.threadIdx.y
+        lane, row = lane_and_row()
         if row < outputs.shape[0]:
-            for j in range(cuda.threadIdx.x, outputs.shape[1], WARP):
+            for j in range(lane, outputs.shape[1], WARP):
                 doutputs[row, j] = slope(outputs[row, j], targets[row, j]) * one_over_count
 
     return mean_over_outputs_backward

@@ -102,7 +102,7 @@ def rmsprop_update(launch, value, gradient, mean_square, learning_rate, decay, e
 
 
 def adam_advance(launch, correction, beta1, beta2):
-    launch(adam_advance_kernel, (1,), (1,), correction, beta1, beta2)
+    launch(adam_advance_kernel, (1,), (THREADS,), correction, beta1, beta2)
 
 
 def adam_update(launch, value, gradient, first, second, correction, learning_rate, beta1, beta2, epsilon, weight_decay):

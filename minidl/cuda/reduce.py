@@ -13,7 +13,7 @@ from minidl.scalar.constants import ALL_LANES, WARP, ZERO
 
 COLUMNS, ROWS = 32, 8  # a block of column sums: x along the features (coalesced reads), y along the rows
 BLOCK = (COLUMNS, ROWS)
-WARPS = 4  # rows for each block if one warp has one row
+WARPS = 8  # rows for each block if one warp has one row
 ROW_BLOCK = (WARP, WARPS)
 AT_ONCE = 8  # rows of a thread whose loads are all on their way before the first is needed
 REACH = ROWS * AT_ONCE  # rows of a block in this time
@@ -76,10 +76,17 @@ def _hypot(a, b):
 
 
 @cuda.jit(device=True)
+def lane_and_warp():
+    """Return which thread of its warp this one is, and which warp of the block, be the block 256 wide or (32, 8)."""
+    t = cuda.threadIdx.y * cuda.blockDim.x + cuda.threadIdx.x
+    return t % WARP, t // WARP
+
+
+@cuda.jit(device=True)
 def rows_of_thread(matrix, height):
     """Return the first row of this thread, and where those of its block end; it has every eighth row in between."""
     start = cuda.blockIdx.y * height
-    return start + cuda.threadIdx.y, min(start + height, matrix.shape[0])
+    return start + lane_and_warp()[1], min(start + height, matrix.shape[0])
 
 
 @cuda.jit(device=True)
@@ -110,16 +117,16 @@ def safe_to_add(squares):
 def _over_rows(combine):
     @cuda.jit(device=True)
     def over_rows(partial, value):
-        """Combine `value` over threadIdx.y; every thread of a (COLUMNS, ROWS) block gets the result of its column.
+        """Combine `value` over the warps; every thread of a (COLUMNS, ROWS) block gets the result of its column.
 
         `partial` is shared memory of shape (ROWS, COLUMNS). All threads of the block must call this.
         """
-        tx = cuda.threadIdx.x
-        partial[cuda.threadIdx.y, tx] = value
+        lane, warp = lane_and_warp()
+        partial[warp, lane] = value
         cuda.syncthreads()
-        total = partial[0, tx]
+        total = partial[0, lane]
         for i in range(1, ROWS):
-            total = combine(total, partial[i, tx])
+            total = combine(total, partial[i, lane])
         cuda.syncthreads()  # no thread may overwrite `partial` before all have read it
         return total
 
@@ -133,7 +140,8 @@ block_column_norm = _over_rows(_hypot)
 @cuda.jit
 def column_sums_kernel(x, height, sums):
     partial = cuda.shared.array((ROWS, COLUMNS), x.dtype)
-    column = cuda.blockIdx.x * COLUMNS + cuda.threadIdx.x
+    lane, warp = lane_and_warp()
+    column = cuda.blockIdx.x * COLUMNS + lane
     first, stop = rows_of_thread(x, height)
     values = cuda.local.array(AT_ONCE, x.dtype)
     total = ZERO
@@ -146,7 +154,7 @@ def column_sums_kernel(x, height, sums):
                     part += values[i]
             total += part
     total = block_column_total(partial, total)
-    if cuda.threadIdx.y == 0:
+    if warp == 0:
         put(sums, cuda.blockIdx.y, column, total)
 
 

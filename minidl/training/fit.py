@@ -118,12 +118,13 @@ def train_epoch(run: Run, interrupted: Flag) -> None:
         for step, (x, targets) in enumerate(run.begin_epoch(), start=1):
             for callback in run.step_callbacks:
                 callback.on_step_start(run)
+            look = step % interval == 0 or step == steps
             with run.model.lock:  # other threads may ask the model between two steps
-                run.training_step.forward(x, targets)
-                if step % interval == 0 or step == steps:
+                run.training_step.forward(x, targets, look)
+                if look:
                     run.check_loss(step)  # before the update, so that the weights stay those that led here
                 run.training_step.update()
-            if not bar.disable and (step % interval == 0 or step == steps):
+            if look and not bar.disable:
                 bar.set_postfix_str(str(Evaluation(*loss.mean_so_far())), refresh=False)
             run.step += 1
             for callback in run.step_callbacks:

@@ -177,8 +177,8 @@ class TeamStep(TrainingStep):
         self._copies: dict[int, Place] = {}  # with `sync_batch_norm`: for each part
 
     @np.errstate(all="ignore")  # what is not finite is found in the results
-    def forward(self, x: Any, targets: Any) -> None:
-        """Make both passes for the own parts, and add the results of all ranks."""
+    def forward(self, x: Any, targets: Any, look: bool = True) -> None:
+        """Make both passes for the own parts, and add the results of all ranks; the update is always on its own."""
         backend, loss, sync = self.backend, self.loss, self.team.sync_batch_norm
         heads = list(targets) if isinstance(targets, dict) else None
         inputs = (x, *targets.values()) if heads else (x, targets)

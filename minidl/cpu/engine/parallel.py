@@ -200,25 +200,27 @@ class CallList:
     def append_plain(self, function: Callable[..., None], arguments: Sequence[Any]) -> None:
         """Append a call of a Python function."""
         self.finish()
-        captured = self._inputs
-        views = [
-            (position, number, (argument.shape, argument.dtype), offset, argument.strides)
-            for position, argument in enumerate(arguments)
-            for number, offset in self._inputs_of(argument)
-        ]
+        captured, given = self._inputs, self._in_place_of(tuple(arguments))
 
         def run(*inputs: np.ndarray) -> int:
             for new, old in zip(inputs, captured, strict=True):
                 if new.shape != old.shape or new.dtype != old.dtype or not new.flags.c_contiguous:
                     return -1
-            given = list(arguments)
-            for position, number, kind, offset, strides in views:
-                given[position] = np.ndarray(*kind, inputs[number], offset, strides)
-            function(*given)
+            function(*given(inputs))
             return 0
 
         self._runs.append(run)
         self._length += 1
+
+    def _in_place_of(self, argument: Any) -> Callable[[Sequence[np.ndarray]], Any]:
+        """Return a function that gives for other inputs what `argument`, perhaps a tuple, is for those captured."""
+        if isinstance(argument, tuple):
+            parts = [self._in_place_of(part) for part in argument]
+            return lambda inputs: tuple(part(inputs) for part in parts)
+        for number, offset in self._inputs_of(argument):
+            kind = argument.shape, argument.dtype
+            return lambda inputs: np.ndarray(*kind, inputs[number], offset, argument.strides)
+        return lambda inputs: argument
 
     def _inputs_of(self, argument: Any) -> Iterator[tuple[int, int]]:
         """Yield the number of each input that `argument` is a view of, and where in it, in bytes, the view begins."""

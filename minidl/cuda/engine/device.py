@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numba import config, cuda
 
-from minidl.utils.block_local import BlockLocal
+from minidl.cuda.engine.launches import Launch, noting
 
 OLDEST = 0, 29  # numba-cuda whose launches a graph can take
 
@@ -96,29 +96,20 @@ def scratch(matrix: Any, rows: int, number: int) -> Any:
     """Return memory for `rows` rows like those of `matrix`, where it is: for what one launch leaves to the next.
 
     It is the same for every call of a thread with the same number, because what a thread launches runs in this order.
-    It ends with the thread; a graph keeps its own.
-
-    Raises:
-        NoScratchError: If there is none yet and a graph is being captured, in which nothing can be allocated.
+    It ends with the thread; launches that are noted get their own, as another thread may replay them.
     """
     shape = rows, matrix.shape[1]
     if not is_device_array(matrix):
         return np.empty(shape, matrix.dtype)
+    if noting():
+        return empty(shape, matrix.dtype)
     kept, key = vars(_of_thread).setdefault("scratch", {}), (shape, matrix.dtype, number)
     if key not in kept:
-        if _building.get() is not None:
-            raise NoScratchError(
-                "a step must run once in the thread that captures it: it needs memory for partial sums"
-            )
         kept[key] = empty(shape, matrix.dtype)
     return kept[key]
 
 
 _of_thread = threading.local()
-
-
-class NoScratchError(RuntimeError):
-    """Raised when a graph that is being captured needs memory that the thread does not have yet."""
 
 
 def upload(array: np.ndarray) -> Any:
@@ -173,37 +164,31 @@ _configured = functools.cache(_configure)
 
 def launch(kernel: Any, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any) -> None:
     """Run `kernel` on `grid` blocks of `block` threads; returns before it has finished."""
-    building = _building.get()
-    if building is None:
-        _configured(kernel, grid, block)(*arguments)
-    else:
-        graph, kept = building
-        kept.append(arguments)
-        _configure(kernel, grid, block, graph)(*arguments)
+    _configured(kernel, grid, block)(*arguments)
 
 
-_building = BlockLocal()  # the graph that this thread is building, and the arguments of its launches
+def capture(launches: list[Launch]) -> Callable[[], None]:
+    """Make launches, and then a CUDA graph of them; calling the result makes all of them at once.
 
-
-def capture(function: Callable[[], None]) -> Callable[[], None]:
-    """Capture what `function` launches as a CUDA graph; calling the result launches all of it at once.
-
-    Nothing runs while it is captured. Every kernel must have run before, because compiling one is no launch. The result
-    keeps the arrays that the graph works on: a layer gets others when a larger batch comes.
+    They run before, because a kernel that is compiled or loaded would end the capture. The result keeps the arrays that
+    the graph works on: a layer gets others when a larger batch comes.
     """
     from cuda.core import Device, Stream  # comes with numba-cuda, where that can be installed
 
     gpu = Device()
     gpu.set_current()
-    builder, kept = gpu.create_graph_builder().begin_building(), list[Any]()
+    for kernel, grid, block, arguments in launches:
+        launch(kernel, grid, block, *arguments)
+    builder = gpu.create_graph_builder().begin_building()
     try:
-        with _building.set((builder, kept)), cuda.defer_cleanup():  # to free memory would end the capture
-            function()
+        with cuda.defer_cleanup():  # to free memory would end the capture
+            for kernel, grid, block, arguments in launches:
+                _configure(kernel, grid, block, builder)(*arguments)
     finally:
         builder.end_building()
     graph, stream = builder.complete(), Stream.from_handle(0)
 
-    def launch_graph(kept: list[Any] = kept) -> None:
+    def launch_graph(kept: list[Launch] = launches) -> None:
         graph.launch(stream)
 
     return launch_graph
