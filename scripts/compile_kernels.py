@@ -26,6 +26,7 @@ Exits with 0 if all is well, 1 if not, and 2 if the compiler is not installed.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import importlib
 import importlib.util
@@ -52,8 +53,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that this file can be run from anywhere
 
 import minidl.cuda
-from minidl.cuda import dense, reduce
+from minidl.cuda import dense, joined, reduce
+from minidl.cuda.engine.launches import Launch as Launched
 from minidl.cuda.ladder import RUNGS
+from minidl.scalar.activations import ACTIVATIONS
 from minidl.utils.files import write_whole
 from scripts import expected_kernels, ladder_page, machine_code, step_nodes
 from scripts.expected_kernels import Expected, Version
@@ -140,10 +143,11 @@ def _kernels_in(names: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def launched_kernels(dtype: str) -> list[Launch]:
-    """Each kernel that the operations launch, once for each list of types, and those of the ladder.
+    """Each kernel that the operations launch, once for each list of types, those of the ladder, and joined ones.
 
     A product is launched in every variant, whatever its size. Raises LookupError for an operation without an example.
     """
+    names = {kernel: name for name, kernel in all_kernels().items()}
     blocks: dict[tuple[Any, tuple[Any, ...]], int] = {}
     capabilities: dict[Any, tuple[int, int]] = {}
     steps: dict[Any, int] = {}
@@ -166,12 +170,17 @@ def launched_kernels(dtype: str) -> list[Launch]:
                 launch = functools.partial(take_notes, **known)
                 for example in examples(dtype):
                     getattr(minidl.cuda, example.operation)(launch, *example.arguments.values())
+                with _named_joins(names):
+                    for kernel, grid, block, arguments in handed_on(dtype, name):
+                        launch(kernel, grid, block, *arguments)
     matrix = np.zeros((2, 2), dtype)
     for rung in RUNGS.values():
         if dtype in rung.dtypes:
             known = {"capability": rung.capability, "step": _step_of_rung(sys.modules[rung.kernel.py_func.__module__])}
             take_notes(rung.kernel, rung.grid(matrix), rung.block, *[matrix] * 3, **known)
-    names = {kernel: name for name, kernel in all_kernels().items()}
+    with _named_joins(names):
+        for kernel, grid, block, arguments in step_nodes.launches_of_step(dtype):
+            take_notes(kernel, grid, block, *arguments)
     launches: dict[str, Launch] = {}
     for (kernel, types), threads in blocks.items():
         name = names.get(kernel, kernel.py_func.__qualname__)
@@ -180,6 +189,49 @@ def launched_kernels(dtype: str) -> list[Launch]:
         step = steps[kernel] if name.startswith(("dense.", "ladder.")) else 0  # the others are no products
         launches[name] = Launch(name, kernel, types, threads, capabilities[kernel], step)
     return list(launches.values())
+
+
+def handed_on(dtype: str, variant: str) -> Iterator[Launched]:
+    """Products in this variant that hand their elements on to ReLU, small ones of float32 to every activation.
+
+    The last one is the whole backward pass of a dense layer behind an activation.
+    """
+    everything = (dtype, variant) == ("float32", "small")
+    for name in [*(ACTIVATIONS if everything else ()), "relu"]:
+        launches: list[Launched] = []
+
+        def launch(kernel, grid, block, *arguments, launches=launches):
+            launches.append(Launched(kernel, grid, block, arguments))
+
+        x, weight, z, y, dy, dz, dx, dweight, bias, dbias = (np.zeros(shape, dtype) for shape in [(2, 2)] * 8 + [2] * 2)
+        minidl.cuda.dense_forward(launch, x, weight, bias, z)
+        minidl.cuda.activation_forward(launch, name, z, z.dtype.type(0), y)
+        minidl.cuda.dense_backward_input(launch, dy, weight, dz)
+        minidl.cuda.activation_backward(launch, name, z, y, dz, z.dtype.type(0), dx)
+        minidl.cuda.dense_backward_weight(launch, x, dy, dweight)
+        minidl.cuda.column_sums(launch, dy, dbias)
+        yield from (*joined.joined(launches[:2]), *joined.joined(launches[2:4]))
+    yield from joined.joined([*launches[4:], *launches[2:4]])
+
+
+@contextlib.contextmanager
+def _named_joins(names: dict[Any, str]) -> Iterator[None]:
+    """Name the kernels that are joined meanwhile by their parts."""
+    handing_on, kernel_of = joined.handing_on, joined._kernel_of
+
+    def named_handing_on(kernel, take):
+        made = handing_on(kernel, take)
+        taker = next(activation for activation, (taken, _) in joined.TAKERS.items() if taken is take)
+        names[made] = f"{names[kernel]}→{names[taker]}"
+        return made
+
+    def named_kernel_of(kernels):
+        made = kernel_of(kernels)
+        names[made] = "+".join(names[kernel] for kernel in kernels)
+        return made
+
+    with mock.patch.multiple(joined, handing_on=named_handing_on, _kernel_of=named_kernel_of):
+        yield
 
 
 def _step_of_rung(module: ModuleType) -> int:
@@ -225,7 +277,7 @@ def compile_kernels(launches: Mapping[Version, Launch]) -> list[Compiled]:
 def _judged(version: Version, launch: Launch, log: str, code: Sequence[Instruction]) -> Compiled:
     figures = machine_code.figures(log, code, launch.threads, version.capability, launch.step)
     bounded = bool(launch.kernel.targetoptions.get("launch_bounds"))
-    double = any(str(getattr(kind, "dtype", kind)) == "float64" for kind in launch.types)
+    double = any("float64" in str(kind) for kind in launch.types)
     widest = "float64" if double else version.dtype
     return Compiled(version, figures, list(machine_code.problems(figures, code, widest, launch.threads, bounded)))
 

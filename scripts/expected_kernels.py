@@ -44,7 +44,10 @@ The stack of a kernel is empty, and the check fails where it is not. The excepti
 take 129 to 167 registers, so that one block of 8 warps fits on a multiprocessor; bounded to 128, two fit. What they
 spill (at most {spilled} bytes) is three loads in a step of 580 instructions.
 
-A captured training step of {step} has {nodes} nodes in its two CUDA graphs.
+A captured training step of {step} is one CUDA graph with {nodes} nodes; as it
+is written it makes {launches} launches. `a→b` is a product that hands its elements on to an activation, and `a+b` are
+kernels side by side (`minidl/cuda/joined.py`): those of that step, of a backward pass in each variant, and the products
+before each activation.
 
 All of this is counted, and a difference from the last accepted figures fails the check; what it does to the time is for
 a GPU to say.
@@ -132,6 +135,7 @@ def page(expected: Expected) -> str:
         "spilled": max(figures.stack for figures in expected.kernels.values()),
         "step": step_nodes.STEP,
         "nodes": expected.nodes,
+        "launches": len(step_nodes.launches_of_step(join=False)),
     }
     text = HEAD.format(capabilities=" / ".join(capabilities), compiler=versions, **facts)
     for dtype in dict.fromkeys(name.dtype for name in expected.kernels):

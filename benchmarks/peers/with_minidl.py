@@ -13,7 +13,7 @@ from benchmarks.peers.problem import Problem
 ACTIVATIONS = {"relu": dl.ReLU, "tanh": dl.Tanh}
 
 
-def network(problem: Problem, backend: str = "cpu") -> dl.Sequential:
+def network(problem: Problem, backend: str = "cpu", dtype: str = "float32") -> dl.Sequential:
     layers: list[dl.Layer] = []
     for i, (n_in, n_out) in enumerate(problem.links, start=1):
         hidden = i < len(problem.links)
@@ -24,7 +24,7 @@ def network(problem: Problem, backend: str = "cpu") -> dl.Sequential:
             layers.append(ACTIVATIONS[problem.activation]())
         if hidden and problem.dropout:
             layers.append(dl.Dropout(problem.dropout))
-    model = dl.Sequential(*layers, backend=backend, seed=0)
+    model = dl.Sequential(*layers, backend=backend, seed=0, dtype=dtype)
     for parameter, value in zip(model.parameters(), problem.start(), strict=True):
         model.backend.copy_into(parameter.value, value)
     return model

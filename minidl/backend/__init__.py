@@ -130,7 +130,8 @@ class Backend:
     def capture(self, function: Callable[..., None], *inputs: Any, join: bool = True) -> Callable[..., None]:
         """Run `function(*inputs)` and return a callable that replays its operations on other inputs of the same shapes.
 
-        Where operations are kernels, they run when `function` has ended. On a GPU a replay takes the same arrays, with other contents: a CUDA graph holds their addresses.
+        Where operations are kernels, they run when `function` has ended. On a GPU a replay takes the same arrays, with
+        other contents: a CUDA graph holds their addresses.
 
         Args:
             function: Calls operations on `inputs` and on other arrays.

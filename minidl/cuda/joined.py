@@ -116,7 +116,9 @@ def _product_with_activation(product: Launch, activation: Launch) -> Launch | No
     others = list(activation.arguments)
     if _bytes_of(others.pop(place)) != _bytes_of(c):
         return None
-    if any(_overlap(array, c) for array in _arrays(others)) or any(_overlap(others[-1], x) for x in _arrays((a, b, more))):
+    if any(_overlap(array, c) for array in _arrays(others)) or any(
+        _overlap(others[-1], x) for x in _arrays((a, b, more))
+    ):
         return None
     handed = (more, *(other.reshape(c.shape) if _is_array(other) else other for other in others))
     return Launch(handing_on(product.kernel, take), product.grid, product.block, (a, b, inner, handed, c))
@@ -183,25 +185,21 @@ def _kernel_of(kernels: tuple[Any, ...]) -> Any:
 def _one_of(kernels):
     """Return a device function that runs kernel `number` in a block that is inside its grid."""
     first = cuda.jit(device=True)(kernels[0].py_func)
-    if len(kernels) == 1:
-
-        @cuda.jit(device=True)
-        def run(number, grids, arguments):
-            if cuda.blockIdx.x < grids[0][0] and cuda.blockIdx.y < grids[0][1]:
-                first(*arguments[0])
-
-        return run
-
-    only_first, others = _one_of(kernels[:1]), _one_of(kernels[1:])
+    others = _one_of(kernels[1:]) if len(kernels) > 1 else _nothing
 
     @cuda.jit(device=True)
-    def run_one(number, grids, arguments):
-        if number == 0:
-            only_first(number, grids, arguments)
-        else:
+    def run(number, grids, arguments):
+        if number > 0:
             others(number - 1, grids[1:], arguments[1:])
+        elif cuda.blockIdx.x < grids[0][0] and cuda.blockIdx.y < grids[0][1]:
+            first(*arguments[0])
 
-    return run_one
+    return run
+
+
+@cuda.jit(device=True)
+def _nothing(number, grids, arguments):
+    pass
 
 
 # Memory ---------------------------------------------------------------------------------------------------------------

@@ -134,8 +134,7 @@ def train_epoch(run: Run, interrupted: Flag) -> None:
                 run.check_arrays(f"step {step}")
                 return
     run.model.epochs_trained += 1
-    means, penalty = loss.mean_so_far(), run.mean_penalty(steps)
-    held_out = run.validate()
+    means, penalty, held_out = loss.mean_so_far(), run.mean_penalty(steps), run.validate()
     run.check_arrays("the last step")
     rate, seconds = run.optimizer.learning_rate, time.perf_counter() - start
     epoch = Epoch(run.epoch, *means, *held_out, rate, seconds, penalty)

@@ -8,6 +8,7 @@ warp shuffles and 128-bit loads, is done otherwise. Recorders in place of `numba
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib.util
 import json
@@ -19,14 +20,14 @@ import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 
 from minidl import backend as backends
-from minidl.backend.capture import CaptureError
 from minidl.cuda.engine import device
+from minidl.cuda.engine.launches import Launch, note_launches
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -222,13 +223,62 @@ def test_a_launch_is_configured_once_for_each_grid_and_does_not_warn():
     assert other.configured == [((1,), (256,))]
 
 
-def test_a_launch_in_a_graph_does_not_warn_and_the_graph_keeps_its_arrays():
-    kernel, kept = RecordingKernel(), []
-    with device._building.set(("graph", kept)):
-        device.launch(kernel, (1,), (256,), "x", 1)
-        device.launch(kernel, (1,), (256,), "y", 2)
-    assert kernel.configured == [((1,), (256,), "graph")] * 2
-    assert kept == [("x", 1), ("y", 2)]
+class FakeCore(ModuleType):
+    """`cuda.core`, whose graphs are lists of what was launched while they were built."""
+
+    def __init__(self):
+        super().__init__("cuda.core")
+        self.launched = []
+
+    class Stream:
+        from_handle = staticmethod(lambda handle: ("stream", handle))
+
+    def Device(self):
+        def end():
+            self.launched.append("end")
+
+        graph = SimpleNamespace(launch=lambda stream: self.launched.append(("graph", stream)))
+        builder = SimpleNamespace(end_building=end, complete=lambda: graph)
+        builder.begin_building = lambda: self.launched.append("begin") or builder
+        self.builder = builder
+        return SimpleNamespace(set_current=lambda: None, create_graph_builder=lambda: builder)
+
+
+def test_launches_are_made_before_they_are_captured_and_the_graph_keeps_their_arrays(monkeypatch):
+    core, kernel = FakeCore(), RecordingKernel()
+    monkeypatch.setitem(sys.modules, "cuda.core", core)
+    monkeypatch.setattr(device, "cuda", SimpleNamespace(defer_cleanup=contextlib.nullcontext))
+    array = np.ones(3)
+    replay = device.capture([Launch(kernel, (1,), (256,), (array, 1)), Launch(kernel, (2,), (256,), ("y",))])
+    plain = [((1,), (256,), array, 1), ((2,), (256,), "y")]
+    assert kernel.calls == [*plain, *((*call[:2], core.builder, *call[2:]) for call in plain)]  # and no warning
+    assert core.launched == ["begin", "end"]
+    replay()
+    replay()
+    assert core.launched[2:] == [("graph", ("stream", 0))] * 2
+    reference = weakref.ref(array)
+    del array, plain
+    kernel.calls.clear()
+    gc.collect()
+    assert reference() is not None
+    del replay
+    gc.collect()
+    assert reference() is None
+
+
+def test_a_capture_that_fails_ends(monkeypatch):
+    class Fails(RecordingKernel):
+        def __getitem__(self, configuration):
+            if len(configuration) == 3:
+                raise RuntimeError("no")
+            return super().__getitem__(configuration)
+
+    core = FakeCore()
+    monkeypatch.setitem(sys.modules, "cuda.core", core)
+    monkeypatch.setattr(device, "cuda", SimpleNamespace(defer_cleanup=contextlib.nullcontext))
+    with pytest.raises(RuntimeError, match="no"):
+        device.capture([Launch(Fails(), (1,), (256,), ())])
+    assert core.launched == ["begin", "end"]
 
 
 def test_other_warnings_of_a_launch_come_through():
@@ -319,11 +369,10 @@ def test_scratch_is_the_same_memory_for_every_call_of_a_thread(monkeypatch):
     assert device.scratch(matrix, 3, 0) is first
     assert len({id(array) for array in [first, *others]}) == 5 == len(cuda.log)
     assert cuda.log[0] == ("new", (3, 7), np.float32)
-    with device._building.set(("graph", [])):
-        assert device.scratch(matrix, 3, 0) is first
-        with pytest.raises(device.NoScratchError, match="must run once in the thread that captures it"):
-            device.scratch(matrix, 4, 0)
-    assert device.scratch(matrix, 4, 0) is not None  # the failure leaves nothing behind
+    with note_launches():
+        own = [device.scratch(matrix, 3, 0) for _ in range(2)]
+    assert len({id(array) for array in [first, *others, *own]}) == 7  # each launch that is noted has its own
+    assert device.scratch(matrix, 3, 0) is first
 
 
 def test_scratch_ends_with_its_thread(monkeypatch):
@@ -335,18 +384,6 @@ def test_scratch_ends_with_its_thread(monkeypatch):
         assert made() is pool.submit(device.scratch, matrix, 3, 0).result()
     gc.collect()
     assert made() is None
-
-
-def test_a_step_that_lacks_scratch_cannot_be_captured(monkeypatch):
-    def capture(function):
-        with device._building.set(("graph", [])):
-            function()
-
-    monkeypatch.setattr(device, "_of_thread", threading.local())
-    monkeypatch.setattr(device, "capture", capture)
-    matrix = SimpleNamespace(__cuda_ndarray__=True, shape=(300, 7), dtype=np.dtype("float32"))
-    with pytest.raises(CaptureError, match="needs memory for partial sums"):
-        backends.CUDA().capture(lambda: device.scratch(matrix, 3, 0))
 
 
 def test_scratch_on_the_host_is_a_new_array():
