@@ -38,11 +38,3 @@ def launches_of_step(dtype: str = "float32", join: bool = True) -> list[Launch]:
         for _ in range(2):  # the first warms up, the second is captured
             step(*PROBLEM.batches()[0])
     return captured
-
-    with mock.patch.object(dl.emulator, "launch", lambda *_: None), mock.patch.object(dl.backend, "joined", keep):
-        with mock.patch.dict(dl.backend._made, emulator=dl.backend.Emulator()):
-            model = network(PROBLEM, "emulator", dtype)
-            step = dl.TrainingStep(model, dl.SoftmaxCrossEntropy(), optimizer(PROBLEM), graph=True)
-            for _ in range(2):  # the first warms up, the second is captured
-                step(*PROBLEM.batches()[0])
-    return captured
