@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import minidl as dl
 from minidl.backend import Backend
 from minidl.cuda.engine import device
+from minidl.cuda.engine.launches import note_launches, noted
 
 Run = Callable[[], object]
 Capture = Callable[[Callable[[], None]], Callable[[], None]]
@@ -38,7 +39,13 @@ def gpu() -> Place:
     from numba import cuda  # asked for here, so that the other parts of this file need no CUDA
 
     copy = lambda target, source: target.copy_to_device(source)  # noqa: E731
-    return Place(dl.backend.get("cuda"), device.launch, cuda.event, device.capture, copy)
+    return Place(dl.backend.get("cuda"), noted(device.launch), cuda.event, _graph_of, copy)
+
+
+def _graph_of(function: Callable[[], None]) -> Callable[[], None]:
+    with note_launches() as launches:
+        function()
+    return device.capture(launches)
 
 
 class Taken(NamedTuple):

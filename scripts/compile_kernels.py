@@ -183,7 +183,7 @@ def launched_kernels(dtype: str) -> list[Launch]:
             take_notes(kernel, grid, block, *arguments)
     launches: dict[str, Launch] = {}
     for (kernel, types), threads in blocks.items():
-        name = names.get(kernel, kernel.py_func.__qualname__)
+        name = _name_of(kernel, names)
         while name in launches:  # the same kernel with other types
             name += "'"
         step = steps[kernel] if name.startswith(("dense.", "ladder.")) else 0  # the others are no products
@@ -222,16 +222,20 @@ def _named_joins(names: dict[Any, str]) -> Iterator[None]:
     def named_handing_on(kernel, take):
         made = handing_on(kernel, take)
         taker = next(activation for activation, (taken, _) in joined.TAKERS.items() if taken is take)
-        names[made] = f"{names[kernel]}→{names[taker]}"
+        names[made] = f"{_name_of(kernel, names)}→{_name_of(taker, names)}"
         return made
 
     def named_kernel_of(kernels):
         made = kernel_of(kernels)
-        names[made] = "+".join(names[kernel] for kernel in kernels)
+        names[made] = "+".join(_name_of(kernel, names) for kernel in kernels)
         return made
 
     with mock.patch.multiple(joined, handing_on=named_handing_on, _kernel_of=named_kernel_of):
         yield
+
+
+def _name_of(kernel: Any, names: dict[Any, str]) -> str:
+    return names.get(kernel, kernel.py_func.__qualname__)
 
 
 def _step_of_rung(module: ModuleType) -> int:

@@ -174,7 +174,7 @@ def test_as_on_a_gpu_a_graph_is_replayed_on_the_arrays_that_it_was_captured_with
     expected, kind = on_ranks(2, **options), type(dl.backend.get("cpu"))
     capture = kind.capture
 
-    def strict(backend, function, *inputs):
+    def strict(backend, function, *inputs, join=True):
         graph = capture(backend, function, *inputs)
 
         def replay(*others):
