@@ -16,7 +16,6 @@ docs/kernels.md says how many launches are left of a step.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -33,8 +32,10 @@ from minidl.scalar.activations import ACTIVATIONS
 
 MOST = 4  # launches side by side
 MOST_BYTES_OF_PRODUCTS = 8  # of an element of each, added up: one of float64 or two of float32 fit in shared memory
+QUICK = ("plain", "small", "tiny")  # products; in others a launch does not count, and they have no registers to spare
 
 # What a kernel writes, by the names of its parameters. Products write C, and what the taker of its elements does.
+# All of these have blocks of 256 threads, and none asks whether they stand in one row or in 8.
 WRITES: dict[Any, tuple[str, ...]] = {
     column_sums_kernel: ("sums",),
     losses.softmax_kernel: ("y",),
@@ -109,7 +110,7 @@ def _handed_on(launches: Iterable[Launch]) -> list[Launch]:
 
 def _product_with_activation(product: Launch, activation: Launch) -> Launch | None:
     """Return both as one launch, or None if they are something else, or the activation has other elements."""
-    if product.kernel not in PRODUCTS or activation.kernel not in TAKERS or isinstance(product.arguments[3], tuple):
+    if not _quick(product) or activation.kernel not in TAKERS or isinstance(product.arguments[3], tuple):
         return None
     take, place = TAKERS[activation.kernel]
     a, b, inner, more, c = product.arguments
@@ -124,24 +125,28 @@ def _product_with_activation(product: Launch, activation: Launch) -> Launch | No
     return Launch(handing_on(product.kernel, take), product.grid, product.block, (a, b, inner, handed, c))
 
 
+def _quick(launch: Launch) -> bool:
+    return launch.kernel in PRODUCTS and PRODUCTS[launch.kernel].variant in QUICK
+
+
 # Side by side ---------------------------------------------------------------------------------------------------------
 
 
 def _fits(launch: Launch, stage: Sequence[Launch]) -> bool:
     """Return whether `launch` may run beside all of `stage`."""
     every = [*stage, launch]
-    products = sum(one.arguments[-1].dtype.itemsize for one in every if one.kernel in PRODUCTS)
+    products = sum(one.arguments[-1].dtype.itemsize for one in every if _quick(one))
     return (
         len(every) <= MOST
-        and all(math.prod(one.block) == THREADS and _written(one) is not None for one in every)
+        and all(_written(one) is not None for one in every)
         and products <= MOST_BYTES_OF_PRODUCTS
         and all(_independent(launch, one) for one in stage)
     )
 
 
 def _written(launch: Launch) -> list[Any] | None:
-    """Return the arrays that a launch writes, or None if nobody has said which."""
-    if launch.kernel in PRODUCTS:
+    """Return the arrays that a launch writes, or None if it is joined with nothing."""
+    if _quick(launch):
         *_, more, c = launch.arguments
         return [c, more[-1]] if isinstance(more, tuple) else [c]
     if launch.kernel not in WRITES:
@@ -173,9 +178,8 @@ def _side_by_side(stage: Sequence[Launch]) -> Launch:
 def _kernel_of(kernels: tuple[Any, ...]) -> Any:
     """Return a kernel whose blocks with blockIdx.z == i run the i-th of `kernels`."""
     run = _one_of(kernels)
-    bounds = [kernel.targetoptions["launch_bounds"] for kernel in kernels if kernel.targetoptions.get("launch_bounds")]
 
-    @cuda.jit(**({"launch_bounds": bounds[0]} if bounds else {}))
+    @cuda.jit
     def side_by_side(grids, arguments):
         run(cuda.blockIdx.z, grids, arguments)
 

@@ -99,11 +99,9 @@ def test_a_product_hands_on_to_every_activation(kernels_backend, dtype, rng, nam
         assert together == alone
 
 
-@each("variant", [name for name, variant in dense.VARIANTS.items() if variant.threads == 256])
+@each("variant", joined.QUICK)
 @each("shape", [(1, 1, 1), (3, 129, 5), (33, 31, 131), (129, 7, 2)])
 def test_the_backward_pass_of_a_layer_in_every_variant(kernels_backend, dtype, rng, variant, shape, monkeypatch):
-    if np.dtype(dtype).name not in dense.VARIANTS[variant].dtypes:
-        pytest.skip("no such kernel")
     monkeypatch.setattr(dense, "choose_variant", lambda c, inner: variant)
     layer = Layer(kernels_backend, dtype, rng, *shape)
 
@@ -245,10 +243,23 @@ def test_no_more_are_joined_than_fit(layer, rng):
         assert len(launches_of(*products)) == -(-3 // most)
 
 
-def test_a_product_on_tensor_cores_has_other_blocks(layer, monkeypatch):
-    monkeypatch.setattr(dense, "choose_variant", lambda c, inner: "tf32")
-    found = launches_of(layer.backward)
-    assert [launch.block for launch in found] == [(128,), (32, 8), (128,)]  # it still hands on
+@each("variant", set(dense.VARIANTS) - set(joined.QUICK))
+def test_a_product_that_takes_long_is_joined_with_nothing(layer, monkeypatch, variant):
+    monkeypatch.setattr(dense, "choose_variant", lambda c, inner: variant)
+    assert len(launches_of(layer.forward)) == 2
+    assert len(launches_of(layer.backward)) == 4
+
+
+def test_what_is_joined_has_the_same_number_of_threads(layer, monkeypatch):
+    """Whoever adds a kernel to the table with other blocks must think of this first."""
+    blocks = []
+    monkeypatch.setattr(joined, "_side_by_side", lambda stage: blocks.extend(launch.block for launch in stage))
+    for example in examples("float32"):
+        with note_launches() as launches:
+            arguments = example.arguments.values()
+            getattr(dl.backend.get("emulator").operations, example.operation)(*arguments)
+        joined.joined(launch for launch in launches if launch.kernel in {**joined.WRITES, **dense.PRODUCTS})
+    assert {np.prod(block) for block in blocks} == {256}
 
 
 # What the table says --------------------------------------------------------------------------------------------------
