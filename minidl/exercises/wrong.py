@@ -11,6 +11,7 @@ import importlib.abc
 import importlib.machinery
 import inspect
 import json
+import linecache
 import os
 import sys
 import types
@@ -156,7 +157,10 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
     def get_code(self, fullname: str) -> types.CodeType:
         path = self.get_filename(fullname)
-        return compile(self.change.applied_to(self.get_data(path).decode()), path, "exec", dont_inherit=True)
+        text = self.change.applied_to(self.get_data(path).decode())
+        # The emulator reads kernels from here, and what has no time of change is not compared with the file.
+        linecache.cache[path] = len(text), None, text.splitlines(keepends=True), path
+        return compile(text, path, "exec", dont_inherit=True)
 
 
 class Finder(importlib.abc.MetaPathFinder):

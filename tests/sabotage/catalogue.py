@@ -441,8 +441,8 @@ CATALOGUE = [
     ),
     Sabotage(
         "barrier-inside-a-branch", "cuda/reduce.py",
-        "partial[cuda.threadIdx.y, tx] = value\n        cuda.syncthreads()\n",
-        "partial[cuda.threadIdx.y, tx] = value\n        if cuda.threadIdx.y > 0:\n            cuda.syncthreads()\n",
+        "partial[warp, lane] = value\n        cuda.syncthreads()\n",
+        "partial[warp, lane] = value\n        if warp > 0:\n            cuda.syncthreads()\n",
         "All threads of a block must reach a barrier, or none.",
         ("operations/test_dense.py::test_column_sums",),
     ),
@@ -520,8 +520,8 @@ CATALOGUE = [
     ),
     Sabotage(
         "softmax-kernel-without-maximum", "cuda/losses.py",
-        "    largest = _largest(x, row)\n    total = _exp_total(x, row, largest)\n",
-        "    largest = ZERO\n    total = _exp_total(x, row, largest)\n",
+        "    largest = _largest(x, lane, row)\n    total = _exp_total(x, lane, row, largest)\n",
+        "    largest = ZERO\n    total = _exp_total(x, lane, row, largest)\n",
         "e^z overflows for logits that a network reaches in a bad epoch.",
         ("operations/test_losses.py",),
     ),
@@ -916,6 +916,36 @@ CATALOGUE = [
         "if array.tobytes() != replayed[name].tobytes():", "if False:",
         "What a layer does outside the operations is not done again, and nobody would notice.",
         ("training/test_step.py",),
+    ),
+    Sabotage(
+        "joined-launches-are-not-verified", "training/step.py",
+        "                self._join, self._steps[self._key] = False, CAPTURE - 2\n", "",
+        "A compiler rounds otherwise in a larger kernel: then the bits depend on whether a step is captured.",
+        ("cuda/test_joined.py",),
+    ),
+    Sabotage(
+        "an-update-beside-its-gradient", "cuda/joined.py", "        for array in _arrays(another.arguments)\n",
+        "        for array in _written(another) or ()\n",
+        "Who reads what another block is writing gets the old number or the new one, as chance will have it.",
+        ("cuda/test_joined.py",),
+    ),
+    Sabotage(
+        "part-of-an-array-is-another-array", "cuda/joined.py",
+        "    return one.start < other.stop and other.start < one.stop\n", "    return one == other\n",
+        "A slice begins at another address and is the same memory.",
+        ("cuda/test_joined.py",),
+    ),
+    Sabotage(
+        "blocks-beyond-a-grid", "cuda/joined.py",
+        "        elif cuda.blockIdx.x < grids[0][0] and cuda.blockIdx.y < grids[0][1]:\n", "        else:\n",
+        "The widest launch decides the grid; the others must send home the blocks that they did not ask for.",
+        ("cuda/test_joined.py",),
+    ),
+    Sabotage(
+        "the-last-rows-beside-are-left-out", "cuda/joined.py",
+        "    widest, highest = map(max, zip(*grids, strict=True))\n", "    widest, highest = grids[0]\n",
+        "The grid must be as wide as the widest launch, not as the first.",
+        ("cuda/test_joined.py",),
     ),
     Sabotage(
         "replay-forgets-the-count", "training/step.py", "            self.optimizer.steps += 1\n", "            pass\n",
