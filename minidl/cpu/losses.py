@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from minidl.cpu.engine.jit import helper, helper_in_any_order, inline, jit, jit_in_any_order, scalar
+from minidl.cpu.engine.ordered_bits import from_ordered_bits, ordered_bits
 from minidl.cpu.engine.parallel import serial
-from minidl.cpu.engine.vector_math import exp, from_ordered_bits, inlined, log, ordered_bits
+from minidl.cpu.engine.vector_math import exp, inlined, log
 from minidl.scalar.constants import ONE, ZERO
 from minidl.scalar.losses import (
     binary_cross_entropy,

@@ -164,20 +164,33 @@ CATALOGUE = [
         ("cpu/engine/test_vector_math.py",),
     ),
     Sabotage(
-        "exp-ends-too-early", "cpu/engine/vector_math.py", "(one + from_one) * _scale(one, n_1) * _scale(one, n_2)",
-        "(one + from_one) * _scale(one, n_1 + n_2)",
+        "exp-ends-too-early", "cpu/engine/vector_math.py", "(one + from_one) * power * (up if x > zero else down)",
+        "(one + from_one) * _scale(one, shifted)",
         "2ⁿ leaves the normal numbers before 2ⁿ eʳ has become 0 or infinite.",
         ("cpu/engine/test_vector_math.py",),
     ),
     Sabotage(
-        "log1p-of-a-rounded-sum", "cpu/engine/vector_math.py", "f = x if k == zero else (_scale(u, -k) - one) + ",
-        "f = (_scale(u, -k) - one) + zero * ",
+        "log1p-of-a-rounded-sum", "cpu/engine/vector_math.py",
+        "f = x if k == zero else (_scale(u, shift - k) - one) + ",
+        "f = (_scale(u, shift - k) - one) + zero * ",
         "1 + x has lost most digits of a small x: log(1 + x) is 0 where x is 1e-8.",
         ("cpu/engine/test_vector_math.py",),
     ),
     Sabotage(
-        "vector-exp-loses-nan", "cpu/engine/vector_math.py", "least if x < least else", "least if not x >= least else",
+        "vector-exp-loses-nan", "cpu/engine/vector_math.py",
+        "least if x < least else greatest if x > greatest else x)  #",
+        "least if not x >= least else greatest if x > greatest else x)  #",
         "A NaN that is pushed into the range of exp comes out as 0.",
+        ("cpu/engine/test_vector_math.py",),
+    ),
+    Sabotage(
+        "erfc-of-a-rounded-square", "cpu/engine/vector_math.py", "lost = _fma(size, size, -square)", "lost = zero",
+        "What x² lost in rounding is up to 4e-6 where x is 9, and e^-x² is off by as much of itself.",
+        ("cpu/engine/test_vector_math.py",),
+    ),
+    Sabotage(
+        "loop-of-single-vectors", "cpu/engine/vector_loop.py", "SIDE_BY_SIDE)\n", "1)\n",
+        "Each step of a formula waits for the one before, and nothing else is there to do.",
         ("cpu/engine/test_vector_math.py",),
     ),
     # Dense -----------------------------------------------------------------------------------------------------------
