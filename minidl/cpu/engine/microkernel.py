@@ -78,9 +78,7 @@ def micro_kernel(rows: int, vectors: int, partial: bool) -> Callable:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             emit = _Emitter(context, builder, signature.args[0], partial)
             a, a_at, a_row, a_k, b, b_at, b_k, start, start_at, start_row, c, c_at, c_row, depth, columns = arguments
-            a, b, start, c = (
-                emit.pointer(array, at) for array, at in ((a, a_at), (b, b_at), (start, start_at), (c, c_at))
-            )
+            a, b, start, c = map(emit.pointer, (a, b, start, c), (a_at, b_at, start_at, c_at))
             emit.columns = columns
             block = [(i, j) for i in range(rows) for j in range(vectors)]
             first = [emit.load(start, emit.plus(start_row, i), j, j == vectors - 1) for i, j in block]

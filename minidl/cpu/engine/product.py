@@ -9,9 +9,8 @@ C = A B is C[i, j] = Σₖ A[i, k] B[k, j]: three loops, over i, j and k. Their 
 3. A block of C stays in registers while k runs (`microkernel.py`). With 6 rows by 4 vectors of C, each loaded
    vector of B serves 6 rows and each number of A serves 4 vectors: 10 loads for 24 multiply-adds.
 
-benchmarks/cpu_product.py has the first two in full and measures all three, with blocks of other sizes too; its results
-are in benchmarks/results/cpu_product.md. This file covers C of any size with such blocks and lets them read memory in a
-good order:
+benchmarks/cpu_product.py measures all three, with blocks of other sizes too. This file covers C of any size with such
+blocks and lets them read memory in a good order:
 
 - C is computed in panels of 4 vectors of columns, from top to bottom, while the panel of B stays in the cache.
 - The remaining columns are computed as one more panel, with some that are known already; if they are few, vector by
@@ -39,8 +38,8 @@ import numpy as np
 from minidl.cpu.engine import blas, microkernel
 from minidl.cpu.engine.jit import helper, inline, jit, jit_in_any_order
 from minidl.cpu.engine.microkernel import PANEL, VECTOR_BYTES, block_rows, micro_kernel
-from minidl.cpu.engine.parallel import chunked, serial
-from minidl.cpu.engine.thread_pool import chunks_for
+from minidl.cpu.engine.parallel import chunked, parallel, serial
+from minidl.cpu.engine.thread_pool import chunk, chunks_for
 from minidl.scalar.constants import BLOCK_OF_TERMS
 from minidl.utils.processor import level_2_cache
 
@@ -87,30 +86,27 @@ def _macro_kernel(vectors, partial):
 
 _panel_kernel = _macro_kernel(PANEL, False)
 _vector_kernel = _macro_kernel(1, True)
-_wide_row = micro_kernel(1, 4 * PANEL, False)  # a single row of C leaves registers free for many columns
+# A single row of C leaves registers free for many columns.
+_wide_row, _narrow_row, _vector_of_row = (micro_kernel(1, n, n == 1) for n in (4 * PANEL, PANEL, 1))
 
 
 @helper
 def _row(a, a_k, b, start, c, depth, left, right):
-    """Compute the columns left:right of a single row of C. Each number of B is used once, so rows are read in order."""
-    columns, lanes = c.size, VECTOR_BYTES // c.itemsize
-    while left + 4 * PANEL * lanes <= right:
-        _wide_row(a, 0, 0, a_k, b, left, columns, start, left, 0, c, left, 0, depth, lanes)
-        left += 4 * PANEL * lanes
-    if left == right:
-        return
-    c, start = c[left:right], start[left:right]
-    for j in range(c.size):
-        c[j] = start[j]
-    for k in range(0, depth - 1, 2):  # two rows at a time, so that C is loaded and stored half as often
-        a_0, b_0 = a[k * a_k], b[k * columns + left : k * columns + right]
-        a_1, b_1 = a[(k + 1) * a_k], b[(k + 1) * columns + left : (k + 1) * columns + right]
-        for j in range(c.size):
-            c[j] = (c[j] + a_0 * b_0[j]) + a_1 * b_1[j]
-    if depth % 2 == 1:
-        a_0, b_0 = a[(depth - 1) * a_k], b[(depth - 1) * columns + left : depth * columns - columns + right]
-        for j in range(c.size):
-            c[j] += a_0 * b_0[j]
+    """Compute the columns left:right of a single row of C."""
+    columns, size, lanes = c.size, right - left, VECTOR_BYTES // c.itemsize
+    wide, narrow = 4 * PANEL * lanes, PANEL * lanes
+    while left < right:  # at the end some columns again, which changes no bit of them
+        if wide <= size and right - left > wide // 2:
+            left = min(left, right - wide)
+            _wide_row(a, 0, 0, a_k, b, left, columns, start, left, 0, c, left, 0, depth, lanes)
+            left += wide
+        elif narrow <= size:
+            left = min(left, right - narrow)
+            _narrow_row(a, 0, 0, a_k, b, left, columns, start, left, 0, c, left, 0, depth, lanes)
+            left += narrow
+        else:
+            _vector_of_row(a, 0, 0, a_k, b, left, columns, start, left, 0, c, left, 0, depth, min(lanes, right - left))
+            left += lanes
 
 
 @inline
@@ -249,6 +245,15 @@ def _product_tile(index, chunks, a, a_row, a_k, b, start, c, depth, form, height
         _transpose_narrow(result, columns, c, rows, left, right)
 
 
+@parallel
+@jit
+def _outer(index, chunks, c, a, b):
+    """Compute C = Aᵀ B for a single row of A and of B: nothing is used twice, so rows of C are written in order."""
+    for i in chunk(index, chunks, c.shape[0]):
+        for j in range(c.shape[1]):
+            c[i, j] = a[0, i] * b[0, j]
+
+
 @serial
 @jit_in_any_order
 def _dots(a, b, c):
@@ -299,6 +304,8 @@ def product_of_transposed(a, b, c):
     if columns * c.itemsize < VECTOR_BYTES:
         chunks, _, width = _tiles(1, rows, columns * depth, c.itemsize)
         _product_tile(chunks, b, 1, columns, a, start, c, depth, C_TRANSPOSED, columns, width, columns, 0)
+    elif depth == 1:
+        _outer(c, a, b)
     elif columns >= WORTH_A_COPY and a.size * a.itemsize > LEVEL_2_CACHE // 2:
         chunks, height, width = _tiles(rows, columns, depth, c.itemsize, by_rows=True)
         terms = min(BLOCK_OF_TERMS, depth)
@@ -331,8 +338,6 @@ def product_with_transposed(a, b, c):
 def _tiles(rows, columns, depth, itemsize, by_rows=False):
     """Return number, height and width of the tiles of C that threads share: panels of columns, if there are enough."""
     wanted = chunks_for(rows * columns * depth * itemsize / SPEED)
-    if wanted == 1:
-        return 1, rows, columns
     panel, block = PANEL * (VECTOR_BYTES // itemsize), block_rows(PANEL)
     width = columns if by_rows else _share_of(columns, panel, wanted)
     across = math.ceil(columns / width)

@@ -123,10 +123,11 @@ def test_a_wide_product_leaves_those_after_it_as_small_as_before(form, dtype, rn
 
 
 def test_a_row_does_not_depend_on_the_rows_around_it(rng):
-    a, b, row = matrices(rng, 140, 100, 70, np.float32)
-    whole = multiply("a b", a, b, row)
-    for first, last in [(0, 1), (3, 8), (11, 40), (50, 140)]:  # from 64 rows on, panels of B are copied
-        np.testing.assert_array_equal(multiply("a b", a[first:last], b, row), whole[first:last])
+    for n in (10, 70, 300, 450):
+        a, b, row = matrices(rng, 140, 100, n, np.float32)
+        whole = multiply("a b + row", a, b, row)
+        for first, last in [(0, 1), (3, 8), (11, 40), (50, 140)]:  # from 64 rows on, panels of B are copied
+            np.testing.assert_array_equal(multiply("a b + row", a[first:last], b, row), whole[first:last])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
