@@ -228,3 +228,16 @@ def test_activations_are_vector_loops(name):
         assert_vectors_of_float32(code)
         steps = re.findall(r"%index\.next\S* = add nuw i64 %index\S*, (\d+)", code)
         assert max(map(int, steps)) >= SIDE_BY_SIDE * VECTOR_BYTES // 4
+
+
+@pytest.mark.parametrize("name", sorted(FORWARD))
+def test_a_number_comes_out_alike_wherever_it_stands(dtype, rng, name):
+    """In the loop of four vectors, in that of one vector behind it, and in that of single numbers at the end."""
+    x, alpha = rng.normal(scale=4, size=(201, 1)).astype(dtype), dtype.type(0.5)
+    y, dx, alone = np.empty_like(x), np.empty_like(x), np.empty((2, 1, 1), dtype)
+    FORWARD[name](x, alpha, y)
+    BACKWARD[name](x, y, x, alpha, dx)
+    for i in range(len(x)):
+        FORWARD[name](x[i : i + 1], alpha, alone[0])
+        BACKWARD[name](x[i : i + 1], alone[0], x[i : i + 1], alpha, alone[1])
+        assert alone.tobytes() == y[i].tobytes() + dx[i].tobytes()
