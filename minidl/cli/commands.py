@@ -80,7 +80,7 @@ def _team(options: argparse.Namespace) -> dl.parallel.Team | None:
 def announce_compiling(backend: str) -> None:
     """Print why the first step takes long, if it compiles."""
     if backends.get(backend).name == "cpu" and not is_compiled():
-        print("compiling for this processor, once (about 15 s)", flush=True)
+        print("compiling for this processor, once (about 10 s)", flush=True)
 
 
 def _fit(
@@ -218,7 +218,7 @@ def build_model(options: argparse.Namespace, data: Dataset) -> dl.Sequential:
 def playground(options: argparse.Namespace) -> int:
     """Serve the playground until Ctrl-C."""
     if not is_compiled():
-        print("compiling for this processor, once (about 15 s)", flush=True)
+        print("compiling for this processor, once (about 10 s)", flush=True)
     serve(options.port, options.open)
     return 0
 

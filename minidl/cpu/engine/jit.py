@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import types
 from collections.abc import Callable
 from typing import Any
@@ -78,11 +79,7 @@ def helper(function: Callable, liberties: frozenset[str] = CONTRACT) -> Any:
     return register_jitable(error_model="numpy", fastmath=set(liberties))(function)
 
 
-def helper_in_any_order(function: Callable) -> Any:
-    """Do so, but let the compiler add the terms of a sum in any order."""
-    return helper(function, ANY_ORDER)
-
-
+helper_in_any_order = functools.partial(helper, liberties=ANY_ORDER)
 # For a short helper: becomes part of each caller before LLVM sees it, which otherwise compiles it once more.
 inline = numba.njit(inline="always")
 

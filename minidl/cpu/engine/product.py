@@ -49,8 +49,6 @@ LEVEL_2_CACHE = level_2_cache()
 SPEED = 5e5  # of one core, about: multiply-adds in a microsecond, times the bytes of a number
 WORTH_A_COPY = 64  # rows of C that a copied panel of B must serve, or columns that a transposed A must
 NARROW = 6  # panels: rows of B up to so wide lie close enough together to be read where they are
-# Arguments between compiled functions: Numba would compile a version for each literal number.
-NONE, ONE = np.int64(0), np.int64(1)
 PLAIN, B_TRANSPOSED, C_TRANSPOSED = range(3)  # forms of a tile
 FEW_ROWS = 4  # up to this many rows of A, A Bᵀ takes scalar products of rows and transposes nothing
 
@@ -90,23 +88,38 @@ _vector_kernel = _macro_kernel(1, True)
 _wide_row, _narrow_row, _vector_of_row = (micro_kernel(1, n, n == 1) for n in (4 * PANEL, PANEL, 1))
 
 
-@helper
-def _row(a, a_k, b, start, c, depth, left, right):
-    """Compute the columns left:right of a single row of C."""
-    columns, size, lanes = c.size, right - left, VECTOR_BYTES // c.itemsize
+@inline
+def _row(a, b, start, c, depth):
+    """Compute a single row of C."""
+    left, columns, lanes = 0, c.size, VECTOR_BYTES // c.itemsize
     wide, narrow = 4 * PANEL * lanes, PANEL * lanes
-    while left < right:  # at the end some columns again, which changes no bit of them
-        if wide <= size and right - left > wide // 2:
-            left = min(left, right - wide)
-            _wide_row(a, 0, 0, a_k, b, left, columns, start, left, 0, c, left, 0, depth, lanes)
+    while left < columns:  # at the end some columns again, which changes no bit of them
+        if wide <= columns and columns - left > wide // 2:
+            left = min(left, columns - wide)
+            _wide_row(a, 0, 0, 1, b, left, columns, start, left, 0, c, left, 0, depth, lanes)
             left += wide
-        elif narrow <= size:
-            left = min(left, right - narrow)
-            _narrow_row(a, 0, 0, a_k, b, left, columns, start, left, 0, c, left, 0, depth, lanes)
+        elif narrow <= columns:
+            left = min(left, columns - narrow)
+            _narrow_row(a, 0, 0, 1, b, left, columns, start, left, 0, c, left, 0, depth, lanes)
             left += narrow
         else:
-            _vector_of_row(a, 0, 0, a_k, b, left, columns, start, left, 0, c, left, 0, depth, min(lanes, right - left))
+            _vector_of_row(a, 0, 0, 1, b, left, columns, start, left, 0, c, left, 0, depth, min(lanes, columns - left))
             left += lanes
+
+
+@serial
+@jit
+def _single_row(a, b, start, c):
+    """Compute C = start + A B for a single row of A: too little work for threads and for as many arguments as below."""
+    depth, columns = b.shape
+    a, b, c, sums = a.reshape(-1), b.reshape(-1), c.reshape(-1), c.reshape(-1)
+    for k in range(0, depth, BLOCK_OF_TERMS):
+        _row(a[k:], b[k * columns :], start, sums, min(BLOCK_OF_TERMS, depth - k))
+        if k > 0:
+            for j in range(columns):
+                c[j] += sums[j]
+        elif depth > BLOCK_OF_TERMS:
+            start, sums = np.zeros(columns, c.dtype), np.empty(columns, c.dtype)
 
 
 @inline
@@ -161,13 +174,6 @@ def _tile(index, rows, height, columns, width):
     return top, min(top + height, rows), left, min(left + width, columns)
 
 
-@serial
-@jit
-def _single_row(a, b, start, c):
-    """Compute C = start + A B for a single row of A: too little work for threads and for as many arguments as below."""
-    _row(a.reshape(-1), ONE, b.reshape(-1), start, c.reshape(-1), b.shape[0], NONE, b.shape[1])
-
-
 @inline
 def _add_columns(sums, more, rows, columns, left, right):
     """Add the columns left:right of `more` to those of `sums`."""
@@ -200,8 +206,7 @@ def _product_tile(index, chunks, a, a_row, a_k, b, start, c, depth, form, height
         a_row, a_k: The distances of two numbers of A below and beside each other.
         form: PLAIN; B_TRANSPOSED: `b` is Bᵀ; C_TRANSPOSED: `c` becomes Cᵀ, with rows shorter than a vector.
         height, width: Of the tile.
-        block: So many rows at a time.
-        room: For so many numbers of A, which are transposed first; 0 if they are not.
+        block, room: So many rows at a time, transposed first if there is room for so many numbers of A.
     """
     lanes, rows, columns = VECTOR_BYTES // c.itemsize, c.shape[0], c.shape[1]
     if form == C_TRANSPOSED:
@@ -212,30 +217,27 @@ def _product_tile(index, chunks, a, a_row, a_k, b, start, c, depth, form, height
     worth = worth and (columns > NARROW * width or columns % lanes != 0)
     a, b, c = a.reshape(-1), b.reshape(-1), c.reshape(-1)
     result = _room(lanes * columns, c) if form == C_TRANSPOSED else c
-    panel = _room((terms + lanes) * width if worth or form == B_TRANSPOSED else NONE, c)
+    panel = _room((terms + lanes) * width if worth or form == B_TRANSPOSED else 0, c)
     transposed = _room(room, c)
     for i in range(top, bottom, block):
         rows, above, sums = min(block, bottom - i), start, result[i * columns :]
         for k in range(0, depth, terms):  # `terms` of them are one chain of additions
             part, source, source_row, source_k = min(terms, depth - k), a[i * a_row + k * a_k :], a_row, a_k
             if room > 0:
-                _transpose(source, NONE, a_k, transposed, part, rows, part)
-                source, source_row, source_k = transposed, part, ONE
-            if rows == 1 and form != B_TRANSPOSED:
-                _row(source, source_k, b[k * columns :], above, sums[:columns], part, left, right)
-            else:
-                for j in range(left, right, width):
-                    count = min(width, right - j)
-                    if width // 2 < count < width <= right - left:  # some columns again, which changes no bit of them
-                        j, count = right - width, width
-                    lines, at, b_row = b, k * columns + j, columns
-                    if form == B_TRANSPOSED:
-                        _transpose(b, j * depth, depth, panel, width, depth, count)
-                        lines, at, b_row = panel, NONE, width
-                    elif worth and count == width:
-                        _copy_panel(b, at, columns, panel, part)
-                        lines, at, b_row = panel, NONE, width
-                    _panel(source, source_row, source_k, lines, at, b_row, above, sums, columns, j, count, rows, part)
+                _transpose(source, 0, a_k, transposed, part, rows, part)
+                source, source_row, source_k = transposed, part, 1
+            for j in range(left, right, width):
+                count = min(width, right - j)
+                if width // 2 < count < width <= right - left:  # some columns again, which changes none of their bits
+                    j, count = right - width, width
+                lines, at, b_row = b, k * columns + j, columns
+                if form == B_TRANSPOSED:
+                    _transpose(b, j * depth, depth, panel, width, depth, count)
+                    lines, at, b_row = panel, 0, width
+                elif worth and count == width:
+                    _copy_panel(b, at, columns, panel, part)
+                    lines, at, b_row = panel, 0, width
+                _panel(source, source_row, source_k, lines, at, b_row, above, sums, columns, j, count, rows, part)
             if k > 0:
                 _add_columns(result[i * columns :], sums, rows, columns, left, right)
             elif depth > terms:  # `start` may be longer than a row of C
@@ -280,7 +282,7 @@ def product(a, b, c, row=None):
         return
     (rows, columns), depth = c.shape, a.shape[1]
     start = _zeros(columns, c.itemsize) if row is None else row
-    if rows == 1 and depth <= BLOCK_OF_TERMS:
+    if rows == 1:
         _single_row(a, b, start, c)
     else:
         chunks, height, width = _tiles(rows, columns, depth, c.itemsize)
@@ -297,6 +299,10 @@ def product_of_transposed(a, b, c):
     """
     if BLAS:
         blas.product(a.T, b, c)
+        return
+    if 1 in c.shape:  # Cᵀ = Bᵀ A is a single row, too
+        row, others = (a, b) if len(c) == 1 else (b, a)
+        product(row.reshape(1, -1), others, c.reshape(1, -1))
         return
     depth, (rows, columns) = len(a), c.shape
     chunks, height, width = _tiles(rows, columns, depth, c.itemsize)
