@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -40,14 +41,15 @@ compute capability {capabilities}, as the compiler makes it; no GPU has run it f
 Where the targets differ, a cell has a number for each, in this order. In the float32 versions no instruction is
 float64. "–" is a target that lacks the instructions of the kernel: tensor cores and cp.async begin with 8.0.
 
-The stack of a kernel is empty, and the check fails where it is not. The exception are the large products: they would
+The stack of a kernel is empty, and the check fails where it is not. The large products are the exception: they would
 take 129 to 167 registers, so that one block of 8 warps fits on a multiprocessor; bounded to 128, two fit. What they
 spill (at most {spilled} bytes) is three loads in a step of 580 instructions.
 
 A captured training step of {step} is one CUDA graph with {nodes} nodes; as it
-is written it makes {launches} launches. `a→b` is a product that hands its elements on to an activation, and `a+b` are
-kernels side by side (`minidl/cuda/joined.py`): those of that step, of a backward pass in each variant, and the products
-before each activation.
+is written it makes {launches} launches. The kernels that `minidl/cuda/joined.py` makes have tables of their own. There
+`a` → `b` is a product that hands its elements on to an activation, and `a` + `b` are kernels side by side: those of
+that step, of a backward pass in each variant, and the products before each activation. A name that ends with `'` is the
+kernel above it with arguments of other types.
 
 All of this is counted, and a difference from the last accepted figures fails the check; what it does to the time is for
 a GPU to say.
@@ -65,6 +67,7 @@ COLUMNS = {
     "warps": "warps",
     "KB in flight": "kilobytes",
 }
+JOINED = "([→+])"  # between the parts of a joined kernel's name
 
 
 class Version(NamedTuple):
@@ -139,21 +142,25 @@ def page(expected: Expected) -> str:
     }
     text = HEAD.format(capabilities=" / ".join(capabilities), compiler=versions, **facts)
     for dtype in dict.fromkeys(name.dtype for name in expected.kernels):
-        text += f"\n## {dtype}\n\n| kernel | {' | '.join(COLUMNS)} |\n|---{'|---' * len(COLUMNS)}|\n"
-        for kernel in dict.fromkeys(name.kernel for name in expected.kernels):
-            found = [expected.kernels.get(Version(kernel, dtype, capability)) for capability in capabilities]
-            if not any(found):
-                continue
-            columns = [
-                [getattr(figures, column) if figures else None for figures in found] for column in COLUMNS.values()
-            ]
-            cells = [_cell(numbers) for numbers in columns]
-            text += f"| `{kernel}` | {' | '.join(cells)} |\n"
+        kernels = list(dict.fromkeys(name.kernel for name in expected.kernels if name.dtype == dtype))
+        together = [kernel for kernel in kernels if re.search(JOINED, kernel)]
+        for title, chosen in {dtype: [k for k in kernels if k not in together], f"{dtype}, joined": together}.items():
+            if chosen:
+                text += f"\n## {title}\n\n| kernel | {' | '.join(COLUMNS)} |\n|---{'|---' * len(COLUMNS)}|\n"
+            for kernel in chosen:
+                found = [expected.kernels.get(Version(kernel, dtype, capability)) for capability in capabilities]
+                columns = [
+                    [getattr(figures, column) if figures else None for figures in found] for column in COLUMNS.values()
+                ]
+                parts = re.sub(JOINED, r"` \1 `", kernel)  # a browser breaks a line between them
+                text += f"| `{parts}` | {' | '.join(map(_cell, columns))} |\n"
     return text
 
 
 def _cell(numbers: Sequence[int | None]) -> str:
-    """One number if the targets agree, and none if it is 0; None is a target that the kernel is not for."""
+    """One number if the targets agree, and none if all are 0; None is a target that the kernel is not for."""
+    if not any(numbers):
+        return ""
     if len(set(numbers)) == 1:
-        return str(numbers[0] or "")
+        return str(numbers[0])
     return " / ".join("–" if number is None else str(number) for number in numbers)

@@ -31,11 +31,11 @@ from minidl.cuda.reduce import column_sums_kernel
 from minidl.scalar.activations import ACTIVATIONS
 
 MOST = 4  # launches side by side
-MOST_BYTES_OF_PRODUCTS = 8  # of an element of each, added up: one of float64 or two of float32 fit in shared memory
+MOST_BYTES_OF_PRODUCTS = 8  # of their elements: a block has shared memory for two in float32, or for one in float64
 QUICK = ("plain", "small", "tiny")  # products; in others a launch does not count, and they have no registers to spare
 
-# What a kernel writes, by the names of its parameters. Products write C, and what the taker of its elements does.
-# All of these have blocks of 256 threads, and none asks whether they stand in one row or in 8.
+# What a kernel writes, by the names of its parameters. A product writes C, and what the taker of its elements writes.
+# All have blocks of 256 threads; none asks whether they stand in one row or in 8, or how many blocks there are.
 WRITES: dict[Any, tuple[str, ...]] = {
     column_sums_kernel: ("sums",),
     losses.softmax_kernel: ("y",),
@@ -117,6 +117,7 @@ def _product_with_activation(product: Launch, activation: Launch) -> Launch | No
     others = list(activation.arguments)
     if _bytes_of(others.pop(place)) != _bytes_of(c):
         return None
+    # The activation comes while the product still runs: it may neither touch C nor write what C is made of.
     if any(_overlap(array, c) for array in _arrays(others)) or any(
         _overlap(others[-1], x) for x in _arrays((a, b, more))
     ):
@@ -187,7 +188,11 @@ def _kernel_of(kernels: tuple[Any, ...]) -> Any:
 
 
 def _one_of(kernels):
-    """Return a device function that runs kernel `number` in a block that is inside its grid."""
+    """Return a device function that runs kernel `number` in a block that is inside its grid.
+
+    Only a constant can be an index into a tuple of several types, as the arguments are. So this function runs the first
+    kernel or leaves it to another one for the rest. All threads of a block go the same way and meet at its barriers.
+    """
     first = cuda.jit(device=True)(kernels[0].py_func)
     others = _one_of(kernels[1:]) if len(kernels) > 1 else _nothing
 

@@ -180,10 +180,21 @@ def test_the_page_shows_where_targets_differ():
     assert "| `dense.FORWARD[tiny]` | 38 / 29 | 0 / 2176 | 0 / 118 | 0 / 14 | 0 / 23 | 0 / 64 | 0 / 16 |" in text
     text = expected_kernels.page(Expected({}, {older: without, VERSION: without}))
     assert "| `dense.FORWARD[tiny]` | 38 |  |  |  |  |  |  |" in text
+    assert "joined\n" not in text
     other = Version("dense.other", "float64", "7.5")
     text = expected_kernels.page(Expected({}, {VERSION: FIGURES, other: without}))
     assert "| `dense.FORWARD[tiny]` | 29 / – | 2176 / – |" in text
     assert text.count("dense.FORWARD[tiny]") == text.count("dense.other") == 1  # only where there is a version of it
+
+
+def test_the_page_has_joined_kernels_apart():
+    names = "a.product→b.relu", "a.product", "c.sum+c.sum"
+    text = expected_kernels.page(Expected({}, {VERSION._replace(kernel=name): FIGURES for name in names}))
+    alone, together = text.split("\n## float32\n")[1].split("\n## float32, joined\n")
+    assert "| `a.product` | 29 |" in alone
+    assert "| `a.product` → `b.relu` | 29 |" in together
+    assert "| `c.sum` + `c.sum` | 29 |" in together
+    assert text.count("29 | 2176 |") == 3
 
 
 def test_as_expected(compiled, capsys):
