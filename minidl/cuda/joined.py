@@ -115,7 +115,8 @@ def _product_with_activation(product: Launch, activation: Launch) -> Launch | No
     take, place = TAKERS[activation.kernel]
     a, b, inner, more, c = product.arguments
     others = list(activation.arguments)
-    if _bytes_of(others.pop(place)) != _bytes_of(c):
+    elements = others.pop(place)
+    if elements.size != c.size or _bytes_of(elements) != _bytes_of(c):
         return None
     # The activation comes while the product still runs: it may neither touch C nor write what C is made of.
     if any(_overlap(array, c) for array in _arrays(others)) or any(
@@ -225,10 +226,12 @@ def _arrays(arguments: Iterable[Any]) -> list[Any]:
 
 
 def _bytes_of(array: Any) -> range:
-    """Return the addresses of the bytes of a contiguous array."""
+    """Return the addresses from the first byte of an array to its last one; a view may have gaps between them."""
     on_host = isinstance(array, np.ndarray)
     start = array.ctypes.data if on_host else array.__cuda_array_interface__["data"][0]
-    return range(start, start + array.size * array.dtype.itemsize)
+    reach = [(side - 1) * stride for side, stride in zip(array.shape, array.strides, strict=True)]
+    before, behind = (sum(choose(0, each) for each in reach) for choose in (min, max))
+    return range(start + before, start + behind + array.dtype.itemsize)
 
 
 def _overlap(one: Any, other: Any) -> bool:

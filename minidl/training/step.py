@@ -83,13 +83,15 @@ class TrainingStep(CopiedWhole):
         self.why_not: str | None = None
         self._buffers = Buffers(self.backend)
         self._join = self.backend.can_join  # until that changes a bit
+        self._replay: list[Callable[..., None]] = []  # the graphs of the present step
+        self._inputs: tuple[Any, ...] = ()
         self.forget()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickled step consists of: all but the graphs, which a copy captures anew."""
         blank = object.__new__(type(self))
         blank.forget()
-        return {**vars(self), **vars(blank)}
+        return {**vars(self), **vars(blank), "_replay": [], "_inputs": ()}
 
     def __call__(self, x: Any, targets: Any) -> None:
         """Make one step.
@@ -112,12 +114,10 @@ class TrainingStep(CopiedWhole):
             self.update()
 
     def forget(self) -> None:
-        """Capture anew, because something has changed."""
+        """Capture anew from the next step on, because something has changed."""
         self._steps: dict[Any, int] = {}  # made so far, by what a graph depends on: on a GPU the arrays, too
         self._graphs: dict[Any, list[Callable[..., None]]] = {}  # of forward and of update, or one of both
-        self._key: Any = None  # of the present step, as in `_steps`
-        self._replay: list[Callable[..., None]] = []  # the graphs of the present step
-        self._inputs: tuple[Any, ...] = ()
+        self._key: Any = None  # of the present step, as in `_steps`; None if it does not count
         self._expected: dict[str, np.ndarray] | None = None  # results of the replay, in the step that verifies it
 
     # Forward and update, for arrays of the backend that are known to fit ---------------------------------------------
@@ -214,8 +214,9 @@ class TrainingStep(CopiedWhole):
             if array.tobytes() != replayed[name].tobytes():
                 if not self._join:
                     self._give_up(f"{name} comes out differently when the operations are done again")
-                # A compiler may round otherwise in a kernel that does more: capture the next step, and do not join.
-                self._join, self._steps[self._key] = False, CAPTURE - 2
+                # A compiler may round otherwise in a kernel that does more: capture anew, and do not join.
+                self._join = False
+                self.forget()
                 break
 
     def _give_up(self, reason: str) -> None:

@@ -202,6 +202,14 @@ def test_what_depends_on_another_launch_comes_after_it(layer):
     assert len(launches_of(lambda: o.column_sums(layer.dy, layer.dbias), lambda: o.sgd_update(other, other, rate))) == 2
 
 
+@each("last_columns", [np.s_[:, 33:], np.s_[::-1, :]])
+def test_a_view_with_gaps_reaches_from_its_first_byte_to_its_last(layer, last_columns):
+    o, rate, view = layer.operations, np.ones(1, np.float32), layer.dy[last_columns]
+    for row, launches in ((layer.dy[5], 2), (layer.y[5], 1)):
+        update = partial(o.sgd_update, row, row, rate)
+        assert len(launches_of(lambda: o.column_sums(view, np.zeros(view.shape[1], np.float32)), update)) == launches
+
+
 def test_an_activation_of_something_else_is_not_handed_on(layer):
     o, other = layer.operations, np.zeros_like(layer.z)
     product = partial(o.dense_forward, layer.x, layer.weight, layer.bias, layer.z)
@@ -213,6 +221,11 @@ def test_an_activation_of_something_else_is_not_handed_on(layer):
     assert len(launches_of(product, lambda: activation(other, layer.y))) == 2
     assert len(launches_of(product, lambda: activation(layer.z[:4], layer.y[:4]))) == 2
     assert len(launches_of(product, lambda: activation(layer.z, layer.z))) == 2  # C itself has a value for each
+    wide, into = np.zeros((9, 70), np.float32), partial(o.dense_forward, layer.x, layer.weight, layer.bias)
+    for c in (wide[:, :35], wide[:, ::2]):  # what lies between the elements of C is none of them
+        first = wide.reshape(-1)[: c.size]
+        assert len(launches_of(partial(into, c), partial(activation, first, np.zeros_like(first)))) == 2
+        assert len(launches_of(partial(into, c), partial(activation, wide, np.zeros_like(wide)))) == 2
     square = Layer(dl.backend.get("emulator"), np.float32, np.random.default_rng(0), rows=4, n_in=4, n_out=4)
     product = partial(o.dense_forward, square.x, square.weight, square.bias, square.z)
     onto = [partial(activation, square.z, target) for target in (square.y, square.x, square.weight)]
@@ -350,6 +363,29 @@ def test_a_step_that_joining_changes_is_captured_as_it_is_written(monkeypatch):
     assert len(made) == 1 and not step._join
     ((graph,),) = step._graphs.values()
     assert len(graph) > len(made[0])
+
+
+@each("second", [(7, False), (4, True)])
+def test_what_joining_changes_in_one_graph_is_captured_as_it_is_written_in_all(monkeypatch, second):
+    """Steps of two sizes, or with and without a look at the loss, have been captured before the first is verified."""
+
+    def rounds_otherwise(launches):
+        made = joined.joined(launches)
+        wrong = next(i for i, launch in enumerate(made) if launch.kernel.py_func.__name__ == "side_by_side")
+        return [*made[:wrong], *made[wrong + 1 :]]
+
+    monkeypatch.setattr(dl.backend, "joined", rounds_otherwise)
+    results = []
+    for graph in (False, True):
+        rng = np.random.default_rng(0)
+        model = dl.Sequential(dl.Dense(5, 4), dl.Dense(4, 3), seed=0, backend="emulator")
+        step = dl.TrainingStep(model, dl.SoftmaxCrossEntropy(), dl.Adam(0.01), graph=graph)
+        for rows, look in [(4, False), second] * 7:
+            step.forward(rng.normal(size=(rows, 5)).astype(np.float32), rng.integers(0, 3, rows), look)
+            step.update()
+        results.append([array.tobytes() for array in step._results().values()])
+    assert results[0] == results[1]
+    assert step.why_not is None and not step._join and len(step._graphs) == 2
 
 
 def test_a_replay_takes_other_inputs_in_place_of_those_in_joined_launches(rng):

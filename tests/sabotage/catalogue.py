@@ -257,7 +257,8 @@ CATALOGUE = [
         ("backend/test_parameters.py",),
     ),
     Sabotage(
-        "a-copied-step-keeps-its-graphs", "training/step.py", "{**vars(self), **vars(blank)}", "vars(self)",
+        "a-copied-step-keeps-its-graphs", "training/step.py",
+        '{**vars(self), **vars(blank), "_replay": [], "_inputs": ()}', "vars(self)",
         "Graphs hold the addresses of the original's arrays.",
         ("training/test_copies.py",),
     ),
@@ -932,8 +933,21 @@ CATALOGUE = [
     ),
     Sabotage(
         "joined-launches-are-not-verified", "training/step.py",
-        "                self._join, self._steps[self._key] = False, CAPTURE - 2\n", "",
+        "                self._join = False\n                self.forget()\n", "",
         "A compiler rounds otherwise in a larger kernel: then the bits depend on whether a step is captured.",
+        ("cuda/test_joined.py",),
+    ),
+    Sabotage(
+        "other-graphs-stay-joined", "training/step.py",
+        "                self.forget()\n", "                self._steps[self._key] = CAPTURE - 2\n",
+        "Where one graph rounds otherwise, the next to be verified does so too, and then nothing is captured any more.",
+        ("cuda/test_joined.py",),
+    ),
+    Sabotage(
+        "a-view-without-gaps", "cuda/joined.py",
+        "    return range(start + before, start + behind + array.dtype.itemsize)\n",
+        "    return range(start, start + array.size * array.dtype.itemsize)\n",
+        "The last columns of a matrix reach farther than their own bytes.",
         ("cuda/test_joined.py",),
     ),
     Sabotage(

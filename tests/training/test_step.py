@@ -257,6 +257,28 @@ def test_a_backend_that_records_nothing_is_refused_before_the_first_step():
         dl.TrainingStep(network(dl.ReLU(), backend="numpy"), dl.SoftmaxCrossEntropy(), dl.SGD(0.1), graph=True)
 
 
+@pytest.mark.parametrize("backend", ["cpu", "emulator"])
+@pytest.mark.parametrize("look", [False, True])
+def test_a_step_that_is_forgotten_in_the_middle_is_made(backend, look):
+    """Without a look, a captured step has not begun when `forward` has returned."""
+    steps = [
+        dl.TrainingStep(network(dl.Tanh(), backend=backend), dl.SoftmaxCrossEntropy(), dl.SGD(0.1), graph=graph)
+        for graph in (False, True)
+    ]
+    for number, (x, labels) in enumerate(batches(5, 3, steps=8)):
+        for step in steps:
+            step.forward(x, labels, look)
+            if number > 3:
+                step.forget()
+            step.update()
+        assert_same_bits(state(steps[1]), state(steps[0]))
+    for x, labels in batches(5, 3):
+        for step in steps:
+            step(x, labels)
+    assert steps[1].why_not is None and len(steps[1]._graphs) == 1
+    assert_same_bits(state(steps[1]), state(steps[0]))
+
+
 def test_after_forget_a_changed_layer_counts():
     dropout = [dl.Dropout(0.5), dl.Dropout(0.5)]
     steps = [
