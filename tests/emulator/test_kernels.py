@@ -22,7 +22,7 @@ from minidl.cuda import (
     reduce,
 )
 from minidl.cuda.engine import edges
-from minidl.emulator import BarrierError, OutOfBoundsError, UninitializedReadError, launch
+from minidl.emulator import BarrierError, OutOfBoundsError, UninitializedReadError, launch, race_detector
 from scripts.kernel_examples import examples
 from tests.conftest import execute
 
@@ -39,6 +39,15 @@ def test_no_kernel_of_minidl_is_refused_and_every_output_is_written(operation, s
             getattr(minidl.cuda, operation)(launch, *example.arguments.values())
             for name, argument in example.arguments.items():
                 assert not isinstance(argument, np.ndarray) or np.isfinite(argument).all(), f"{example}: {name}"
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_no_kernel_of_minidl_races(operation, monkeypatch):
+    monkeypatch.setattr(reduce, "FEW_ROWS", 8)  # nine are for two blocks
+    with race_detector():
+        for example in examples("float32", 9, 37):
+            if example.operation == operation:
+                getattr(minidl.cuda, operation)(launch, *example.arguments.values())
 
 
 # Planted faults -------------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from tests.conftest import each
 from tests.operations import reference
 from tests.operations.calls import assert_close, assert_same_bits, drawn, eps, huge, out, run, seeds
 
-# (batch, n_in, n_out): tiles are 16 x 16, so one below, at and past an edge, primes, and ones.
+# (batch, n_in, n_out): blocks have 16 x 16 elements, so one below, at and past an edge, primes, and ones. The last two
+# are large enough for kernels with tiles: one with edges everywhere, one with a step in which all elements exist.
 SHAPES = [
     (1, 1, 1),
     (1, 17, 1),
@@ -23,6 +24,8 @@ SHAPES = [
     (31, 33, 1),
     (33, 7, 18),
     (5, 48, 37),
+    (17, 65, 15),
+    (12, 140, 12),
 ]
 
 
