@@ -935,7 +935,7 @@ CATALOGUE = [
         "joined-launches-are-not-verified", "training/step.py",
         "                self._join = False\n                self.forget()\n", "",
         "A compiler rounds otherwise in a larger kernel: then the bits depend on whether a step is captured.",
-        ("cuda/test_joined.py",),
+        ("cuda/test_joined.py::test_a_step_that_joining_changes_is_captured_as_it_is_written",),
     ),
     Sabotage(
         "other-graphs-stay-joined", "training/step.py",
@@ -954,25 +954,25 @@ CATALOGUE = [
         "an-update-beside-its-gradient", "cuda/joined.py", "        for array in _arrays(another.arguments)\n",
         "        for array in _written(another) or ()\n",
         "Who reads what another block is writing gets the old number or the new one, as chance will have it.",
-        ("cuda/test_joined.py",),
+        ("cuda/test_joined.py::test_what_depends_on_another_launch_comes_after_it",),
     ),
     Sabotage(
         "part-of-an-array-is-another-array", "cuda/joined.py",
         "    return one.start < other.stop and other.start < one.stop\n", "    return one == other\n",
         "A slice begins at another address and is the same memory.",
-        ("cuda/test_joined.py",),
+        ("cuda/test_joined.py::test_what_depends_on_another_launch_comes_after_it",),
     ),
     Sabotage(
         "blocks-beyond-a-grid", "cuda/joined.py",
         "        elif cuda.blockIdx.x < grids[0][0] and cuda.blockIdx.y < grids[0][1]:\n", "        else:\n",
         "The widest launch decides the grid; the others must send home the blocks that they did not ask for.",
-        ("cuda/test_joined.py",),
+        ("cuda/test_joined.py::test_every_loss_side_by_side",),
     ),
     Sabotage(
         "the-last-rows-beside-are-left-out", "cuda/joined.py",
         "    widest, highest = map(max, zip(*grids, strict=True))\n", "    widest, highest = grids[0]\n",
         "The grid must be as wide as the widest launch, not as the first.",
-        ("cuda/test_joined.py",),
+        ("cuda/test_joined.py::test_every_loss_side_by_side",),
     ),
     Sabotage(
         "replay-forgets-the-count", "training/step.py", "            self.optimizer.steps += 1\n", "            pass\n",
