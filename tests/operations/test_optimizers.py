@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl import backend
 from tests.conftest import each
 from tests.operations import reference
 from tests.operations.calls import assert_close, assert_same_bits, eps, huge, inout, run
@@ -195,3 +196,29 @@ def test_no_gradient_no_step_and_nan_stays_where_it_is(any_backend, dtype, rng, 
     assert_same_bits(np.delete(new, 2), np.delete(w, 2))
     for array in (new, *state):
         np.testing.assert_array_equal(np.isnan(array), np.isnan(g))
+
+
+# Moments that decay ---------------------------------------------------------------------------------------------------
+
+
+@each("update", ["momentum", "nesterov", "rmsprop", "adam"])
+def test_on_the_cpu_what_has_decayed_is_no_subnormal_number(dtype, update):
+    """With those a processor is slow, and without a gradient 0.9 times the smallest would stay for ever."""
+    info, half = np.finfo(dtype), dtype.type(0.5)
+    start = np.array([info.tiny, 1.5 * info.tiny, 2 * info.tiny, -info.tiny, -4 * info.tiny, 1.0, np.nan], dtype)
+    g, w = np.zeros_like(start), np.ones_like(start)
+    scalars = {
+        "momentum": [half],
+        "nesterov": [half],
+        "rmsprop": [half, dtype.type(1e-8)],
+        "adam": [half, half, dtype.type(1e-8), dtype.type(0)],
+    }[update]
+    positive = np.abs(start)
+    moments = {"rmsprop": [positive], "adam": [start, positive]}.get(update, [start])
+    before = [np.ones(2, dtype)] if update == "adam" else []
+    cpu = backend.get("cpu")
+    _, *new = run(cpu, f"{update}_update", inout(w), g, *map(inout, moments), *before, rate(dtype), *scalars)
+    for moment, found in zip(moments, new, strict=True):
+        expected = moment / 2
+        expected[np.abs(expected) < info.tiny] = 0
+        assert_same_bits(np.abs(found), np.abs(expected.astype(dtype)))
