@@ -22,7 +22,7 @@ _notes = BlockLocal()  # the launches that this thread has noted
 
 
 def note_launches() -> Block:
-    """Return a block in which this thread appends its launches to a list, the value of the block."""
+    """Return a block in which this thread makes no launches but appends them to a list, the value of the block."""
     return _notes.set([])
 
 
@@ -32,7 +32,7 @@ def noting() -> bool:
 
 
 def noted(launch: Callable[..., None]) -> Callable[..., None]:
-    """Return a launcher that makes launches with `launch`, where they are not noted."""
+    """Return a launcher that notes launches in a block of `note_launches`, and makes them with `launch` elsewhere."""
 
     @functools.wraps(launch)
     def run(kernel: Any, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any) -> None:
