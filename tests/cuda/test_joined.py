@@ -405,6 +405,18 @@ def test_a_replay_takes_other_inputs_in_place_of_those_in_joined_launches(rng):
     assert found == bits(backend, layer.written())
 
 
+def test_a_thread_that_does_nothing_else_replays(kernels_backend, rng):
+    """On a GPU a thread has no context before its first array or launch."""
+    layer = Layer(kernels_backend, np.float32, rng)
+    layer.forward()
+    expected = bits(kernels_backend, [layer.y])
+    replay = kernels_backend.capture(layer.forward)
+    kernels_backend.copy_into(layer.y, np.zeros(layer.y.shape, np.float32))
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(replay).result()
+    assert bits(kernels_backend, [layer.y]) == expected
+
+
 def test_threads_note_their_own_launches(layer):
     with note_launches() as launches, ThreadPoolExecutor(1) as pool:
         pool.submit(layer.forward).result()

@@ -189,6 +189,7 @@ def capture(launches: list[Launch]) -> Callable[[], None]:
     graph, stream = builder.complete(), Stream.from_handle(0)
 
     def launch_graph(kept: list[Launch] = launches) -> None:
+        cuda.current_context()  # a thread has one from its first array or launch on, and this may be its first launch
         graph.launch(stream)
 
     return launch_graph

@@ -19,6 +19,7 @@ import threading
 import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -247,7 +248,9 @@ class FakeCore(ModuleType):
 def test_launches_are_made_before_they_are_captured_and_the_graph_keeps_their_arrays(monkeypatch):
     core, kernel = FakeCore(), RecordingKernel()
     monkeypatch.setitem(sys.modules, "cuda.core", core)
-    monkeypatch.setattr(device, "cuda", SimpleNamespace(defer_cleanup=contextlib.nullcontext))
+    in_context = partial(core.launched.append, "context")
+    numba = SimpleNamespace(defer_cleanup=contextlib.nullcontext, current_context=in_context)
+    monkeypatch.setattr(device, "cuda", numba)
     array = np.ones(3)
     replay = device.capture([Launch(kernel, (1,), (256,), (array, 1)), Launch(kernel, (2,), (256,), ("y",))])
     plain = [((1,), (256,), array, 1), ((2,), (256,), "y")]
@@ -255,7 +258,7 @@ def test_launches_are_made_before_they_are_captured_and_the_graph_keeps_their_ar
     assert core.launched == ["begin", "end"]
     replay()
     replay()
-    assert core.launched[2:] == [("graph", ("stream", 0))] * 2
+    assert core.launched[2:] == ["context", ("graph", ("stream", 0))] * 2
     reference = weakref.ref(array)
     del array, plain
     kernel.calls.clear()
