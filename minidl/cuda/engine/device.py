@@ -37,11 +37,9 @@ def why_not() -> str | None:
             "NUMBA_ENABLE_CUDASIM is set, and Numba's simulator cannot run the kernels that exchange values inside a "
             "warp; unset it, or take the backend emulator"
         )
-    if _numba_cuda_version() < OLDEST:
-        return (
-            f"the package numba-cuda is older than {'.'.join(map(str, OLDEST))}, which captures graphs; run "
-            f"pip install --upgrade numba-cuda"
-        )
+    if (version := _numba_cuda_version()) < OLDEST:
+        found, oldest = (".".join(map(str, numbers)) for numbers in (version, OLDEST))
+        return f"numba-cuda {found} captures no CUDA graphs; for {oldest} or newer run pip install --upgrade numba-cuda"
     try:
         if cuda.is_available():
             return _why_not_this_gpu(capability())
@@ -62,9 +60,12 @@ def _why_not_this_gpu(capability: tuple[int, int]) -> str | None:
     this = f"the GPU has compute capability {capability[0]}.{capability[1]}"
     major, minor = _lowest_capability()
     if capability < (major, minor):
-        return f"{this}, and the installed CUDA toolkit compiles for {major}.{minor} and newer; take minidl[cuda12]"
+        return (
+            f"{this}, and the installed CUDA toolkit compiles for {major}.{minor} and newer; for an older GPU run "
+            f"pip install 'minidl[cuda12]' in a new environment"
+        )
     if capability < (8, 0) and os.environ.get("MINIDL_TF32", "off") != "off":
-        return f"MINIDL_TF32 is set, and its instructions need 8.0; {this}; unset it"
+        return f"{this}, and the instructions of MINIDL_TF32 need 8.0; unset that variable"
     return None
 
 
