@@ -131,7 +131,8 @@ class TrainingStep(CopiedWhole):
             look: Whether the caller looks at the loss before it calls `update`. If not, a captured step is one graph,
                 which `update` replays.
         """
-        heads, arrays = (list(targets), targets.values()) if isinstance(targets, dict) else (None, [targets])
+        heads = sorted(targets) if isinstance(targets, dict) else None  # whatever their order, they are the same inputs
+        arrays = [targets[head] for head in heads] if heads else [targets]
         forward = partial(self._forward, heads)
         self._begin((x, *arrays), *([forward, self._update] if look else [partial(self._whole, heads)]))
         if not self._replay:

@@ -178,6 +178,23 @@ def test_several_heads_can_be_captured():
     assert steps[1].loss.by_head() == steps[0].loss.by_head()
 
 
+def test_the_heads_may_come_in_another_order():
+    def make():
+        heads = dl.Heads(left=dl.Dense(5, 3), right=dl.Dense(5, 3))
+        loss = dl.MultiTask(heads, left=dl.SoftmaxCrossEntropy(), right=dl.SoftmaxCrossEntropy())
+        return dl.Sequential(heads, backend="cpu", seed=0), loss
+
+    steps = [dl.TrainingStep(*make(), dl.SGD(0.1), graph=graph) for graph in (False, True)]
+    for order in (["right", "left"], ["left", "right"]):
+        for x, labels in batches(5, 3):
+            targets = {"left": labels, "right": 2 - labels}
+            for step in steps:
+                step.forward(x, {head: targets[head] for head in order})
+                step.update()
+    assert len(steps[1]._graphs) == 1
+    assert_same_bits(state(steps[1]), state(steps[0]))
+
+
 def test_a_head_may_get_labels_in_one_step_and_probabilities_in_the_next():
     def make():
         heads = dl.Heads(size=dl.Dense(4, 1), digit=dl.Dense(4, 3))
