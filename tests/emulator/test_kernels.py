@@ -23,6 +23,8 @@ from minidl.cuda import (
 )
 from minidl.cuda.engine import edges
 from minidl.emulator import BarrierError, OutOfBoundsError, UninitializedReadError, launch, race_detector
+from minidl.emulator.launch import Device
+from minidl.emulator.observer import Observer, watching
 from scripts.kernel_examples import examples
 from tests.conftest import execute
 
@@ -48,6 +50,28 @@ def test_no_kernel_of_minidl_races(operation, monkeypatch):
         for example in examples("float32", 9, 37):
             if example.operation == operation:
                 getattr(minidl.cuda, operation)(launch, *example.arguments.values())
+
+
+class Counting(Observer):
+    counts_operations = True
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_float32_kernels_compute_in_float32(operation):
+    """As `scripts/compile_kernels.py` requires of the machine code, but without a compiler."""
+    device, doubles = Device(), []
+
+    def counted(value, operations):
+        if isinstance(value, float):  # float64 is one, float32 is not
+            doubles.append(f"{value} in {device.where()}")
+        return value
+
+    device.counted = counted
+    with watching(Counting()):
+        for example in examples("float32"):
+            if example.operation == operation:
+                getattr(minidl.cuda, operation)(device.launch, *example.arguments.values())
+    assert operation in ("mean_loss", "penalty_cost") or not doubles  # these two have totals in float64
 
 
 # Planted faults -------------------------------------------------------------------------------------------------------
