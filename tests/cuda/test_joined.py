@@ -94,9 +94,8 @@ def test_a_product_hands_on_to_every_activation(kernels_backend, dtype, rng, nam
         layer.backward_input()
 
     alone, together, launches = both_ways(kernels_backend, passes, layer.written())
-    assert len(launches) == (1 if np.dtype(dtype).itemsize == 4 else 2)
-    if kernels_backend.name == "emulator" or name != "gelu":  # a compiler may round otherwise there: see TrainingStep
-        assert together == alone
+    assert len(launches) == (4 if name == "gelu" else 1 if np.dtype(dtype).itemsize == 4 else 2)
+    assert together == alone
 
 
 @each("variant", joined.QUICK)
@@ -302,7 +301,8 @@ def test_every_kernel_writes_what_it_says(dtype):
 
 
 def test_every_activation_has_a_taker():
-    assert set(joined.TAKERS) == {*activations.FORWARD.values(), *activations.BACKWARD.values()}
+    others = {table["gelu"] for table in (activations.FORWARD, activations.BACKWARD)}
+    assert set(joined.TAKERS) == {*activations.FORWARD.values(), *activations.BACKWARD.values()} - others
 
 
 # Steps ----------------------------------------------------------------------------------------------------------------
