@@ -14,7 +14,7 @@ from tests.operations import reference
 from tests.operations.calls import assert_close, assert_same_bits, eps, huge, inout, out, roundings_of_sum, run
 
 # Blocks have 256 threads.
-sizes = each("size", [1, 2, 31, 255, 256, 257, 523])
+sizes = each("size", [1, 2, 31, 256, 257, 523, 1025])  # a thread has four, and a block 1024
 
 
 # By value ------------------------------------------------------------------------------------------------------------

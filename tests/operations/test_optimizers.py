@@ -10,7 +10,7 @@ from tests.operations import reference
 from tests.operations.calls import assert_close, assert_same_bits, eps, huge, inout, run
 
 # Blocks have 256 threads.
-sizes = each("size", [1, 2, 31, 255, 256, 257, 523])
+sizes = each("size", [1, 2, 31, 256, 257, 523, 1025])  # a thread has four, and a block 1024
 epsilons = each("epsilon", [1e-8, 0.1])  # the second is large enough to show where it is added
 
 RATE = 0.3

@@ -12,7 +12,7 @@ from tests.operations import reference
 from tests.operations.calls import assert_close, assert_same_bits, eps, huge, inout, out, roundings_of_sum, run
 
 # Blocks have 256 threads.
-shapes = each("shape", [(1,), (7,), (256,), (257,), (523,), (1, 1), (13, 29)])
+shapes = each("shape", [(1,), (7,), (256,), (257,), (1025,), (1, 1), (13, 29)])
 strengths = each("l1, l2", [(0.3, 0.0), (0.0, 0.3), (0.7, 0.2)])
 
 
