@@ -52,7 +52,8 @@ that step, of a backward pass in each variant, and the products before each acti
 kernel above it with arguments of other types.
 
 All of this is counted, and a difference from the last accepted figures fails the check; what it does to the time is for
-a GPU to say.
+a GPU to say. Registers and instructions of joined kernels may differ a little from run to run, so the check leaves them a
+margin of {margin}, or of 5 %.
 
 Compiled with {compiler}.
 """
@@ -67,6 +68,7 @@ COLUMNS = {
     "warps": "warps",
     "KB in flight": "kilobytes",
 }
+MARGIN = 8  # registers, which a thread gets in multiples of this, or instructions
 JOINED = "([→+])"  # between the parts of a joined kernel's name
 
 
@@ -125,9 +127,23 @@ def differences(expected: Mapping[Version, Figures], found: Mapping[Version, Fig
             yield f"{name}: new"
             continue
         pairs = zip(Figures._fields, expected[name], figures, strict=True)
-        changes = [f"{figure} {before} → {now}" for figure, before, now in pairs if before != now]
+        changes = [
+            f"{figure} {before} → {now}" for figure, before, now in pairs if not _alike(name, figure, before, now)
+        ]
         if changes:
             yield f"{name}: {', '.join(changes)}"
+
+
+def _alike(name: Version, figure: str, before: int, now: int) -> bool:
+    """Whether a figure is as expected.
+
+    Numba numbers its functions in the order in which a process compiles them, and where a kernel has many of them, the
+    compiler's choices depend on the numbers. So the registers and instructions of joined kernels have a margin, and
+    what follows from their registers is not compared.
+    """
+    if not re.search(JOINED, name.kernel) or figure in ("shared", "stack"):
+        return before == now
+    return figure in ("warps", "in_flight") or abs(now - before) <= max(MARGIN, before // 20)
 
 
 def page(expected: Expected) -> str:
@@ -138,6 +154,7 @@ def page(expected: Expected) -> str:
         "spilled": max(figures.stack for figures in expected.kernels.values()),
         "step": step_nodes.STEP,
         "nodes": expected.nodes,
+        "margin": MARGIN,
         "launches": len(step_nodes.launches_of_step(join=False)),
     }
     text = HEAD.format(capabilities=" / ".join(capabilities), compiler=versions, **facts)

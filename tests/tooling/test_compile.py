@@ -221,6 +221,20 @@ def test_a_difference_fails_and_says_how_to_accept_it(compiled, capsys, figure):
     assert capsys.readouterr().err.splitlines() == [change, advice]
 
 
+def test_joined_kernels_have_a_margin():
+    joined, alone = VERSION._replace(kernel="dense.A[tiny]+reduce.b"), VERSION
+    for figure, change, alike in (
+        ("registers", 8, True), ("registers", -8, True), ("registers", 9, False), ("loop", 9, False), ("warps", 24, True),
+        ("stack", 8, False), ("shared", 8, False), ("fma", -9, False),
+    ):  # fmt: skip
+        found = FIGURES._replace(**{figure: getattr(FIGURES, figure) + change})
+        assert (not list(expected_kernels.differences({joined: FIGURES}, {joined: found}))) == alike
+        assert list(expected_kernels.differences({alone: FIGURES}, {alone: found}))
+    large = FIGURES._replace(step=400)
+    assert not list(expected_kernels.differences({joined: large}, {joined: large._replace(step=420)}))
+    assert list(expected_kernels.differences({joined: large}, {joined: large._replace(step=421)}))
+
+
 def test_a_new_kernel_and_one_that_is_gone_are_differences(compiled, capsys):
     gone = compiled[1].kernels.pop(VERSION), VERSION._replace(kernel="dense.old")
     compiled[1].kernels[gone[1]] = gone[0]
