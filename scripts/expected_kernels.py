@@ -52,8 +52,8 @@ that step, of a backward pass in each variant, and the products before each acti
 kernel above it with arguments of other types.
 
 All of this is counted, and a difference from the last accepted figures fails the check; what it does to the time is for
-a GPU to say. Registers and instructions of joined kernels may differ a little from run to run, so the check leaves them a
-margin of {margin}, or of 5 %.
+a GPU to say. Registers and instructions of joined kernels may differ a little from run to run, so the check leaves them
+a margin of {margin}, or of 5 %.
 
 Compiled with {compiler}.
 """
