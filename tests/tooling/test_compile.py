@@ -321,7 +321,7 @@ def test_the_inner_loop_of_a_matrix_product():
 @pytest.mark.parametrize("product", ["FORWARD", "BACKWARD_INPUT", "BACKWARD_WEIGHT"])
 def test_a_step_of_a_dense_product_is_multiply_adds(product, tiles, least, warps):
     (launch,) = [
-        launch for launch in compile_kernels.launched_kernels("float32") if f"{product}[{tiles}]" in launch.name
+        launch for launch in compile_kernels.launched_kernels("float32") if launch.name == f"dense.{product}[{tiles}]"
     ]
     figures = compile_kernels.compile_kernel(launch, "float32", "9.0").figures
     assert figures.step_fma == launch.step and figures.step_share >= least
