@@ -11,7 +11,7 @@ import numpy as np
 from numba import cuda, int32
 
 from minidl.cuda.engine.edges import get, put
-from minidl.cuda.reduce import COLUMNS, ROWS, WARPS, block_column_total, warp_max, warp_sum
+from minidl.cuda.reduce import COLUMNS, ROWS, block_column_total, warp_max, warp_sum
 from minidl.scalar.constants import ONE, WARP, ZERO
 
 MINUS_INFINITY = np.float32(-np.inf)
@@ -21,6 +21,7 @@ RUN = 7  # odd, so that threads which walk along runs of their own meet no bank 
 PART = THREADS * RUN
 SIDE = 32
 PADDED = SIDE + 1
+WARPS = 4
 
 
 @cuda.jit
