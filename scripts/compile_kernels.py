@@ -53,8 +53,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # so that this file can be run from anywhere
 
 import minidl.cuda
+import minidl.emulator
 from minidl.cuda import dense, joined, reduce
 from minidl.cuda.engine.launches import Launch as Launched
+from minidl.cuda.engine.launches import note_launches, noted
 from minidl.cuda.ladder import RUNGS
 from minidl.scalar.activations import ACTIVATIONS
 from minidl.utils.files import write_whole
@@ -196,20 +198,16 @@ def handed_on(dtype: str, variant: str) -> Iterator[Launched]:
 
     The last one is the whole backward pass of a dense layer behind an activation.
     """
-    everything = (dtype, variant) == ("float32", "small")
+    everything, launch = (dtype, variant) == ("float32", "small"), noted(minidl.emulator.launch)
     for name in [*(ACTIVATIONS if everything else ()), "relu"]:
-        launches: list[Launched] = []
-
-        def launch(kernel, grid, block, *arguments, launches=launches):
-            launches.append(Launched(kernel, grid, block, arguments))
-
         x, weight, z, y, dy, dz, dx, dweight, bias, dbias = (np.zeros(shape, dtype) for shape in [(2, 2)] * 8 + [2] * 2)
-        minidl.cuda.dense_forward(launch, x, weight, bias, z)
-        minidl.cuda.activation_forward(launch, name, z, z.dtype.type(0), y)
-        minidl.cuda.dense_backward_input(launch, dy, weight, dz)
-        minidl.cuda.activation_backward(launch, name, z, y, dz, z.dtype.type(0), dx)
-        minidl.cuda.dense_backward_weight(launch, x, dy, dweight)
-        minidl.cuda.column_sums(launch, dy, dbias)
+        with note_launches() as launches:
+            minidl.cuda.dense_forward(launch, x, weight, bias, z)
+            minidl.cuda.activation_forward(launch, name, z, z.dtype.type(0), y)
+            minidl.cuda.dense_backward_input(launch, dy, weight, dz)
+            minidl.cuda.activation_backward(launch, name, z, y, dz, z.dtype.type(0), dx)
+            minidl.cuda.dense_backward_weight(launch, x, dy, dweight)
+            minidl.cuda.column_sums(launch, dy, dbias)
         yield from (*joined.joined(launches[:2]), *joined.joined(launches[2:4]))
     yield from joined.joined([*launches[4:], *launches[2:4]])
 

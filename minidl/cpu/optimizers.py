@@ -54,26 +54,21 @@ def sgd_update(index, chunks, value, gradient, learning_rate):
             value[i] = _sgd(value[i], gradient[i], learning_rate[0])
 
 
-@parallel
-@jit
-def momentum_update(index, chunks, value, gradient, velocity, learning_rate, momentum):
-    smallest = np.finfo(velocity.dtype).tiny
-    blocks, own = _from_the_end(index, chunks, value.size)
-    for block in own:
-        for i in chunk(block, blocks, value.size):
-            value[i], new = _momentum(value[i], gradient[i], velocity[i], learning_rate[0], momentum)
-            velocity[i] = _decayed(new, smallest)
+def _loop_with_velocity(rule):
+    @parallel
+    @jit
+    def update_with_velocity(index, chunks, value, gradient, velocity, learning_rate, momentum):
+        smallest = np.finfo(velocity.dtype).tiny
+        blocks, own = _from_the_end(index, chunks, value.size)
+        for block in own:
+            for i in chunk(block, blocks, value.size):
+                value[i], new = rule(value[i], gradient[i], velocity[i], learning_rate[0], momentum)
+                velocity[i] = _decayed(new, smallest)
+
+    return update_with_velocity
 
 
-@parallel
-@jit
-def nesterov_update(index, chunks, value, gradient, velocity, learning_rate, momentum):
-    smallest = np.finfo(velocity.dtype).tiny
-    blocks, own = _from_the_end(index, chunks, value.size)
-    for block in own:
-        for i in chunk(block, blocks, value.size):
-            value[i], new = _nesterov(value[i], gradient[i], velocity[i], learning_rate[0], momentum)
-            velocity[i] = _decayed(new, smallest)
+momentum_update, nesterov_update = _loop_with_velocity(_momentum), _loop_with_velocity(_nesterov)
 
 
 @parallel

@@ -131,10 +131,9 @@ class TrainingStep(CopiedWhole):
             look: Whether the caller looks at the loss before it calls `update`. If not, a captured step is one graph,
                 which `update` replays.
         """
-        heads = sorted(targets) if isinstance(targets, dict) else None  # whatever their order, they are the same inputs
-        arrays = [targets[head] for head in heads] if heads else [targets]
+        heads, inputs = inputs_of(x, targets)
         forward = partial(self._forward, heads)
-        self._begin((x, *arrays), *([forward, self._update] if look else [partial(self._whole, heads)]))
+        self._begin(inputs, *([forward, self._update] if look else [partial(self._whole, heads)]))
         if not self._replay:
             forward(*self._inputs)
         elif look:
@@ -241,3 +240,11 @@ class TrainingStep(CopiedWhole):
         arrays = self._arrays()
         arrays.update({f"gradient of {parameter.name}": parameter.gradient for parameter in self.parameters})
         return {name: self.backend.to_numpy(array) for name, array in arrays.items()}
+
+
+def inputs_of(x: Any, targets: Any) -> tuple[list[str] | None, tuple[Any, ...]]:
+    """Return the heads, if there are several, and all inputs of a step in one order, whatever that of a dict is."""
+    if not isinstance(targets, dict):
+        return None, (x, targets)
+    heads = sorted(targets)
+    return heads, (x, *(targets[head] for head in heads))

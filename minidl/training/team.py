@@ -33,7 +33,7 @@ from minidl.training.divergence import check_finite
 from minidl.training.evaluation import Evaluation
 from minidl.training.interrupts import Flag, interrupt_between_steps
 from minidl.training.run import Run
-from minidl.training.step import TrainingStep
+from minidl.training.step import TrainingStep, inputs_of
 from minidl.training.sync_batch_norm import copy_for_part, run_together
 from minidl.utils import checks, storage
 from minidl.utils.output import say
@@ -180,8 +180,7 @@ class TeamStep(TrainingStep):
     def forward(self, x: Any, targets: Any, look: bool = True) -> None:
         """Make both passes for the own parts, and add the results of all ranks; the update is always on its own."""
         backend, loss, sync = self.backend, self.loss, self.team.sync_batch_norm
-        heads = list(targets) if isinstance(targets, dict) else None
-        inputs = (x, *targets.values()) if heads else (x, targets)
+        heads, inputs = inputs_of(x, targets)
         self.optimizer.prepare(self.parameters)  # which refuses a model without weights
         rows, smallest = x.shape[0], self.model.smallest_batch
         parts = max(1, min(self.team.parts, rows // smallest))

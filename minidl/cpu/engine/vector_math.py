@@ -209,13 +209,8 @@ def expm1(form):
 
 @_for_each_format
 def tanh(form):
-    reduced, half, one, two, least = (
-        _reduction(form),
-        form.half,
-        form.one,
-        form.two,
-        form.real(-40),
-    )  # e⁻⁴⁰ is nothing beside 1
+    reduced, half, one, two = _reduction(form), form.half, form.one, form.two
+    least = form.real(-40)  # e⁻⁴⁰ is nothing beside 1
 
     def tanh(x):
         x_2 = -two * abs(x)
