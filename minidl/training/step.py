@@ -123,11 +123,11 @@ class TrainingStep(CopiedWhole):
     # Forward and update, for arrays of the backend that are known to fit ---------------------------------------------
 
     def forward(self, x: Any, targets: Any, look: bool = True) -> None:
-        """Make the forward pass and measure the loss.
+        """Make the forward pass and measure the loss. Nothing is checked or copied, which is what a call does.
 
         Args:
-            x: Inputs, shape (batch, n_in).
-            targets: Targets as the loss takes them.
+            x: Inputs, shape (batch, n_in), as an array of the backend in the model's dtype.
+            targets: Targets as the loss takes them, checked, as arrays of the backend.
             look: Whether the caller looks at the loss before it calls `update`. If not, a captured step is one graph,
                 which `update` replays.
         """
