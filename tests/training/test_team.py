@@ -141,6 +141,28 @@ def test_captured_passes_and_updates_give_the_bits_of_those_as_written(name):
     assert on_ranks(2, **options) == on_ranks(2, **{**options, "graph": False})
 
 
+def test_the_heads_may_come_in_another_order():
+    """A step that is replayed has the targets by their place."""
+
+    def weights(comm, graph):
+        every = data(48)
+        heads = dl.Heads(left=dl.Dense(4, 3), right=dl.Dense(4, 3))
+        loss = dl.MultiTask(heads, left=dl.SoftmaxCrossEntropy(), right=dl.SoftmaxCrossEntropy())
+        model = dl.Sequential(heads, backend="cpu", seed=0)
+        step = teams.TeamStep(dl.parallel.over(comm, 2), model, loss, dl.SGD(0.1), graph=graph)
+        loss.restart()
+        for order in (["right", "left"], ["left", "right"]):
+            for start in range(0, 48, 8):
+                x, labels = (array[start : start + 8] for array in (every.x, every.y))
+                targets = {"left": labels, "right": 2 - labels}
+                step.forward(x, {head: targets[head] for head in order})
+                step.update()
+        return [parameter.value.tobytes() for parameter in model.parameters()]
+
+    (written,), (replayed,) = (on_ranks(1, weights, graph=graph) for graph in (False, True))
+    assert replayed == written
+
+
 def test_several_heads_are_captured_too():
     (expected, _), (found, _) = (Threads(2).run(partial(several_tasks, graph=graph)) for graph in (False, True))
     assert found == expected
