@@ -115,7 +115,7 @@ def test_input_and_output_do_not_share_memory_in_training(new_layer, rng):
 
 
 def test_a_second_pass_allocates_nothing_as_large_as_a_row(new_layer, rng):
-    rows = 4000  # the numbers of a row of buffers, and more than the objects of Python
+    rows = 10_000  # a column is larger than all objects of Python, and than what NumPy adds through (32 KB)
     layer = new_layer().build("cpu")
     x, dy = draw(layer, rng, rows)
 

@@ -122,6 +122,7 @@ def test_a_wide_product_leaves_those_after_it_as_small_as_before(form, dtype, rn
     assert peak() < before + 50_000
 
 
+@pytest.mark.skipif(product.BLAS, reason="a BLAS chooses its order of addition by the number of rows")
 def test_a_row_does_not_depend_on_the_rows_around_it(rng):
     for n in (10, 70, 300, 450):
         a, b, row = matrices(rng, 140, 100, n, np.float32)

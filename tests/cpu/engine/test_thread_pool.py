@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from minidl import cpu
-from minidl.cpu.engine import thread_pool, work_queue
+from minidl.cpu.engine import product, thread_pool, work_queue
 from minidl.cpu.engine.jit import jit
 from minidl.cpu.engine.parallel import capture_calls, chunked
 from minidl.scalar.activations import ACTIVATIONS
@@ -203,6 +203,7 @@ def test_a_wrong_number_of_threads_is_refused(number):
         thread_pool.set_thread_count(number)
 
 
+@pytest.mark.skipif(product.BLAS, reason="a BLAS needs no workers")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on Windows")
 def test_a_forked_process_has_workers_of_its_own():
     code = (
