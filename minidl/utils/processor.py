@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
+
+ARM = platform.machine().lower() in {"aarch64", "arm64"}  # 64-bit, as Linux and as macOS calls it
 
 
 def level_2_cache() -> int:

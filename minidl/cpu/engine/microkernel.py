@@ -25,11 +25,15 @@ from numba import types
 from numba.core import cgutils, config
 from numba.extending import intrinsic
 
+from minidl.utils import processor
+
 INT = ir.IntType(64)
 
 
 def _features() -> set[str]:
     """Return the vector instructions that Numba compiles for: those of this machine, or of NUMBA_CPU_FEATURES."""
+    if processor.ARM:
+        return {"neon"}  # each has it, but LLVM finds no features of a Mac
     chosen = getattr(config, "CPU_FEATURES", None)
     if chosen is not None:
         return {name[1:] for name in chosen.split(",") if name.startswith("+")}

@@ -212,6 +212,23 @@ def test_other_processors(features, vector, fused, tmp_path):
     assert found == [vector, fused, False]
 
 
+A_MAC = """
+from unittest import mock
+from llvmlite.binding.targets import FeatureMap
+none = mock.patch("llvmlite.binding.get_host_cpu_features", FeatureMap)
+with none, mock.patch("platform.machine", lambda: "arm64"):
+    from minidl.cpu.engine import work_queue
+work_queue.HINT = None  # an instruction of ARM processors, which this one may not have
+"""
+
+
+def test_a_mac_computes_its_products_itself(tmp_path):
+    """LLVM finds no features there, and once that meant: no fused multiply-add, so leave all products to a BLAS."""
+    worst, *found, _ = run(A_MAC + CHECK, NUMBA_CACHE_DIR=str(tmp_path))
+    assert worst < 1e-13
+    assert found == [16, True, False]
+
+
 def test_the_blas_and_the_number_of_threads_can_be_asked_for():
     worst, _, _, uses_blas, count = run(CHECK, MINIDL_BLAS="1", MINIDL_NUM_THREADS="3")
     assert worst < 1e-13 and uses_blas
