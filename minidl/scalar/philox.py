@@ -16,15 +16,18 @@ WEYL_1 = 0xBB67AE85  # sqrt(3) - 1
 ROUNDS = 10
 
 
-def philox(c0, c1, c2, c3, k0, k1):
-    """Return four random words for a counter of four words and a key of two, all uint32."""
+def philox(c0, c1, c2, c3, k0, k1, word=uint32):
+    """Return four random words for a counter of four words and a key of two, all uint32.
+
+    On the CPU, a `word` of uint64 spares vectors the way from 32 to 64 bits and back, twice in a round.
+    """
     for _ in range(ROUNDS):
         product_0 = uint64(MULTIPLIER_0) * uint64(c0)
         product_1 = uint64(MULTIPLIER_1) * uint64(c2)
-        c0 = uint32(uint32(product_1 >> uint64(32)) ^ c1 ^ k0)
-        c1 = uint32(product_1 & uint64(0xFFFFFFFF))
-        c2 = uint32(uint32(product_0 >> uint64(32)) ^ c3 ^ k1)
-        c3 = uint32(product_0 & uint64(0xFFFFFFFF))
+        c0 = word(word(product_1 >> uint64(32)) ^ c1 ^ k0)
+        c1 = word(product_1 & uint64(0xFFFFFFFF))
+        c2 = word(word(product_0 >> uint64(32)) ^ c3 ^ k1)
+        c3 = word(product_0 & uint64(0xFFFFFFFF))
         k0 = uint32(k0 + uint32(WEYL_0))
         k1 = uint32(k1 + uint32(WEYL_1))
     return c0, c1, c2, c3
