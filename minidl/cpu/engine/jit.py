@@ -13,9 +13,10 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataC
 from numba.extending import register_jitable
 
 from minidl.cpu.engine import vector_math
+from minidl.cpu.engine.vector_math import CONTRACT
 from minidl.utils.code_cache import SourceCache, SourceLocator, StampedFile, cache_path, fingerprint, source_digest
 
-CONTRACT, ANY_ORDER = frozenset({"contract"}), frozenset({"contract", "reassoc"})
+ANY_ORDER = CONTRACT | {"reassoc"}
 SOURCES = "scalar", "cpu"  # folders of all that a loop is made from
 
 
