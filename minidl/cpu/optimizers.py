@@ -12,6 +12,7 @@ import numpy as np
 from minidl.cpu.engine.jit import inline, jit, scalar
 from minidl.cpu.engine.parallel import parallel, serial
 from minidl.cpu.engine.thread_pool import chunk
+from minidl.cpu.engine.vector_loop import vector_loop
 from minidl.scalar import optimizers as rules
 from minidl.scalar.constants import ONE, ZERO
 
@@ -97,6 +98,7 @@ def adam_update(
                 rate, beta1, beta2, epsilon, weight_decay,
             )  # fmt: skip
             first[i], second[i] = _decayed(mean, smallest), _decayed(square, smallest)
+    vector_loop()
 
 
 @serial

@@ -40,5 +40,7 @@ def adam(w, g, first, second, correction1, correction2, rate, beta1, beta2, epsi
     """
     first = beta1 * first + (ONE - beta1) * g
     second = beta2 * second + (ONE - beta2) * (g * g)
-    direction = (first / correction1) / (math.sqrt(second / correction2) + epsilon)
+    # Not first / correction1: these quotients are the same for all weights, which leaves each with one division.
+    m, v = first * (ONE / correction1), second * (ONE / correction2)
+    direction = m / (math.sqrt(v) + epsilon)
     return w - rate * (direction + weight_decay * w), first, second

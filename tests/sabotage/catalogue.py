@@ -890,13 +890,13 @@ CATALOGUE = [
     ),
     Sabotage(
         "adam-without-bias-correction", "scalar/optimizers.py",
-        "(first / correction1) / (math.sqrt(second / correction2) + epsilon)", "first / (math.sqrt(second) + epsilon)",
+        "first * (ONE / correction1), second * (ONE / correction2)", "first, second",
         "Both averages start at 0; without the correction the first steps are three times too long.",
         ("operations/test_optimizers.py",),
     ),
     Sabotage(
-        "adam-epsilon-inside-the-root", "scalar/optimizers.py", "(math.sqrt(second / correction2) + epsilon)",
-        "math.sqrt(second / correction2 + epsilon)",
+        "adam-epsilon-inside-the-root", "scalar/optimizers.py", "(math.sqrt(v) + epsilon)",
+        "math.sqrt(v + epsilon)",
         "1e-8 inside the root acts like 1e-4 outside.",
         ("operations/test_optimizers.py",),
     ),
