@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from minidl.cpu.engine.jit import helper, helper_in_any_order, inline, jit, jit_in_any_order, scalar
 from minidl.cpu.engine.ordered_bits import from_ordered_bits, ordered_bits
 from minidl.cpu.engine.parallel import serial
+from minidl.cpu.engine.vector_loop import vector_loop
 from minidl.cpu.engine.vector_math import exp, inlined, log
 from minidl.scalar.constants import ONE, ZERO
 from minidl.scalar.losses import (
@@ -19,6 +22,8 @@ from minidl.scalar.losses import (
 )
 
 _soft_cross_entropy = scalar(soft_cross_entropy)
+
+ROWS_AT_ONCE = 64  # of a gradient: they stay in the cache until the labels follow
 
 
 @inlined
@@ -47,15 +52,32 @@ def _first(z, r, value):
 
 
 @inline
-def _exponentials(x, y):
-    """Set y[r] = exp(x[r] - max x[r])."""
-    for r in range(x.shape[0]):
-        largest = _largest(x, r)
-        for j in range(x.shape[1]):
-            y[r, j] = x[r, j] - largest
-    y = y.reshape(-1)  # all rows in one loop, because a row of ten classes would not fill a vector
+def _is_first(z, r, column, value):
+    """Return whether this column is the first where row r has this value."""
+    first, j = z[r, column] == value, 0
+    while first and j < column:
+        first = z[r, j] != value
+        j += 1
+    return first
+
+
+@helper
+def _apply(function, y):
+    """Set y = function(y), all rows in one loop, because a row of ten classes would not fill a vector."""
+    y = y.reshape(-1)
     for i in range(y.size):
-        y[i] = exp(y[i])
+        y[i] = function(y[i])
+    vector_loop()
+
+
+@inline
+def _exponentials(x, y, largest):
+    """Set largest[r] = max x[r], and y[r] = exp(x[r] - largest[r])."""
+    for r in range(x.shape[0]):
+        largest[r] = _largest(x, r)
+        for j in range(x.shape[1]):
+            y[r, j] = x[r, j] - largest[r]
+    _apply(exp, y)
 
 
 @helper_in_any_order
@@ -78,19 +100,29 @@ def _normalize(y, r):
 @serial
 @jit
 def softmax(x, y):
-    _exponentials(x, y)
+    _exponentials(x, y, np.empty(len(x), x.dtype))
     for r in range(y.shape[0]):
         _normalize(y, r)
+
+
+@inline
+def _softmax_and_logs(logits, probabilities, largest, log_totals):
+    """Set largest[r] = max z[r], log_totals[r] = log Σⱼ exp(z[r, j] - largest[r]), and the probabilities."""
+    _exponentials(logits, probabilities, largest)
+    for r in range(len(logits)):
+        log_totals[r] = _normalize(probabilities, r)
+    _apply(log, log_totals)
 
 
 @serial
 @jit
 def softmax_cross_entropy_forward(logits, labels, probabilities, row_losses, row_correct):
-    _exponentials(logits, probabilities)
+    largest, log_totals = row_correct, row_losses  # until each row has its results
+    _softmax_and_logs(logits, probabilities, largest, log_totals)
     for r in range(logits.shape[0]):
-        largest, log_total = _largest(logits, r), log(_normalize(probabilities, r))
-        row_losses[r] = _surprise(logits[r, labels[r]], largest, log_total)
-        row_correct[r] = ONE if _first(logits, r, largest) == labels[r] else ZERO
+        correct = _is_first(logits, r, labels[r], largest[r])
+        row_losses[r] = _surprise(logits[r, labels[r]], largest[r], log_totals[r])
+        row_correct[r] = ONE if correct else ZERO
 
 
 @helper_in_any_order
@@ -104,21 +136,28 @@ def _soft_loss(logits, targets, r, largest, log_total):
 @serial
 @jit
 def soft_cross_entropy_forward(logits, targets, probabilities, row_losses, row_correct):
-    _exponentials(logits, probabilities)
+    largest, log_totals = row_correct, row_losses
+    _softmax_and_logs(logits, probabilities, largest, log_totals)
     for r in range(logits.shape[0]):
-        largest, log_total = _largest(logits, r), log(_normalize(probabilities, r))
-        row_losses[r] = _soft_loss(logits, targets, r, largest, log_total)
-        expected = _first(targets, r, _largest(targets, r))
-        row_correct[r] = ONE if _first(logits, r, largest) == expected else ZERO
+        correct = _is_first(logits, r, _first(targets, r, _largest(targets, r)), largest[r])
+        row_losses[r] = _soft_loss(logits, targets, r, largest[r], log_totals[r])
+        row_correct[r] = ONE if correct else ZERO
 
 
 @serial
 @jit
 def _softmax_cross_entropy_backward(probabilities, labels, one_over_rows, dlogits):
-    for r in range(probabilities.shape[0]):
-        for j in range(probabilities.shape[1]):
-            target = ONE if j == labels[r] else ZERO
-            dlogits[r, j] = (probabilities[r, j] - target) * one_over_rows
+    rows, columns = probabilities.shape
+    for start in range(0, rows, ROWS_AT_ONCE):
+        p, dz = (
+            probabilities[start : start + ROWS_AT_ONCE].reshape(-1),
+            dlogits[start : start + ROWS_AT_ONCE].reshape(-1),
+        )
+        for i in range(dz.size):
+            dz[i] = p[i] * one_over_rows
+        for r in range(start, min(start + ROWS_AT_ONCE, rows)):
+            if 0 <= labels[r] < columns:
+                dlogits[r, labels[r]] = (probabilities[r, labels[r]] - ONE) * one_over_rows
 
 
 def softmax_cross_entropy_backward(probabilities, labels, dlogits):

@@ -702,13 +702,13 @@ CATALOGUE = [
     # Losses ----------------------------------------------------------------------------------------------------------
     Sabotage(
         "softmax-without-maximum", "cpu/losses.py",
-        "            y[r, j] = x[r, j] - largest\n", "            y[r, j] = x[r, j]\n",
+        "            y[r, j] = x[r, j] - largest[r]\n", "            y[r, j] = x[r, j]\n",
         "e^z overflows for logits that a network reaches in a bad epoch.",
         ("operations/test_losses.py",),
     ),
     Sabotage(
-        "cross-entropy-gradient-summed", "cpu/losses.py", "(probabilities[r, j] - target) * one_over_rows",
-        "(probabilities[r, j] - target)",
+        "cross-entropy-gradient-summed", "cpu/losses.py", "            dz[i] = p[i] * one_over_rows\n",
+        "            dz[i] = p[i]\n",
         "The loss is a mean over the batch, so the gradient is divided by the batch.",
         ("operations/test_losses.py",),
     ),
