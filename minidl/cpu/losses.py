@@ -13,7 +13,6 @@ from minidl.scalar.constants import ONE, ZERO
 from minidl.scalar.losses import (
     binary_cross_entropy,
     binary_cross_entropy_slope,
-    never_correct,
     same_side,
     soft_cross_entropy,
     soft_cross_entropy_slope,
@@ -21,15 +20,21 @@ from minidl.scalar.losses import (
     squared_error_slope,
 )
 
-_soft_cross_entropy = scalar(soft_cross_entropy)
+_binary_cross_entropy, _same_side = scalar(binary_cross_entropy), scalar(same_side)
+_soft_cross_entropy, _squared_error = scalar(soft_cross_entropy), scalar(squared_error)
 
-ROWS_AT_ONCE = 64  # of a gradient: they stay in the cache until the labels follow
+NUMBERS_AT_ONCE = 4096  # of whole rows: they stay in the cache until the next loop needs them
 
 
 @inlined
 def _surprise(z, largest, log_total):
     """Return -log of the probability of a class with logit z. Inlined, it is rounded alike in a sum in any order."""
     return log_total - (z - largest)
+
+
+@inline
+def _rows_at_once(columns):
+    return max(1, NUMBERS_AT_ONCE // columns)
 
 
 @inline
@@ -144,42 +149,64 @@ def soft_cross_entropy_forward(logits, targets, probabilities, row_losses, row_c
         row_correct[r] = ONE if correct else ZERO
 
 
+@helper
+def _scale(x, factor, y):
+    for i in range(y.size):
+        y[i] = x[i] * factor
+
+
 @serial
 @jit
 def _softmax_cross_entropy_backward(probabilities, labels, one_over_rows, dlogits):
     rows, columns = probabilities.shape
-    for start in range(0, rows, ROWS_AT_ONCE):
-        p, dz = (
-            probabilities[start : start + ROWS_AT_ONCE].reshape(-1),
-            dlogits[start : start + ROWS_AT_ONCE].reshape(-1),
-        )
-        for i in range(dz.size):
-            dz[i] = p[i] * one_over_rows
-        for r in range(start, min(start + ROWS_AT_ONCE, rows)):
-            if 0 <= labels[r] < columns:
-                dlogits[r, labels[r]] = (probabilities[r, labels[r]] - ONE) * one_over_rows
+    at_once = _rows_at_once(columns)
+    for start in range(0, rows, at_once):
+        p, dz = probabilities[start : start + at_once], dlogits[start : start + at_once]
+        _scale(p.reshape(-1), one_over_rows, dz.reshape(-1))
+        for r in range(len(dz)):
+            label = labels[start + r]
+            if 0 <= label < columns:
+                dz[r, label] = (p[r, label] - ONE) * one_over_rows
 
 
 def softmax_cross_entropy_backward(probabilities, labels, dlogits):
     _softmax_cross_entropy_backward(probabilities, labels, dlogits.dtype.type(1 / len(dlogits)), dlogits)
 
 
-def _forward_loop(row_loss, row_score):
-    """Return a loop for a loss that is a mean over outputs; `row_score` is 1 for an output that counts as correct."""
-    row_loss, row_score = scalar(row_loss), scalar(row_score)
+@helper
+def _binary_cross_entropies(logits, targets, losses):
+    for i in range(losses.size):
+        losses[i] = _binary_cross_entropy(logits[i], targets[i])
+    vector_loop()
 
-    @serial
-    @jit_in_any_order
-    def mean_over_outputs(outputs, targets, one_over_columns, row_losses, row_correct):
-        for r in range(outputs.shape[0]):
+
+@serial
+@jit_in_any_order
+def _binary_cross_entropy_forward(logits, targets, one_over_columns, row_losses, row_correct):
+    rows, columns = logits.shape
+    at_once = _rows_at_once(columns)
+    losses = np.empty((min(at_once, rows), columns), logits.dtype)
+    for start in range(0, rows, at_once):
+        z, t = logits[start : start + at_once], targets[start : start + at_once]
+        _binary_cross_entropies(z.reshape(-1), t.reshape(-1), losses[: len(z)].reshape(-1))
+        for r in range(len(z)):
             loss, correct = ZERO, ZERO
-            for j in range(outputs.shape[1]):
-                loss += row_loss(outputs[r, j], targets[r, j])
-                correct += row_score(outputs[r, j], targets[r, j])
-            row_losses[r] = loss * one_over_columns
-            row_correct[r] = correct * one_over_columns
+            for j in range(columns):
+                loss += losses[r, j]
+                correct += _same_side(z[r, j], t[r, j])
+            row_losses[start + r] = loss * one_over_columns
+            row_correct[start + r] = correct * one_over_columns
 
-    return mean_over_outputs
+
+@serial
+@jit_in_any_order
+def _mean_squared_error_forward(predictions, targets, one_over_columns, row_losses, row_correct):
+    for r in range(predictions.shape[0]):
+        loss = ZERO
+        for j in range(predictions.shape[1]):
+            loss += _squared_error(predictions[r, j], targets[r, j])
+        row_losses[r] = loss * one_over_columns
+        row_correct[r] = ZERO
 
 
 def _backward_loop(slope):
@@ -191,14 +218,13 @@ def _backward_loop(slope):
         outputs, targets, doutputs = outputs.reshape(-1), targets.reshape(-1), doutputs.reshape(-1)
         for i in range(outputs.size):
             doutputs[i] = slope(outputs[i], targets[i]) * one_over_count
+        vector_loop()
 
     return mean_over_outputs_backward
 
 
 _soft_cross_entropy_backward = _backward_loop(soft_cross_entropy_slope)
-_binary_cross_entropy_forward = _forward_loop(binary_cross_entropy, same_side)
 _binary_cross_entropy_backward = _backward_loop(binary_cross_entropy_slope)
-_mean_squared_error_forward = _forward_loop(squared_error, never_correct)
 _mean_squared_error_backward = _backward_loop(squared_error_slope)
 
 

@@ -707,8 +707,8 @@ CATALOGUE = [
         ("operations/test_losses.py",),
     ),
     Sabotage(
-        "cross-entropy-gradient-summed", "cpu/losses.py", "            dz[i] = p[i] * one_over_rows\n",
-        "            dz[i] = p[i]\n",
+        "cross-entropy-gradient-summed", "cpu/losses.py", "        y[i] = x[i] * factor\n",
+        "        y[i] = x[i]\n",
         "The loss is a mean over the batch, so the gradient is divided by the batch.",
         ("operations/test_losses.py",),
     ),
