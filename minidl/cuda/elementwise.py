@@ -1,7 +1,8 @@
 """Sums, copies and counters as CUDA kernels, and how kernels share elements among threads.
 
-A kernel that computes one number from one has nothing to do but to wait for the memory. Where all arrays have the same
-shape, a thread has four elements side by side, a 128-bit access each; otherwise it has one.
+A kernel that computes one number from one has nothing to do but to wait for the memory. So a thread has four elements
+side by side, a 128-bit access each: of all elements in order, or of one row where rows differ in something. Where a row
+does not begin at a multiple of 16 bytes, as most with ten columns, it reads and writes them one at a time.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from numba import cuda, uint32
 
 from minidl.cuda.engine.ptx import aligned, load_four, store_four
+from minidl.scalar.constants import ZERO
 
 THREADS = 256
 FOUR = 4
@@ -22,6 +24,18 @@ def one_thread_each(count):
 def four_for_each_thread(count):
     """Return the grid of 256-thread blocks with one thread for each four of `count` elements."""
     return one_thread_each(-(-count // FOUR))
+
+
+def four_of_each_row(rows, columns):
+    """Return the grid of 256-thread blocks with one thread for each four columns of a row: see `row_and_column`."""
+    return one_thread_each(rows * -(-columns // FOUR))
+
+
+@cuda.jit(device=True)
+def row_and_column(columns):
+    """Return the row of this thread, and the first of its four columns."""
+    threads = -(-columns // FOUR)
+    return cuda.grid(1) // threads, FOUR * (cuda.grid(1) % threads)
 
 
 @cuda.jit(device=True)
@@ -56,40 +70,39 @@ def add_kernel(a, b, c):
 
 @cuda.jit
 def copy_columns_kernel(source, source_start, scale, target, target_start, count):
-    i = cuda.grid(1)
-    if i < source.shape[0] * count:
-        r, j = i // count, i % count
-        target[r, target_start + j] = scale * source[r, source_start + j]
+    (r, j), ys = row_and_column(count), cuda.local.array(FOUR, target.dtype)
+    if r < source.shape[0]:
+        xs = read_four(source[r, source_start : source_start + count], j)
+        for k in range(FOUR):
+            ys[k] = scale * xs[k]
+        write_four(target[r, target_start : target_start + count], j, ys)
 
 
 @cuda.jit
 def mask_rows_kernel(labels, x, y):
-    i = cuda.grid(1)
-    if i < x.size:
-        r, j = i // x.shape[1], i % x.shape[1]
-        if labels[r, 0] < 0:
-            y[r, j] = 0
-        else:
-            y[r, j] = x[r, j]
+    (r, j), ys = row_and_column(x.shape[1]), cuda.local.array(FOUR, y.dtype)
+    if r < x.shape[0]:
+        xs = read_four(x[r], j)
+        for k in range(FOUR):
+            ys[k] = 0 if labels[r, 0] < 0 else xs[k]
+        write_four(y[r], j, ys)
 
 
 @cuda.jit
 def scale_rows_kernel(weights, x, y):
-    i = cuda.grid(1)
-    if i < x.size:
-        r, j = i // x.shape[1], i % x.shape[1]
-        if weights[r, 0] == 0:
-            y[r, j] = 0
-        else:
-            y[r, j] = weights[r, 0] * x[r, j]
+    (r, j), ys = row_and_column(x.shape[1]), cuda.local.array(FOUR, y.dtype)
+    if r < x.shape[0]:
+        xs = read_four(x[r], j)
+        for k in range(FOUR):
+            ys[k] = ZERO if weights[r, 0] == 0 else weights[r, 0] * xs[k]
+        write_four(y[r], j, ys)
 
 
 @cuda.jit
 def gather_rows_kernel(source, order, batch, rows):
-    i = cuda.grid(1)
-    if i < rows.size:
-        r, j = i // rows.shape[1], i % rows.shape[1]
-        rows[r, j] = source[order[batch[0] * rows.shape[0] + r], j]
+    r, j = row_and_column(rows.shape[1])
+    if r < rows.shape[0]:
+        write_four(rows[r], j, read_four(source[order[batch[0] * rows.shape[0] + r]], j))
 
 
 @cuda.jit
@@ -103,23 +116,23 @@ def add(launch, a, b, c):
 
 
 def copy_columns(launch, source, source_start, scale, target, target_start, count):
-    grid = one_thread_each(source.shape[0] * count)
+    grid = four_of_each_row(source.shape[0], count)
     launch(copy_columns_kernel, grid, (THREADS,), source, source_start, scale, target, target_start, count)
 
 
 def mask_rows(launch, labels, x, y):
     labels, x, y = (array.reshape(array.shape[0], -1) for array in (labels, x, y))
-    launch(mask_rows_kernel, one_thread_each(x.size), (THREADS,), labels, x, y)
+    launch(mask_rows_kernel, four_of_each_row(*x.shape), (THREADS,), labels, x, y)
 
 
 def scale_rows(launch, weights, x, y):
     x, y = x.reshape(x.shape[0], -1), y.reshape(y.shape[0], -1)
-    launch(scale_rows_kernel, one_thread_each(x.size), (THREADS,), weights, x, y)
+    launch(scale_rows_kernel, four_of_each_row(*x.shape), (THREADS,), weights, x, y)
 
 
 def gather_rows(launch, source, order, batch, rows):
     source, rows = source.reshape(source.shape[0], -1), rows.reshape(rows.shape[0], -1)
-    launch(gather_rows_kernel, one_thread_each(rows.size), (THREADS,), source, order, batch, rows)
+    launch(gather_rows_kernel, four_of_each_row(*rows.shape), (THREADS,), source, order, batch, rows)
 
 
 def advance(launch, counter):

@@ -1,7 +1,7 @@
 """Losses as CUDA kernels: one warp for one row, then one block for the mean over the batch.
 
 The 32 lanes of a warp share a row: lane i takes columns i, i + 32, ...; the lanes exchange partial results through
-registers (`minidl.cuda.reduce`), without shared memory or barriers.
+registers (`minidl.cuda.reduce`), without shared memory or barriers. Backward, one thread has four slopes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,15 @@ import math
 
 from numba import cuda
 
-from minidl.cuda.elementwise import THREADS
+from minidl.cuda.elementwise import (
+    FOUR,
+    THREADS,
+    four_for_each_thread,
+    four_of_each_row,
+    read_four,
+    row_and_column,
+    write_four,
+)
 from minidl.cuda.reduce import (
     ROW_BLOCK,
     WARP,
@@ -117,11 +125,13 @@ def soft_losses(logits, targets, row_losses, row_correct):
 
 @cuda.jit
 def softmax_cross_entropy_backward_kernel(probabilities, labels, one_over_rows, dlogits):
-    lane, row = lane_and_row()
-    if row < probabilities.shape[0]:
-        for j in range(lane, probabilities.shape[1], WARP):
-            target = ONE if j == labels[row] else ZERO
-            dlogits[row, j] = (probabilities[row, j] - target) * one_over_rows
+    (row, j), slopes = row_and_column(dlogits.shape[1]), cuda.local.array(FOUR, dlogits.dtype)
+    if row < dlogits.shape[0]:
+        ps = read_four(probabilities[row], j)
+        for k in range(FOUR):
+            target = ONE if j + k == labels[row] else ZERO
+            slopes[k] = (ps[k] - target) * one_over_rows
+        write_four(dlogits[row], j, slopes)
 
 
 def _forward_kernel(row_loss, row_score):
@@ -151,10 +161,12 @@ def _backward_kernel(slope):
 
     @cuda.jit
     def mean_over_outputs_backward(outputs, targets, one_over_count, doutputs):
-        lane, row = lane_and_row()
-        if row < outputs.shape[0]:
-            for j in range(lane, outputs.shape[1], WARP):
-                doutputs[row, j] = slope(outputs[row, j], targets[row, j]) * one_over_count
+        i, slopes = FOUR * cuda.grid(1), cuda.local.array(FOUR, doutputs.dtype)
+        if i < doutputs.size:
+            ys, ts = read_four(outputs, i), read_four(targets, i)
+            for k in range(FOUR):
+                slopes[k] = slope(ys[k], ts[k]) * one_over_count
+            write_four(doutputs, i, slopes)
 
     return mean_over_outputs_backward
 
@@ -188,9 +200,15 @@ def softmax_cross_entropy_forward(launch, logits, labels, probabilities, row_los
 
 
 def softmax_cross_entropy_backward(launch, probabilities, labels, dlogits):
-    one_over_rows = dlogits.dtype.type(1 / dlogits.shape[0])
-    grid = one_warp_for_a_row(dlogits)
-    launch(softmax_cross_entropy_backward_kernel, grid, ROW_BLOCK, probabilities, labels, one_over_rows, dlogits)
+    one_over_rows, grid = dlogits.dtype.type(1 / dlogits.shape[0]), four_of_each_row(*dlogits.shape)
+    launch(softmax_cross_entropy_backward_kernel, grid, (THREADS,), probabilities, labels, one_over_rows, dlogits)
+
+
+def _backward(launch, kernel, outputs, targets, count, doutputs):
+    """Launch the slope of a loss that is a mean over `count` numbers."""
+    outputs, targets, doutputs = outputs.reshape(-1), targets.reshape(-1), doutputs.reshape(-1)
+    grid, one_over_count = four_for_each_thread(doutputs.size), doutputs.dtype.type(1 / count)
+    launch(kernel, grid, (THREADS,), outputs, targets, one_over_count, doutputs)
 
 
 def soft_cross_entropy_forward(launch, logits, targets, probabilities, row_losses, row_correct):
@@ -199,9 +217,7 @@ def soft_cross_entropy_forward(launch, logits, targets, probabilities, row_losse
 
 
 def soft_cross_entropy_backward(launch, probabilities, targets, dlogits):
-    one_over_rows = dlogits.dtype.type(1 / dlogits.shape[0])
-    grid = one_warp_for_a_row(dlogits)
-    launch(soft_cross_entropy_backward_kernel, grid, ROW_BLOCK, probabilities, targets, one_over_rows, dlogits)
+    _backward(launch, soft_cross_entropy_backward_kernel, probabilities, targets, dlogits.shape[0], dlogits)
 
 
 def binary_cross_entropy_forward(launch, logits, targets, row_losses, row_correct):
@@ -213,16 +229,7 @@ def binary_cross_entropy_forward(launch, logits, targets, row_losses, row_correc
 
 
 def binary_cross_entropy_backward(launch, logits, targets, dlogits):
-    one_over_size = dlogits.dtype.type(1 / dlogits.size)
-    launch(
-        binary_cross_entropy_backward_kernel,
-        one_warp_for_a_row(logits),
-        ROW_BLOCK,
-        logits,
-        targets,
-        one_over_size,
-        dlogits,
-    )
+    _backward(launch, binary_cross_entropy_backward_kernel, logits, targets, dlogits.size, dlogits)
 
 
 def mean_squared_error_forward(launch, predictions, targets, row_losses, row_correct):
@@ -241,9 +248,7 @@ def mean_squared_error_forward(launch, predictions, targets, row_losses, row_cor
 
 
 def mean_squared_error_backward(launch, predictions, targets, dpredictions):
-    one_over_size = predictions.dtype.type(1 / predictions.size)
-    grid = one_warp_for_a_row(predictions)
-    launch(mean_squared_error_backward_kernel, grid, ROW_BLOCK, predictions, targets, one_over_size, dpredictions)
+    _backward(launch, mean_squared_error_backward_kernel, predictions, targets, dpredictions.size, dpredictions)
 
 
 def mean_loss(launch, row_losses, row_correct, mean, totals):

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from numba import cuda, uint32, uint64
 
-from minidl.cuda.elementwise import FOUR, THREADS, four_for_each_thread, read_four, write_four
-from minidl.cuda.reduce import ROW_BLOCK, WARP, WARPS, one_warp_for_a_row
+from minidl.cuda.elementwise import (
+    FOUR,
+    THREADS,
+    four_for_each_thread,
+    four_of_each_row,
+    read_four,
+    row_and_column,
+    write_four,
+)
 from minidl.scalar.constants import ZERO
 from minidl.scalar.noise import box_muller
 from minidl.scalar.philox import philox, pick
@@ -29,13 +36,15 @@ def gaussian_noise_kernel(x, key, step, std, y):
 
 @cuda.jit
 def row_dropout_kernel(x, key, step, threshold, scale, y):
-    """Drop whole rows: one warp for one row; its 32 lanes compute the same word at the same time."""
-    r = cuda.blockIdx.x * WARPS + cuda.threadIdx.y
+    """Drop whole rows: each thread computes the word of its row."""
+    (r, j), ys = row_and_column(x.shape[1]), cuda.local.array(FOUR, y.dtype)
     if r < x.shape[0]:
+        xs = read_four(x[r], j)
         word_0, word_1, word_2, word_3 = _philox(uint32(r // 4), step[0], uint32(0), uint32(0), key[0], key[1])
         kept = uint64(_pick(r % 4, word_0, word_1, word_2, word_3)) >= threshold
-        for j in range(cuda.threadIdx.x, x.shape[1], WARP):
-            y[r, j] = x[r, j] * scale if kept else ZERO
+        for k in range(FOUR):
+            ys[k] = xs[k] * scale if kept else ZERO
+        write_four(y[r], j, ys)
 
 
 def gaussian_noise(launch, x, key, step, std, y):
@@ -44,4 +53,4 @@ def gaussian_noise(launch, x, key, step, std, y):
 
 
 def row_dropout(launch, x, key, step, threshold, scale, y):
-    launch(row_dropout_kernel, one_warp_for_a_row(x), ROW_BLOCK, x, key, step, threshold, scale, y)
+    launch(row_dropout_kernel, four_of_each_row(*x.shape), (THREADS,), x, key, step, threshold, scale, y)
