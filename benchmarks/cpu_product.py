@@ -66,7 +66,7 @@ def blocks(rows: int, vectors: int) -> Callable:
         for j in range(0, columns, width):
             for i in range(0, c.shape[0], rows):
                 at = i * columns + j
-                kernel(flat_a, i * depth, depth, 1, flat_b, j, columns, zeros, j, 0, flat_c, at, columns, depth, 0)
+                kernel(flat_a, i * depth, depth, 1, flat_b, j, columns, zeros, j, flat_c, at, columns, depth, 0)
 
     return multiply
 

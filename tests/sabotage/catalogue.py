@@ -215,8 +215,8 @@ CATALOGUE = [
         ("layers/test_base.py",),
     ),
     Sabotage(
-        "product-rows-left-over-forgotten", "cpu/engine/product.py", "if i + 2 <= rows:", "if i + 3 <= rows:",
-        "128 rows are 21 blocks of 6 and 2 more.",
+        "product-rows-left-over-forgotten", "cpu/engine/microkernel.py", "in (tall, 4, 2, 1):", "in (tall, 4, 2):",
+        "127 rows are 21 blocks of 6 and 1 more.",
         ("cpu/engine/test_product.py",),
     ),
     Sabotage(

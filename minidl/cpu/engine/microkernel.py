@@ -62,10 +62,10 @@ def block_rows(vectors: int) -> int:
 def micro_kernel(rows: int, vectors: int, partial: bool) -> Callable:
     """Return an intrinsic that computes a block of C.
 
-        C[i, j] = start[i, j] + Σₖ A[i, k] B[k, j]
+        C[i, j] = start[j] + Σₖ A[i, k] B[k, j]
 
-    Its arguments are four flat arrays, each with the index of its first element and its strides, then the depth of the
-    sum and `columns`, the number of lanes of the last vector that are in the matrix. Every element is one chain of
+    Its arguments are flat arrays, each with the index of its first element and its strides, then the depth of the sum
+    and `columns`, the number of lanes of the last vector that are in the matrix. Every element is one chain of
     additions in the order of k, so it does not depend on the block that contains it.
 
     Args:
@@ -75,43 +75,55 @@ def micro_kernel(rows: int, vectors: int, partial: bool) -> Callable:
     """
 
     @intrinsic
-    def kernel(typing, a, a_at, a_row, a_k, b, b_at, b_k, start, start_at, start_row, c, c_at, c_row, depth, columns):
+    def kernel(typing, a, a_at, a_row, a_k, b, b_at, b_k, start, start_at, c, c_at, c_row, depth, columns):
         index = types.int64
-        signature = types.void(a, index, index, index, a, index, index, a, index, index, a, index, index, index, index)
+        signature = types.void(a, index, index, index, a, index, index, a, index, a, index, index, index, index)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             emit = _Emitter(context, builder, signature.args[0], partial)
-            a, a_at, a_row, a_k, b, b_at, b_k, start, start_at, start_row, c, c_at, c_row, depth, columns = arguments
+            a, a_at, a_row, a_k, b, b_at, b_k, start, start_at, c, c_at, c_row, depth, emit.columns = arguments
             a, b, start, c = map(emit.pointer, (a, b, start, c), (a_at, b_at, start_at, c_at))
-            emit.columns = columns
-            block = [(i, j) for i in range(rows) for j in range(vectors)]
-            first = [emit.load(start, emit.plus(start_row, i), j, j == vectors - 1) for i, j in block]
-            for i, j in block:  # written when the loop ends: by then it is in the second-level cache
-                emit.prefetch(c, emit.plus(c_row, i), j)
+            emit.block(rows, vectors, a, a_row, a_k, b, b_k, start, c, c_row, depth)
+            return context.get_dummy_value()
 
-            before = builder.block
-            loop, after = builder.append_basic_block("k"), builder.append_basic_block("done")
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            k = builder.phi(INT)
-            k.add_incoming(INT(0), before)
-            sums = [builder.phi(emit.vector) for _ in block]
-            for phi, value in zip(sums, first, strict=True):
-                phi.add_incoming(value, before)
-            row_of_b = builder.mul(k, b_k)
-            b_vectors = [emit.load(b, row_of_b, j, j == vectors - 1) for j in range(vectors)]
-            column_of_a = builder.mul(k, a_k)
-            a_scalars = [emit.broadcast(a, builder.add(emit.plus(a_row, i), column_of_a)) for i in range(rows)]
-            totals = [emit.multiply_add(a_scalars[i], b_vectors[j], sums[i * vectors + j]) for i, j in block]
-            for phi, value in zip(sums, totals, strict=True):
-                phi.add_incoming(value, loop)
-            following = builder.add(k, INT(1))
-            k.add_incoming(following, loop)
-            builder.cbranch(builder.icmp_signed("<", following, depth), loop, after)
+        return signature, generate
 
-            builder.position_at_end(after)
-            for (i, j), value in zip(block, totals, strict=True):
-                emit.store(value, c, emit.plus(c_row, i), j, j == vectors - 1)
+    return kernel
+
+
+def macro_kernel(vectors: int, partial: bool) -> Callable:
+    """Return an intrinsic that computes so many vectors of columns, in blocks as tall as the registers allow.
+
+    The name is that of BLIS (Van Zee & van de Geijn 2015). The loop over blocks is emitted here as well: in Python,
+    Numba would have to understand the call of each block.
+    """
+    tall = block_rows(vectors)
+
+    @intrinsic
+    def kernel(typing, a, a_row, a_k, b, b_at, b_k, start, c, c_row, column, rows, depth, columns):
+        index = types.int64
+        signature = types.void(a, index, index, a, index, index, a, a, index, index, index, index, index)
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            emit = _Emitter(context, builder, signature.args[0], partial)
+            a, a_row, a_k, b, b_at, b_k, start, c, c_row, column, rows, depth, emit.columns = arguments
+            a, b, start, c = map(emit.pointer, (a, b, start, c), (INT(0), b_at, column, column))
+            first = INT(0)
+            for height in (tall, 4, 2, 1):
+                left = builder.srem(builder.sub(rows, first), INT(height))
+                stop = builder.sub(rows, left)
+                if height == 6 and vectors > 1:
+                    # A block of two rows does too little work for the vectors of B that it loads. Batches of 8, 32, 128
+                    # or 512 rows would end with one: there, two blocks of four replace the last tall block and it.
+                    two = builder.icmp_signed("==", left, INT(2))
+                    better_as_fours = builder.and_(two, builder.icmp_signed(">", rows, INT(2)))
+                    stop = builder.select(better_as_fours, builder.sub(stop, INT(6)), stop)
+                with cgutils.for_range_slice(builder, first, stop, INT(height)) as (i, _):
+                    block_of_a, block_of_c = (
+                        builder.gep(matrix, [builder.mul(i, row)]) for matrix, row in ((a, a_row), (c, c_row))
+                    )
+                    emit.block(height, vectors, block_of_a, a_row, a_k, b, b_k, start, block_of_c, c_row, depth)
+                first = stop
             return context.get_dummy_value()
 
         return signature, generate
@@ -198,6 +210,50 @@ class _Emitter:
         self.vector = ir.VectorType(self.number, self.lanes)
         self.name = f"v{self.lanes}f{array.dtype.bitwidth}"
         self.columns: Any = None
+
+    def block(
+        self,
+        rows: int,
+        vectors: int,
+        a: Any,
+        a_row: Any,
+        a_k: Any,
+        b: Any,
+        b_k: Any,
+        start: Any,
+        c: Any,
+        c_row: Any,
+        depth: Any,
+    ) -> None:
+        """Compute a block of C, as described at `micro_kernel`."""
+        builder, block = self.builder, [(i, j) for i in range(rows) for j in range(vectors)]
+        first = [self.load(start, INT(0), j, j == vectors - 1) for j in range(vectors)]
+        for i, j in block:  # written when the loop ends: by then it is in the second-level cache
+            self.prefetch(c, self.plus(c_row, i), j)
+
+        before = builder.block
+        loop, after = builder.append_basic_block("k"), builder.append_basic_block("done")
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        k = builder.phi(INT)
+        k.add_incoming(INT(0), before)
+        sums = [builder.phi(self.vector) for _ in block]
+        for (_, j), phi in zip(block, sums, strict=True):
+            phi.add_incoming(first[j], before)
+        row_of_b = builder.mul(k, b_k)
+        b_vectors = [self.load(b, row_of_b, j, j == vectors - 1) for j in range(vectors)]
+        column_of_a = builder.mul(k, a_k)
+        a_scalars = [self.broadcast(a, builder.add(self.plus(a_row, i), column_of_a)) for i in range(rows)]
+        totals = [self.multiply_add(a_scalars[i], b_vectors[j], sums[i * vectors + j]) for i, j in block]
+        for phi, value in zip(sums, totals, strict=True):
+            phi.add_incoming(value, loop)
+        following = builder.add(k, INT(1))
+        k.add_incoming(following, loop)
+        builder.cbranch(builder.icmp_signed("<", following, depth), loop, after)
+
+        builder.position_at_end(after)
+        for (i, j), value in zip(block, totals, strict=True):
+            self.store(value, c, self.plus(c_row, i), j, j == vectors - 1)
 
     def pointer(self, array: Any, at: Any) -> Any:
         data = self.context.make_array(self.array)(self.context, self.builder, value=array).data

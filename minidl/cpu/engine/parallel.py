@@ -25,10 +25,6 @@ from minidl.cpu.engine import thread_pool, work_queue
 from minidl.cpu.engine.jit import jit
 from minidl.utils.block_local import Block, BlockLocal
 
-STORE, SET_CALLEE = 0, -1  # in place of a number of chunks
-NO_CALLEE = -1  # in place of a number of failures, or of an address
-
-
 _capture = BlockLocal()  # the CallList to which the calls of this thread are appended
 
 
@@ -55,7 +51,7 @@ def chunked(function: Any) -> Callable:
     The result is called with (chunks, *arguments). Several threads run the chunks side by side. It raises MemoryError
     if a chunk cannot allocate its memory.
     """
-    task = _Task(function, work_queue.entry_of_chunk, first=(0,))
+    task = _Task(function, first=1)
 
     @functools.wraps(function.py_func)
     def run(chunks, *arguments):
@@ -72,7 +68,7 @@ def chunked(function: Any) -> Callable:
 
 def serial(function: Any) -> Callable:
     """Turn a compiled function(*arguments) into an operation that one thread does."""
-    task = _Task(function, work_queue.entry_of_whole, first=())
+    task = _Task(function, first=0)
 
     @functools.wraps(function.py_func)
     def run(*arguments):
@@ -104,12 +100,11 @@ class _Task:
 
     Args:
         function: The compiled function.
-        entry_of: `entry_of_chunk` or `entry_of_whole`.
-        first: What the queue puts before the arguments: (0,) for the index of a chunk.
+        first: 1 if the function takes the index of a chunk before its arguments, else 0.
     """
 
-    def __init__(self, function: Any, entry_of: Any, first: tuple[int, ...]):
-        self._function, self._entry_of, self._first = function, entry_of, first
+    def __init__(self, function: Any, first: int):
+        self._function, self._first = function, first
 
     def run(self, chunks: int, arguments: Sequence[Any]) -> None:
         """Do the task together with the workers."""
@@ -117,46 +112,30 @@ class _Task:
 
     def store(self, address: int, arguments: Sequence[Any]) -> int:
         """Store the arguments at `address`, and return the address of the function that takes them."""
-        return self._with_callee(address, STORE, arguments)
+        return self._with_callee(address, work_queue.STORE, arguments)
 
     def _with_callee(self, address: int, chunks: int, arguments: Sequence[Any]) -> int:
         result = self._call(address, chunks, *arguments)
-        if result == NO_CALLEE:
+        if result == work_queue.NO_CALLEE:
             self._set_callee(arguments)
             result = self._call(address, chunks, *arguments)
         return result
 
     @functools.cached_property
     def _call(self) -> Any:  # on demand, because it takes a third of a millisecond and few are needed
-        function, entry_of = self._function, self._entry_of
+        work_queue.share_run()
+        function, call_of_task = self._function, work_queue.call_of(self._first)
 
         @jit
         def call(address, chunks, *arguments):
-            """Run the task, with the queue at `address` or alone, and return how many chunks failed.
-
-            With STORE in place of chunks, only store the arguments at `address`, and return the function that takes
-            them; with SET_CALLEE, `address` is the function to call with arguments of these types.
-            """
-            callee = work_queue.callee()
-            if chunks == SET_CALLEE:
-                work_queue.store(callee, 0, address)
-                return 0
-            if work_queue.load(callee, 0) == 0:
-                return NO_CALLEE
-            entry = entry_of(function, arguments)
-            if chunks == STORE:
-                work_queue.store_arguments(arguments, address, address + work_queue.ARGUMENT_BYTES)
-                return entry
-            return work_queue.run(address, entry, work_queue.address_of(arguments), chunks)
+            return call_of_task(function, address, chunks, arguments)
 
         return call
 
     def _set_callee(self, arguments: Sequence[Any]) -> None:
         """Compile the function for arguments of these types, and let `call` for these types know its address."""
-        types = tuple(numba.typeof(argument) for argument in (*self._first, *arguments))
-        _, _, types, _ = self._function.get_call_template(types, {})  # compiles, or loads from the cache
-        compiled = self._function.overloads[types]
-        self._call(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name), SET_CALLEE, *arguments)
+        types = (numba.int64,) * self._first + tuple(numba.typeof(argument) for argument in arguments)
+        self._call(work_queue.address_of(self._function, types), work_queue.SET_CALLEE, *arguments)
 
 
 def _check(failed: int) -> None:

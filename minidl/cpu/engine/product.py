@@ -37,7 +37,7 @@ import numpy as np
 
 from minidl.cpu.engine import blas, microkernel
 from minidl.cpu.engine.jit import helper, inline, jit, jit_in_any_order
-from minidl.cpu.engine.microkernel import PANEL, VECTOR_BYTES, block_rows, micro_kernel
+from minidl.cpu.engine.microkernel import PANEL, VECTOR_BYTES, block_rows, macro_kernel, micro_kernel
 from minidl.cpu.engine.parallel import chunked, parallel, serial
 from minidl.cpu.engine.thread_pool import chunk, chunks_for
 from minidl.scalar.constants import BLOCK_OF_TERMS
@@ -53,37 +53,7 @@ PLAIN, B_TRANSPOSED, C_TRANSPOSED = range(3)  # forms of a tile
 FEW_ROWS = 4  # up to this many rows of A, A Bᵀ takes scalar products of rows and transposes nothing
 
 
-def _macro_kernel(vectors, partial):
-    """Return the loop around the micro-kernel: over rows of C, in blocks as tall as the registers allow.
-
-    It computes `vectors` vectors of columns. The name is that of BLIS (Van Zee & van de Geijn 2015).
-    """
-    tall_rows = block_rows(vectors)
-    # A block of two rows does too little work for the vectors of B that it loads. Batches of 8, 32, 128 or 512 rows
-    # would end with one: there, two blocks of four replace the last tall block and the two rows.
-    better_as_fours = tall_rows + 2 if vectors > 1 and tall_rows == 6 else -1
-    tall, four, two, one = (micro_kernel(rows, vectors, partial) for rows in (tall_rows, 4, 2, 1))
-
-    @inline
-    def macro_kernel(a, a_row, a_k, b, b_at, b_k, start, c, c_row, column, rows, depth, lanes):
-        i = 0
-        while i + tall_rows <= rows and rows - i != better_as_fours:
-            tall(a, i * a_row, a_row, a_k, b, b_at, b_k, start, column, 0, c, column + i * c_row, c_row, depth, lanes)
-            i += tall_rows
-        while i + 4 <= rows:
-            four(a, i * a_row, a_row, a_k, b, b_at, b_k, start, column, 0, c, column + i * c_row, c_row, depth, lanes)
-            i += 4
-        if i + 2 <= rows:
-            two(a, i * a_row, a_row, a_k, b, b_at, b_k, start, column, 0, c, column + i * c_row, c_row, depth, lanes)
-            i += 2
-        if i < rows:
-            one(a, i * a_row, a_row, a_k, b, b_at, b_k, start, column, 0, c, column + i * c_row, c_row, depth, lanes)
-
-    return macro_kernel
-
-
-_panel_kernel = _macro_kernel(PANEL, False)
-_vector_kernel = _macro_kernel(1, True)
+_panel_kernel, _vector_kernel = macro_kernel(PANEL, False), macro_kernel(1, True)
 # A single row of C leaves registers free for many columns.
 _wide_row, _narrow_row, _vector_of_row = (micro_kernel(1, n, n == 1) for n in (4 * PANEL, PANEL, 1))
 
@@ -96,14 +66,14 @@ def _row(a, b, start, c, depth):
     while left < columns:  # at the end some columns again, which changes no bit of them
         if wide <= columns and columns - left > wide // 2:
             left = min(left, columns - wide)
-            _wide_row(a, 0, 0, 1, b, left, columns, start, left, 0, c, left, 0, depth, lanes)
+            _wide_row(a, 0, 0, 1, b, left, columns, start, left, c, left, 0, depth, lanes)
             left += wide
         elif narrow <= columns:
             left = min(left, columns - narrow)
-            _narrow_row(a, 0, 0, 1, b, left, columns, start, left, 0, c, left, 0, depth, lanes)
+            _narrow_row(a, 0, 0, 1, b, left, columns, start, left, c, left, 0, depth, lanes)
             left += narrow
         else:
-            _vector_of_row(a, 0, 0, 1, b, left, columns, start, left, 0, c, left, 0, depth, min(lanes, columns - left))
+            _vector_of_row(a, 0, 0, 1, b, left, columns, start, left, c, left, 0, depth, min(lanes, columns - left))
             left += lanes
 
 

@@ -20,10 +20,12 @@ wake up, or that waits for the global lock, needs 10 to 20.
 
 from __future__ import annotations
 
+import functools
 import platform
 import zlib
 from typing import Any
 
+import llvmlite.binding
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -164,44 +166,85 @@ def replay(queue, tasks, patches, expected, *inputs):
 
 ENTRY = ir.FunctionType(ir.IntType(1), [INT, INT])  # (index of the chunk, address of the arguments) -> has it failed?
 ARGUMENT_BYTES, MAX_ARGUMENTS = 4096, 32  # room for the arguments of a captured call
+STORE, SET_CALLEE = 0, -1  # in place of a number of chunks
+NO_CALLEE = -1  # in place of a number of failures, or of an address
+RUN = "minidl.run"  # the name by which compiled code finds `run`
 
 
-@intrinsic
-def entry_of_chunk(typing, function, arguments):
-    """Return the address of a function (index, address) that calls the compiled `function`(index, *arguments)."""
-    return _entry(typing, function, (types.int64,), arguments)
+@functools.cache
+def share_run() -> None:
+    """Compile `run` and let the code of calls find it: a copy in each would have to be compiled with each."""
+    llvmlite.binding.add_symbol(RUN, address_of(run, (types.int64,) * 4))
 
 
-@intrinsic
-def entry_of_whole(typing, function, arguments):
-    """Return the address of a function (index, address) that calls the compiled `function`(*arguments)."""
-    return _entry(typing, function, (), arguments)
+def address_of(function: Any, arguments: tuple[Any, ...]) -> int:
+    """Return the address of a compiled function for arguments of these types."""
+    _, _, arguments, _ = function.get_call_template(arguments, {})  # compiles, or loads from the cache
+    compiled = function.overloads[arguments]
+    return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
 
 
-def _entry(typing: Any, function: Any, first: tuple[Any, ...], arguments: Any) -> Any:
-    signature = typing.resolve_function_type(function, (*first, *arguments.types), {})
+def call_of(first: int) -> Any:
+    """Return an intrinsic that runs the task of a compiled function and returns how many of its chunks failed.
 
-    def generate(context: Any, builder: Any, _: Any, given: Any) -> Any:
-        entry = ir.Function(builder.module, ENTRY, builder.module.get_unique_name("entry"))
-        entry.linkage = "internal"
-        index, address = entry.args
-        inner = ir.IRBuilder(entry.append_basic_block())
-        kept = inner.load(inner.inttoptr(address, context.get_value_type(arguments).as_pointer()))
-        values = [index, *cgutils.unpack_tuple(inner, kept)][1 - len(first) :]
-        *named, last = signature.args
-        if isinstance(last, types.BaseTuple):  # the *arguments of the function
-            values = [*values[: len(named)], context.make_tuple(inner, last, values[len(named) :])]
-        kind = context.call_conv.get_function_type(signature.return_type, signature.args)
-        callee = inner.inttoptr(inner.load(_callee_of(builder.module)), kind.as_pointer())
-        status, _ = context.call_conv.call_function(inner, callee, signature.return_type, signature.args, values)
-        inner.ret(status.is_error)
-        return builder.ptrtoint(entry, INT)
+    With STORE in place of chunks, it only stores the arguments at `address`, and returns the function that takes them;
+    with SET_CALLEE, `address` is the function to call with arguments of these types. Numba takes several times as long
+    for the same in Python.
 
-    return types.int64(function, arguments), generate
+    Args:
+        first: 1 if the function takes the index of a chunk before its arguments, else 0.
+    """
+
+    @intrinsic
+    def call(typing, function, address, chunks, arguments):
+        entry_signature = typing.resolve_function_type(function, (types.int64,) * first + arguments.types, {})
+
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            _, address, chunks, values = given
+            callee, result = _callee_of(builder.module), cgutils.alloca_once_value(builder, INT(NO_CALLEE))
+            entry = builder.ptrtoint(_entry(context, builder.module, entry_signature, first, arguments), INT)
+            setting, storing = (builder.icmp_signed("==", chunks, INT(value)) for value in (SET_CALLEE, STORE))
+            with builder.if_then(setting):
+                builder.store_atomic(address, callee, "release", 8)
+                builder.store(INT(0), result)
+            known = cgutils.is_not_null(builder, builder.load_atomic(callee, "acquire", 8))
+            with builder.if_then(builder.and_(storing, known)):
+                _store_arguments(context, builder, arguments, values, address)
+                builder.store(entry, result)
+            with builder.if_then(builder.and_(builder.not_(builder.or_(setting, storing)), known)):
+                kept = builder.ptrtoint(cgutils.alloca_once_value(builder, values), INT)
+                convention, four = context.call_conv, (types.int64,) * 4
+                kind = convention.get_function_type(types.int64, four)
+                run = cgutils.get_or_insert_function(builder.module, kind, RUN)
+                operands = address, entry, kept, chunks
+                builder.store(convention.call_function(builder, run, types.int64, four, operands)[1], result)
+            return builder.load(result)
+
+        return types.int64(function, types.int64, types.int64, arguments), generate
+
+    return call
+
+
+def _entry(context: Any, module: Any, signature: Any, first: int, arguments: Any) -> Any:
+    """Return a function (index, address) that calls the callee with the index, if `first` is 1, and the arguments."""
+    entry = ir.Function(module, ENTRY, module.get_unique_name("entry"))
+    entry.linkage = "internal"
+    index, address = entry.args
+    inner = ir.IRBuilder(entry.append_basic_block())
+    kept = inner.load(inner.inttoptr(address, context.get_value_type(arguments).as_pointer()))
+    values = [index, *cgutils.unpack_tuple(inner, kept)][1 - first :]
+    *named, last = signature.args
+    if isinstance(last, types.BaseTuple):  # the *arguments of the function
+        values = [*values[: len(named)], context.make_tuple(inner, last, values[len(named) :])]
+    kind = context.call_conv.get_function_type(signature.return_type, signature.args)
+    callee = inner.inttoptr(inner.load(_callee_of(module)), kind.as_pointer())
+    status, _ = context.call_conv.call_function(inner, callee, signature.return_type, signature.args, values)
+    inner.ret(status.is_error)
+    return entry
 
 
 def _callee_of(module: Any) -> Any:
-    """Return the variable of a module that holds the address of the function its entries call."""
+    """Return the variable of a module that holds the address of the function its entries call, or 0 until it is set."""
     if "callee" in module.globals:
         return module.globals["callee"]
     variable = ir.GlobalVariable(module, INT, "callee")
@@ -209,57 +252,28 @@ def _callee_of(module: Any) -> Any:
     return variable
 
 
-@intrinsic
-def callee(typing):
-    """Return the address of that variable, which is 0 until Python has stored an address there."""
+def _store_arguments(context: Any, builder: Any, arguments: Any, values: Any, address: Any) -> None:
+    """Write the tuple of arguments to `address`, and behind their ARGUMENT_BYTES an int64 for each.
 
-    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        return builder.ptrtoint(_callee_of(builder.module), INT)
-
-    return types.int64(), generate
-
-
-@intrinsic
-def address_of(typing, arguments):
-    """Return where the tuple `arguments` lies in memory; it is valid until the calling function returns."""
-
-    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        return builder.ptrtoint(cgutils.alloca_once_value(builder, given[0]), INT)
-
-    return types.int64(arguments), generate
-
-
-@intrinsic
-def store_arguments(typing, arguments, memory, addresses):
-    """Write the tuple `arguments` to the address `memory`, where ARGUMENT_BYTES are free.
-
-    `addresses` is the address of as many int64 as there are arguments. For each array, its number there becomes the
-    address in `memory` where the address of the array's data is stored; for other arguments it becomes 0.
-
-    The copy does not own the arrays: the caller must keep them alive.
+    For each array, its number there becomes the address where the address of the array's data is stored; for other
+    arguments it becomes 0. The copy does not own the arrays: the caller must keep them alive.
     """
-
-    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        values, memory, addresses = given
-        kind = context.get_value_type(arguments)
-        if context.get_abi_sizeof(kind) > ARGUMENT_BYTES or len(arguments.types) > MAX_ARGUMENTS:
-            raise NotImplementedError(f"arguments {arguments} do not fit into {ARGUMENT_BYTES} bytes")
-        memory = builder.inttoptr(memory, kind.as_pointer())
-        addresses = builder.inttoptr(addresses, INT.as_pointer())
-        for i, argument in enumerate(arguments.types):
-            value, address = builder.extract_value(values, i), INT(0)
-            if isinstance(argument, types.Array):
-                array = context.make_array(argument)(context, builder, value=value)
-                array.meminfo = cgutils.get_null_value(array.meminfo.type)
-                array.parent = cgutils.get_null_value(array.parent.type)
-                value = array._getvalue()
-                data = context.data_model_manager[argument].get_field_position("data")
-                address = builder.ptrtoint(cgutils.gep_inbounds(builder, memory, 0, i, data), INT)
-            builder.store(value, cgutils.gep_inbounds(builder, memory, 0, i))
-            builder.store(address, cgutils.gep_inbounds(builder, addresses, i))
-        return context.get_dummy_value()
-
-    return types.void(arguments, memory, addresses), generate
+    kind = context.get_value_type(arguments)
+    if context.get_abi_sizeof(kind) > ARGUMENT_BYTES or len(arguments.types) > MAX_ARGUMENTS:
+        raise NotImplementedError(f"arguments {arguments} do not fit into {ARGUMENT_BYTES} bytes")
+    memory = builder.inttoptr(address, kind.as_pointer())
+    addresses = builder.inttoptr(builder.add(address, INT(ARGUMENT_BYTES)), INT.as_pointer())
+    for i, argument in enumerate(arguments.types):
+        value, data_address = builder.extract_value(values, i), INT(0)
+        if isinstance(argument, types.Array):
+            array = context.make_array(argument)(context, builder, value=value)
+            array.meminfo = cgutils.get_null_value(array.meminfo.type)
+            array.parent = cgutils.get_null_value(array.parent.type)
+            value = array._getvalue()
+            data = context.data_model_manager[argument].get_field_position("data")
+            data_address = builder.ptrtoint(cgutils.gep_inbounds(builder, memory, 0, i, data), INT)
+        builder.store(value, cgutils.gep_inbounds(builder, memory, 0, i))
+        builder.store(data_address, cgutils.gep_inbounds(builder, addresses, i))
 
 
 @intrinsic
