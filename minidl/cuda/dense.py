@@ -67,8 +67,8 @@ VARIANTS = {
     "large": Variant(128, 256, blocks=2, dtypes=("float32",)),  # 64 sums of float64 leave a thread no registers
     "small": Variant(32, 256),
     "tiny": Variant(16, 256),
-    "tf32": Variant(64, 128, dtypes=("float32",), capability=(8, 0)),
-    "3xtf32": Variant(64, 128, dtypes=("float32",), capability=(8, 0)),
+    "tf32": Variant(64, 128, blocks=4, dtypes=("float32",), capability=(8, 0)),
+    "3xtf32": Variant(64, 128, blocks=4, dtypes=("float32",), capability=(8, 0)),
 }
 TILINGS = {"large": Tiling(8, 1, 8), "small": Tiling(4, 4, 32), "tiny": Tiling(4, 16, 64)}
 MULTIPLY_ADD = {"tf32": tensor_cores.multiply_add_once, "3xtf32": tensor_cores.multiply_add_thrice}
@@ -281,7 +281,7 @@ def _on_tensor_cores(variant, factor_a, factor_b, finish):
     compute = tensor_cores.block_of_products(MULTIPLY_ADD[variant], factor_a, factor_b, finish)
     extent = VARIANTS[variant].extent
 
-    @cuda.jit
+    @_kernel_of(variant)
     def product(a, b, inner, more, c):
         top, left = tile_of_block(c, extent)
         compute(a, b, inner, more, c, top, left)

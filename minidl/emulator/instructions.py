@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from minidl.emulator.errors import EmulatorError, source_line
-from minidl.scalar.constants import ALL_LANES, TF32_BITS, VECTOR_BYTES, WARP
+from minidl.scalar.constants import ALL_LANES, HALF_TF32_BIT, TF32_BITS, VECTOR_BYTES, WARP
 
-HALF_OF_THE_LAST_BIT = 0x1000
 FLOAT32, UINT32 = struct.Struct("=f"), struct.Struct("=I")  # for single numbers, many times faster than a NumPy view
 
 
@@ -98,7 +97,11 @@ class Instructions:
         if not math.isfinite(x):  # all exponent bits are 1: rounding up would carry into the sign
             return type(x)((np.float32(x).view(np.uint32) & np.uint32(TF32_BITS)).view(np.float32))
         (bits,) = UINT32.unpack(FLOAT32.pack(x))
-        return type(x)(FLOAT32.unpack(UINT32.pack((bits + HALF_OF_THE_LAST_BIT) & TF32_BITS))[0])
+        return type(x)(FLOAT32.unpack(UINT32.pack((bits + HALF_TF32_BIT) & TF32_BITS))[0])
+
+    def split_tf32(self, x: Any) -> tuple[Any, Any]:
+        leading = self.to_tf32(x)
+        return leading, x - leading
 
     def multiply_add_tf32(self, a: tuple[Any, ...], b: tuple[Any, ...], c: tuple[Any, ...]) -> tuple[Any, ...]:
         lanes = self._exchange("multiply_add_tf32", ALL_LANES, (a, b, c))

@@ -16,10 +16,11 @@ ONE = np.float32(1.0)
 TWO = np.float32(2.0)
 
 # What all GPUs have in common: threads of a warp, the mask of all of them, the bytes of a thread's widest access, and
-# the bits that a tensor core takes of a float32: sign, exponent and the 10 leading bits of the mantissa.
+# the bits that a tensor core takes of a float32: sign, exponent and the 10 leading bits of the mantissa; and half of
+# the last one.
 WARP, ALL_LANES = 32, 0xFFFFFFFF
 VECTOR_BYTES = 16
-TF32_BITS = 0xFFFFE000
+TF32_BITS, HALF_TF32_BIT = 0xFFFFE000, 0x1000
 
 # A float32 sum of a million terms, one after another, is 1 % off. So a sum over the rows of a batch has blocks of this
 # many terms, whose sums are added up in turn.

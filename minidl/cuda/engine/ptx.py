@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from minidl.scalar.constants import TF32_BITS, VECTOR_BYTES
+from minidl.scalar.constants import HALF_TF32_BIT, TF32_BITS, VECTOR_BYTES
 
 INT32, INT64, FLOAT, BYTE = ir.IntType(32), ir.IntType(64), ir.FloatType(), ir.IntType(8)
 SHARED = 3  # LLVM's number for the address space of shared memory
@@ -174,6 +174,21 @@ def to_tf32(typing, x):
 
 
 @instruction
+def split_tf32(typing, x):
+    """Return `to_tf32(x)` and what is left of x, of which a tensor core drops at most the last bit.
+
+    In three instructions: `to_tf32` alone takes more, because it keeps every NaN. Here only the second number does.
+    """
+
+    def generate(context, builder, signature, arguments):
+        bits = builder.add(builder.bitcast(arguments[0], INT32), INT32(HALF_TF32_BIT))
+        leading = builder.bitcast(builder.and_(bits, INT32(TF32_BITS)), FLOAT)
+        return cgutils.pack_array(builder, [leading, builder.fsub(arguments[0], leading)])
+
+    return types.UniTuple(types.float32, 2)(types.float32), generate
+
+
+@instruction
 def multiply_add_tf32(typing, a, b, c):
     """Compute D = A B + C on the tensor cores, by the 32 lanes of a warp: A is 16 × 8, B 8 × 8, C and D 16 × 8.
 
@@ -183,7 +198,7 @@ def multiply_add_tf32(typing, a, b, c):
         B[t, g], B[t + 4, g]
         C[g, 2t], C[g, 2t + 1], C[g + 8, 2t], C[g + 8, 2t + 1], and the same of D, the result
 
-    Of A and B the hardware takes the leading 10 bits of the mantissa and drops the others: round them before.
+    Of A and B the hardware takes the leading 10 bits of the mantissa and drops the others: round or split them before.
     """
 
     def generate(context, builder, signature, arguments):

@@ -17,6 +17,9 @@ from tests.conftest import execute
 # (m, k, n): ones, primes, one past a tile of 32 or 64, multiples of 4, where loads are wide.
 SIZES = [(1, 1, 1), (2, 67, 3), (13, 17, 33), (65, 5, 7), (20, 36, 12)]
 EVERY_RUNG = [(name, dtype) for name, rung in RUNGS.items() for dtype in rung.dtypes]
+STEPS = {name: tiling.depth for name, tiling in dense.TILINGS.items()} | dict.fromkeys(
+    dense.MULTIPLY_ADD, tensor_cores.DEPTH
+)
 EVERY_VARIANT = [(name, dtype) for name, variant in dense.VARIANTS.items() for dtype in variant.dtypes]
 # What goes through memory as float32 or TF32 does has two of the sizes, and float64 one of its own: there a row of 6 is
 # aligned, and a wide load of four at its end would go over its edge.
@@ -89,21 +92,21 @@ def test_every_way_of_the_dense_products_is_right(monkeypatch, rng, name, dtype,
     assert (np.abs(found - expected) <= allowed).all()
 
 
-@pytest.mark.parametrize(("name", "dtype"), [way for way in EVERY_VARIANT if way[0] in dense.TILINGS])
+@pytest.mark.parametrize(("name", "dtype"), [way for way in EVERY_VARIANT if way[0] in STEPS])
 @pytest.mark.parametrize("columns", [6, 8])
 def test_products_of_several_whole_steps(monkeypatch, rng, name, dtype, columns):
     monkeypatch.setattr(dense, "choose_variant", lambda c, inner: name)
     # Two whole steps and the rest. A row of six has no group of four at its end, and in float64 it is aligned.
-    size = 5, 3 * dense.TILINGS[name].depth + 4, columns
+    size = 5, 3 * STEPS[name] + 4, columns
     with race_detector():
         found, expected, bias, a, b = all_products(rng, dtype, size)
     assert (np.abs(found - expected) <= tolerance(name, dtype, a, b) + 2 * np.finfo(dtype).eps * bias).all()
 
 
-@pytest.mark.parametrize("name", dense.TILINGS)
+@pytest.mark.parametrize("name", STEPS)
 def test_whole_steps_and_the_others_give_the_same_bits(monkeypatch, rng, name):
     monkeypatch.setattr(dense, "choose_variant", lambda c, inner: name)
-    depth = dense.TILINGS[name].depth
+    depth = STEPS[name]
     a, b = matrix(rng, 5, 3 * depth, "float32"), matrix(rng, 3 * depth, 8, "float32")
     c = np.empty((2, 5, 8), np.float32)
     dense.dense_forward(launch, a, b, None, c[0])
