@@ -13,7 +13,9 @@ from tests.operations.calls import assert_same_bits
 
 OPERATIONS = [
     "activation_forward", "activation_backward", "add", "sgd_update", "momentum_update", "nesterov_update",
-    "rmsprop_update", "adam_update", "dropout", "gaussian_noise", "penalty_gradient", "clip_values", "scale_to_norm",
+    "rmsprop_update", "adam_update", "dropout", "row_dropout", "gaussian_noise", "penalty_gradient", "clip_values",
+    "scale_to_norm", "mask_rows", "scale_rows", "copy_columns", "gather_rows", "softmax_cross_entropy_backward",
+    "soft_cross_entropy_backward", "binary_cross_entropy_backward", "mean_squared_error_backward",
 ]  # fmt: skip
 AROUND = 8  # elements before and behind each array
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
+from minidl.backend import get
 from tests.conftest import each
 from tests.operations import reference
 from tests.operations.calls import assert_close, assert_same_bits, drawn, eps, huge, inout, out, run, seeds
@@ -15,6 +16,7 @@ from tests.operations.calls import assert_close, assert_same_bits, drawn, eps, h
 SHAPES = [(1, 1), (1, 33), (2, 31), (3, 32), (4, 2), (5, 65), (7, 10), (8, 3), (13, 5)]
 
 shapes = each("shape", SHAPES)
+many_rows = each("shape", [(4099, 1), (1399, 3)])  # the CPU takes 4096 numbers at once
 any_shape = given(rows=st.integers(1, 9), columns=st.integers(1, 70), seed=seeds)
 
 # exp, log and log1p have 2 ulp on the CPU (`vector_math`), and up to 4 elsewhere, where they come from the platform.
@@ -60,6 +62,12 @@ def test_softmax_and_loss(any_backend, dtype, rng, shape):
     logits = rng.normal(scale=3, size=shape).astype(dtype)
     for labels in (rng.integers(0, shape[1], shape[0]), logits.argmax(axis=1), np.full(shape[0], shape[1] - 1)):
         check_softmax(any_backend, logits, labels)
+
+
+@many_rows
+def test_softmax_and_loss_of_many_rows(dtype, rng, shape):
+    logits = rng.normal(size=shape).astype(dtype)
+    check_softmax(get("cpu"), logits, rng.integers(0, shape[1], shape[0]))
 
 
 @drawn
@@ -136,15 +144,23 @@ def test_nan_spoils_its_row_and_no_other(any_backend, dtype, rng, column, value)
         assert np.isnan(probabilities[4]).all()
 
 
-@shapes
-def test_gradient_of_softmax_cross_entropy(any_backend, dtype, rng, shape):
-    rows, columns = shape
+def check_softmax_backward(backend, dtype, rng, rows, columns):
     labels = rng.integers(0, columns, rows)
-    probabilities = reference.softmax(rng.normal(scale=3, size=shape)).astype(dtype)
-    gradient = run(any_backend, "softmax_cross_entropy_backward", probabilities, labels, out(dtype, *shape))
+    probabilities = reference.softmax(rng.normal(scale=3, size=(rows, columns))).astype(dtype)
+    gradient = run(backend, "softmax_cross_entropy_backward", probabilities, labels, out(dtype, rows, columns))
     expected = (probabilities.astype(np.float64) - reference.onehot(labels, columns)) / rows
     # A difference, a rounded 1 / rows, and a product.
     assert_close(gradient, expected, 3 * eps(dtype) * np.abs(expected))
+
+
+@shapes
+def test_gradient_of_softmax_cross_entropy(any_backend, dtype, rng, shape):
+    check_softmax_backward(any_backend, dtype, rng, *shape)
+
+
+@many_rows
+def test_gradient_of_softmax_cross_entropy_of_many_rows(dtype, rng, shape):
+    check_softmax_backward(get("cpu"), dtype, rng, *shape)
 
 
 # Soft targets --------------------------------------------------------------------------------------------------------
@@ -277,6 +293,11 @@ def test_binary_cross_entropy(any_backend, dtype, rng, shape):
     z = rng.normal(scale=4, size=shape).astype(dtype)
     check_binary_cross_entropy(any_backend, z, rng.integers(0, 2, shape).astype(dtype))
     check_binary_cross_entropy(any_backend, z, rng.random(shape).astype(dtype))
+
+
+@many_rows
+def test_binary_cross_entropy_of_many_rows(dtype, rng, shape):
+    check_binary_cross_entropy(get("cpu"), rng.normal(size=shape).astype(dtype), rng.random(shape).astype(dtype))
 
 
 @drawn
