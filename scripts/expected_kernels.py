@@ -30,8 +30,8 @@ compute capability {capabilities}, as the compiler makes it; no GPU has run it f
 - **shared**: bytes of shared memory of a block.
 - **inner loop**: instructions of the loop that contains no other; of several, the one with the most multiply-adds, then
   the shorter one, which looks for no edges; without multiply-adds the longest; empty if there is no loop.
-- **FMA**: the share of these that are fused multiply-adds, in percent: what a matrix product is there for. The others
-  load, compute addresses and count.
+- **FMA**: the share of these that are fused multiply-adds, or those of tensor cores, in percent: what a matrix product
+  is there for. The others load, compute addresses and count.
 - **all of k**: the same share of all that a product executes in a step of its inner dimension, loads from memory and
   barriers included, where no edge of a matrix is near. A product can have no more of a GPU's multiply-adds than that.
 - **warps**: how many fit on a multiprocessor, by their registers, their shared memory and its own limits.
@@ -41,9 +41,9 @@ compute capability {capabilities}, as the compiler makes it; no GPU has run it f
 Where the targets differ, a cell has a number for each, in this order. In the float32 versions no instruction is
 float64. "–" is a target that lacks the instructions of the kernel: tensor cores and cp.async begin with 8.0.
 
-The stack of a kernel is empty, and the check fails where it is not. The large products are the exception: they would
-take 129 to 167 registers, so that one block of 8 warps fits on a multiprocessor; bounded to 128, two fit. What they
-spill (at most {spilled} bytes) is three loads in a step of 580 instructions.
+The stack of a kernel is empty, and the check fails where it is not. Large products and those of tensor cores are the
+exception: they would take up to 167 registers, and bounded to 128 they leave room for more warps. For that they spill
+at most {spilled} bytes.
 
 A captured training step of {step} is one CUDA graph with {nodes} nodes; as it
 is written it makes {launches} launches. The kernels that `minidl/cuda/joined.py` makes have tables of their own. There

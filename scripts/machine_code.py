@@ -259,8 +259,8 @@ def _bytes_read(opcode: str) -> int:
 
 
 def multiply_adds(loop: Sequence[Instruction]) -> int:
-    """How many of the instructions are fused multiply-adds of float32 or float64."""
-    return sum(re.match(r"[FD]FMA", instruction.opcode) is not None for instruction in loop)
+    """How many of the instructions are fused multiply-adds of float32 or float64, or of tensor cores."""
+    return sum(re.match(r"[FD]FMA|HMMA", instruction.opcode) is not None for instruction in loop)
 
 
 def _loops(code: Sequence[Instruction]) -> Iterator[tuple[int, int]]:

@@ -146,6 +146,10 @@ def test_the_loop_with_the_multiply_adds_counts_even_if_another_is_longer():
         assert machine_code.figures(LOG, code_of(*lines, "EXIT"))[3:5] == (3, 2)
 
 
+def test_tensor_cores_multiply_and_add():
+    assert machine_code.multiply_adds(code_of("HMMA.1688.F32.TF32", "FFMA", "DFMA", "HADD2", "FADD")) == 3
+
+
 def test_of_two_loops_with_as_many_multiply_adds_the_shorter_one_counts():
     whole = [".L_x_1:", "LDG.E.128 R1, R2", "FFMA R1, R2, R3", "@P1 BRA `(.L_x_1)"]
     edges = [".L_x_2:", *["LDG.E R1, R2"] * 4, "FFMA R1, R2, R3", "@P1 BRA `(.L_x_2)"]
