@@ -100,6 +100,8 @@ def markdown(result: dict[str, Any]) -> str:
     for name, part in parts.items():
         if "error" in part:
             lines += [f"**{name} broke off: {part['error']}.**", ""]
+    if late := result.get("not_run"):
+        lines += [f"**Not run: out of time: {', '.join(late)}.**", ""]
     lines += ["## Targets", "", *_target_table(targets(parts)), ""]
     for name, section in SECTIONS.items():
         if _of(parts, name):

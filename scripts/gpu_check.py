@@ -1,38 +1,41 @@
 """Check minidl on a machine with an NVIDIA GPU, and measure it there.
 
     python3 -m venv .venv && .venv/bin/pip install -e '.[test,cuda13]' torch
-    .venv/bin/python scripts/gpu_check.py [--out benchmarks/results/gpu.json] [--only NAME ...] [--quick]
+    .venv/bin/python scripts/gpu_check.py [--out benchmarks/results/gpu.json] [--only NAME ...] [--minutes 8] [--quick]
 
 cuda13 is for an NVIDIA driver of version 580 or newer, cuda12 for 525 to 579. Without torch there is nothing to compare
 with, and the rest is measured. torch.compile needs a C compiler as well; where it fails, the page has the reason.
 
 The parts, in their order:
 
-    tests        the project's test suite, in which the tests of the backend cuda are no longer skipped
     comparison   every operation on the GPU against the same call on the CPU in float64, on random arguments; outputs
                  start as NaN, so an element that the kernel leaves out shows
-    sanitizer    the comparison once more under NVIDIA's compute-sanitizer, where the CUDA toolkit has put it: accesses
-                 outside of arrays, races in shared memory, reads of memory that nobody has written, wrong barriers
     limits       multiply-adds in registers, and copies: what this GPU can do at most
     step         a training step of 784-512-256-10 with ReLU and Adam at batch 128, captured and by hand, beside
                  PyTorch: eager, with a fused optimizer, compiled, as CUDA graphs; first all make ten steps, and whose
                  weights differ is not timed
     products     of square matrices, that of a dense layer and every rung of the ladder, beside PyTorch's, which is
                  cuBLAS
-    ways         each way of a dense product at the shapes of layers, and the limits between the ways that cost least
     elementwise  activations, dropout, batch norm, losses and optimizers beside PyTorch, as a share of the bandwidth of
                  a copy; results are compared first
+    tests        the project's tests of the backend cuda, which are skipped elsewhere
+    ways         each way of a dense product at the shapes of layers, and the limits between the ways that cost least
+    sanitizer    the comparison once more under NVIDIA's compute-sanitizer, where the CUDA toolkit has put it: accesses
+                 outside of arrays, races in shared memory, reads of memory that nobody has written, wrong barriers
+
+After 8 minutes, or as many as --minutes says, the part that runs is broken off (not on Windows, and not in the middle
+of a kernel), and those that are left are not begun: the page names them, and --only adds them.
 
 Times are medians over repetitions in which the contenders take turns, on random numbers, in float32 without TF32 but
 for the rungs of that name. After each part the JSON file and, beside it, a page of Markdown are written, whole or not
 at all, so a run that is cut off leaves what it has. With --only, what the file has of other parts stays in it, if it
 was made on the same machine with the same versions.
 
-Exits with 0 if all went well, 1 if a test failed, results differ or a part broke off, and 2 if there is no GPU, with
-the reason. A target that is missed is no error.
+Exits with 0 if all went well, 1 if a test failed, results differ or a part broke off, 2 if there is no GPU, with the
+reason, and 3 if the time was over before all parts were done. A target that is missed is no error.
 
 With --quick the sizes are so small that all parts run in minutes on an interpreter of kernels that takes the place of a
-GPU: times then mean nothing.
+GPU: times then mean nothing, and there is no limit to them but that of --minutes.
 
 This script has been tested with stand-ins only. It has never run on a GPU.
 """
@@ -40,17 +43,19 @@ This script has been tested with stand-ins only. It has never run on a GPU.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -90,8 +95,10 @@ class Sizes(NamedTuple):
     elementwise: tuple[tuple[int, ...], int, int]  # numbers, features, and calls between two looks at the clock
 
 
+MINUTES = 8.0
+CUDA_TESTS = "-k", "cuda and not compile"
 WHOLE = Sizes(
-    tests=(),
+    tests=CUDA_TESTS,
     shapes=((3, 1), (5, 37), (33, 64), (128, 257), (521, 34)),
     repetitions=20,
     chains=(gpu_limits.BLOCKS, gpu_limits.ROUNDS),
@@ -103,7 +110,7 @@ WHOLE = Sizes(
     elementwise=((gpu_elementwise.SMALL, 2**26), gpu_elementwise.FEATURES, 50),
 )
 QUICK = Sizes(
-    tests=("-n0", "-k", "cuda and not compile", "tests/backend", "tests/training"),
+    tests=("-n0", *CUDA_TESTS, "tests/backend", "tests/training"),
     shapes=((3, 1), (5, 37)),
     repetitions=1,
     chains=(2, 1),
@@ -284,15 +291,41 @@ def elementwise(run: Run) -> dict[str, Any]:
 
 
 PARTS: dict[str, Callable[[Run], dict[str, Any]]] = {
-    "tests": tests,
     "comparison": comparison,
-    "sanitizer": sanitizer,
     "limits": limits,
     "step": step,
     "products": products,
-    "ways": ways,
     "elementwise": elementwise,
+    "tests": tests,
+    "ways": ways,
+    "sanitizer": sanitizer,
 }
+
+
+class OutOfTime(BaseException):
+    """Raised in the part that runs when the time is over. No Exception: parts take those for results."""
+
+
+@contextlib.contextmanager
+def until(deadline: float) -> Iterator[None]:
+    """Raise OutOfTime in the block at that time of the clock `time.monotonic`, at once if it has passed."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise OutOfTime
+    if left == float("inf") or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def ring(*_: Any) -> None:
+        raise OutOfTime
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, left)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def passed(name: str, part: dict[str, Any]) -> bool:
@@ -311,13 +344,20 @@ def passed(name: str, part: dict[str, Any]) -> bool:
     return not found.get("wrong") and not found.get("disagreeing")
 
 
-def take(name: str, run: Run) -> dict[str, Any]:
-    """One part, with its date and how long it took; an error is a result as well, because the other parts shall run."""
+def take(name: str, run: Run, deadline: float) -> dict[str, Any] | None:
+    """One part, with its date and how long it took; None if the time is over before its end.
+
+    An error is a result as well, because the other parts shall run.
+    """
     began = time.perf_counter()
     print(f"{name} ...", flush=True)
     part: dict[str, Any] = {"date": now()}
     try:
-        part["result"] = PARTS[name](run)
+        with until(deadline):
+            part["result"] = PARTS[name](run)
+    except OutOfTime:
+        print(f"{name}: not run: out of time", flush=True)
+        return None
     except Exception as error:
         traceback.print_exc()
         part["error"] = f"{type(error).__name__}: {error}"
@@ -408,12 +448,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Check and measure minidl on a machine with an NVIDIA GPU.")
     parser.add_argument("--out", type=Path, help="the JSON file (default: benchmarks/results/gpu.json)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=[], metavar="NAME", help=", ".join(PARTS))
+    parser.add_argument(
+        "--minutes", type=float, help=f"after which no part goes on (default: {MINUTES:g}; not --quick)"
+    )
     parser.add_argument("--quick", action="store_true", help="the smallest sizes, to see that it works")
     options = parser.parse_args(arguments)
     name = "gpu_quick.json" if options.quick else "gpu.json"  # a quick run does not overwrite a whole one
     out: Path = options.out or ROOT / "benchmarks" / "results" / name
     if out.suffix != ".json":
         parser.error(f"--out got {out}; expected a name that ends with .json")
+    if options.minutes is not None and not options.minutes > 0:
+        parser.error(f"--minutes got {options.minutes:g}; expected more than 0")
     reason = dl.backend.available()["cuda"]
     if reason:
         print(f"no GPU to check: {reason}", file=sys.stderr)
@@ -424,13 +469,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seed = int.from_bytes(os.urandom(4), "little")
     run = Run(gpu_timing.gpu(), import_peer(), seed, QUICK if options.quick else WHOLE, parts)
     names = [name for name in PARTS if name in options.only or not options.only]
+    minutes = options.minutes or (float("inf") if options.quick else MINUTES)
+    deadline = time.monotonic() + 60 * minutes
+    late = result["not_run"] = []
     for name in names:
-        parts[name] = take(name, run)
+        part = take(name, run, deadline)
+        if part is None:
+            late.append(name)
+        else:
+            parts[name] = part
         result["parts"] = {known: parts[known] for known in PARTS if known in parts}
         write(out, result)
     print(gpu_report.markdown(result))
     print(f"wrote {out} and {out.with_suffix('.md').name}")
-    return 0 if all(passed(name, parts[name]) for name in names) else 1
+    if not all(passed(name, parts[name]) for name in names if name not in late):
+        return 1
+    if late:
+        print(f"out of time after {minutes:g} minutes; the rest: --minutes {2 * minutes:g} --only {' '.join(late)}")
+    return 3 if late else 0
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import subprocess
 import sys
+import time
 from functools import partial
 from types import SimpleNamespace
 
@@ -576,7 +579,7 @@ def test_the_files_say_what_was_measured_and_where(on_a_gpu, tmp_path, capsys):
     on_a_gpu("tests", lambda run: GOOD)
     assert gpu_check.main(["--out", str(out)]) == 0
     result = json.loads(out.read_text())
-    assert result.keys() == {"date", "machine", "quick", "parts"}
+    assert result.keys() == {"date", "machine", "quick", "parts", "not_run"} and not result["not_run"]
     assert list(result["parts"]) == list(gpu_check.PARTS)
     assert {"gpu", "driver", "cuda_runtime", "versions"} <= result["machine"].keys()
     assert result["machine"]["versions"]["numpy"] == np.__version__
@@ -631,8 +634,39 @@ def test_a_run_that_is_cut_off_leaves_what_it_has(on_a_gpu, tmp_path):
     on_a_gpu("step", cut_off)
     with pytest.raises(KeyboardInterrupt):
         gpu_check.main(["--out", str(out)])
-    assert list(json.loads(out.read_text())["parts"]) == ["tests", "comparison", "sanitizer", "limits"]
+    assert list(json.loads(out.read_text())["parts"]) == ["comparison", "limits"]
     assert "## Limits" in out.with_suffix(".md").read_text(encoding="utf-8")
+
+
+def wait(run):
+    with contextlib.suppress(Exception):  # a part may take an exception for a result
+        time.sleep(60)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no alarms")
+def test_when_the_time_is_over_the_rest_is_not_run_and_named(on_a_gpu, tmp_path, capsys):
+    out, before = tmp_path / "gpu.json", signal.getsignal(signal.SIGALRM)
+    on_a_gpu("step", wait)
+    assert gpu_check.main(["--out", str(out), "--minutes", "0.02"]) == 3
+    result, late = json.loads(out.read_text()), ["step", "products", "elementwise", "tests", "ways", "sanitizer"]
+    assert list(result["parts"]) == ["comparison", "limits"] and result["not_run"] == late
+    printed = capsys.readouterr().out
+    assert "step: not run: out of time" in printed and f"--minutes 0.04 --only {' '.join(late)}" in printed
+    assert "Not run: out of time: step, products" in out.with_suffix(".md").read_text(encoding="utf-8")
+    assert signal.getsignal(signal.SIGALRM) is before and signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_what_failed_before_the_time_was_over_counts_more(on_a_gpu, tmp_path):
+    on_a_gpu("tests", lambda run: {**GOOD, "exit_code": 1})
+    on_a_gpu("ways", wait)
+    assert gpu_check.main(["--out", str(tmp_path / "gpu.json"), "--minutes", "0.02"]) == 1
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan"])
+def test_minutes_are_more_than_0(minutes, capsys):
+    with pytest.raises(SystemExit):
+        gpu_check.main(["--minutes", minutes])
+    assert f"--minutes got {minutes}; expected more than 0" in capsys.readouterr().err
 
 
 def test_only_some_parts_are_added_to_the_earlier_ones_of_the_same_machine(on_a_gpu, tmp_path, monkeypatch):
@@ -661,7 +695,8 @@ def test_results_that_cannot_be_written_leave_the_old_files(on_a_gpu, tmp_path):
     out = tmp_path / "gpu.json"
     out.write_text("old")
     out.with_suffix(".md").write_text("old")
-    on_a_gpu("tests", lambda run: {**GOOD, "seconds": object()})
+    found = made_up_result()["parts"]["comparison"]["result"]
+    on_a_gpu("comparison", lambda run: {**found, "seed": object()})
     with pytest.raises(TypeError):
         gpu_check.main(["--out", str(out)])
     assert out.read_text() == out.with_suffix(".md").read_text() == "old"
