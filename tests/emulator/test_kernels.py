@@ -192,9 +192,8 @@ FAULTS = {
     "a region is read in the image below":
         (pooling, "pixel = image + row * width", "pixel = image + (row + height) * width", "max_pool_forward",
          OutOfBoundsError),
-    "one column too many":
-        (elementwise, "if i < source.shape[0] * count", "if i <= source.shape[0] * count", "copy_columns",
-         OutOfBoundsError),
+    "one row too many":
+        (elementwise, "if r < source.shape[0]", "if r <= source.shape[0]", "copy_columns", OutOfBoundsError),
     "the last four normal numbers are not cut":
         (elementwise, "            if first + k < vector.size:\n", "            if True:\n", "gaussian_noise",
          OutOfBoundsError),
