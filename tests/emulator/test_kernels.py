@@ -192,7 +192,7 @@ FAULTS = {
     "a region is read in the image below":
         (pooling, "pixel = image + row * width", "pixel = image + (row + height) * width", "max_pool_forward",
          OutOfBoundsError),
-    "one row too many":
+    "one row too many is copied":
         (elementwise, "if r < source.shape[0]", "if r <= source.shape[0]", "copy_columns", OutOfBoundsError),
     "the last four normal numbers are not cut":
         (elementwise, "            if first + k < vector.size:\n", "            if True:\n", "gaussian_noise",
