@@ -142,11 +142,13 @@ class Operations:
     def softmax_cross_entropy_forward(self, logits, labels, probabilities, row_losses, row_correct) -> None:
         """row_losses[r] = log Σⱼ exp zⱼ - z[label],   row_correct[r] = 1 if the first largest logit is the label's.
 
+        Where a loss is NaN, nothing is correct.
+
         logits and probabilities (rows, classes), labels (rows,) int64 in [0, classes).
         """
         self.softmax(logits, probabilities)
         row_losses[...] = surprise(logits)[np.arange(len(labels)), labels]
-        row_correct[...] = logits.argmax(axis=1) == labels
+        row_correct[...] = (logits.argmax(axis=1) == labels) & ~np.isnan(row_losses)
 
     def softmax_cross_entropy_backward(self, probabilities, labels, dlogits) -> None:
         """dz = (softmax(z) - onehot(label)) / rows."""
@@ -161,7 +163,7 @@ class Operations:
         """
         self.softmax(logits, probabilities)
         row_losses[...] = vectorized(losses.soft_cross_entropy)(targets, surprise(logits)).sum(axis=1)
-        row_correct[...] = logits.argmax(axis=1) == targets.argmax(axis=1)
+        row_correct[...] = (logits.argmax(axis=1) == targets.argmax(axis=1)) & ~np.isnan(row_losses)
 
     def soft_cross_entropy_backward(self, probabilities, targets, dlogits) -> None:
         """dz = (softmax(z) - t) / rows."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minidl.cpu.engine.jit import helper, helper_in_any_order, inline, jit, jit_in_any_order, scalar
@@ -127,7 +129,7 @@ def softmax_cross_entropy_forward(logits, labels, probabilities, row_losses, row
     for r in range(logits.shape[0]):
         correct = _is_first(logits, r, labels[r], largest[r])
         row_losses[r] = _surprise(logits[r, labels[r]], largest[r], log_totals[r])
-        row_correct[r] = ONE if correct else ZERO
+        row_correct[r] = ONE if correct and not math.isnan(row_losses[r]) else ZERO
 
 
 @helper_in_any_order
@@ -146,7 +148,7 @@ def soft_cross_entropy_forward(logits, targets, probabilities, row_losses, row_c
     for r in range(logits.shape[0]):
         correct = _is_first(logits, r, _first(targets, r, _largest(targets, r)), largest[r])
         row_losses[r] = _soft_loss(logits, targets, r, largest[r], log_totals[r])
-        row_correct[r] = ONE if correct else ZERO
+        row_correct[r] = ONE if correct and not math.isnan(row_losses[r]) else ZERO
 
 
 @helper

@@ -101,8 +101,9 @@ def softmax_losses(logits, labels, row_losses, row_correct):
     best = _first(logits, lane, row, largest)
     if lane == 0:
         label = labels[row]
-        row_losses[row] = math.log(total) - (logits[row, label] - largest)
-        row_correct[row] = ONE if best == label else ZERO
+        loss = math.log(total) - (logits[row, label] - largest)
+        row_losses[row] = loss
+        row_correct[row] = ONE if best == label and not math.isnan(loss) else ZERO
 
 
 @cuda.jit
@@ -120,7 +121,7 @@ def soft_losses(logits, targets, row_losses, row_correct):
     expected = _first(targets, lane, row, _largest(targets, lane, row))
     if lane == 0:
         row_losses[row] = loss
-        row_correct[row] = ONE if best == expected else ZERO
+        row_correct[row] = ONE if best == expected and not math.isnan(loss) else ZERO
 
 
 @cuda.jit

@@ -153,6 +153,18 @@ def check_softmax_backward(backend, dtype, rng, rows, columns):
     assert_close(gradient, expected, 3 * eps(dtype) * np.abs(expected))
 
 
+@each("nan", [np.nan, -np.nan])
+@each("column", [0, 1, 2])
+def test_where_the_loss_is_nan_no_label_is_correct(any_backend, dtype, column, nan):
+    logits = np.array([[1, 1, 1], [2, 3, 4], [4, 3, 2], [2, 4, 3], [0, 3, 1]], dtype)
+    logits[:4, column] = nan
+    for label in range(3):
+        labels = np.array([label] * 4 + [1])
+        targets = reference.onehot(labels, 3).astype(dtype)
+        for _, losses, correct in (forward(any_backend, logits, labels), soft_forward(any_backend, logits, targets)):
+            assert np.isnan(losses[:4]).all() and correct.tolist() == [0, 0, 0, 0, 1]
+
+
 @shapes
 def test_gradient_of_softmax_cross_entropy(any_backend, dtype, rng, shape):
     check_softmax_backward(any_backend, dtype, rng, *shape)
