@@ -14,7 +14,7 @@ from numba import types
 from numba.extending import intrinsic
 
 WIDEST = 512  # bits; where registers are narrower, this changes nothing
-SIDE_BY_SIDE = 4
+SIDE_BY_SIDE = 4  # vectors at once: where they need more registers than there are, constants are read from memory
 
 
 @intrinsic

@@ -46,9 +46,9 @@ from numba.extending import intrinsic, overload, register_jitable
 
 from minidl.utils import processor
 
-# Lets the compiler fuse a product and a sum into one instruction, which rounds once instead of twice. For ARM LLVM does
-# so where it takes less time, and elsewhere in the loop for the last numbers than in that for vectors: to each number
-# its own bits. There only what is written as `_fused` or `_fma` is fused.
+# Lets the compiler fuse a product and a sum into one instruction, which rounds once instead of twice. For ARM, LLVM
+# chooses what to fuse by what takes least time, which differs between the loop for vectors and that for the last
+# numbers: a number would get other bits at another place. So there only `_fused` and `_fma` are fused.
 CONTRACT = frozenset() if processor.ARM else frozenset({"contract"})
 # Inlined, since a loop around a call cannot become a vector loop. Sums keep their order even in a loop that allows any:
 # otherwise (x - n · high) - n · low would become x - n ln 2.
