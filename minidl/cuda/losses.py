@@ -205,6 +205,12 @@ def softmax_cross_entropy_backward(launch, probabilities, labels, dlogits):
     launch(softmax_cross_entropy_backward_kernel, grid, (THREADS,), probabilities, labels, one_over_rows, dlogits)
 
 
+def _forward(launch, kernel, outputs, targets, row_losses, row_correct):
+    """Launch a loss that is a mean over outputs."""
+    grid, one_over_columns = one_warp_for_a_row(outputs), outputs.dtype.type(1 / outputs.shape[1])
+    launch(kernel, grid, ROW_BLOCK, outputs, targets, one_over_columns, row_losses, row_correct)
+
+
 def _backward(launch, kernel, outputs, targets, count, doutputs):
     """Launch the slope of a loss that is a mean over `count` numbers."""
     outputs, targets, doutputs = outputs.reshape(-1), targets.reshape(-1), doutputs.reshape(-1)
@@ -222,11 +228,7 @@ def soft_cross_entropy_backward(launch, probabilities, targets, dlogits):
 
 
 def binary_cross_entropy_forward(launch, logits, targets, row_losses, row_correct):
-    one_over_columns = logits.dtype.type(1 / logits.shape[1])
-    grid = one_warp_for_a_row(logits)
-    launch(
-        binary_cross_entropy_forward_kernel, grid, ROW_BLOCK, logits, targets, one_over_columns, row_losses, row_correct
-    )
+    _forward(launch, binary_cross_entropy_forward_kernel, logits, targets, row_losses, row_correct)
 
 
 def binary_cross_entropy_backward(launch, logits, targets, dlogits):
@@ -234,18 +236,7 @@ def binary_cross_entropy_backward(launch, logits, targets, dlogits):
 
 
 def mean_squared_error_forward(launch, predictions, targets, row_losses, row_correct):
-    one_over_columns = predictions.dtype.type(1 / predictions.shape[1])
-    grid = one_warp_for_a_row(predictions)
-    launch(
-        mean_squared_error_forward_kernel,
-        grid,
-        ROW_BLOCK,
-        predictions,
-        targets,
-        one_over_columns,
-        row_losses,
-        row_correct,
-    )
+    _forward(launch, mean_squared_error_forward_kernel, predictions, targets, row_losses, row_correct)
 
 
 def mean_squared_error_backward(launch, predictions, targets, dpredictions):

@@ -33,6 +33,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from minidl.cpu.engine.jit import helper, inline, jit
+from minidl.utils.processor import ARM
 
 STATE, FUNCTION, ARGUMENTS = 0, 1, 2
 DONE, FAILED = 8, 9  # in another cache line: they change while others look at the state
@@ -44,7 +45,7 @@ INT = ir.IntType(64)
 # The instruction by which a waiting loop lets the other thread of its core work: LLVM's name, and its argument if any.
 _PAUSE: tuple[str, list] = ("llvm.x86.sse2.pause", [])
 _YIELD = ("llvm.aarch64.hint", [ir.IntType(32)(1)])
-HINT = {"x86_64": _PAUSE, "amd64": _PAUSE, "aarch64": _YIELD, "arm64": _YIELD}.get(platform.machine().lower())
+HINT = _YIELD if ARM else _PAUSE if platform.machine().lower() in {"x86_64", "amd64"} else None
 
 
 def new_queue() -> np.ndarray:
