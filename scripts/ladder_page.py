@@ -38,7 +38,7 @@ COLUMNS += ["sectors", "shared accesses", "conflict", "flops", "intensity"]
 TAIL = """
 - **registers** of a thread, **shared bytes** of a block, **inner loop**, **FMA %** of it and of all that a step of k
   executes, **warps** of a multiprocessor and **KB in flight** there as in [kernels.md](kernels.md).
-  A tensor core is no FMA: one such instruction does 1024 multiply-adds for a warp, where an FMA does 32.
+  An instruction of a tensor core counts as one, though it does 1024 multiply-adds for a warp, where an FMA does 32.
 - **sectors** of 32 bytes that all accesses to global memory move, were there no cache.
 - **shared accesses**: instructions of a warp that read or write shared memory, for each instruction that 32
   multiply-adds would take. A 128-bit access is one.
